@@ -1,0 +1,3 @@
+from trioworkers.cli import main
+
+main()

@@ -1,0 +1,103 @@
+"""The command line: its verbs, and how their failures become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from trioworkers import __version__
+from trioworkers.cli.exits import BAD_CONFIGURATION, FAILED, NOT_PERMITTED, TRY_AGAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trioworkers.config import Fleet
+
+HELP = """Telegram bots in production: one daemon, one fleet.toml, a process per bot, nothing lost.
+
+\b
+Try it without a token or a network:
+  trioworkers demo --seconds 20
+Check a fleet file and run it:
+  trioworkers -c fleet.toml check
+  trioworkers -c fleet.toml run
+"""
+
+
+@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The fleet file. Else $TRIOWORKERS_CONFIG, ./fleet.toml, /etc/trioworkers/fleet.toml.",
+)
+@click.version_option(__version__, prog_name="trioworkers")
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
+    context.obj = config
+
+
+def read_fleet(config: Path | None) -> Fleet:
+    """The fleet file that is meant, read; exits with 78 and every problem told when it is bad."""
+    from trioworkers.config import FleetFileError, find_fleet_file, load_fleet
+
+    try:
+        return load_fleet(find_fleet_file(config, os.environ), os.environ)
+    except FleetFileError as error:
+        refuse([str(problem) for problem in error.problems])
+
+
+def refuse(problems: list[str]) -> NoReturn:
+    """Tell each problem on a line of its own and exit with 78."""
+    for problem in problems:
+        click.echo(problem, err=True)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    click.echo(f"{count}: nothing was started or changed", err=True)
+    sys.exit(BAD_CONFIGURATION)
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Tell one line and exit."""
+    click.echo(f"trioworkers: {message}", err=True)
+    sys.exit(code)
+
+
+def run_or_fail(work: Callable[[], None]) -> None:
+    """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
+    from trioworkers.daemon import AlreadyRunningError
+    from trioworkers.inbox.store import StoreError, StoreRefusedError
+    from trioworkers.web.serve import ListenError
+
+    try:
+        work()
+    except* (AlreadyRunningError, ListenError) as group:
+        fail(_first(group), TRY_AGAIN)
+    except* StoreRefusedError as group:
+        fail(_first(group), BAD_CONFIGURATION)
+    except* StoreError as group:
+        fail(_first(group))
+    except* PermissionError as group:
+        fail(_first(group), NOT_PERMITTED)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
+
+
+def _add_verbs() -> None:
+    from trioworkers.cli import check, demo, run, status
+
+    for module in (run, check, demo, status):
+        for command in vars(module).values():
+            if isinstance(command, click.Command) and command is not main:
+                main.add_command(command)
+
+
+_add_verbs()

@@ -1,0 +1,80 @@
+"""`trioworkers run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from trioworkers.cli.check import handler_problems
+from trioworkers.cli.main import read_fleet, refuse, run_or_fail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trioworkers.config import Fleet
+
+HELP = """Run the fleet in the foreground, until TERM or INT.
+
+\b
+A first TERM or INT stops gracefully: nothing more is fetched, what is being handled ends, within
+fleet.shutdown_timeout. A second INT stops at once; what was in hand is handled after the next start.
+
+\b
+  trioworkers run
+  trioworkers -c /etc/trioworkers/fleet.toml run --dry-run
+"""
+
+
+@click.command(help=HELP)
+@click.option("--dry-run", is_flag=True, help="Validate, import the handlers, print the plan, start nothing.")
+@click.pass_obj
+def run(config: Path | None, dry_run: bool) -> None:
+    fleet = read_fleet(config)
+    if dry_run:
+        problems = handler_problems(fleet)
+        if problems:
+            refuse(problems)
+        _print_plan(fleet)
+        return
+    run_or_fail(lambda: _serve(fleet))
+
+
+def _serve(fleet: Fleet) -> None:
+    import trio
+
+    from trioworkers.daemon import Stop, run_daemon, watch_signals
+    from trioworkers.events import Events
+    from trioworkers.logs import open_log
+
+    os.umask(0o077)
+    events = Events(open_log(format=fleet.log.format), least=fleet.log.level)
+
+    async def serve() -> None:
+        stop = Stop()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch_signals, stop)
+            await run_daemon(fleet, events, stop)
+            nursery.cancel_scope.cancel()
+
+    trio.run(serve)
+
+
+def _print_plan(fleet: Fleet) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("bot", "id", "transport", "handler", "starts", box=None, pad_edge=False)
+    for name, bot in sorted(fleet.bots.items()):
+        if not bot.enabled:
+            starts = "no, it is not enabled"
+        elif not fleet.shard.owns(bot.bot_id):
+            starts = "no, another shard has it"
+        else:
+            starts = "yes"
+        table.add_row(name, str(bot.bot_id), bot.transport, bot.handler, starts)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"fleet {fleet.name}, from {fleet.path}", markup=False)
+    console.print(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}", markup=False)
+    console.print(table if fleet.bots else "no bots")

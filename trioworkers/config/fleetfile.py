@@ -1,0 +1,285 @@
+"""From the file to the fleet: find it, read it and `fleet.d`, merge, validate, report everything.
+
+All problems are collected before any is raised, so that one look at the output mends the file.
+Nothing is kept and nothing is global: reading again gives a new :class:`Fleet`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from trioworkers.config.checks import cross_checks
+from trioworkers.config.environment import SECRET_NAMES, Environment
+from trioworkers.config.fleet import Fleet, digest_of
+from trioworkers.config.messages import faults, file_keys, toml_type, unknown_key
+from trioworkers.config.places import Places
+from trioworkers.config.problems import FleetFileError, KeyPath, Problem
+from trioworkers.config.secret import Surroundings
+from trioworkers.config.settings import (
+    Api,
+    BotSettings,
+    FleetKeys,
+    Limits,
+    LogSettings,
+    StoreSettings,
+    Webhook,
+)
+from trioworkers.config.toml import Source, read_source
+from trioworkers.config.values import BOT_NAME, BOT_NAME_RULE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECTIONS = ("fleet", "limits", "api", "webhook", "store", "log", "defaults", "bots", "plugins")
+VARIABLE = "TRIOWORKERS_CONFIG"
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def find_fleet_file(given: Path | None, environ: Mapping[str, str]) -> Path:
+    """Returns the fleet file: `given`, $TRIOWORKERS_CONFIG, ./fleet.toml, /etc/trioworkers/fleet.toml.
+
+    The first that is named or exists is the one: a named file that is absent is not replaced by
+    another.
+
+    Raises:
+        FleetFileError: there is none; says where it was looked for.
+    """
+    named = given if given is not None else Path(environ[VARIABLE]) if environ.get(VARIABLE) else None
+    usual = [Path("fleet.toml"), Path("/etc/trioworkers/fleet.toml")]
+    candidates = usual if named is None else [named]
+    for candidate in candidates:
+        try:
+            if candidate.exists():
+                return candidate
+        except OSError:
+            return candidate  # it is there but out of reach: reading it says why
+        except ValueError:
+            continue
+    if named is None:
+        looked = f"no such file, looked at $TRIOWORKERS_CONFIG (not set), {usual[0]} and {usual[1]}"
+    elif given is None:
+        looked = "no such file, named by $TRIOWORKERS_CONFIG"
+    else:
+        looked = "no such file"
+    raise FleetFileError([Problem(candidates[0], 0, 0, "", looked)])
+
+
+def load_fleet(path: Path, environ: Mapping[str, str]) -> Fleet:
+    """Returns the fleet that the file at `path`, `fleet.d` and the environment describe.
+
+    A bot that is not enabled is validated like any other, its token included: its id must be
+    known, and enabling it must not be the moment at which it turns out to be broken.
+
+    Raises:
+        FleetFileError: with all problems of all files.
+    """
+    path = path.absolute()
+    main = read_source(path)
+    if not isinstance(main, Source):
+        raise FleetFileError(main)
+    return _Reading(main, environ).fleet()
+
+
+class _Reading:
+    """One reading of a fleet; gathers problems while it goes."""
+
+    def __init__(self, main: Source, environ: Mapping[str, str]) -> None:
+        self._main = main
+        self._folder = main.file.parent
+        self._environment = Environment(environ)
+        self._surroundings = Surroundings(self._folder, environ)
+        self._files: list[Path] = [main.file]
+        self._bot_sources: dict[str, Source] = {}
+        self._places = Places(main, self._bot_sources, self._environment.origins)
+        self._problems: list[Problem] = []
+
+    def fleet(self) -> Fleet:
+        for name in self._main.tables.keys() - set(SECTIONS):
+            self._report((name,), unknown_key(name, SECTIONS), at_key=True)
+        filled = self._environment.fill_fleet(self._section("fleet"))
+        keys = self._validate(FleetKeys, filled, ("fleet",))
+        sections: dict[str, Any] = {
+            "limits": self._validate(Limits, self._section("limits"), ("limits",)),
+            "api": self._validate(Api, self._section("api"), ("api",)),
+            "webhook": self._validate(
+                Webhook, self._environment.fill_webhook(self._section("webhook")), ("webhook",)
+            ),
+            "store": self._validate(StoreSettings, self._section("store"), ("store",)),
+            "log": self._validate(LogSettings, self._section("log"), ("log",)),
+            "plugins": self._plugins(),
+        }
+        tables = self._bot_tables(filled.get("state_dir", "state"))
+        sections["bots"] = self._bots(tables)
+        for fault in self._environment.faults:
+            self._report(*fault)
+        for fault in cross_checks(keys, sections["webhook"], sections["bots"]):
+            self._report(*fault)
+        if self._problems or keys is None:
+            raise FleetFileError(self._sorted())
+        return self._build(keys, sections)
+
+    def _build(self, keys: FleetKeys, sections: dict[str, Any]) -> Fleet:
+        content = {**dict(keys), **sections}
+        plain = {name: _dump(value) for name, value in content.items()}
+        fleet = Fleet.model_construct(
+            **content,
+            path=self._main.file,
+            folder=self._folder,
+            digest=digest_of(plain),
+            secret_env_names=frozenset(self._surroundings.env_names | SECRET_NAMES),
+        )
+        fleet._places = self._places
+        return fleet
+
+    def _section(self, name: str) -> dict[str, Any]:
+        table = self._main.tables.get(name, {})
+        return table if self._is_table((name,), table) else {}
+
+    def _plugins(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: table
+            for name, table in self._section("plugins").items()
+            if self._is_table(("plugins", name), table)
+        }
+
+    def _bot_tables(self, state_dir: object) -> dict[str, dict[str, Any]]:
+        """Returns each bot's own table, from the fleet file and from both `fleet.d`."""
+        tables = dict(self._section("bots"))
+        folders = [self._folder / "fleet.d"]
+        if isinstance(state_dir, str):
+            folders.append(self._folder / state_dir / "fleet.d")
+        # realpath: a state_dir that is the file's own folder has one fleet.d, not two.
+        distinct = {os.path.realpath(folder): folder for folder in reversed(folders) if _usable(folder)}
+        for file in (file for folder in reversed(distinct.values()) for file in self._listed(folder)):
+            self._files.append(file)
+            source = read_source(file)
+            if isinstance(source, Source):
+                self._add_bots(source, tables)
+            else:
+                self._problems.extend(source)
+        return {name: table for name, table in tables.items() if self._is_bot(name, table)}
+
+    def _listed(self, folder: Path) -> list[Path]:
+        try:
+            return sorted(file for file in folder.iterdir() if file.suffix == ".toml" and file.name[0] != ".")
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return []
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            self._problems.append(Problem(folder, 0, 0, "", f"cannot be read: {reason}"))
+            return []
+
+    def _add_bots(self, source: Source, tables: dict[str, dict[str, Any]]) -> None:
+        places = Places(source, {}, {})
+        for name in source.tables.keys() - {"bots"}:
+            message = "unexpected key, a file of fleet.d holds [bots.NAME] tables only"
+            self._problems.append(places.problem((name,), message, at_key=True))
+        bots = source.tables.get("bots")
+        if not isinstance(bots, dict) or not bots:
+            found = "nothing" if bots is None else "an empty table" if bots == {} else toml_type(bots)
+            self._problems.append(places.problem(("bots",), f"expected [bots.NAME] tables, got {found}"))
+            return
+        for name, table in bots.items():
+            if name in tables:
+                other = self._bot_sources.get(name, self._main).file
+                message = f"this bot is also in {other}, expected it in one file only"
+                self._problems.append(places.problem(("bots", name), message, at_key=True))
+            else:
+                tables[name] = table
+                self._bot_sources[name] = source
+
+    def _is_bot(self, name: str, table: object) -> bool:
+        if BOT_NAME.fullmatch(name) is None:
+            self._report(("bots", name), f"expected a name of {BOT_NAME_RULE}", at_key=True)
+            return False
+        return self._is_table(("bots", name), table)
+
+    def _bots(self, tables: dict[str, dict[str, Any]]) -> dict[str, BotSettings]:
+        defaults = self._environment.fill_defaults(self._section("defaults"))
+        reported = self._check_defaults(defaults)
+        bots = {}
+        for name, table in tables.items():
+            prefix: KeyPath = ("bots", name)
+            if "name" in table:
+                self._report((*prefix, "name"), unknown_key("name", file_keys(BotSettings)), at_key=True)
+            try:
+                bots[name] = BotSettings.model_validate(
+                    {**merge(defaults, table), "name": name}, context=self._surroundings
+                )
+            except ValidationError as error:
+                for path, message, at_key in faults(BotSettings, error):
+                    if (path, message) in reported and self._places.inherited((*prefix, *path)):
+                        continue
+                    self._report((*prefix, *path), message, at_key=at_key)
+        return bots
+
+    def _check_defaults(self, defaults: Mapping[str, Any]) -> set[tuple[KeyPath, str]]:
+        """Reports what is wrong with `[defaults]` whatever bot uses it, and returns that."""
+        if "name" in defaults:
+            self._report(("defaults", "name"), unknown_key("name", file_keys(BotSettings)), at_key=True)
+        stand_in = {"token": "1:stand-in", "handler": "stand:in", **defaults, "name": "defaults"}
+        reported = set()
+        try:
+            BotSettings.model_validate(stand_in, context=self._surroundings)
+        except ValidationError as error:
+            for path, message, at_key in faults(BotSettings, error):
+                self._report(("defaults", *path), message, at_key=at_key)
+                reported.add((path, message))
+        return reported
+
+    def _validate(self, model: type[_Model], table: Mapping[str, Any], prefix: KeyPath) -> _Model | None:
+        try:
+            return model.model_validate(table, context=self._surroundings)
+        except ValidationError as error:
+            for path, message, at_key in faults(model, error):
+                self._report((*prefix, *path), message, at_key=at_key)
+            return None
+
+    def _is_table(self, path: KeyPath, value: object) -> bool:
+        if isinstance(value, dict):
+            return True
+        self._report(path, f"expected a table, got {toml_type(value)}")
+        return False
+
+    def _report(self, path: KeyPath, message: str, *, at_key: bool = False) -> None:
+        self._problems.append(self._places.problem(path, message, at_key=at_key))
+
+    def _sorted(self) -> list[Problem]:
+        order = {file: number for number, file in enumerate(self._files)}
+        return sorted(
+            dict.fromkeys(self._problems),
+            key=lambda problem: (
+                order.get(problem.file, len(order)),
+                problem.line,
+                problem.column,
+                problem.path,
+            ),
+        )
+
+
+def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a bot's table over `[defaults]`; tables merge key by key, a token replaces the other whole."""
+    merged = {**defaults, **own}
+    for key, value in own.items():
+        default = defaults.get(key)
+        # { env = "A" } over { file = "b" } must not become both.
+        if key != "token" and isinstance(value, dict) and isinstance(default, dict):
+            merged[key] = merge(default, value)
+    return merged
+
+
+def _usable(folder: Path) -> bool:
+    return "\0" not in str(folder)
+
+
+def _dump(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, dict):
+        return {key: _dump(inner) for key, inner in value.items()}
+    return value

@@ -1,0 +1,348 @@
+"""The settings of a fleet: every key, its default, its meaning and what a change of it touches.
+
+This module is the only declaration: validation, the JSON Schema and the README's table are made
+from it. A key's reload class says what a change does: `live` applies at once and touches no
+process, `worker` replaces that bot's process (all of them for a key of the fleet), `daemon` needs
+a restart of the daemon. It stands in the key's JSON Schema as `x-reload`.
+
+Durations are seconds, sizes bytes, paths absolute. Everything here is frozen.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Protocol, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from trioworkers.config.problems import MASK
+from trioworkers.config.secret import Secret, resolve, secret_json_schema
+from trioworkers.config.units import Bytes, Seconds
+from trioworkers.config.values import (
+    BindAddress,
+    FolderPath,
+    Handler,
+    ModuleName,
+    Network,
+    ShardOf,
+    UpdateKind,
+    Url,
+    expected,
+    sorted_once,
+)
+
+ReloadClass = Literal["live", "worker", "daemon"]
+REQUIRED: Any = ...
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
+
+
+class _Declare(Protocol):
+    def __call__(self, default: Any, about: str, **constraints: Any) -> Any: ...
+
+
+def _key(reload: ReloadClass) -> _Declare:
+    def declare(default: Any, about: str, **constraints: Any) -> Any:
+        # Bounds are repeated for the schema: pydantic leaves them out where a string is read to a number.
+        bounds = {_BOUNDS[name]: bound for name, bound in constraints.items() if name in _BOUNDS}
+        extra: dict[str, Any] = {"x-reload": reload, **bounds}
+        return Field(default, description=about, json_schema_extra=extra, **constraints)
+
+    return declare
+
+
+live = _key("live")
+per_worker = _key("worker")
+per_daemon = _key("daemon")
+
+
+def at_key(key: str, problem: str) -> PydanticCustomError:
+    """Returns the error of a table's validator that belongs to one of the table's keys."""
+    return PydanticCustomError("at_key", "{problem}", {"problem": problem, "key": key})
+
+
+Text = Annotated[str, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_TOKEN = re.compile(r"[0-9]{1,19}:[A-Za-z0-9_-]{1,256}")
+_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
+
+
+def _bot_token(secret: Secret) -> Secret:
+    if _TOKEN.fullmatch(secret.reveal()) is None:
+        raise expected("a bot token as BotFather gives it, digits:letters")
+    return secret
+
+
+def _webhook_secret(secret: Secret) -> Secret:
+    if _WEBHOOK_SECRET.fullmatch(secret.reveal()) is None:
+        raise expected('1 to 256 characters of A-Z, a-z, 0-9, "_" and "-"')
+    return secret
+
+
+def _api_token(secret: Secret) -> Secret:
+    if _PRINTABLE.fullmatch(secret.reveal()) is None:
+        raise expected("printable characters without spaces")
+    return secret
+
+
+def _absent_is_none(value: object, handler: ValidatorFunctionWrapHandler) -> Secret | None:
+    if value is None:
+        return None
+    try:
+        secret: Secret = handler(value)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "secret_absent":
+            return None
+        raise
+    return secret
+
+
+def _store_url(value: object, info: ValidationInfo) -> str:
+    url = resolve(value, info.context)
+    if url != "sqlite" and not url.startswith("postgresql://"):
+        raise expected('"sqlite" or an address that begins with postgresql://')
+    return url
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+def check_order(initial: float, largest: float) -> None:
+    """Raises the error of a first pause that is longer than the longest."""
+    if initial > largest:
+        raise at_key("initial", f"expected at most max, which is {largest:g} s, got {initial:g} s")
+
+
+class FleetKeys(_Table):
+    """The fleet as a whole."""
+
+    name: Text = live("fleet", "the fleet's name in status, metrics and alerts", min_length=1, max_length=64)
+    state_dir: FolderPath = per_daemon(
+        "state", "the database and the bots that were added by command; $STATE_DIRECTORY"
+    )
+    runtime_dir: FolderPath = per_daemon(
+        "state/run", "the control socket and the API token; $RUNTIME_DIRECTORY, else `run` below state_dir"
+    )
+    log_dir: FolderPath = per_daemon(
+        "state/logs", "master.log and worker_<bot>.log; $LOGS_DIRECTORY, else `logs` below state_dir"
+    )
+    api_base: Url = per_worker("https://api.telegram.org", "the Bot API server")
+    python_path: tuple[FolderPath, ...] = per_worker(["."], "folders that handlers are imported from")
+    shutdown_timeout: Seconds = live("90s", "how long a graceful stop may take", ge=0)
+    plugins_dir: FolderPath = per_daemon(
+        "plugins", "*.py found here are loaded as plugins, unless one of that name is loaded already"
+    )
+    plugin_modules: tuple[ModuleName, ...] = per_daemon([], "further plugins by module name")
+    disabled_plugins: tuple[Text, ...] = per_daemon([], "plugins that are not loaded, by name")
+    worker_start: Literal["fork", "spawn"] = per_daemon(
+        "fork", "how workers start: forked from a warm zygote, or spawned"
+    )
+    preload: tuple[ModuleName, ...] = per_daemon([], "libraries imported before workers are forked")
+    shard: ShardOf = live(
+        "0/1",
+        "I/N: this daemon runs the bots whose hashed id falls to part I, from 0, of N",
+    )
+
+
+class Limits(_Table):
+    """What the whole fleet may use."""
+
+    max_workers: StrictInt = live(1000, "worker processes at the same time", ge=1)
+    max_workers_per_core: StrictInt = live(20, "worker processes per processor core", ge=1)
+    start_rate: Number = live(50, "worker starts per second, fleet-wide", gt=0)
+
+
+class Api(_Table):
+    """The dashboard, the status and the live stream."""
+
+    bind: BindAddress = per_daemon("127.0.0.1:3001", "where the API listens")
+    token: Annotated[Secret, AfterValidator(_api_token), WrapValidator(_absent_is_none)] | None = live(
+        {"env": "TRIOWORKERS_API_TOKEN"},
+        "the API's token; made and kept in runtime_dir when the variable is absent",
+    )
+    metrics_public: StrictBool = live(True, "/metrics needs no token while the API is bound to loopback")
+
+
+class Webhook(_Table):
+    """The listener that Telegram delivers to."""
+
+    bind: BindAddress = per_daemon("0.0.0.0:8443", "where the webhook listens while a bot needs it")
+    public_url: Url | None = live(
+        None, "the address under which Telegram reaches the listener; $WEBHOOK_HOST"
+    )
+    secret: Annotated[Secret, AfterValidator(_webhook_secret)] | None = live(
+        None, "what Telegram sends back as proof; $WEBHOOK_SECRET"
+    )
+    tls_cert: FolderPath | None = per_daemon(
+        None, "the certificate in PEM; plain HTTP without; $WEBHOOK_SSL_CERT"
+    )
+    tls_key: FolderPath | None = per_daemon(None, "the certificate's key in PEM; $WEBHOOK_SSL_KEY")
+    telegram_ips_only: StrictBool = live(False, "refuse deliveries from outside Telegram's networks")
+    trusted_proxies: tuple[Network, ...] = live([], "proxies whose X-Forwarded-For is believed")
+    max_body: Bytes = live("1MB", "the largest delivery that is read", ge=1)
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, absent = ("tls_cert", "tls_key") if self.tls_key is None else ("tls_key", "tls_cert")
+            raise at_key(given, f"needs {absent} beside it")
+        return self
+
+
+class StoreSettings(_Table):
+    """Where updates are kept until they are handled."""
+
+    url: Annotated[
+        str,
+        BeforeValidator(_store_url),
+        PlainSerializer(lambda url: url if url == "sqlite" else MASK, return_type=str, when_used="json"),
+        WithJsonSchema(secret_json_schema()),
+    ] = per_daemon(
+        "sqlite", "sqlite in state_dir, or postgresql://…, also from a source as secrets are", repr=False
+    )
+    durability: Literal["full", "normal"] = per_daemon(
+        "full", "normal: a power cut may lose the last moments"
+    )
+
+
+class LogSettings(_Table):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warn", "error"] = live("info", "the least level that is written")
+    format: Literal["auto", "text", "json", "journal"] = per_daemon("auto", "how lines are written")
+    throttle_window: Seconds = live(
+        "30s", "a repeated line is written once in this time, with its count", ge=0
+    )
+    summary_interval: Seconds = live("60s", "how often the daemon logs a summary", gt=0)
+
+
+class RetrySettings(_Table):
+    """How a failed update is tried again."""
+
+    attempts: StrictInt = live(8, "attempts in all", ge=1)
+    initial: Seconds = live("1s", "the pause before the second attempt", ge=0)
+    factor: Number = live(2, "what each pause is multiplied by for the next", ge=1)
+    max: Seconds = live("60s", "the longest pause", ge=0)
+    deadline: Seconds = live("10m", "an update older than this is not tried again", gt=0)
+
+    @model_validator(mode="after")
+    def _initial_within_max(self) -> Self:
+        check_order(self.initial, self.max)
+        return self
+
+
+class RestartSettings(_Table):
+    """How a crashed worker is started again."""
+
+    initial: Seconds = live("1s", "the pause before the first restart", ge=0)
+    factor: Number = live(2, "what each pause is multiplied by for the next", ge=1)
+    max: Seconds = live("45s", "the longest pause", ge=0)
+    per_hour: StrictInt = live(5, "restarts within any hour, after which the bot counts as failed", ge=0)
+    healthy_after: Seconds = live("10m", "a worker that lived this long starts anew at `initial`", ge=0)
+
+    @model_validator(mode="after")
+    def _initial_within_max(self) -> Self:
+        check_order(self.initial, self.max)
+        return self
+
+
+class RateLimit(_Table):
+    """How many messages a bot sends at most."""
+
+    per_second: Number = live(30, "messages per second in all", gt=0)
+    per_chat: Number = live(1, "messages per second in one chat", gt=0)
+    per_group_minute: Number | None = live(None, "messages per minute in one group; no limit without", gt=0)
+
+
+# "Broadcasting to users" in the Bot FAQ: 30/s in all, 1/s in a chat, 20/min in a group.
+TELEGRAM_RATE_LIMIT: Mapping[str, float] = {"per_second": 30, "per_chat": 1, "per_group_minute": 20}
+
+
+def _rate_limit(value: object) -> object:
+    if isinstance(value, str):
+        if value == "telegram":
+            return TELEGRAM_RATE_LIMIT
+        if value == "off":
+            return None
+        raise expected('"off", "telegram" or a table')
+    if value is None or isinstance(value, dict | RateLimit):
+        return value
+    raise PydanticCustomError("kind", 'expected "off", "telegram" or a table')
+
+
+_RATE_LIMIT = BeforeValidator(_rate_limit, json_schema_input_type=Literal["off", "telegram"] | RateLimit)
+UpdateKinds = Annotated[tuple[UpdateKind, ...], AfterValidator(sorted_once)]
+
+
+class BotSettings(_Table):
+    """One bot: the keys of `[bots.NAME]`, merged with `[defaults]`."""
+
+    name: str = Field(description="the table's name; no key of the file")
+    token: Annotated[Secret, AfterValidator(_bot_token)] = per_worker(
+        REQUIRED, 'the bot\'s token: "123:abc", { env = "…" }, { file = "…" } or { credential = "…" }'
+    )
+    handler: Handler = per_worker(REQUIRED, "module:function, a Trio async function")
+    enabled: StrictBool = live(True, "a bot that is not enabled neither receives nor handles updates")
+    transport: Literal["poll", "webhook", "auto"] = live("poll", "how updates come")
+    settings: Mapping[str, Any] = live({}, "handed to the handler", repr=False)
+    poll_timeout: Seconds = live(
+        "50s", "how long one getUpdates waits; Telegram caps it at 50 s", ge=0, le=50
+    )
+    allowed_updates: UpdateKinds = live(
+        [], "the kinds of updates wanted; none named means Telegram's default"
+    )
+    concurrency: StrictInt = live(16, "chats handled at the same time", ge=1)
+    handler_timeout: Seconds = live("90s", "how long one handling may take", gt=0)
+    on_failure: Literal["block", "skip"] = live(
+        "block", "block the chat while its first update is retried, or skip to the next"
+    )
+    retry: RetrySettings = live({}, "how a failed update is tried again")
+    replay_safe: StrictBool = live(True, "a retried update never repeats a call that succeeded")
+    rate_limit: Annotated[RateLimit | None, _RATE_LIMIT] = live(
+        "off", "how fast the bot sends at most: off, telegram or a table"
+    )
+    worker: Literal["always", "on_demand"] = live("always", "on_demand: no process until an update comes")
+    idle_stop: Seconds = live("10m", "an on-demand worker without work goes to sleep", gt=0)
+    heartbeat_interval: Seconds = live("45s", "how often a worker tells that it is alive", gt=0)
+    hang_timeout: Seconds = live("5m", "a worker silent for this long is killed", gt=0)
+    memory_limit: Bytes = live("150MB", "a worker larger than this is replaced once it is idle", ge=1)
+    memory_check_interval: Seconds = live("5m", "how often a worker's memory is looked at", gt=0)
+    restart: RestartSettings = live({}, "how a crashed worker is started again")
+
+    @model_validator(mode="after")
+    def _hang_after_heartbeat(self) -> Self:
+        if self.hang_timeout <= self.heartbeat_interval:
+            # Every healthy worker would be killed between two heartbeats.
+            raise at_key(
+                "hang_timeout",
+                f"expected more than heartbeat_interval, which is {self.heartbeat_interval:g} s,"
+                f" got {self.hang_timeout:g} s",
+            )
+        return self
+
+    @property
+    def bot_id(self) -> int:
+        """The bot's id at Telegram: its token up to the colon."""
+        return int(self.token.reveal().partition(":")[0])

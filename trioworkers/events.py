@@ -1,0 +1,82 @@
+"""What happens in a fleet, as events: declared once, told to whoever listens.
+
+No field of an event holds a token, or what a user wrote.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+
+EVENTS: Mapping[str, str] = {
+    "update.accepted": "debug",
+    "update.delivered": "debug",
+    "update.done": "debug",
+    "update.dropped": "debug",
+    "update.retried": "warn",
+    "update.dead": "error",
+    "update.unreadable": "warn",
+    "worker.starting": "info",
+    "worker.ready": "info",
+    "worker.exited": "info",
+    "bot.failed": "error",
+    "transport.conflict": "warn",
+    "transport.refused": "error",
+    "transport.trouble": "warn",
+    "transport.recovered": "info",
+    "daemon.ready": "info",
+    "daemon.stopping": "info",
+    "daemon.stopped": "info",
+}
+"""Every event and its usual level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `at`: Unix seconds; `seq`: ascending within one run of the daemon."""
+
+    event: str
+    at: float
+    seq: int
+    level: str
+    bot: str | None = None
+    trace_id: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Events:
+    """Where everything that happens is told. Listeners are called at once, on the loop, and only note it.
+
+    Args:
+        least: events of a lower level are not made for these listeners.
+        listeners: called with each event.
+    """
+
+    def __init__(self, *listeners: Callable[[Event], None], least: str = "info") -> None:
+        self._listeners = listeners
+        self._least = LEVELS[least]
+        self._seq = 0
+
+    def tell(
+        self,
+        event: str,
+        bot: str | None = None,
+        *,
+        trace_id: str | None = None,
+        level: str | None = None,
+        **fields: Any,
+    ) -> None:
+        """Tell an event of :data:`EVENTS`, at its usual level or at `level`."""
+        self._seq += 1
+        level = level or EVENTS[event]
+        if LEVELS[level] < self._least:
+            return
+        told = Event(event, time.time(), self._seq, level, bot, trace_id, fields)
+        for listener in self._listeners:
+            listener(told)

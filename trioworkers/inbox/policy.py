@@ -1,0 +1,83 @@
+"""When a failed update is handled again, and when it is dead. Pure: time and chance are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class RetryLimits(Protocol):
+    """The `retry` table of a bot. Times are seconds."""
+
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def initial(self) -> float: ...
+    @property
+    def factor(self) -> float: ...
+    @property
+    def max(self) -> float: ...
+    @property
+    def deadline(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Handle it again at `due` (Unix seconds)."""
+
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """It is dead, for `reason`."""
+
+    reason: str
+
+
+def backoff(attempt: int, *, initial: float, factor: float, ceiling: float, chance: Random) -> float:
+    """Seconds to wait before the `attempt`-th repetition (from 1): full jitter.
+
+    Drawn evenly from nothing to `initial * factor ** (attempt - 1)`, at most `ceiling`; the spread is
+    what keeps a thousand failures of one cause from returning at one moment
+    (Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
+    """
+    try:
+        bound = min(ceiling, initial * factor ** (attempt - 1))
+    except OverflowError:
+        bound = ceiling
+    return chance.uniform(0, bound)
+
+
+def after_failure(
+    handled: int,
+    started_at: float,
+    now: float,
+    limits: RetryLimits,
+    chance: Random,
+    *,
+    wait: float | None = None,
+) -> Again | Never:
+    """Decide on an update that failed.
+
+    Args:
+        handled: how often it was handled, this time included.
+        started_at: when it was handled first, Unix seconds.
+        now: Unix seconds.
+        limits: the bot's `retry` settings.
+        chance: where the jitter comes from.
+        wait: seconds that the handler (or a 429) asked for, in place of the back-off.
+    """
+    if handled >= limits.attempts:
+        return Never(f"failed {handled} times")
+    if wait is None:
+        wait = backoff(
+            handled, initial=limits.initial, factor=limits.factor, ceiling=limits.max, chance=chance
+        )
+    due = now + max(0.0, wait)
+    if due - started_at > limits.deadline:
+        return Never(f"failed {handled} times, past its deadline")
+    return Again(due)

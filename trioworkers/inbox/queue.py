@@ -1,0 +1,201 @@
+"""Which update of a bot is handled next. Pure: no clock, no disk, no tasks.
+
+Updates of one key form a lane, first-in first-out: while its head is in hand or waits for its next
+attempt, the lane waits. Memory holds a window of each bot's updates, the rest stays in the store:
+
+- `behind`: the store holds updates past `cursor` that this queue has not looked at. They are fetched
+  in order when the window has room (:meth:`Queue.wanted`).
+- `lane.passed`: later updates of this lane, up to that id, were left in the store because the lane is
+  long or waits for a retry. They are fetched when the lane runs empty. So 100,000 updates behind one
+  chat that waits delay no other chat, and a million waiting chats do not fill the memory.
+
+Every update up to `cursor` is therefore either here, or finished, or passed over by its lane.
+
+Answers of the store and offers of new updates have to come in the order of the commits and reads.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trioworkers.records import Waiting
+
+WINDOW = 512  # updates of a bot that are held in memory
+LANE = 16  # updates of one key that are held in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What the queue wants from the store: up to `limit` updates with ids in (`after`, `until`]."""
+
+    after: int
+    limit: int
+    until: int | None = None
+    key: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    key: str
+    updates: deque[Waiting] = field(default_factory=deque)
+    last_id: int = 0
+    passed: int = 0
+    after_gap: bool = False
+
+    @property
+    def more(self) -> bool:
+        return self.passed > self.last_id
+
+    def leave(self, update: Waiting) -> None:
+        """Leave an update in the store until the lane is empty."""
+        self.passed = max(self.passed, update.id)
+
+
+class Queue:
+    """One bot's waiting updates, in order. Times are Unix seconds, given by the caller."""
+
+    def __init__(self, *, behind: bool, window: int = WINDOW, lane: int = LANE) -> None:
+        """`behind`: the store may hold updates from before."""
+        self._window, self._lane = window, lane
+        self._lanes: dict[str, _Lane] = {}
+        self._ready: deque[_Lane] = deque()
+        self._later: list[tuple[float, int, _Lane]] = []
+        self._empty: deque[_Lane] = deque()
+        self._held = 0
+        self._in_hand: dict[int, _Lane] = {}
+        self._cursor = 0
+        self._behind = behind
+        self._fetching = False
+
+    @property
+    def in_hand(self) -> int:
+        """How many updates were taken and are not finished."""
+        return len(self._in_hand)
+
+    @property
+    def waiting_for_retry(self) -> int:
+        """How many lanes wait for the next attempt at their head."""
+        return len(self._later)
+
+    def offer(self, update: Waiting) -> None:
+        """A new update was committed; ids ascend. Kept here when there is room, else fetched later."""
+        if self._behind:
+            return
+        if self._held >= self._window:
+            self._behind = True
+            return
+        self._add(update)
+
+    def take(self, now: float) -> Waiting | None:
+        """The next update to handle, or None. It is in hand until :meth:`finish` or :meth:`put_back`."""
+        while self._later and self._later[0][0] <= now:
+            self._ready.append(heapq.heappop(self._later)[2])
+        if not self._ready:
+            return None
+        lane = self._ready.popleft()
+        update = lane.updates[0]
+        if lane.after_gap and not update.after_gap:
+            update = replace(update, after_gap=True)
+        lane.after_gap = False
+        self._in_hand[update.id] = lane
+        return update
+
+    def next_due(self) -> float | None:
+        """When the earliest waiting head may be taken; None when none waits for its time."""
+        return self._later[0][0] if self._later else None
+
+    def finish(self, update_id: int, *, dead: bool = False) -> None:
+        """An update in hand left the store; the next of its lane may go. `dead`: it left a gap."""
+        lane = self._in_hand.pop(update_id)
+        lane.updates.popleft()
+        self._held -= 1
+        lane.after_gap = dead
+        if lane.updates:
+            self._arm(lane)
+        elif lane.more:
+            self._empty.append(lane)
+        else:
+            del self._lanes[lane.key]
+
+    def put_back(self, update: Waiting) -> None:
+        """An update in hand waits at the head of its lane again, as it is given now."""
+        lane = self._in_hand.pop(update.id)
+        lane.updates[0] = update
+        if update.due:  # the others of its lane would only fill the window meanwhile
+            while len(lane.updates) > 1:
+                lane.leave(lane.updates.pop())
+                self._held -= 1
+            lane.last_id = update.id
+        self._arm(lane)
+
+    def wanted(self) -> Fetch | None:
+        """What to fetch from the store now. Each answer is followed by one call of :meth:`fetched`."""
+        if self._fetching:
+            return None
+        if self._empty:
+            self._fetching = True
+            lane = self._empty[0]
+            return Fetch(lane.last_id, self._lane, until=self._cursor, key=lane.key)
+        if self._behind and self._held <= self._window // 2:
+            self._fetching = True
+            return Fetch(self._cursor, self._window)
+        return None
+
+    def fetched(self, fetch: Fetch, updates: Sequence[Waiting]) -> None:
+        """The store's answer to what was wanted."""
+        self._fetching = False
+        if fetch.key is not None:
+            self._fill_lane(self._empty.popleft(), fetch, updates)
+            return
+        for update in updates:
+            if self._held >= self._window:
+                return
+            self._add(update)
+        if len(updates) < fetch.limit:
+            self._behind = False
+
+    def not_fetched(self) -> None:
+        """The store could not answer; the same is wanted again."""
+        self._fetching = False
+
+    def _fill_lane(self, lane: _Lane, fetch: Fetch, updates: Sequence[Waiting]) -> None:
+        if updates:
+            lane.updates.extend(updates)
+            lane.last_id = updates[-1].id
+            self._held += len(updates)
+            self._arm(lane)
+        elif fetch.until is not None and lane.passed > fetch.until:  # passed over since the store was asked
+            lane.last_id = fetch.until
+            self._empty.append(lane)
+        else:
+            del self._lanes[lane.key]
+
+    def _add(self, update: Waiting) -> None:
+        self._cursor = update.id
+        key = update.key or f"#{update.id}"  # without a key an update is a lane of its own
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane(key)
+        elif lane.more or len(lane.updates) >= self._lane or lane.updates[0].due:
+            lane.leave(update)
+            return
+        lane.updates.append(update)
+        lane.last_id = update.id
+        self._held += 1
+        if len(lane.updates) == 1:
+            self._arm(lane)
+
+    def _arm(self, lane: _Lane) -> None:
+        head = lane.updates[0]
+        if head.due:
+            heapq.heappush(self._later, (head.due, head.id, lane))
+        else:
+            self._ready.append(lane)

@@ -1,0 +1,184 @@
+"""The thread that writes: everything that waits becomes one transaction, the sync makes the batch.
+
+While one commit syncs, the next operations gather; so a lone update is committed at once and a
+thousand together, without a timer. Results come back to the loop in the order of the commits, and
+reads are done in the same order, in the same thread: whoever reads sees a state that the loop
+has heard of, or is about to, before the read's own answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from trioworkers.inbox.store import Accept, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trioworkers.inbox.store import Operation, Store
+
+T = TypeVar("T")
+
+OPERATIONS_PER_COMMIT = 512
+PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One submission, and in the end what came of it: exactly one of `result` and `error`."""
+
+    operations: Sequence[Operation]
+    read: Callable[[Store], Any] | None
+    resolve: Callable[[_Job], None]
+    result: Any = None
+    error: StoreError | None = None
+
+
+class Writer:
+    """Gives a store to the loop. Made on the loop; `serve` runs the thread until `close`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._token = trio.lowlevel.current_trio_token()
+        self._closed = False
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write until :meth:`close`, then write what is left.
+
+        Cancellation does not reach it: what was submitted is written. Close it to end it.
+        """
+        task_status.started()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._work, limiter=trio.CapacityLimiter(1))
+
+    def close(self) -> None:
+        """Let the thread end once everything submitted is written. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+
+    async def commit(
+        self, operations: Sequence[Operation], then: Callable[[Sequence[int | None]], None]
+    ) -> None:
+        """Commit the operations together; return once they are durable.
+
+        `then` is called on the loop with one result for each operation, in the order of the commits (a
+        task would wake in any order). A caller that is cancelled leaves; its operations are committed
+        and `then` is called all the same.
+
+        Raises:
+            StoreError: they were not committed, and will not be.
+        """
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+        def resolve(job: _Job) -> None:
+            if job.error is None:
+                then(job.result)
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            nonlocal task
+            task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        job = _Job(operations, None, resolve)
+        self._jobs.put(job)
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        if job.error is not None:
+            raise job.error
+
+    def submit(self, operations: Sequence[Operation], then: Callable[[], None]) -> None:
+        """Commit the operations some time; call `then` on the loop once they are durable.
+
+        For acknowledgements: they hold no update that Telegram could send again, so they are tried
+        until they are written, however long a full disk stands in the way.
+        """
+        self._jobs.put(_Job(operations, None, lambda _: then()))
+
+    def fetch(self, read: Callable[[Store], T], then: Callable[[T | StoreError], None]) -> None:
+        """Read in the thread, after everything that was submitted before; call `then` on the loop.
+
+        It gets what `read` returned, or the error.
+        """
+        self._jobs.put(_Job((), read, lambda job: then(job.result if job.error is None else job.error)))
+
+    def _work(self) -> None:
+        """The thread: gather, commit, tell."""
+        waiting: deque[_Job] = deque()
+        closing = False
+        while not closing or waiting:
+            if not waiting:
+                closing = not self._gather(waiting, block=True) or closing
+            closing = not self._gather(waiting, block=False) or closing
+            self._run(waiting)
+
+    def _gather(self, waiting: deque[_Job], *, block: bool) -> bool:
+        """Move what was submitted to `waiting`; False once the end was among it."""
+        try:
+            while True:
+                job = self._jobs.get(block)
+                if job is None:
+                    return False
+                waiting.append(job)
+                if block:
+                    return True
+        except Empty:
+            return True
+
+    def _run(self, waiting: deque[_Job]) -> None:
+        """Commit the first jobs of `waiting` together, or do the read at its head."""
+        if not waiting:
+            return
+        read = waiting[0].read
+        if read is not None:
+            job = waiting.popleft()
+            try:
+                job.result = read(self._store)
+            except StoreError as error:
+                job.error = error
+            self._tell([job])
+            return
+        batch: list[_Job] = []
+        operations: list[Operation] = []
+        while waiting and waiting[0].read is None and len(operations) < OPERATIONS_PER_COMMIT:
+            job = waiting.popleft()
+            batch.append(job)
+            operations.extend(job.operations)
+        try:
+            results = self._store.commit(operations)
+        except StoreError as error:
+            self._refuse(batch, error, waiting)
+            return
+        start = 0
+        for job in batch:
+            job.result = results[start : start + len(job.operations)]
+            start += len(job.operations)
+        self._tell(batch)
+
+    def _refuse(self, batch: list[_Job], error: StoreError, waiting: deque[_Job]) -> None:
+        """A batch failed: what brings updates in is refused, what acknowledges them is kept for later."""
+        refused = [job for job in batch if any(isinstance(operation, Accept) for operation in job.operations)]
+        kept = [job for job in batch if job not in refused]
+        for job in refused:
+            job.error = error
+        self._tell(refused)
+        if self._closed:  # they are handled again after the next start; a stop waits for no disk
+            return
+        waiting.extendleft(reversed(kept))
+        if kept and not refused:
+            time.sleep(PAUSE_AFTER_FAILURE)
+
+    def _tell(self, jobs: list[_Job]) -> None:
+        def resolve_all() -> None:
+            for job in jobs:
+                job.resolve(job)
+
+        self._token.run_sync_soon(resolve_all)

@@ -1,0 +1,305 @@
+"""One bot in its own cancel scope: what brings its updates in, and the worker that handles them.
+
+Intake begins when the first worker of the bot is ready, and goes on whatever becomes of workers after
+that: a bot that never worked must not take updates from wherever it ran before, one that did loses none.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.nursery.dispatch import Activity, Dispatch
+from trioworkers.nursery.frames import Configure, FrameError, Ready, Unfit
+from trioworkers.nursery.output import Output
+from trioworkers.nursery.restart import RestartPolicy
+from trioworkers.nursery.worker import open_worker
+from trioworkers.transport.api import BotApi
+from trioworkers.transport.poll import LongPoll, TokenRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from trioworkers.config import BotSettings
+    from trioworkers.events import Events
+    from trioworkers.inbox.inbox import Inbox
+    from trioworkers.nursery.spawn import Exit, MakesWorkers
+    from trioworkers.nursery.worker import Worker
+    from trioworkers.records import Arrival
+
+START_TIMEOUT = 60.0  # seconds for a worker to import its handler and run its `start`
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a bot needs of the daemon around it."""
+
+    api_base: str
+    python_path: Sequence[str]
+    log_dir: Path
+    log_level: str
+    inbox: Inbox
+    makes: MakesWorkers
+    events: Events
+    may_start: Callable[[], Awaitable[None]]
+    """Waits for this bot's turn in the fleet's start rate."""
+
+
+class BotScope:
+    """Runs one bot. :meth:`run` once; :meth:`stop_intake` and :meth:`drain` end it in order.
+
+    Attributes:
+        settings: the settings in force.
+        state: as in the status document.
+        reason: why it is `failed`.
+        judged: set at its first verdict: a worker is ready, or the bot failed or is not enabled.
+    """
+
+    def __init__(self, settings: BotSettings, around: Surroundings) -> None:
+        self.settings = settings
+        self.state = "starting"
+        self.reason: str | None = None
+        self.judged = trio.Event()
+        self._around = around
+        self._backlog = around.inbox.backlog(settings.bot_id)
+        self._activity = Activity()
+        self._chance = random.Random()  # noqa: S311 - jitter
+        self._restarts = RestartPolicy(self._chance)
+        self._output = Output(around.log_dir / f"worker_{settings.name}.log", settings.token.reveal())
+        self._worker: Worker | None = None
+        self._dispatch: Dispatch | None = None
+        self._ready = trio.Event()
+        self._leaving = trio.Event()
+        self._intake = trio.CancelScope()
+        self._starts = 0
+        self._starting = trio.CancelScope()
+        self._code: str | None = None
+        self._last_exit: dict[str, Any] | None = None
+        self._next_start_at: float | None = None
+
+    async def run(self) -> None:
+        """Run until drained; cancelling it ends the worker's group and leaves no trace."""
+        if not self.settings.enabled:
+            self._come_to("stopped")
+            return
+        if self.settings.transport == "webhook":
+            self._fail("transport webhook is not available in this version, poll and auto are")
+            await self._leaving.wait()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_intake)
+            await self._supervise()
+            nursery.cancel_scope.cancel()
+        if self.reason is None:
+            self._come_to("stopped")
+
+    def stop_intake(self) -> None:
+        """Fetch no more updates; what was accepted is still handled."""
+        self._intake.cancel()
+
+    def drain(self) -> None:
+        """Let the worker finish what it has, and end; `run` returns then."""
+        self._leaving.set()
+        self._starting.cancel()
+        if self._dispatch is not None:
+            if self.reason is None:
+                self._come_to("draining")
+            self._dispatch.drain()
+
+    def status(self) -> dict[str, Any]:
+        """This bot's row of the status document."""
+        now = trio.current_time()
+        worker, activity, backlog = self._worker, self._activity, self._backlog
+        beat = activity.heartbeat_at
+        tally = self._around.inbox.tally(self.settings.bot_id)
+        return {
+            "bot": self.settings.name,
+            "bot_id": self.settings.bot_id,
+            "state": self.state,
+            "pid": worker and worker.pid,
+            "transport": "poll",
+            "uptime_ms": worker and round((now - worker.started_at) * 1000),
+            "messages": activity.messages,
+            "errors": activity.errors,
+            "restarts": max(0, self._starts - 1),
+            "memory_bytes": worker and activity.memory,
+            "last_heartbeat_age_ms": None if beat is None or not worker else round((now - beat) * 1000),
+            "paused": False,
+            "code": self._code,
+            "queue": {
+                "ready": max(0, tally.pending - backlog.in_hand - backlog.waiting_for_retry),
+                "in_flight": backlog.in_hand,
+                "retry": backlog.waiting_for_retry,
+                "dead": tally.dead,
+            },
+            "last_exit": self._last_exit,
+            "next_start_at": self._next_start_at,
+            "reason": self.reason,
+        }
+
+    async def _supervise(self) -> None:
+        """Keep a worker running until the bot leaves or fails for good."""
+        while not self._leaving.is_set():
+            self._come_to("starting")
+            await self._around.may_start()
+            began = trio.current_time()
+            await self._live()
+            if self.reason is not None:
+                await self._leaving.wait()
+            if self._leaving.is_set():
+                return
+            pause = self._restarts.next_start(trio.current_time() - began, self.settings.restart)
+            self._next_start_at = time.time() + pause
+            self._come_to("backoff")
+            with trio.move_on_after(pause):
+                await self._leaving.wait()
+            self._next_start_at = None
+
+    async def _live(self) -> None:
+        """One worker's life, from its start to its exit."""
+        self._starts += 1
+        self._activity.heartbeat_at = None
+        self._tell("worker.starting")
+        try:
+            async with open_worker(self._around.makes, self._configure(), self._output) as worker:
+                self._worker = worker
+                try:
+                    if await self._handshake(worker):
+                        await self._work(worker)
+                finally:
+                    self._worker = None
+                ended = await worker.end()
+        except OSError as error:
+            self._tell("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
+        else:
+            self._ended(ended)
+
+    async def _handshake(self, worker: Worker) -> bool:
+        """Wait for the worker's first word; True when it is ready."""
+        frames: Sequence[object] = ()
+        with trio.move_on_after(START_TIMEOUT) as self._starting:
+            try:
+                frames = await worker.receive()
+            except FrameError as error:
+                self._tell("worker.exited", level="error", reason=str(error))
+        for number, frame in enumerate(frames):
+            if isinstance(frame, Unfit):
+                self._fail(frame.reason, detail=frame.detail)
+            elif isinstance(frame, Ready):
+                self._code = frame.code
+                self._come_to("running")
+                self._tell("worker.ready", pid=worker.pid, code=frame.code)
+                self._ready.set()
+                worker.unread(frames[number + 1 :])
+                return True
+        return False
+
+    async def _work(self, worker: Worker) -> None:
+        self._dispatch = Dispatch(
+            self.settings.name,
+            self._backlog,
+            worker,
+            lambda: self.settings,
+            self._around.events,
+            self._activity,
+            self._chance,
+        )
+        if self._leaving.is_set():
+            self._dispatch.drain()
+        try:
+            await self._dispatch.run()
+        except FrameError as error:
+            self._tell("worker.exited", level="error", reason=str(error))
+        finally:
+            self._dispatch = None
+
+    def _ended(self, ended: Exit) -> None:
+        self._last_exit = {
+            "at": time.time(),
+            "code": ended.code,
+            "signal": ended.signal,
+            "oom": False,
+            "stderr": self._output.last_lines,
+        }
+        wanted = self._leaving.is_set() or self.reason is not None
+        self._tell("worker.exited", level="info" if wanted else "warn", how=str(ended))
+        if not wanted:
+            self.judged.set()  # a worker that dies before it is ready is a verdict too
+
+    async def _serve_intake(self) -> None:
+        await self._ready.wait()
+        settings, around = self.settings, self._around
+        with self._intake:
+            async with BotApi(around.api_base, settings.token.reveal()) as api:
+                try:
+                    await LongPoll(api, self._accept, lambda: self.settings, self._intake_events()).serve()
+                except TokenRefusedError:
+                    self._fail("token refused", event="transport.refused")
+
+    async def _accept(self, arrivals: Sequence[Arrival]) -> None:
+        accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
+        self._tell("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
+
+    def _intake_events(self) -> _IntakeEvents:
+        return _IntakeEvents(self._tell)
+
+    def _configure(self) -> Configure:
+        settings, around = self.settings, self._around
+        return Configure(
+            name=settings.name,
+            bot_id=settings.bot_id,
+            token=settings.token.reveal(),
+            api_base=around.api_base,
+            handler=settings.handler,
+            python_path=[str(path) for path in around.python_path],
+            settings=dict(settings.settings),
+            concurrency=settings.concurrency,
+            handler_timeout=settings.handler_timeout,
+            heartbeat_interval=settings.heartbeat_interval,
+            log_level=around.log_level,
+        )
+
+    def _fail(self, reason: str, *, event: str = "bot.failed", **fields: object) -> None:
+        """Park the bot: nothing is tried again until its settings change."""
+        self.reason = reason
+        self._come_to("failed")
+        self._tell(event, reason=reason, **fields)
+        if self._dispatch is not None:
+            self._dispatch.drain()
+
+    def _come_to(self, state: str) -> None:
+        self.state = state
+        if state in ("running", "failed", "stopped"):
+            self.judged.set()
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        self._around.events.tell(event, self.settings.name, **fields)
+
+
+class _IntakeEvents:
+    """Puts what happens to a long poll among the daemon's events; repeats of one trouble are told once."""
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._last: str | None = None
+
+    def conflict(self, reason: str, pause: float) -> None:
+        self._tell("transport.conflict", reason=reason, pause=round(pause, 1))
+        self._last = reason
+
+    def trouble(self, reason: str, pause: float) -> None:
+        if reason != self._last:
+            self._tell("transport.trouble", reason=reason, pause=round(pause, 1))
+        self._last = reason
+
+    def recovered(self) -> None:
+        self._tell("transport.recovered", after=self._last)
+        self._last = None
+
+    def unreadable(self, reason: str) -> None:
+        self._tell("update.unreadable", reason=reason)

@@ -1,0 +1,66 @@
+"""All bots of the daemon: started at the fleet's rate, ended together under one deadline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.nursery.bot import BotScope, Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from trioworkers.config import BotSettings
+
+
+class Pace:
+    """Lets starts through at a rate, first come first served. `rate`: starts per second, read each time."""
+
+    def __init__(self, rate: Callable[[], float]) -> None:
+        self._rate = rate
+        self._turn = trio.StrictFIFOLock()
+
+    async def wait(self) -> None:
+        """Wait for the next turn."""
+        async with self._turn:
+            await trio.sleep(1 / self._rate())
+
+
+class FleetScope:
+    """Runs the bots, each in a cancel scope of its own.
+
+    Attributes:
+        ready: set once every bot has its first verdict, failed included.
+    """
+
+    def __init__(self, bots: Mapping[str, BotSettings], around: Surroundings) -> None:
+        self.ready = trio.Event()
+        self._bots = {name: BotScope(settings, around) for name, settings in bots.items()}
+
+    async def run(self) -> None:
+        """Run all bots until each has been drained."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_verdicts)
+            for bot in self._bots.values():
+                nursery.start_soon(bot.run)
+
+    def stop(self) -> None:
+        """Fetch nothing more, anywhere; then let every worker finish what it has. `run` returns then."""
+        for bot in self._bots.values():
+            bot.stop_intake()
+        for bot in self._bots.values():
+            bot.drain()
+
+    def status(self) -> list[dict[str, Any]]:
+        """The rows of the status document."""
+        return [bot.status() for bot in self._bots.values()]
+
+    def states(self) -> Iterable[str]:
+        """Each bot's state."""
+        return (bot.state for bot in self._bots.values())
+
+    async def _watch_verdicts(self) -> None:
+        for bot in self._bots.values():
+            await bot.judged.wait()
+        self.ready.set()

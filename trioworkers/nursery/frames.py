@@ -1,0 +1,194 @@
+"""What the daemon and a worker say to each other, and the channel that carries it.
+
+A frame is four bytes of length, little-endian, and that many bytes of JSON. JSON because an update
+travels in it as the bytes that Telegram sent (`msgspec.Raw`); a length because those may hold line
+breaks. Frames that are sent in one turn of the loop leave in one write: with many updates under way a
+frame costs a twentieth of what it costs alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import trio
+
+from trioworkers.errors import TrioworkersError
+
+FRAME_LIMIT = 64 * 2**20  # bytes; an update is at most some 4 MiB
+READ_SIZE = 256 * 1024
+
+
+class FrameError(TrioworkersError):
+    """The other side sent something that is no frame."""
+
+
+class Frame(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Base of all frames."""
+
+
+class Configure(Frame, frozen=True):
+    """To the worker, first of all: what it is. The token travels here and nowhere else."""
+
+    name: str
+    bot_id: int
+    token: str
+    api_base: str
+    handler: str
+    python_path: list[str]
+    settings: dict[str, Any]
+    concurrency: int
+    handler_timeout: float
+    heartbeat_interval: float
+    log_level: str
+
+
+class Retune(Frame, frozen=True):
+    """To the worker: new values, for the updates that follow."""
+
+    settings: dict[str, Any]
+    handler_timeout: float
+    heartbeat_interval: float
+
+
+class Deliver(Frame, frozen=True):
+    """To the worker: handle this update. `delivery` names it until its outcome, and is used once."""
+
+    delivery: int
+    attempt: int
+    after_gap: bool
+    trace_id: str
+    update: msgspec.Raw
+
+
+class Drain(Frame, frozen=True):
+    """To the worker: finish what you have, stop, exit 0. No delivery follows."""
+
+
+class Ready(Frame, frozen=True):
+    """From the worker: the handler is imported and started. `code` is a fingerprint of its module."""
+
+    code: str
+
+
+class Unfit(Frame, frozen=True):
+    """From the worker, before it exits: it can never work like this. `detail` names no values."""
+
+    reason: str
+    detail: str
+
+
+class Outcome(Frame, frozen=True):
+    """From the worker: what became of a delivery.
+
+    `result` is `done`, `retry`, `dead` or `drop`. `after`: seconds that a retry asked for. `counted`:
+    whether the retry counts as an attempt (a wait that Telegram asked for does not). `error`: what went
+    wrong, without text of messages; `words`: what the handler said of it, which may hold some.
+    """
+
+    delivery: int
+    result: str
+    after: float | None = None
+    counted: bool = True
+    error: str = ""
+    words: str = ""
+
+
+class Heartbeat(Frame, frozen=True):
+    """From the worker, now and then: its loop turns. `memory`: its share of memory (PSS), bytes."""
+
+    memory: int
+
+
+ToWorker = Configure | Retune | Deliver | Drain
+FromWorker = Ready | Unfit | Outcome | Heartbeat
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Channel:
+    """One end of the socket pair between the daemon and a worker.
+
+    Args:
+        stream: the end; the channel owns and closes it.
+        incoming: the union of frames that the other side may send.
+    """
+
+    def __init__(self, stream: trio.SocketStream, incoming: Any) -> None:
+        self._stream = stream
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(incoming)
+        self._incoming = bytearray()
+        self._outgoing: list[bytes] = []
+        self._wake = trio.Event()
+
+    def send(self, frame: Frame) -> None:
+        """Let `frame` leave with the next write. Never blocks.
+
+        What is under way is bounded by the deliveries in hand, so this needs no bound of its own.
+        """
+        body = _encode(frame)
+        self._outgoing += (len(body).to_bytes(4, "little"), body)
+        self._wake.set()
+
+    async def serve_writes(self) -> None:
+        """Write what is sent until cancelled, or until the other side is gone."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                await self.flush()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the reader sees the end and says so
+
+    async def flush(self) -> None:
+        """Write everything that was sent up to now.
+
+        Raises:
+            trio.BrokenResourceError: the other side is gone.
+        """
+        while self._outgoing:
+            data = b"".join(self._outgoing)
+            self._outgoing.clear()
+            await self._stream.send_all(data)
+
+    async def receive(self) -> list[Any]:
+        """Wait for frames; return all that one read brought. Empty once the other side has closed.
+
+        Raises:
+            FrameError: what arrived is no frame; nothing after it can be understood.
+        """
+        while True:
+            try:
+                data = await self._stream.receive_some(READ_SIZE)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return []
+            if not data:
+                return []
+            self._incoming += data
+            frames = self._split(self._incoming)
+            if frames:
+                return frames
+
+    async def aclose(self) -> None:
+        """Close this end; the other one sees the end of file."""
+        await self._stream.aclose()
+
+    def _split(self, buffer: bytearray) -> list[Any]:
+        frames: list[Any] = []
+        start = 0
+        while len(buffer) - start >= 4:
+            length = int.from_bytes(buffer[start : start + 4], "little")
+            if length > FRAME_LIMIT:
+                message = f"a frame of {length} bytes"
+                raise FrameError(message)
+            end = start + 4 + length
+            if end > len(buffer):
+                break
+            try:
+                frames.append(self._decoder.decode(bytes(buffer[start + 4 : end])))
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                message = f"a frame that is none: {type(error).__name__}"
+                raise FrameError(message) from None
+            start = end
+        del buffer[:start]
+        return frames

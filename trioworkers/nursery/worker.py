@@ -1,0 +1,111 @@
+"""One worker process from its start to its end, as the daemon sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.nursery.frames import Channel, Drain, FromWorker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from trioworkers.nursery.frames import Configure, Frame
+    from trioworkers.nursery.output import Output
+    from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
+
+TERM_GRACE = 2.0  # seconds between TERM and KILL
+LAST_OUTPUT = 0.5  # seconds that the output of an ended worker is still read
+
+
+@asynccontextmanager
+async def open_worker(makes: MakesWorkers, configure: Configure, output: Output) -> AsyncIterator[Worker]:
+    """Start a worker and tell it what it is; at the end nothing of it is left.
+
+    Leaving in whatever way ends the worker's whole group: TERM and, after a grace, KILL. A worker that
+    was drained has ended by itself by then.
+
+    Raises:
+        OSError: the process could not be started.
+    """
+    ours, theirs = socket.socketpair()
+    reads, writes = os.pipe()
+    try:
+        process = makes.start(theirs.fileno(), writes)
+    except BaseException:
+        ours.close()
+        os.close(reads)
+        raise
+    finally:
+        theirs.close()
+        os.close(writes)
+    channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), FromWorker)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.copy, reads)
+        nursery.start_soon(channel.serve_writes)
+        worker = Worker(process, channel)
+        channel.send(configure)
+        try:
+            yield worker
+        finally:
+            with trio.CancelScope(shield=True):
+                await channel.aclose()
+                await worker.end()
+            # a grandchild in a session of its own may hold the pipe open for ever
+            nursery.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT
+
+
+class Worker:
+    """A running worker."""
+
+    def __init__(self, process: WorkerProcess, channel: Channel) -> None:
+        self._process = process
+        self._channel = channel
+        self._drained = False
+        self._unread: list[Any] = []
+        self.started_at = trio.current_time()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, frame: Frame) -> None:
+        """Let a frame leave; to a worker that is gone it goes nowhere."""
+        self._channel.send(frame)
+
+    async def receive(self) -> list[Any]:
+        """The next frames of the worker; empty once it has closed its end.
+
+        Raises:
+            FrameError: it sent something that is no frame.
+        """
+        frames, self._unread = self._unread, []
+        return frames or await self._channel.receive()
+
+    def unread(self, frames: Sequence[Any]) -> None:
+        """Let `frames`, which came together with others, be what :meth:`receive` returns next."""
+        self._unread = list(frames)
+
+    def drain(self) -> None:
+        """Ask it to finish what it has, to stop, and to exit."""
+        self._drained = True
+        self._channel.send(Drain())
+
+    async def end(self) -> Exit:
+        """Make sure that it and its group have ended; return how it did.
+
+        One that was drained is given a moment to exit by itself, then TERM, then KILL.
+        """
+        if self._drained:
+            with trio.move_on_after(TERM_GRACE):
+                return await self._process.wait()
+        self._process.signal_group(signal.SIGTERM)
+        with trio.move_on_after(TERM_GRACE):
+            return await self._process.wait()
+        self._process.signal_group(signal.SIGKILL)
+        return await self._process.wait()

@@ -1,0 +1,78 @@
+"""A strict Telegram in memory, for testing bots, plugins and trioworkers itself without Telegram.
+
+    telegram = Telegram(seed=1)
+    bot = telegram.add_bot("echo")
+    alice = telegram.add_user("Alice")
+    base_url = await nursery.start(serve_telegram, telegram)
+    …
+    await alice.say(bot, "hello")
+    message = await alice.expect(bot)
+
+Tests that do not run on Trio use the pytest fixture `telegram` instead, which is there as soon as
+trioworkers is installed. The names below are loaded when they are first used: pytest imports this
+package in every project that has trioworkers installed, and must not pay for Trio and h11 there.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trioworkers.testing import faults
+    from trioworkers.testing.answers import Refused
+    from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.chats import Message
+    from trioworkers.testing.faults import Fault, Faults, Rule
+    from trioworkers.testing.params import Upload
+    from trioworkers.testing.server import serve_telegram
+    from trioworkers.testing.threaded import TelegramThread
+    from trioworkers.testing.users import NothingSaid, SimGroup, SimUser
+    from trioworkers.testing.world import Call, Telegram
+
+__all__ = [
+    "Call",
+    "Fault",
+    "Faults",
+    "Message",
+    "NothingSaid",
+    "Refused",
+    "Rule",
+    "SimBot",
+    "SimGroup",
+    "SimUser",
+    "Telegram",
+    "TelegramThread",
+    "Upload",
+    "faults",
+    "serve_telegram",
+]
+
+_HOMES = {
+    "Call": "world",
+    "Fault": "faults",
+    "Faults": "faults",
+    "Message": "chats",
+    "NothingSaid": "users",
+    "Refused": "answers",
+    "Rule": "faults",
+    "SimBot": "bots",
+    "SimGroup": "users",
+    "SimUser": "users",
+    "Telegram": "world",
+    "TelegramThread": "threaded",
+    "Upload": "params",
+    "serve_telegram": "server",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "faults":
+        return import_module("trioworkers.testing.faults")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"trioworkers.testing.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

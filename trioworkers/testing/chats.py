@@ -1,0 +1,153 @@
+"""Chats, their members, topics and messages; and what a bot may do in each.
+
+A private chat exists once for each pair of a bot and a user. Messages are the dicts that clients
+read, kept by id; editing one edits the dict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trioworkers.testing.answers import bad_request, forbidden
+from trioworkers.testing.signal import Signal
+
+if TYPE_CHECKING:
+    from trioworkers.testing.bots import SimBot
+
+Message = dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """What somebody is in a chat: a ChatMember's status and, for administrators, the rights."""
+
+    status: str = "member"
+    rights: frozenset[str] = frozenset()
+
+    @property
+    def present(self) -> bool:
+        """Whether this member is in the chat now."""
+        return self.status not in {"left", "kicked"}
+
+    def may(self, right: str) -> bool:
+        """Whether this member has an administrator's right (`can_manage_topics`, …)."""
+        return self.status == "creator" or right in self.rights
+
+
+@dataclass(slots=True, eq=False)
+class Topic:
+    """A forum topic; a deleted one stays known as such."""
+
+    thread_id: int
+    name: str
+    icon_color: int = 0x6FB9F0
+    icon_custom_emoji_id: str = ""
+    closed: bool = False
+    deleted: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Chat:
+    """One chat and all that was said in it.
+
+    Attributes:
+        kind: private, group, supergroup or channel.
+        history: at most so many messages are kept, None for all.
+        sent: what bots said, in order, as it stands now; deleted messages stay in this list.
+        changed: fires when a bot says or edits something.
+    """
+
+    id: int
+    kind: str
+    title: str = ""
+    forum: bool = False
+    username: str = ""
+    user: dict[str, Any] | None = None
+    history: int | None = None
+    started: bool = False
+    blocked: bool = False
+    migrated_to: int | None = None
+    members: dict[int, Member] = field(default_factory=dict)
+    topics: dict[int, Topic] = field(default_factory=dict)
+    messages: dict[int, Message] = field(default_factory=dict)
+    sent: list[Message] = field(default_factory=list)
+    changed: Signal = field(default_factory=Signal)
+    brief: dict[str, Any] = field(init=False)
+    last_message_id: int = 0
+
+    def __post_init__(self) -> None:
+        self.brief = self._brief()
+
+    def _brief(self) -> dict[str, Any]:
+        chat: dict[str, Any] = {"id": self.id, "type": self.kind}
+        if self.user is not None:
+            names = ("first_name", "last_name", "username")
+            return chat | {name: self.user[name] for name in names if self.user.get(name)}
+        chat["title"] = self.title
+        if self.username:
+            chat["username"] = self.username
+        if self.forum:
+            chat["is_forum"] = True
+        return chat
+
+    def add(self, sender: dict[str, Any], date: int, content: dict[str, Any], *, by_bot: bool) -> Message:
+        """Say something here and return the message, with the next id of this chat."""
+        self.last_message_id += 1
+        message: Message = {
+            "message_id": self.last_message_id,
+            "from": sender,
+            "chat": self.brief,
+            "date": date,
+            **content,
+        }
+        self.messages[self.last_message_id] = message
+        if by_bot:
+            self.sent.append(message)
+            self.changed.fire()
+        if self.history is not None and len(self.messages) > self.history:
+            del self.messages[next(iter(self.messages))]
+            if len(self.sent) > 2 * self.history:
+                del self.sent[: self.history]
+        return message
+
+    def check_member(self, bot: SimBot) -> None:
+        """Refuse a bot that may not see this chat, in Telegram's words."""
+        if self.kind == "private":
+            return
+        if self.migrated_to is not None:
+            raise bad_request(
+                "group chat was upgraded to a supergroup chat", migrate_to_chat_id=self.migrated_to
+            )
+        member = self.members.get(bot.id)
+        if member is not None and member.status == "kicked":
+            raise forbidden(f"bot was kicked from the {self.kind} chat")
+        if member is None or not member.present:
+            raise forbidden(f"bot is not a member of the {self.kind} chat")
+
+    def check_write(self, bot: SimBot) -> None:
+        """Refuse a bot that may not write here, in Telegram's words."""
+        if self.kind == "private":
+            if self.blocked:
+                raise forbidden("bot was blocked by the user")
+            if not self.started:
+                raise forbidden("bot can't initiate conversation with a user")
+        else:
+            self.check_member(bot)
+
+    def thread(self, bot: SimBot, thread_id: int) -> dict[str, Any]:
+        """The fields that place a message in a topic; empty for none and for the general topic.
+
+        Raises:
+            Refused: the topic is unknown, deleted, or closed to this bot.
+        """
+        if thread_id == 0 or (self.forum and thread_id == 1):
+            return {}
+        if thread_id < 0:
+            raise bad_request("invalid message thread identifier specified")
+        topic = self.topics.get(thread_id)
+        if topic is None or topic.deleted:
+            raise bad_request("message thread not found")
+        if topic.closed and not self.members[bot.id].may("can_manage_topics"):
+            raise bad_request("TOPIC_CLOSED")
+        return {"message_thread_id": thread_id, "is_topic_message": True}

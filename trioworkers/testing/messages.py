@@ -1,0 +1,248 @@
+"""The Bot API methods that send, copy, edit and delete messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trioworkers.testing.answers import bad_request
+from trioworkers.testing.files import read_file
+from trioworkers.testing.params import read_integer
+
+if TYPE_CHECKING:
+    from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.chats import Chat, Message
+    from trioworkers.testing.params import Params
+    from trioworkers.testing.world import Telegram
+
+TEXT_LIMIT = 4096  # UTF-16 units
+CAPTION_LIMIT = 1024
+PARSE_MODES = {"", "markdown", "markdownv2", "html", "none"}
+CONTENT = ("text", "caption", "photo", "document", "reply_markup", "media_group_id")
+NOT_MODIFIED = (
+    "message is not modified: specified new message content and reply markup are exactly the same as a "
+    "current content and reply markup of the message"
+)
+
+
+def utf16_length(text: str) -> int:
+    """The length of a text as Telegram counts it."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def read_text(params: Params) -> str:
+    """The text of a message, stripped as Telegram strips it."""
+    text = params.text("text").strip()
+    if not text:
+        raise bad_request("message text is empty")
+    if utf16_length(text) > TEXT_LIMIT:
+        raise bad_request("message is too long")
+    check_parse_mode(params)
+    return text
+
+
+def check_parse_mode(params: Params) -> None:
+    """Refuse a parse_mode that does not exist; the text itself is kept as it is."""
+    if "parse_mode" in params and params.text("parse_mode").lower() not in PARSE_MODES:
+        raise bad_request("unsupported parse_mode")
+
+
+def read_caption(caption: str) -> dict[str, Any]:
+    """The caption field of a message, absent when empty."""
+    if utf16_length(caption) > CAPTION_LIMIT:
+        raise bad_request("message caption is too long")
+    return {"caption": caption} if caption else {}
+
+
+def read_keyboard(params: Params) -> dict[str, Any]:
+    """The reply_markup field: an inline keyboard is kept, other keyboards are only checked."""
+    if "reply_markup" not in params:
+        return {}
+    markup = params.json("reply_markup", "reply keyboard markup")
+    if not markup:
+        return {}
+    if not isinstance(markup, dict):
+        raise bad_request("object expected as reply markup")
+    rows = markup.get("inline_keyboard")
+    if rows is None:
+        return {}
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise bad_request('field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays')
+    for row in rows:
+        for button in row:
+            if not isinstance(button, dict):
+                raise bad_request("can't parse inline keyboard button: expected an Object")
+            if not button.get("text"):
+                raise bad_request('can\'t parse inline keyboard button: Field "text" must be of type String')
+            if len(str(button.get("callback_data", "")).encode()) > 64:
+                raise bad_request("BUTTON_DATA_INVALID")
+    return {"reply_markup": {"inline_keyboard": rows}} if any(rows) else {}
+
+
+def place(telegram: Telegram, bot: SimBot, params: Params, chat: Chat) -> dict[str, Any]:
+    """The fields that say where in a chat a message goes: its topic, and what it answers.
+
+    Raises:
+        Refused: the bot may not write there, or too often, or what it answers is gone.
+    """
+    chat.check_write(bot)
+    fields: dict[str, Any] = {}
+    if "message_thread_id" in params:
+        fields = chat.thread(bot, params.integer("message_thread_id"))
+    reply_to, optional = 0, False
+    if "reply_parameters" in params:
+        reply = params.json("reply_parameters", "reply parameters")
+        if not isinstance(reply, dict):
+            raise bad_request("object expected as reply parameters")
+        reply_to, optional = (
+            read_integer(reply.get("message_id")),
+            bool(reply.get("allow_sending_without_reply")),
+        )
+    elif "reply_to_message_id" in params:
+        reply_to, optional = params.integer("reply_to_message_id"), params.flag("allow_sending_without_reply")
+    if reply_to:
+        answered = chat.messages.get(reply_to)
+        if answered is None and not optional:
+            raise bad_request("message to be replied not found")
+        if answered is not None:
+            fields["reply_to_message"] = {k: v for k, v in answered.items() if k != "reply_to_message"}
+    telegram.limits.check_message(bot.id, chat.id, telegram.clock())
+    return fields
+
+
+def say(telegram: Telegram, bot: SimBot, params: Params, chat: Chat, content: dict[str, Any]) -> Message:
+    """Send what was checked already."""
+    fields = place(telegram, bot, params, chat)
+    if params.flag("protect_content"):
+        fields["has_protected_content"] = True
+    return chat.add(bot.brief, int(telegram.clock()), {**fields, **content}, by_bot=True)
+
+
+def send_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """sendMessage."""
+    text = read_text(params)
+    chat = telegram.find_chat(bot, params)
+    return say(telegram, bot, params, chat, {"text": text, **read_keyboard(params)})
+
+
+def send_photo(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """sendPhoto."""
+    return _send_file(telegram, bot, params, "photo")
+
+
+def send_document(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """sendDocument."""
+    return _send_file(telegram, bot, params, "document")
+
+
+def _send_file(telegram: Telegram, bot: SimBot, params: Params, kind: str) -> Message:
+    chat = telegram.find_chat(bot, params)
+    chat.check_write(bot)
+    caption = read_caption(params.text("caption"))
+    check_parse_mode(params)
+    file = read_file(telegram, bot, params, kind)
+    return say(telegram, bot, params, chat, {**file.in_message(), **caption, **read_keyboard(params)})
+
+
+def send_media_group(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """sendMediaGroup: all of it or nothing."""
+    chat = telegram.find_chat(bot, params)
+    media = params.json("media", "media")
+    if not isinstance(media, list):
+        raise bad_request("expected an Array of InputMedia")
+    if not 2 <= len(media) <= 10:
+        raise bad_request("media group must include 2-10 items")
+    contents = []
+    for item in media:
+        if not isinstance(item, dict) or item.get("type") not in {"photo", "document"}:
+            raise bad_request("can't parse InputMedia: Type is not supported by the simulator")
+        file = read_file(telegram, bot, params, item["type"], str(item.get("media", "")))
+        contents.append({**file.in_message(), **read_caption(str(item.get("caption", "")))})
+    fields = place(telegram, bot, params, chat)
+    group = {"media_group_id": str(telegram.dice.randrange(10**16, 10**17))}
+    date = int(telegram.clock())
+    return [chat.add(bot.brief, date, {**fields, **group, **content}, by_bot=True) for content in contents]
+
+
+def _source(telegram: Telegram, bot: SimBot, params: Params, verb: str) -> Message:
+    origin = telegram.find_chat(bot, params, "from_chat_id")
+    message = origin.messages.get(params.integer("message_id"))
+    if message is None:
+        raise bad_request(f"message to {verb} not found")
+    if message.get("has_protected_content") or not any(name in message for name in CONTENT):
+        past = {"copy": "copied", "forward": "forwarded"}[verb]
+        raise bad_request(f"message can't be {past}")
+    return message
+
+
+def copy_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """copyMessage: the content without its origin; answers with the new id only."""
+    chat = telegram.find_chat(bot, params)
+    message = _source(telegram, bot, params, "copy")
+    names = (name for name in CONTENT if name in message and name not in {"reply_markup", "media_group_id"})
+    content = {name: message[name] for name in names}
+    if "caption" in params:
+        content.update(read_caption(params.text("caption")))
+    new = say(telegram, bot, params, chat, {**content, **read_keyboard(params)})
+    return {"message_id": new["message_id"]}
+
+
+def forward_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """forwardMessage."""
+    chat = telegram.find_chat(bot, params)
+    message = _source(telegram, bot, params, "forward")
+    content = {name: message[name] for name in CONTENT if name in message and name != "reply_markup"}
+    origin = {"type": "user", "sender_user": message["from"], "date": message["date"]}
+    return say(telegram, bot, params, chat, {"forward_origin": origin, **content})
+
+
+def _own(telegram: Telegram, bot: SimBot, params: Params) -> tuple[Chat, Message]:
+    chat = telegram.find_chat(bot, params)
+    if not params.integer("message_id"):
+        raise bad_request("message identifier is not specified")
+    message = chat.messages.get(params.integer("message_id"))
+    if message is None:
+        raise bad_request("message to edit not found")
+    if message["from"]["id"] != bot.id:
+        raise bad_request("message can't be edited")
+    return chat, message
+
+
+def _edit(telegram: Telegram, chat: Chat, message: Message, content: dict[str, Any]) -> Message:
+    if all(message.get(name) == value for name, value in content.items()):
+        raise bad_request(NOT_MODIFIED)
+    message.update(content)
+    if message.get("reply_markup") is None:
+        message.pop("reply_markup", None)
+    message["edit_date"] = int(telegram.clock())
+    chat.changed.fire()
+    return message
+
+
+def edit_message_text(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """editMessageText; the keyboard goes unless it is sent again."""
+    chat, message = _own(telegram, bot, params)
+    text = read_text(params)
+    if "text" not in message:
+        raise bad_request("there is no text in the message to edit")
+    return _edit(telegram, chat, message, {"text": text, "reply_markup": None, **read_keyboard(params)})
+
+
+def edit_message_reply_markup(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """editMessageReplyMarkup; without one the keyboard goes."""
+    chat, message = _own(telegram, bot, params)
+    return _edit(telegram, chat, message, {"reply_markup": None, **read_keyboard(params)})
+
+
+def delete_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+    """deleteMessage: own ones, any in a private chat, others' with the right to."""
+    chat = telegram.find_chat(bot, params)
+    if not params.integer("message_id"):
+        raise bad_request("message identifier is not specified")
+    message = chat.messages.get(params.integer("message_id"))
+    if message is None:
+        raise bad_request("message to delete not found")
+    own = message["from"]["id"] == bot.id or chat.kind == "private"
+    if not own and not chat.members[bot.id].may("can_delete_messages"):
+        raise bad_request("message can't be deleted")
+    del chat.messages[message["message_id"]]
+    return True

@@ -1,0 +1,317 @@
+"""Scripted users and groups: the other side of every conversation.
+
+A :class:`SimUser` talks to bots as a person with a Telegram client does; what it does becomes
+updates. Everything but :meth:`SimUser.say` and :meth:`SimUser.expect` is synchronous.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.testing.chats import Chat, Member, Message, Topic
+from trioworkers.testing.params import Upload
+
+if TYPE_CHECKING:
+    from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.world import Telegram
+
+ADMIN_RIGHTS = frozenset(
+    [
+        "can_manage_chat",
+        "can_delete_messages",
+        "can_restrict_members",
+        "can_promote_members",
+        "can_change_info",
+        "can_invite_users",
+        "can_pin_messages",
+        "can_manage_topics",
+    ]
+)
+
+
+class NothingSaid(AssertionError):
+    """A bot did not say in time what was expected of it."""
+
+
+class SimUser:
+    """One person; made by :meth:`Telegram.add_user`."""
+
+    def __init__(
+        self, telegram: Telegram, user_id: int, first_name: str, username: str, language_code: str
+    ) -> None:
+        self.id = user_id
+        self.first_name = first_name
+        self.username = username
+        self.brief: dict[str, Any] = {"id": user_id, "is_bot": False, "first_name": first_name}
+        if username:
+            self.brief["username"] = username
+        self.brief["language_code"] = language_code
+        self._telegram = telegram
+        self._read: dict[tuple[int, int], int] = {}
+        self._said: dict[int, Message] = {}
+
+    def __repr__(self) -> str:
+        return f"<SimUser {self.id}>"
+
+    # -- talking --------------------------------------------------------------------------------
+
+    def send(
+        self,
+        bot: SimBot,
+        text: str,
+        *,
+        group: SimGroup | None = None,
+        thread_id: int | None = None,
+        reply_to: Message | None = None,
+        **content: Any,
+    ) -> int:
+        """Say something and return the update id that `bot` gets for it, 0 if it gets none.
+
+        In a group the other bots there get updates of their own. `content` adds fields to the
+        message or replaces them.
+        """
+        body: dict[str, Any] = {"text": text} if text else {}
+        if text.startswith("/"):
+            length = len(text.split(maxsplit=1)[0])
+            body["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
+        if reply_to is not None:
+            body["reply_to_message"] = reply_to
+        if thread_id is not None:
+            body |= {"message_thread_id": thread_id, "is_topic_message": True}
+        return self._post(bot, group, body | content)
+
+    async def say(self, bot: SimBot, text: str, **more: Any) -> int:
+        """:meth:`send` and let other tasks run; arguments and result are the same."""
+        update_id = self.send(bot, text, **more)
+        await trio.lowlevel.checkpoint()
+        return update_id
+
+    def send_photo(
+        self, bot: SimBot, content: bytes, caption: str = "", *, group: SimGroup | None = None
+    ) -> int:
+        """Send a photo that the bot can fetch with getFile; returns the update id."""
+        return self._send_file(bot, "photo", Upload("photo.jpg", "image/jpeg", content), caption, group)
+
+    def send_document(
+        self,
+        bot: SimBot,
+        content: bytes,
+        caption: str = "",
+        *,
+        filename: str = "file.bin",
+        content_type: str = "application/octet-stream",
+        group: SimGroup | None = None,
+    ) -> int:
+        """Send a document that the bot can fetch with getFile; returns the update id."""
+        return self._send_file(bot, "document", Upload(filename, content_type, content), caption, group)
+
+    def _send_file(self, bot: SimBot, kind: str, upload: Upload, caption: str, group: SimGroup | None) -> int:
+        body = self._telegram.files.put(bot, kind, upload).in_message()
+        return self._post(bot, group, body | ({"caption": caption} if caption else {}))
+
+    def _post(self, bot: SimBot, group: SimGroup | None, body: dict[str, Any]) -> int:
+        if group is None:
+            chat = self._telegram.dialog(bot, self.id)
+            chat.started, chat.blocked = True, False
+            receivers = [bot]
+        else:
+            chat = group.chat
+            receivers = group.hearers(body)
+        message = chat.add(self.brief, int(self._telegram.clock()), body, by_bot=False)
+        self._said[chat.id if group is not None else bot.id] = message
+        ids = {receiver.id: receiver.queue.push({"message": message}) for receiver in receivers}
+        return ids.get(bot.id, 0)
+
+    def edit(self, bot: SimBot, text: str, *, group: SimGroup | None = None) -> int:
+        """Edit the last message that was said there; returns the update id.
+
+        Raises:
+            LookupError: nothing was said there.
+        """
+        message = self._said.get(group.id if group is not None else bot.id)
+        if message is None:
+            raise LookupError(f"{self!r} said nothing to {bot!r} that could be edited")
+        message.update(text=text, edit_date=int(self._telegram.clock()))
+        receivers = [bot] if group is None else group.hearers(message)
+        ids = {receiver.id: receiver.queue.push({"edited_message": message}) for receiver in receivers}
+        return ids.get(bot.id, 0)
+
+    # -- listening ------------------------------------------------------------------------------
+
+    async def expect(
+        self,
+        bot: SimBot,
+        timeout: float = 5.0,  # noqa: ASYNC109 - a test reads better with it; it is a plain fail-after
+        *,
+        group: SimGroup | None = None,
+    ) -> Message:
+        """Return the next message of the bot that this user has not seen, in order.
+
+        Cancelled, it has seen nothing.
+
+        Raises:
+            NothingSaid: none came within `timeout` seconds.
+        """
+        chat = self._telegram.dialog(bot, self.id) if group is None else group.chat
+        with trio.move_on_after(timeout):
+            while True:
+                message = self.next_message(bot, chat)
+                if message is not None:
+                    return message
+                await chat.changed.wait()
+        raise NothingSaid(
+            f"expected a message of {bot!r} to {self!r} within {timeout:g} s, got none; "
+            f"{self._telegram.pending(bot)} updates are pending"
+        )
+
+    def next_message(self, bot: SimBot, chat: Chat) -> Message | None:
+        """The next message of the bot that this user has not seen, now seen; None if there is none."""
+        key = (bot.id, chat.id)
+        position = self._read.get(key, 0)
+        while position < len(chat.sent):
+            message = chat.sent[position]
+            position += 1
+            self._read[key] = position
+            if message["from"]["id"] == bot.id:
+                return message
+        return None
+
+    # -- pressing, asking, blocking -------------------------------------------------------------
+
+    def press(self, bot: SimBot, message: Message, button: str) -> int:
+        """Press the inline button with that text or callback data; returns the update id.
+
+        Raises:
+            LookupError: the message has no such button.
+        """
+        rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+        for pressed in (button_ for row in rows for button_ in row):
+            if button in (pressed.get("text"), pressed.get("callback_data")):
+                query = {
+                    "id": self._new_query(bot),
+                    "from": self.brief,
+                    "message": message,
+                    "chat_instance": str(message["chat"]["id"]),
+                    "data": pressed.get("callback_data", ""),
+                }
+                return bot.queue.push({"callback_query": query})
+        raise LookupError(f"message {message['message_id']} has no button that reads {button!r}")
+
+    def inline_query(self, bot: SimBot, query: str, offset: str = "") -> int:
+        """Type `@bot query` somewhere; returns the update id."""
+        content = {"id": self._new_query(bot), "from": self.brief, "query": query, "offset": offset}
+        return bot.queue.push({"inline_query": content})
+
+    def choose_inline_result(self, bot: SimBot, result_id: str, query: str) -> int:
+        """Send one of the bot's inline results; returns the update id."""
+        return bot.queue.push(
+            {"chosen_inline_result": {"result_id": result_id, "from": self.brief, "query": query}}
+        )
+
+    def _new_query(self, bot: SimBot) -> str:
+        query_id = str(self._telegram.dice.randrange(10**17, 10**18))
+        self._telegram.queries[query_id] = (bot.id, self._telegram.clock())
+        return query_id
+
+    def start(self, bot: SimBot) -> int:
+        """Press Start: say `/start`."""
+        return self.send(bot, "/start")
+
+    def block(self, bot: SimBot) -> int:
+        """Stop the bot: it can write no more. Returns the id of the my_chat_member update."""
+        return self._set_blocked(bot, True)
+
+    def unblock(self, bot: SimBot) -> int:
+        """Let the bot write again. Returns the id of the my_chat_member update."""
+        return self._set_blocked(bot, False)
+
+    def _set_blocked(self, bot: SimBot, blocked: bool) -> int:
+        chat = self._telegram.dialog(bot, self.id)
+        chat.blocked = blocked
+        old, new = ("member", "kicked") if blocked else ("kicked", "member")
+        return _tell_member(self._telegram, bot, chat, self, Member(old), Member(new))
+
+
+class SimGroup:
+    """A group, supergroup or forum; made by :meth:`Telegram.add_group`."""
+
+    def __init__(self, telegram: Telegram, chat: Chat) -> None:
+        self.chat = chat
+        self._telegram = telegram
+
+    @property
+    def id(self) -> int:
+        """The chat id; another one after :meth:`upgrade`."""
+        return self.chat.id
+
+    def promote(self, who: SimBot | SimUser, rights: frozenset[str] | set[str] = ADMIN_RIGHTS) -> None:
+        """Make somebody an administrator with these rights."""
+        self.chat.members[who.id] = Member("administrator", frozenset(rights))
+
+    def demote(self, who: SimBot | SimUser) -> None:
+        """Make somebody a plain member."""
+        self.chat.members[who.id] = Member()
+
+    def add(self, who: SimBot | SimUser, by: SimUser) -> None:
+        """Bring somebody in; a bot is told with my_chat_member."""
+        self._set(who, Member(), by)
+
+    def kick(self, who: SimBot | SimUser, by: SimUser) -> None:
+        """Throw somebody out; a bot is told with my_chat_member."""
+        self._set(who, Member("kicked"), by)
+
+    def _set(self, who: SimBot | SimUser, new: Member, by: SimUser) -> None:
+        old = self.chat.members.get(who.id, Member("left"))
+        self.chat.members[who.id] = new
+        bot = self._telegram.bots.get(who.id)
+        if bot is not None:
+            _tell_member(self._telegram, bot, self.chat, by, old, new)
+
+    def add_topic(self, name: str) -> int:
+        """Open a forum topic by hand; returns its message_thread_id."""
+        self.chat.last_message_id += 1
+        topic = Topic(self.chat.last_message_id, name)
+        self.chat.topics[topic.thread_id] = topic
+        return topic.thread_id
+
+    def hearers(self, message: Message) -> list[SimBot]:
+        """The bots that get a message said here: members, and with privacy on only when meant."""
+        answered = message.get("reply_to_message", {}).get("from", {}).get("id")
+        command = str(message.get("text", "")).startswith("/")
+        return [
+            bot
+            for user_id, member in self.chat.members.items()
+            if member.present
+            and (bot := self._telegram.bots.get(user_id)) is not None
+            and (not bot.privacy or member.status != "member" or command or answered == bot.id)
+        ]
+
+    def upgrade(self, by: SimUser, *, forum: bool = False) -> int:
+        """Turn a basic group into a supergroup and return its new id.
+
+        The bots get both service messages; calls with the old id are refused with the new one.
+        """
+        old = self.chat
+        members = [self._telegram.bots.get(i) or self._telegram.users[i] for i in old.members]
+        new = self._telegram.add_group(old.title, members, supergroup=True, forum=forum).chat
+        new.members = old.members
+        date = int(self._telegram.clock())
+        last = old.add(by.brief, date, {"migrate_to_chat_id": new.id}, by_bot=False)
+        first = new.add(by.brief, date, {"migrate_from_chat_id": old.id}, by_bot=False)
+        for bot in self.hearers({"text": "/"}):
+            bot.queue.push({"message": last})
+            bot.queue.push({"message": first})
+        old.migrated_to = new.id
+        self.chat = new
+        return new.id
+
+
+def _tell_member(telegram: Telegram, bot: SimBot, chat: Chat, by: SimUser, old: Member, new: Member) -> int:
+    states = {
+        name: {"user": bot.brief, "status": member.status}
+        for name, member in (("old_chat_member", old), ("new_chat_member", new))
+    }
+    content = {"chat": chat.brief, "from": by.brief, "date": int(telegram.clock()), **states}
+    return bot.queue.push({"my_chat_member": content})

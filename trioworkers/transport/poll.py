@@ -1,0 +1,165 @@
+"""Long polling: fetch, make durable, and only then ask for more.
+
+An update is confirmed to Telegram by the next call's offset, so that call is made after the inbox has
+the batch. An offset is used once, to confirm its batch: ids belong to a Bot API server and may go on
+anywhere after a quiet week, where an old offset would confirm what nobody has seen; and what comes
+twice the inbox knows (https://core.telegram.org/bots/api#getupdates).
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import trio
+
+from trioworkers.errors import BotApiError, TransportError
+from trioworkers.inbox.store import StoreError
+from trioworkers.records import read_update
+from trioworkers.transport.api import BotApi, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trioworkers.records import Arrival
+
+BATCH = 100  # updates of one answer, the most that Telegram gives
+SLACK = 15.0  # seconds that an answer may be later than its poll's timeout
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between polls that fail, doubled, with jitter
+WEBHOOK_IS_SET = "can't use getUpdates method while webhook is active"
+
+_batch = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class TokenRefusedError(Exception):
+    """Telegram does not know this token (any more): nothing will work until it is changed."""
+
+
+class PollSettings(Protocol):
+    """What a poll reads anew each time, so that changes apply to the next one."""
+
+    @property
+    def poll_timeout(self) -> float: ...
+    @property
+    def allowed_updates(self) -> Sequence[str]: ...
+
+
+class PollEvents(Protocol):
+    """What is told of the polling. `error` and `reason` hold no token and no text of a message."""
+
+    def conflict(self, reason: str, pause: float) -> None:
+        """Somebody else polls with this token (409); the next poll is in `pause` seconds."""
+
+    def trouble(self, reason: str, pause: float) -> None:
+        """A poll failed; the next one is in `pause` seconds."""
+
+    def recovered(self) -> None:
+        """A poll succeeded after ones that failed."""
+
+    def unreadable(self, reason: str) -> None:
+        """An update was left out, since it is none."""
+
+
+class LongPoll:
+    """Brings one bot's updates in. `serve` runs until it is cancelled.
+
+    Args:
+        api: the bot's own connection.
+        accept: makes a batch durable; returning confirms it. It raises when the inbox cannot take it.
+        settings: the settings in force.
+        events: who hears of conflicts and failures.
+    """
+
+    def __init__(
+        self,
+        api: BotApi,
+        accept: Callable[[Sequence[Arrival]], Awaitable[object]],
+        settings: Callable[[], PollSettings],
+        events: PollEvents,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._api = api
+        self._accept = accept
+        self._settings = settings
+        self._events = events
+        self._chance = chance or random.Random()  # noqa: S311 - jitter
+        self._offset: int | None = None
+        self._failures = 0
+        self._webhook_is_set = False
+
+    async def serve(self) -> None:
+        """Poll until cancelled; whatever was not accepted by then, Telegram still has.
+
+        Raises:
+            TokenRefusedError: the token was refused (401, or 404 for one that is malformed).
+        """
+        while True:
+            try:
+                if self._webhook_is_set:
+                    await self._api.request("deleteWebhook", {})  # never drops what is pending
+                    self._webhook_is_set = False
+                await self._accept_all(await self._fetch())
+            except BotApiError as error:
+                await self._refused(error)
+            except TransportError as error:
+                await self._pause(error.what)
+            except StoreError:
+                await self._pause("the inbox does not accept")
+            else:
+                if self._failures:
+                    self._failures = 0
+                    self._events.recovered()
+
+    async def _fetch(self) -> list[msgspec.Raw]:
+        settings = self._settings()
+        answer = await self._api.request(
+            "getUpdates",
+            {
+                "offset": self._offset,
+                "limit": BATCH,
+                "timeout": max(1, round(settings.poll_timeout)),
+                "allowed_updates": list(settings.allowed_updates),
+            },
+            silence=settings.poll_timeout + SLACK,
+        )
+        try:
+            return _batch.decode(answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise TransportError("getUpdates", "an answer that is no list of updates") from None
+
+    async def _accept_all(self, updates: Sequence[msgspec.Raw]) -> None:
+        arrivals: list[Arrival] = []
+        for update in updates:
+            try:
+                arrivals.append(read_update(update))
+            except ValueError as error:
+                self._events.unreadable(str(error))
+        if updates and not arrivals:
+            raise TransportError("getUpdates", "an answer without a readable update")
+        if arrivals:
+            await self._accept(arrivals)
+        self._offset = max((arrival.update_id for arrival in arrivals), default=-1) + 1 or None
+
+    async def _refused(self, error: BotApiError) -> None:
+        if error.error_code in (401, 404):
+            raise TokenRefusedError from None
+        if error.error_code == 429:
+            wait = retry_after(error)
+            self._events.trouble("429 Too Many Requests", wait)
+            await trio.sleep(wait)
+        elif error.error_code == 409 and WEBHOOK_IS_SET in error.description:
+            self._webhook_is_set = True
+            await self._pause("a webhook is set, it is removed")
+        elif error.error_code == 409:
+            await self._pause(error.description, conflict=True)
+        else:
+            await self._pause(f"HTTP {error.error_code}")
+
+    async def _pause(self, reason: str, *, conflict: bool = False) -> None:
+        self._failures += 1
+        bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
+        pause = self._chance.uniform(bound / 2, bound)
+        tell = self._events.conflict if conflict else self._events.trouble
+        tell(reason, pause)
+        await trio.sleep(pause)

@@ -1,0 +1,1 @@
+"""What runs inside a bot's process. Nothing here imports what only the daemon needs."""

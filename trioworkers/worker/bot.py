@@ -1,0 +1,101 @@
+"""The bot as a handler sees it: its settings, its log, and the Bot API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from trioworkers.errors import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from trioworkers.transport.api import BotApi
+    from trioworkers.worker.log import BotLog
+
+
+class WaitsTooLong(Retry):
+    """Telegram asked for a longer wait than this handling has time for; it counts as no attempt."""
+
+
+class Handling:
+    """The time that one handling has. Waits that Telegram asks for do not use it up."""
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+
+    async def wait(self, seconds: float) -> None:
+        """Wait, and move the handling's deadline by as much.
+
+        Raises:
+            WaitsTooLong: it is longer than what is left.
+        """
+        if seconds > self._scope.deadline - trio.current_time():
+            raise WaitsTooLong(seconds)
+        self._scope.deadline += seconds
+        await trio.sleep(seconds)
+
+
+class Bot:
+    """A bot, for one handling: `settings` stay as they were when it began.
+
+    Attributes:
+        name: its name in the fleet file.
+        id: its Telegram id.
+        settings: the `settings` table of the fleet file.
+        log: writes to the bot's log file, `bot.log.info("event", key=value)`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bot_id: int,
+        settings: Mapping[str, Any],
+        log: BotLog,
+        api: BotApi,
+        handling: Handling | None = None,
+    ) -> None:
+        self.name = name
+        self.id = bot_id
+        self.settings = settings
+        self.log = log
+        self._api = api
+        self._handling = handling
+
+    def __repr__(self) -> str:
+        return f"<Bot {self.name} {self.id}>"
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        """Call a Bot API method, `await bot.call("sendMessage", chat_id=…, text=…)`; return its result.
+
+        429 is waited out without using up attempts or `handler_timeout`; 5xx and failures on the way are
+        tried again. Parameters that are None are left out, an `InputFile` is uploaded.
+
+        Raises:
+            BotApiError: Telegram refused the call.
+            TransportError: it failed on the way, also when tried again.
+        """
+        return msgspec.json.decode(await self._api.call(method, params, patience=self._handling))
+
+    async def download(self, file_path: str) -> bytes:
+        """The content of a file, by the `file_path` that `getFile` returned.
+
+        Raises:
+            TransportError: it could not be had.
+        """
+        return await self._api.download(file_path)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Each Bot API method by its name in snake case: `bot.send_message` is sendMessage."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        first, *rest = name.split("_")
+        method = first + "".join(word.capitalize() for word in rest)
+
+        async def call(**params: Any) -> Any:
+            return await self.call(method, **params)
+
+        call.__name__ = name
+        return call

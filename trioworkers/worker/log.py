@@ -1,0 +1,73 @@
+"""`bot.log`: lines of JSON on standard output, which the daemon writes to the bot's log file.
+
+Written here because the structured loggers bring a tenth of a second and asyncio into every worker.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class BotLog:
+    """Writes events with fields: `bot.log.info("order placed", order=7)`.
+
+    Args:
+        level: `debug`, `info`, `warn` or `error`; quieter events are left out.
+        fields: what each line carries.
+    """
+
+    def __init__(self, level: str = "info", **fields: Any) -> None:
+        self._least = LEVELS.get(level, 30 if level == "warn" else 20)
+        self._level = level
+        self._fields = fields
+
+    def bind(self, **fields: Any) -> BotLog:
+        """The same log with more fields on each line."""
+        return BotLog(self._level, **self._fields, **fields)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._write("error", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """An error with where the current exception was raised; not what it says, which may be private."""
+        error = sys.exception()
+        where = {} if error is None else {"error": describe(error)}
+        self._write("error", event, where | fields)
+
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        if LEVELS[level] < self._least:
+            return
+        at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
+        line = {"at": at, "level": level, "event": event, **self._fields, **fields}
+        sys.stdout.write(msgspec.json.encode(line, enc_hook=str).decode() + "\n")
+        sys.stdout.flush()
+
+
+def describe(error: BaseException) -> str:
+    """An exception by its type and the line that raised it, without its message.
+
+    `ValueError at support.py:12 in handle`: a message may quote what a user wrote.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return type(error).__name__
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    last = ours[-1]
+    return f"{type(error).__name__} at {last.filename.rpartition('/')[2]}:{last.lineno} in {last.name}"

@@ -1,0 +1,177 @@
+"""A worker process: take deliveries from the channel, run the handler, send outcomes back.
+
+The channel is the lifeline: at its end of file the daemon is gone, and the worker ends itself with
+whatever it was doing; the updates in hand are in the inbox and come again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.nursery.frames import (
+    Channel,
+    Configure,
+    Deliver,
+    Drain,
+    FrameError,
+    Heartbeat,
+    Outcome,
+    Ready,
+    Retune,
+    ToWorker,
+    Unfit,
+)
+from trioworkers.transport.api import BotApi
+from trioworkers.worker.bot import Bot, Handling
+from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
+from trioworkers.worker.log import BotLog, describe
+from trioworkers.worker.update import Update
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
+CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
+
+
+def main(descriptor: int) -> None:
+    """Run a worker on the socket that the daemon left at `descriptor`. Does not return."""
+    raise SystemExit(trio.run(_run, socket.socket(fileno=descriptor)))
+
+
+async def _run(end: socket.socket) -> int:
+    channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(end)), ToWorker)
+    try:
+        first, *others = await channel.receive() or [None]
+    except FrameError:
+        _end_group()
+    if not isinstance(first, Configure):
+        _end_group()
+    try:
+        handler = import_handler(first.handler, first.python_path)
+    except HandlerError as error:
+        channel.send(Unfit("handler cannot be imported", str(error)))
+        await channel.flush()
+        return EXIT_UNFIT
+    connections = CALLS_AT_ONCE * first.concurrency
+    async with BotApi(first.api_base, first.token, connections=connections) as api:
+        return await Worker(first, handler, channel, api).run(others)
+
+
+def _end_group() -> None:
+    """End this process and all that it started: there is nobody left to report to."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+class Worker:
+    """One bot's handler at work."""
+
+    def __init__(self, configure: Configure, handler: Handler, channel: Channel, api: BotApi) -> None:
+        self._name, self._bot_id = configure.name, configure.bot_id
+        self._tuning = Retune(configure.settings, configure.handler_timeout, configure.heartbeat_interval)
+        self._handler = handler
+        self._channel = channel
+        self._api = api
+        self._log = BotLog(configure.log_level, bot=configure.name)
+
+    async def run(self, frames: list[ToWorker]) -> int:
+        """Work until drained; return the exit code. `frames` came with the first one."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._channel.serve_writes)
+            if not await self._started():
+                nursery.cancel_scope.cancel()
+                return 1
+            self._channel.send(Ready(self._handler.code))
+            nursery.start_soon(self._beat)
+            async with trio.open_nursery() as handlings:
+                while not any([self._obey(frame, handlings) for frame in frames]):
+                    frames = await self._next_frames()
+            await self._around(self._handler.stop)
+            await self._channel.flush()
+            nursery.cancel_scope.cancel()
+        return 0
+
+    async def _next_frames(self) -> list[ToWorker]:
+        try:
+            frames = await self._channel.receive()
+        except FrameError:
+            frames = []
+        if not frames:
+            _end_group()
+        return frames
+
+    def _obey(self, frame: ToWorker, handlings: trio.Nursery) -> bool:
+        """Do what a frame says; True when it was the last one."""
+        if isinstance(frame, Deliver):
+            handlings.start_soon(self._handle, frame)
+        elif isinstance(frame, Retune):
+            changed = frame.settings != self._tuning.settings
+            self._tuning = frame
+            if changed:
+                handlings.start_soon(self._around, self._handler.settings_changed)
+        return isinstance(frame, Drain)
+
+    async def _handle(self, frame: Deliver) -> None:
+        timeout = self._tuning.handler_timeout
+        outcome = Outcome(frame.delivery, "done")
+        with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
+            try:
+                update = Update(
+                    bytes(frame.update),
+                    bot_id=self._bot_id,
+                    attempt=frame.attempt,
+                    after_gap=frame.after_gap,
+                    trace_id=frame.trace_id,
+                )
+                await self._handler.handle(update, self._bot(Handling(scope), trace_id=frame.trace_id))
+            except trio.Cancelled:
+                raise
+            except BaseException as error:
+                outcome = outcome_of(frame.delivery, error)
+        if scope.cancelled_caught:
+            outcome = Outcome(frame.delivery, "retry", error=f"took longer than {timeout:g} s")
+        self._channel.send(outcome)
+
+    async def _started(self) -> bool:
+        """Run the handler's `start`; False when it failed."""
+        try:
+            if self._handler.start is not None:
+                await self._handler.start(self._bot())
+        except Exception as error:
+            self._log.error("start failed", error=describe(error))
+            return False
+        return True
+
+    async def _around(self, function: Callable[[Bot], Awaitable[None]] | None) -> None:
+        """Run `stop` or `settings_changed`; what it raises is logged, the work goes on."""
+        try:
+            if function is not None:
+                await function(self._bot())
+        except Exception as error:
+            self._log.error(f"{getattr(function, '__name__', 'function')} failed", error=describe(error))
+
+    async def _beat(self) -> None:
+        while True:
+            self._channel.send(Heartbeat(_memory()))
+            await trio.sleep(self._tuning.heartbeat_interval)
+
+    def _bot(self, handling: Handling | None = None, **fields: str) -> Bot:
+        log = self._log.bind(**fields) if fields else self._log
+        return Bot(self._name, self._bot_id, self._tuning.settings, log, self._api, handling)
+
+
+def _memory() -> int:
+    """This process's proportional share of memory (PSS), bytes; 0 where the kernel does not tell."""
+    try:
+        with open("/proc/self/smaps_rollup", "rb") as rollup:
+            for line in rollup:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
