@@ -1,15 +1,18 @@
 """Telegram bots in production: one daemon, one fleet.toml, a process per bot, nothing lost.
 
-What a bot imports is here. Nothing of the daemon is imported by this module, so that a worker
-process carries only what it needs.
+What a bot imports is here, and is loaded when it is asked for: so each process carries only what it uses.
 """
 
 from __future__ import annotations
 
-from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError
-from trioworkers.transport.files import InputFile
-from trioworkers.worker.bot import Bot
-from trioworkers.worker.update import Update
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError
+    from trioworkers.transport.files import InputFile
+    from trioworkers.worker.bot import Bot
+    from trioworkers.worker.update import Update
 
 __version__ = "0.1.0"
 
@@ -24,3 +27,21 @@ __all__ = [
     "Update",
     "__version__",
 ]
+
+_HOMES = {
+    "Bot": "trioworkers.worker.bot",
+    "BotApiError": "trioworkers.errors",
+    "Dead": "trioworkers.errors",
+    "Drop": "trioworkers.errors",
+    "InputFile": "trioworkers.transport.files",
+    "Retry": "trioworkers.errors",
+    "TransportError": "trioworkers.errors",
+    "Update": "trioworkers.worker.update",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module 'trioworkers' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -85,11 +85,16 @@ class Queue:
         """How many lanes wait for the next attempt at their head."""
         return len(self._later)
 
+    @property
+    def _room(self) -> int:
+        """How many more updates may be held; one place is kept for each lane that is to be filled again."""
+        return self._window - self._held - len(self._empty)
+
     def offer(self, update: Waiting) -> None:
         """A new update was committed; ids ascend. Kept here when there is room, else fetched later."""
         if self._behind:
             return
-        if self._held >= self._window:
+        if not self._room:
             self._behind = True
             return
         self._add(update)
@@ -142,8 +147,8 @@ class Queue:
             return None
         if self._empty:
             self._fetching = True
-            lane = self._empty[0]
-            return Fetch(lane.last_id, self._lane, until=self._cursor, key=lane.key)
+            lane, limit = self._empty[0], min(self._lane, self._room + 1)
+            return Fetch(lane.last_id, limit, until=self._cursor, key=lane.key)
         if self._behind and self._held <= self._window // 2:
             self._fetching = True
             return Fetch(self._cursor, self._window)
@@ -156,7 +161,7 @@ class Queue:
             self._fill_lane(self._empty.popleft(), fetch, updates)
             return
         for update in updates:
-            if self._held >= self._window:
+            if not self._room:
                 return
             self._add(update)
         if len(updates) < fetch.limit:
@@ -168,6 +173,7 @@ class Queue:
 
     def _fill_lane(self, lane: _Lane, fetch: Fetch, updates: Sequence[Waiting]) -> None:
         if updates:
+            updates = updates[: self._room]  # offers may have come since it was asked for
             lane.updates.extend(updates)
             lane.last_id = updates[-1].id
             self._held += len(updates)

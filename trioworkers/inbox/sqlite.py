@@ -12,7 +12,7 @@ import os
 import sqlite3
 import zlib
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,6 +100,7 @@ def open_sqlite(path: Path, *, durability: str = "full") -> SqliteStore:
         raise StoreError(message) from error
     try:
         _prepare(connection, path, durability)
+        return SqliteStore(connection)
     except sqlite3.Error as error:
         connection.close()
         message = f"cannot use {path}: {error}"
@@ -107,7 +108,6 @@ def open_sqlite(path: Path, *, durability: str = "full") -> SqliteStore:
     except StoreError:
         connection.close()
         raise
-    return SqliteStore(connection)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, durability: str) -> None:
@@ -163,7 +163,7 @@ class SqliteStore:
                     _flat([(bot_id, *count) for bot_id, count in counts.items()]),
                     ADD_TALLY,
                 )
-        except StoreError:
+        except BaseException:
             self._last_id = last_id
             raise
         accepted = iter(ids)
@@ -285,9 +285,12 @@ class SqliteStore:
             self._execute("BEGIN IMMEDIATE")
             yield
             self._execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:
             if self._connection.in_transaction:
-                self._execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # what went wrong first is what is told
+                    self._execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
             message = f"the inbox could not commit: {error}"
             raise StoreError(message) from error
 

@@ -76,6 +76,9 @@ class Writer:
         Raises:
             StoreError: they were not committed, and will not be.
         """
+        if self._closed:
+            message = "the inbox is closed"
+            raise StoreError(message)
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
 
         def resolve(job: _Job) -> None:
@@ -164,16 +167,24 @@ class Writer:
         self._tell(batch)
 
     def _refuse(self, batch: list[_Job], error: StoreError, waiting: deque[_Job]) -> None:
-        """A batch failed: what brings updates in is refused, what acknowledges them is kept for later."""
-        refused = [job for job in batch if any(isinstance(operation, Accept) for operation in job.operations)]
-        kept = [job for job in batch if job not in refused]
+        """A batch failed: what brings updates in is refused, what acknowledges them is kept for later.
+
+        What brings updates in and waits behind is refused with it: the acknowledgements before it may
+        fill one batch after the other, and whoever brings updates has to hear that there is no room.
+        """
+        refused = [
+            job
+            for job in (*batch, *waiting)
+            if any(isinstance(operation, Accept) for operation in job.operations)
+        ]
         for job in refused:
             job.error = error
+        # of a stop: they are handled again after the next start; it waits for no disk
+        kept = [job for job in (*([] if self._closed else batch), *waiting) if job.error is None]
+        waiting.clear()
+        waiting.extend(kept)
         self._tell(refused)
-        if self._closed:  # they are handled again after the next start; a stop waits for no disk
-            return
-        waiting.extendleft(reversed(kept))
-        if kept and not refused:
+        if kept and not refused and not self._closed:
             time.sleep(PAUSE_AFTER_FAILURE)
 
     def _tell(self, jobs: list[_Job]) -> None:

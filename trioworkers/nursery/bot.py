@@ -189,6 +189,7 @@ class BotScope:
                 self._tell("worker.exited", level="error", reason=str(error))
         for number, frame in enumerate(frames):
             if isinstance(frame, Unfit):
+                worker.leaves = True
                 self._fail(frame.reason, detail=frame.detail)
             elif isinstance(frame, Ready):
                 self._code = frame.code

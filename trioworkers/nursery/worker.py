@@ -61,12 +61,17 @@ async def open_worker(makes: MakesWorkers, configure: Configure, output: Output)
 
 
 class Worker:
-    """A running worker."""
+    """A running worker.
+
+    Attributes:
+        started_at: trio time.
+        leaves: it is about to exit by itself.
+    """
 
     def __init__(self, process: WorkerProcess, channel: Channel) -> None:
         self._process = process
         self._channel = channel
-        self._drained = False
+        self.leaves = False
         self._unread: list[Any] = []
         self.started_at = trio.current_time()
 
@@ -93,15 +98,15 @@ class Worker:
 
     def drain(self) -> None:
         """Ask it to finish what it has, to stop, and to exit."""
-        self._drained = True
+        self.leaves = True
         self._channel.send(Drain())
 
     async def end(self) -> Exit:
         """Make sure that it and its group have ended; return how it did.
 
-        One that was drained is given a moment to exit by itself, then TERM, then KILL.
+        One that `leaves` is given a moment to exit by itself; then comes TERM, then KILL.
         """
-        if self._drained:
+        if self.leaves:
             with trio.move_on_after(TERM_GRACE):
                 return await self._process.wait()
         self._process.signal_group(signal.SIGTERM)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from trioworkers.records import Arrival
 
 BATCH = 100  # updates of one answer, the most that Telegram gives
-SLACK = 15.0  # seconds that an answer may be later than its poll's timeout
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between polls that fail, doubled, with jitter
+SLACK = 10.0  # seconds that an answer may be later than its poll's timeout
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between polls that fail, doubled, with jitter
 WEBHOOK_IS_SET = "can't use getUpdates method while webhook is active"
 
 _batch = msgspec.json.Decoder(list[msgspec.Raw])

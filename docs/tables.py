@@ -1,0 +1,107 @@
+"""Renews the README's table of settings from the code: `python docs/tables.py`. A test compares the two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trioworkers.config import fleet_schema, reload_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README = Path(__file__).parents[1] / "README.md"
+HEAD = "| key | default | change | meaning |"
+BEGIN, END = "<!-- settings -->\n", "<!-- end of settings -->"
+
+NOT_YET = frozenset(
+    f"{table}.{key}"
+    for table, keys in {
+        "fleet": "plugins_dir plugin_modules disabled_plugins worker_start preload",
+        "limits": "max_workers max_workers_per_core",
+        "api": "metrics_public",
+        "webhook": "bind public_url secret tls_cert tls_key telegram_ips_only trusted_proxies max_body",
+        "log": "throttle_window summary_interval",
+        "bots.NAME": "on_failure replay_safe rate_limit rate_limit.per_second rate_limit.per_chat"
+        " rate_limit.per_group_minute worker idle_stop hang_timeout memory_limit memory_check_interval"
+        " restart.per_hour",
+    }.items()
+    for key in keys.split()
+)
+"""Keys that are validated but change nothing yet."""
+
+
+def keys(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields each key of the fleet file: its table, its name, its schema; keys of inner tables are dotted."""
+    tables = {
+        name: node for name, node in schema["properties"].items() if name not in ("defaults", "plugins")
+    }
+    for name, node in tables.items():
+        if name == "bots":
+            yield from _inside("bots.NAME", "", node["additionalProperties"], schema)
+        else:
+            yield from _inside(name, "", node, schema)
+
+
+def _inside(
+    table: str, prefix: str, node: dict[str, Any], schema: dict[str, Any]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, key in _resolved(node, schema)["properties"].items():
+        yield table, prefix + name, key
+        for form in (key, *key.get("anyOf", [])):
+            target = _resolved(form, schema)
+            if target is not form and "properties" in target:
+                yield from _inside(table, f"{prefix}{name}.", form, schema)
+
+
+def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    found: dict[str, Any] = schema["$defs"][reference.rpartition("/")[2]] if reference else node
+    return found
+
+
+def settings_table() -> str:
+    """Returns the README's table of settings, as Markdown."""
+    lines: list[str] = []
+    last = None
+    for table, key, node in keys(fleet_schema()):
+        if table != last:
+            lines += [
+                "",
+                f"`[{table}]`",
+                "",
+                "| key | default | change | meaning |",
+                "| --- | --- | --- | --- |",
+            ]
+            last = table
+        path = (*table.split("."), *key.split("."))
+        mark = " †" if f"{table}.{key}" in NOT_YET else ""
+        meaning = node.get("description", "").replace("|", "\\|").replace("<", "\\<").replace("*", "\\*")
+        lines.append(f"| `{key}`{mark} | {_default(node)} | {reload_class(path)} | {meaning} |")
+    return "\n".join([*lines[1:], "", ""])
+
+
+def _default(node: dict[str, Any]) -> str:
+    if "default" not in node:
+        return "none"
+    return "" if node["default"] == {} else f"`{_toml(node['default'])}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, dict):
+        inner = ", ".join(f"{name} = {_toml(inner)}" for name, inner in value.items())
+        return f"{{ {inner} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return str(value)
+
+
+if __name__ == "__main__":
+    text = README.read_text()
+    head, rest = text.split(BEGIN)
+    tail = rest.partition(END)[2]
+    README.write_text(f"{head}{BEGIN}{settings_table()}{END}{tail}")

@@ -1,0 +1,1 @@
+"""The figures of trioworkers, measured side by side with what they are compared to."""

@@ -1,0 +1,64 @@
+# Sourced by run, test and check: sees to it that .venv holds this checkout, and does nothing when it does.
+# set_up LEVEL installs what LEVEL needs: run, test (and run), check (and both).
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+VENV=$ROOT/.venv
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+# The interpreter to make environments with: 3.11 or later, and able to (Debian packs venv apart).
+find_python() {
+  local candidate
+  for candidate in python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+make_venv() {
+  if ! find_python >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing Debian's python3-venv"
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends python3-venv >&2
+  fi
+  local python
+  python=$(find_python) || { say "expected Python 3.11 or later with venv (Debian: python3-venv)"; exit 1; }
+  say "making .venv with $("$python" -V)"
+  rm -rf "$VENV"
+  "$python" -m venv "$VENV"
+}
+
+# What an installation depends on: these files, the interpreter, and where all of it lies.
+fingerprint() {
+  { echo "$ROOT"; "$VENV/bin/python" -VV; cat pyproject.toml constraints.txt; } | sha256sum
+}
+
+set_up() {
+  local level levels=() extras=""
+  case $1 in
+    run) levels=(run) ;;
+    test) levels=(run test) extras="[test]" ;;
+    check) levels=(run test check) extras="[test,check]" ;;
+  esac
+  cd "$ROOT"
+  exec 9<"$ROOT"
+  flock 9 # another one at work here is waited for
+  "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+  local wanted
+  wanted=$(fingerprint)
+  if [ "$wanted" != "$(cat "$VENV/installed-$1" 2>/dev/null)" ]; then
+    say "installing trioworkers$extras into .venv"
+    # setuptools first, from the same constraints: a build in isolation would take whatever is newest
+    "$VENV/bin/python" -m pip install -qq -c constraints.txt setuptools
+    "$VENV/bin/python" -m pip install -qq -c constraints.txt --no-build-isolation -e ".$extras"
+    for level in "${levels[@]}"; do printf '%s\n' "$wanted" >"$VENV/installed-$level"; done
+  fi
+  exec 9<&-
+  cd "$OLDPWD"
+  PATH=$VENV/bin:$PATH
+}

@@ -1,0 +1,110 @@
+"""Kill −9 at random moments: what was reported durable is, whatever was under way."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+from trioworkers.inbox.sqlite import open_sqlite
+
+BOT = 7_000_000_001
+LIVES = 10
+CHILD = """
+import os, sys, trio
+from pathlib import Path
+from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.records import Arrival
+
+path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+async def accept(inbox, lane):
+    number = first + lane
+    while True:
+        batch = [Arrival(n, "message", str(n % 7), None, None, b"{}") for n in (number, number + 4)]
+        await inbox.accept(bot, batch)
+        say("accepted", number)
+        say("accepted", number + 4)
+        number += 8
+
+async def handle(inbox):
+    backlog = inbox.backlog(bot)
+    while True:
+        update = backlog.take()
+        if update is None:
+            await backlog.wait_change()
+            continue
+        say("took", update.key, update.id, update.update_id)
+        if update.update_id % 5 == 0 and update.attempt == 0:
+            backlog.retry(update, due=0.001, attempt=1, started_at=1.0, error="")
+        elif update.update_id % 11 == 0:
+            backlog.bury(update, "no", 1)
+        else:
+            backlog.finish(update, "done")
+
+async def main():
+    async with open_inbox(open_sqlite(path)) as inbox:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handle, inbox)
+            for lane in range(4):
+                nursery.start_soon(accept, inbox, lane)
+
+trio.run(main)
+"""
+
+
+def live(path, first, lines):
+    """Let a child accept and handle until it has reported so many lines; kill it; return all it reported."""
+    command = [sys.executable, "-c", CHILD, str(path), str(first), str(BOT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as child:
+        assert child.stdout is not None
+        said = b""
+        while said.count(b"\n") < lines:
+            more = child.stdout.read(4096)
+            assert more, "the child died by itself"
+            said += more
+        child.kill()
+        said += child.stdout.read()
+    return [line.split() for line in said.decode().splitlines(keepends=False) if line]
+
+
+def test_kill_9_loses_nothing_that_was_reported(tmp_path):
+    """Ten lives over one file: every accepted update is handled or waits, every ended one stays ended.
+
+    A child takes the next update of a key only once the one before has durably ended, so each `took`
+    reports an end, too.
+    """
+    path, dice = tmp_path / "inbox.db", random.Random(1)
+    accepted: set[int] = set()
+    taken: dict[str, tuple[int, int]] = {}  # by key: id and number of the last one
+    ended: set[int] = set()
+    for number in range(LIVES):
+        for word, *values in live(path, 1_000_000 * number, dice.randint(20, 600)):
+            if word == "accepted":
+                accepted.add(int(values[0]))
+                continue
+            key, id_, update_id = values[0], int(values[1]), int(values[2])
+            last_id, last = taken.get(key, (0, -1))
+            assert id_ >= last_id, "out of order"
+            assert update_id not in ended, "handled again after its end was durable"
+            if id_ > last_id and last >= 0:
+                ended.add(last)
+            taken[key] = (id_, update_id)
+        store = open_sqlite(path)
+        waits = {update.update_id for update in store.waiting(BOT, after=0, limit=10**6)}
+        seen = {row[0] for row in store._connection.execute("SELECT update_id FROM seen")}
+        dead = {row[0] for row in store._connection.execute("SELECT update_id FROM dead")}
+        tally = store.tallies()[BOT]
+        store.close()
+        assert accepted <= seen
+        assert not waits & (ended | dead)
+        assert tally.accepted == len(seen) == tally.done + tally.dead + tally.pending
+        assert (len(waits), len(dead)) == (tally.pending, tally.dead)
+        in_between = {last for _, last in taken.values()}  # taken last: its end is reported by nobody
+        assert accepted - waits <= ended | in_between
+    assert len(accepted) > 100
+    assert len(ended) > 100

@@ -1,0 +1,292 @@
+"""The inbox as the daemon uses it, over a real file, and over the death of its process."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from trioworkers.inbox import inbox as inbox_module
+from trioworkers.inbox.inbox import Accepted, open_inbox
+from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.store import StoreError, Tally
+from trioworkers.records import Arrival
+
+BOT, OTHER = 7_000_000_001, 7_000_000_002
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def arrival(number, key="a"):
+    return Arrival(number, "message", key, None, None, b'{"update_id":%d}' % number)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def open_again(tmp_path, clock):
+    """Open the same inbox as often as it is called."""
+
+    @asynccontextmanager
+    async def opened():
+        store = open_sqlite(tmp_path / "inbox.db")
+        with trio.fail_after(20):
+            async with open_inbox(store, clock=clock) as inbox:
+                yield inbox
+
+    return opened
+
+
+@pytest.fixture
+async def inbox(open_again):
+    async with open_again() as inbox:
+        yield inbox
+
+
+async def next_of(backlog):
+    """The next update to handle, as soon as there is one."""
+    with trio.fail_after(10):
+        while (update := backlog.take()) is None:
+            await backlog.wait_change()
+    return update
+
+
+async def settled(inbox):
+    """Everything that was submitted is written and told."""
+    told = trio.Event()
+    inbox._writer.fetch(lambda store: None, lambda _: told.set())
+    with trio.fail_after(10):
+        await told.wait()
+
+
+async def test_a_batch_is_accepted_once(inbox):
+    """What came before is counted and changes nothing."""
+    assert await inbox.accept(BOT, [arrival(1), arrival(2), arrival(1)]) == Accepted(2, 1)
+    assert await inbox.accept(BOT, [arrival(2)]) == Accepted(0, 1)
+    assert await inbox.accept(OTHER, [arrival(2)]) == Accepted(1, 0)
+    assert inbox.tally(BOT) == Tally(accepted=2, duplicates=2, pending=2)
+    backlog = inbox.backlog(BOT)
+    assert (await next_of(backlog)).update_id == 1
+    assert backlog.take() is None
+    assert backlog.pending == 2
+
+
+async def test_a_bot_gets_its_own_updates_only(inbox):
+    """Whoever else has some of the same key."""
+    mine, theirs = inbox.backlog(BOT), inbox.backlog(OTHER)
+    await inbox.accept(OTHER, [arrival(7)])
+    assert mine.take() is None
+    update = await next_of(theirs)
+    assert (update.bot_id, update.update_id, update.body, update.accepted_at) == (
+        OTHER,
+        7,
+        b'{"update_id":7}',
+        1000.0,
+    )
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_updates_come_whether_the_backlog_was_there_before(inbox, early):
+    """Made before the update or after it, the backlog has it, once."""
+    if early:
+        inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1)])
+    backlog = inbox.backlog(BOT)
+    assert backlog is inbox.backlog(BOT)
+    assert (await next_of(backlog)).update_id == 1
+    await settled(inbox)
+    assert backlog.take() is None
+
+
+async def test_the_next_goes_out_once_the_end_is_durable(inbox):
+    """Not at the moment of finish(): a crash in between must not reorder."""
+    backlog = inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1), arrival(2)])
+    backlog.finish(await next_of(backlog), "done")
+    assert backlog.take() is None
+    assert (await next_of(backlog)).update_id == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "tally"),
+    [
+        (lambda backlog, update: backlog.finish(update, "done"), Tally(1, done=1)),
+        (lambda backlog, update: backlog.finish(update, "dropped"), Tally(1, dropped=1)),
+        (lambda backlog, update: backlog.bury(update, "no", 1), Tally(1, dead=1)),
+    ],
+)
+async def test_what_ended_is_counted_the_same_in_memory_and_on_disk(open_again, end, tally):
+    """And does not come back after reopening."""
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        await inbox.accept(BOT, [arrival(1)])
+        end(backlog, await next_of(backlog))
+        await settled(inbox)
+        assert inbox.tally(BOT) == tally
+        assert (backlog.pending, backlog.in_hand) == (0, 0)
+    async with open_again() as inbox:
+        assert inbox.tally(BOT) == tally
+        backlog = inbox.backlog(BOT)
+        await settled(inbox)
+        assert backlog.take() is None
+
+
+async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
+    """Its chat waits, with the attempt counted; others go on."""
+    backlog = inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1), arrival(2), arrival(3, key="b")])
+    update = await next_of(backlog)
+    backlog.retry(update, due=1010.0, attempt=1, started_at=1000.0, error="ValueError")
+    assert (await next_of(backlog)).update_id == 3
+    await settled(inbox)
+    assert backlog.take() is None
+    assert (backlog.waiting_for_retry, backlog.in_hand, inbox.tally(BOT).retried) == (1, 1, 1)
+    clock.now = 1010.0
+    again = await next_of(backlog)
+    assert (again.update_id, again.attempt, again.started_at) == (1, 1, 1000.0)
+
+
+async def test_waiting_for_change_ends_when_a_retry_is_due(inbox, clock):
+    """Not at once, and not only when something new comes."""
+    backlog = inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1)])
+    backlog.retry(await next_of(backlog), due=1000.05, attempt=1, started_at=1000.0, error="")
+    await settled(inbox)
+    await backlog.wait_change()
+    began = trio.current_time()
+    with trio.fail_after(10):
+        await backlog.wait_change()
+    assert trio.current_time() - began >= 0.04
+
+
+async def test_what_is_put_back_comes_again_as_it_was(inbox):
+    """No attempt is counted, nothing is written."""
+    backlog = inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1), arrival(2)])
+    update = await next_of(backlog)
+    backlog.put_back(update)
+    assert backlog.take() == update
+    assert inbox.tally(BOT) == Tally(2, pending=2)
+
+
+async def test_a_retry_that_is_put_back_does_not_wait_again(inbox, clock):
+    """Its time had come."""
+    backlog = inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1)])
+    backlog.retry(await next_of(backlog), due=1010.0, attempt=1, started_at=1000.0, error="")
+    await settled(inbox)
+    clock.now = 1010.0
+    backlog.put_back(await next_of(backlog))
+    again = backlog.take()
+    assert (again.update_id, again.attempt) == (1, 1)
+
+
+async def test_after_reopening_it_goes_on_where_it_was(open_again, clock):
+    """Attempt, due time, first handling and gap are as they were; what was in hand comes again, in order."""
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        await inbox.accept(
+            BOT, [arrival(1), arrival(2), arrival(3, "b"), arrival(4, "b"), arrival(5, "c"), arrival(6, "c")]
+        )
+        hand = {update.update_id: update for update in [await next_of(backlog) for _ in range(3)]}
+        assert sorted(hand) == [1, 3, 5]
+        backlog.retry(hand[1], due=1050.0, attempt=3, started_at=990.0, error="ValueError")
+        backlog.bury(hand[3], "no", 1)
+    async with open_again() as inbox:
+        assert inbox.tally(BOT) == Tally(6, retried=1, dead=1, pending=5)
+        backlog = inbox.backlog(BOT)
+        taken = [await next_of(backlog) for _ in range(2)]
+        assert [(update.update_id, update.after_gap) for update in taken] == [(4, True), (5, False)]
+        assert backlog.take() is None
+        clock.now = 1050.0
+        again = await next_of(backlog)
+        assert (again.update_id, again.attempt, again.due, again.started_at) == (1, 3, 1050.0, 990.0)
+        for update in [*taken, again]:
+            backlog.finish(update, "done")
+        assert {(await next_of(backlog)).update_id for _ in range(2)} == {2, 6}
+
+
+async def test_a_thousand_chats_are_handled_completely_and_in_order(open_again):
+    """More than the window: half before, half after reopening, each chat in its order."""
+    handled = []
+    async with open_again() as inbox:
+        for chat in range(1000):
+            await inbox.accept(BOT, [arrival(chat * 4 + number, str(chat)) for number in range(4)])
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        while backlog.pending:
+            update = backlog.take()
+            if update is None:
+                await backlog.wait_change()
+            else:
+                handled.append(update.update_id)
+                backlog.finish(update, "done")
+        assert inbox.tally(BOT) == Tally(4000, done=4000)
+    assert sorted(handled) == list(range(4000))
+    for chat in range(1000):
+        assert [number for number in handled if number // 4 == chat] == list(range(chat * 4, chat * 4 + 4))
+
+
+async def test_a_cancelled_accept_leaves_nothing_unheard_of(inbox):
+    """The caller does not know; the backlog has the update exactly if it is durable."""
+    backlog = inbox.backlog(BOT)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await inbox.accept(BOT, [arrival(1)])
+    assert scope.cancelled_caught
+    await settled(inbox)
+    assert await inbox.accept(BOT, [arrival(1)]) == Accepted(0, 1)
+    assert (await next_of(backlog)).update_id == 1
+
+
+async def test_a_refused_batch_is_not_counted(inbox, tmp_path):
+    """Nothing of it is there, and it can be offered again."""
+    backlog = inbox.backlog(BOT)
+    inbox._writer._store._connection.execute("PRAGMA query_only = 1")
+    with pytest.raises(StoreError):
+        await inbox.accept(BOT, [arrival(1)])
+    assert inbox.tally(BOT) == Tally()
+    assert backlog.take() is None
+    inbox._writer._store._connection.execute("PRAGMA query_only = 0")
+    assert await inbox.accept(BOT, [arrival(1)]) == Accepted(1, 0)
+
+
+async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch):
+    """After two days an id is new again; a read that failed is repeated."""
+    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.005)
+    await inbox.accept(BOT, [arrival(1)])
+    connection = inbox._writer._store._connection
+    connection.execute("ALTER TABLE inbox RENAME TO away")
+    backlog = inbox.backlog(BOT)
+    await settled(inbox)
+    connection.execute("ALTER TABLE away RENAME TO inbox")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbox.tend)
+        assert (await next_of(backlog)).update_id == 1
+        clock.now += inbox_module.RETENTION + 1
+        with trio.fail_after(10):
+            while (await inbox.accept(BOT, [arrival(1)])).new == 0:  # noqa: ASYNC110 - the other side is a thread
+                await trio.sleep(0.005)
+        nursery.cancel_scope.cancel()
+
+
+async def test_leaving_writes_what_was_submitted(open_again):
+    """Acknowledgements given a moment before the end are kept."""
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        await inbox.accept(BOT, [arrival(n, str(n)) for n in range(50)])
+        for _ in range(50):
+            backlog.finish(await next_of(backlog), "done")
+    async with open_again() as inbox:
+        assert inbox.tally(BOT) == Tally(50, done=50)

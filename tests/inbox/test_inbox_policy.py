@@ -1,0 +1,107 @@
+"""When a failed update comes again, and when never: properties of the pure policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioworkers.inbox.policy import Again, Never, after_failure, backoff
+
+seconds = st.floats(0, 1e9)
+NOW = 1_700_000_000.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    attempts: int = 8
+    initial: float = 1.0
+    factor: float = 2.0
+    max: float = 60.0
+    deadline: float = 600.0
+
+
+class Most(Random):
+    """Chance at its worst: the whole of what may be waited."""
+
+    def uniform(self, a, b):
+        return b
+
+
+@given(
+    attempt=st.integers(1, 10**9),
+    initial=seconds,
+    factor=st.floats(1, 1e6),
+    ceiling=seconds,
+    chance=st.randoms(use_true_random=False),
+)
+def test_a_back_off_is_between_nothing_and_its_bounds(attempt, initial, factor, ceiling, chance):
+    """Never negative, never above the ceiling, nor above the first step the first time; no overflow."""
+    pause = backoff(attempt, initial=initial, factor=factor, ceiling=ceiling, chance=chance)
+    assert 0 <= pause <= ceiling
+    if attempt == 1:
+        assert pause <= initial
+
+
+def test_the_bound_doubles_up_to_the_ceiling():
+    """1, 2, 4, … 60, 60: full jitter is drawn below these."""
+    pauses = [backoff(n, initial=1.0, factor=2.0, ceiling=60.0, chance=Most()) for n in (1, 2, 3, 6, 7, 9999)]
+    assert pauses == [1, 2, 4, 32, 60, 60]
+
+
+def test_jitter_uses_the_whole_range():
+    """A thousand failures of one cause come back spread, not at one moment."""
+    chance = Random(1)
+    pauses = [backoff(4, initial=1.0, factor=2.0, ceiling=60.0, chance=chance) for _ in range(1000)]
+    assert min(pauses) < 0.2
+    assert max(pauses) > 7.8
+    assert 3.6 < sum(pauses) / 1000 < 4.4
+
+
+@given(
+    st.integers(1, 50),
+    st.integers(1, 20),
+    st.floats(0, 1000),
+    st.one_of(st.none(), st.floats(-1e6, 1e6)),
+    st.randoms(use_true_random=False),
+)
+def test_again_is_within_attempts_and_deadline(handled, attempts, age, wait, chance):
+    """Again means: attempts are left, not in the past, and not past the deadline since the first handling."""
+    limits = Limits(attempts=attempts)
+    verdict = after_failure(handled, NOW - age, NOW, limits, chance, wait=wait)
+    if isinstance(verdict, Again):
+        assert handled < attempts
+        assert NOW <= verdict.due <= NOW - age + limits.deadline
+        if wait is not None:
+            assert verdict.due == NOW + max(0.0, wait)
+    else:
+        assert handled >= attempts or age + max(wait or 0.0, 0.0) + 60 > limits.deadline
+
+
+@pytest.mark.parametrize(("handled", "verdict"), [(7, Again(NOW)), (8, Never("failed 8 times"))])
+def test_the_last_attempt_is_the_last(handled, verdict):
+    """Eight attempts are eight handlings, not nine."""
+    assert after_failure(handled, NOW, NOW, Limits(), Random(1), wait=0.0) == verdict
+
+
+@pytest.mark.parametrize("wait", [600.0, 600.5])
+def test_the_deadline_counts_from_the_first_handling(wait):
+    """Exactly at it is in time; half a second later is dead, and says why."""
+    verdict = after_failure(1, NOW, NOW, Limits(), Random(1), wait=wait)
+    assert verdict == (Again(NOW + 600) if wait == 600 else Never("failed 1 times, past its deadline"))
+
+
+def test_a_wait_that_was_asked_for_replaces_the_back_off():
+    """Also a negative one, which is now."""
+    assert after_failure(1, NOW, NOW, Limits(), Most(), wait=7.5) == Again(NOW + 7.5)
+    assert after_failure(1, NOW, NOW, Limits(), Most(), wait=-3.0) == Again(NOW)
+    assert after_failure(3, NOW, NOW, Limits(), Most()) == Again(NOW + 4)
+
+
+@pytest.mark.parametrize("wait", [float("inf"), 1e308])
+def test_a_wait_without_end_is_dead(wait):
+    """It could never come in time."""
+    assert isinstance(after_failure(1, NOW, NOW, Limits(), Random(1), wait=wait), Never)

@@ -1,0 +1,308 @@
+"""The thread that writes: order, groups, failures, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trioworkers.inbox import writer as writer_module
+from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.store import Accept, Finish, StoreError
+from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
+
+BOT = 7_000_000_001
+
+
+class Gated:
+    """A real store behind a gate: commits wait for it, and fail while the disk is said to be full."""
+
+    def __init__(self, store):
+        self.store = store
+        self.commits = []
+        self.tried = 0
+        self.full = False
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def commit(self, operations):
+        self.tried += 1
+        self.entered.set()
+        assert self.gate.wait(10)
+        if self.full:
+            raise StoreError("database or disk is full")
+        self.commits.append(list(operations))
+        return self.store.commit(operations)
+
+    def waiting(self, bot_id, **which):
+        return self.store.waiting(bot_id, **which)
+
+    def ids(self):
+        return [update.update_id for update in self.store.waiting(BOT, after=0, limit=10_000)]
+
+
+@pytest.fixture
+def gated(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
+    store = open_sqlite(tmp_path / "inbox.db")
+    yield Gated(store)
+    store.close()
+
+
+@pytest.fixture
+async def writer(gated, nursery):
+    writer = Writer(gated)
+    await nursery.start(writer.serve)
+    yield writer
+    gated.gate.set()
+    writer.close()
+
+
+def new(number):
+    return Accept(BOT, number, "", b"{}", 1.0)
+
+
+async def until(condition):
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - the other side is a thread
+            await trio.sleep(0.001)
+
+
+async def hold(gated, writer, nursery):
+    """Let the thread stand in a commit; whatever follows gathers behind it."""
+    gated.gate.clear()
+    nursery.start_soon(writer.commit, [], lambda ids: None)
+    await until(gated.entered.is_set)
+
+
+async def test_a_commit_returns_once_it_is_durable(gated, writer):
+    """By then the rows are there and the results were told."""
+    told: list[Any] = []
+    await writer.commit([new(5), new(6), new(5)], told.append)
+    assert told == [[1, 2, None]]
+    assert gated.ids() == [5, 6]
+
+
+async def test_a_commit_does_not_return_before_it_is_durable(gated, writer, nursery):
+    """While the disk is at work, the caller waits."""
+    returned = trio.Event()
+
+    async def accept():
+        await writer.commit([new(1)], lambda ids: None)
+        returned.set()
+
+    gated.gate.clear()
+    nursery.start_soon(accept)
+    await until(gated.entered.is_set)
+    assert not returned.is_set()
+    gated.gate.set()
+    with trio.fail_after(10):
+        await returned.wait()
+
+
+async def test_results_are_told_in_the_order_of_the_commits(gated, writer):
+    """Whatever order the callers wake in, the inbox hears of ids in ascending order."""
+    told: list[Any] = []
+    with trio.fail_after(10):
+        async with trio.open_nursery() as callers:
+            for number in range(500):
+                callers.start_soon(writer.commit, [new(number)], told.extend)
+    assert told == list(range(1, 501))
+    assert [operation.update_id for commit in gated.commits for operation in commit] == gated.ids()
+
+
+async def test_what_gathers_during_a_commit_becomes_one(gated, writer, nursery):
+    """300 callers, one transaction."""
+    await hold(gated, writer, nursery)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as callers:
+            for number in range(300):
+                callers.start_soon(writer.commit, [new(number)], lambda ids: None)
+            await trio.testing.wait_all_tasks_blocked()
+            gated.gate.set()
+    assert [len(commit) for commit in gated.commits] == [0, 300]
+
+
+async def test_a_transaction_has_its_bound_and_cuts_no_batch(gated, writer, nursery):
+    """About 512 operations each; what one caller gave stays together."""
+    await hold(gated, writer, nursery)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as callers:
+            for caller in range(12):
+                batch = [new(caller * 100 + number) for number in range(100)]
+                callers.start_soon(writer.commit, batch, lambda ids: None)
+            await trio.testing.wait_all_tasks_blocked()
+            gated.gate.set()
+    assert [len(commit) for commit in gated.commits] == [0, 600, 600]
+    assert OPERATIONS_PER_COMMIT == 512
+
+
+async def test_a_cancelled_caller_leaves_and_its_operations_are_committed(gated, writer, nursery):
+    """The update is durable, and the inbox hears of it, so that nothing is in the store unheard of."""
+    told: list[Any] = []
+    await hold(gated, writer, nursery)
+    with trio.move_on_after(0) as scope:
+        await writer.commit([new(1)], told.append)
+    assert scope.cancelled_caught
+    assert told == []
+    gated.gate.set()
+    await until(lambda: told)
+    assert told == [[1]]
+    assert gated.ids() == [1]
+
+
+async def test_reads_and_commits_are_done_in_one_order(gated, writer, nursery):
+    """A read sees what was submitted before it and nothing after, and is told in between."""
+    heard: list[Any] = []
+    await hold(gated, writer, nursery)
+    for number in range(5):
+        nursery.start_soon(writer.commit, [new(number)], heard.append)
+        await trio.testing.wait_all_tasks_blocked()
+        writer.fetch(lambda store: store.ids(), heard.append)
+    gated.gate.set()
+    await until(lambda: len(heard) == 10)
+    assert heard == [[1], [0], [2], [0, 1], [3], [0, 1, 2], [4], [0, 1, 2, 3], [5], [0, 1, 2, 3, 4]]
+
+
+async def test_a_read_that_fails_tells_its_error(gated, writer):
+    """And the thread goes on."""
+    heard: list[Any] = []
+
+    def read(store):
+        raise StoreError("no such table")
+
+    writer.fetch(read, heard.append)
+    await until(lambda: heard)
+    assert str(heard[0]) == "no such table"
+    await writer.commit([new(1)], heard.append)
+    assert heard[1:] == [[1]]
+
+
+async def test_a_full_disk_refuses_what_comes_in(gated, writer):
+    """The caller hears of it, nothing is told, nothing is tried again behind its back."""
+    told: list[Any] = []
+    gated.full = True
+    with pytest.raises(StoreError, match="disk is full"):
+        await writer.commit([new(1)], told.append)
+    gated.full = False
+    await writer.commit([new(2)], told.append)
+    assert told == [[1]]
+    assert gated.ids() == [2]
+
+
+async def test_a_full_disk_keeps_acknowledgements(gated, writer):
+    """They are tried until they are written, and told once, in order."""
+    await writer.commit([new(number) for number in range(5)], lambda ids: None)
+    told: list[Any] = []
+    gated.full = True
+    for id_ in range(1, 6):
+        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_))
+    tried = gated.tried
+    await until(lambda: gated.tried > tried + 3)
+    assert told == []
+    gated.full = False
+    await until(lambda: len(told) == 5)
+    assert told == [1, 2, 3, 4, 5]
+    assert gated.ids() == []
+    assert gated.store.tallies()[BOT].done == 5
+
+
+@pytest.mark.parametrize("acknowledgements", [1, 2000])
+async def test_a_full_disk_refuses_what_comes_in_however_much_is_kept(gated, writer, acknowledgements):
+    """More acknowledgements than one transaction takes must not leave a caller waiting without a word."""
+    gated.full = True
+    told: list[Any] = []
+    for id_ in range(acknowledgements):
+        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_))
+    with trio.fail_after(5), pytest.raises(StoreError):
+        await writer.commit([new(1)], lambda ids: None)
+    gated.full = False
+    await until(lambda: len(told) == acknowledgements)
+    assert told == list(range(acknowledgements))
+
+
+async def test_reads_keep_their_place_while_the_disk_is_full(gated, writer):
+    """An acknowledgement that is kept does not swallow the read behind it."""
+    gated.full = True
+    heard: list[Any] = []
+    writer.submit([Finish(1, BOT, "done")], lambda: heard.append("acknowledged"))
+    writer.fetch(lambda store: store.ids(), heard.append)
+    tried = gated.tried
+    await until(lambda: gated.tried > tried + 3)
+    gated.full = False
+    await until(lambda: len(heard) == 2)
+    assert heard == ["acknowledged", []]
+
+
+async def test_closing_writes_everything_first(gated):
+    """What was submitted before is committed and told when serve returns."""
+    told: list[Any] = []
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            writer = Writer(gated)
+            await nursery.start(writer.serve)
+            await hold(gated, writer, nursery)
+            for number in range(1500):
+                writer.submit([new(number)], partial(told.append, number))
+            writer.close()
+            writer.close()
+            gated.gate.set()
+    assert told == list(range(1500))
+    assert len(gated.ids()) == 1500
+
+
+async def test_cancelling_does_not_shorten_writing(gated):
+    """Serve returns after the last commit, not before."""
+    told: list[Any] = []
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            writer = Writer(gated)
+            await nursery.start(writer.serve)
+            await hold(gated, writer, nursery)
+            writer.submit([new(1)], lambda: told.append(1))
+            nursery.cancel_scope.cancel()
+            writer.close()
+            gated.gate.set()
+    assert told == [1]
+
+
+async def test_closing_waits_for_no_full_disk(gated):
+    """Acknowledgements that cannot be written are given up: their updates are handled again."""
+    told: list[Any] = []
+    gated.full = True
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            writer = Writer(gated)
+            await nursery.start(writer.serve)
+            for id_ in range(2000):
+                writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_))
+            await until(lambda: gated.tried)
+            writer.close()
+    assert told == []
+
+
+async def test_a_closed_writer_refuses(gated, writer):
+    """Instead of letting the caller wait for ever."""
+    writer.close()
+    with trio.fail_after(5), pytest.raises(StoreError, match="the inbox is closed"):
+        await writer.commit([new(1)], lambda ids: None)
+    assert gated.ids() == []
+
+
+async def test_a_bug_in_the_store_is_not_swallowed(gated):
+    """What is no StoreError ends the thread, loudly; nobody is left waiting."""
+
+    def commit(operations):
+        raise ZeroDivisionError
+
+    gated.commit = commit
+    with trio.fail_after(10), pytest.RaisesGroup(ZeroDivisionError):
+        async with trio.open_nursery() as nursery:
+            writer = Writer(gated)
+            await nursery.start(writer.serve)
+            await writer.commit([new(1)], lambda ids: None)

@@ -1,0 +1,1 @@
+"""The demo's bots, written as bots are: a module each, with a coroutine that handles one update."""
