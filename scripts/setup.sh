@@ -12,7 +12,7 @@ say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 find_python() {
   local candidate
   for candidate in python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do
-    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if "$candidate" -c 'import sys, venv, ensurepip; ensurepip.version(); sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       command -v "$candidate"
       return
     fi

@@ -159,6 +159,8 @@ class Daemon:
                 bots.cancel_scope.deadline = trio.current_time() + self._settings.shutdown_timeout
                 nursery.start_soon(_cancel_on, stop.hastened, bots.cancel_scope)
             nursery.cancel_scope.cancel()
+        if not self._fleet.ready.is_set():  # a stop came first: whoever waits for the start waits no more
+            task_status.started(self)
 
     async def _announce(self, task_status: trio.TaskStatus[Daemon]) -> None:
         await self._fleet.ready.wait()

@@ -88,7 +88,7 @@ def read_update(body: bytes | msgspec.Raw) -> Arrival:
         update_id = _integer.decode(parts.pop("update_id"))
         kind, raw = next(iter(parts.items())) if parts else ("unknown", b"{}")
         content = _content.decode(raw)
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
         message = f"not an update: {type(error).__name__}"
         raise ValueError(message) from None
     if not -(2**31) <= update_id < 2**31:

@@ -70,14 +70,14 @@ def run_or_fail(work: Callable[[], None]) -> None:
     """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
     from trioworkers.daemon import AlreadyRunningError
     from trioworkers.inbox.store import StoreError, StoreRefusedError
-    from trioworkers.web.serve import ListenError
+    from trioworkers.web.serve import ListenError, SocketPathError
 
     try:
         work()
+    except* (SocketPathError, StoreRefusedError) as group:
+        fail(_first(group), BAD_CONFIGURATION)
     except* (AlreadyRunningError, ListenError) as group:
         fail(_first(group), TRY_AGAIN)
-    except* StoreRefusedError as group:
-        fail(_first(group), BAD_CONFIGURATION)
     except* StoreError as group:
         fail(_first(group))
     except* PermissionError as group:

@@ -242,12 +242,16 @@ class SqliteStore:
     def _finish(self, operations: Sequence[Finish], counts: Counts) -> None:
         for chunk in _chunks(operations):
             ids = [operation.id for operation in chunk]
-            marks = ", ".join("?" * len(ids))
-            present = {id_ for (id_,) in self._execute(f"SELECT id FROM inbox WHERE id IN ({marks})", ids)}
-            self._execute(f"DELETE FROM inbox WHERE id IN ({marks})", ids)
+            among = f"FROM inbox WHERE id IN ({', '.join('?' * len(ids))})"
+            (found,) = self._execute(f"SELECT count(*) {among}", ids).fetchone()
+            # one row for each id would give the interpreter lock away each time
+            absent = (
+                set() if found == len(ids) else set(ids) - {*chain(*self._execute(f"SELECT id {among}", ids))}
+            )
+            self._execute(f"DELETE {among}", ids)
             for operation in chunk:
-                if operation.id in present:
-                    present.remove(operation.id)
+                if operation.id not in absent:
+                    absent.add(operation.id)
                     counts[operation.bot_id][OUTCOMES[operation.outcome]] += 1
 
     def _reschedule(self, operation: Reschedule, counts: Counts) -> None:

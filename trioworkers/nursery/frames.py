@@ -120,6 +120,7 @@ class Channel:
         self._incoming = bytearray()
         self._outgoing: list[bytes] = []
         self._wake = trio.Event()
+        self._writing = trio.Lock()
 
     def send(self, frame: Frame) -> None:
         """Let `frame` leave with the next write. Never blocks.
@@ -141,15 +142,22 @@ class Channel:
             return  # the reader sees the end and says so
 
     async def flush(self) -> None:
-        """Write everything that was sent up to now.
+        """Write everything that was sent up to now, what another task is writing included.
 
         Raises:
             trio.BrokenResourceError: the other side is gone.
         """
-        while self._outgoing:
-            data = b"".join(self._outgoing)
-            self._outgoing.clear()
-            await self._stream.send_all(data)
+        try:
+            self._writing.acquire_nowait()  # `async with` costs a turn of the loop: 15 µs a frame
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            while self._outgoing:
+                data = b"".join(self._outgoing)
+                self._outgoing.clear()
+                await self._stream.send_all(data)
+        finally:
+            self._writing.release()
 
     async def receive(self) -> list[Any]:
         """Wait for frames; return all that one read brought. Empty once the other side has closed.
@@ -186,7 +194,7 @@ class Channel:
                 break
             try:
                 frames.append(self._decoder.decode(bytes(buffer[start + 4 : end])))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 message = f"a frame that is none: {type(error).__name__}"
                 raise FrameError(message) from None
             start = end

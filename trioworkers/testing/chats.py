@@ -55,6 +55,7 @@ class Chat:
         kind: private, group, supergroup or channel.
         history: at most so many messages are kept, None for all.
         sent: what bots said, in order, as it stands now; deleted messages stay in this list.
+        trimmed: how many of them were left out at the front, for `history`.
         changed: fires when a bot says or edits something.
     """
 
@@ -72,6 +73,7 @@ class Chat:
     topics: dict[int, Topic] = field(default_factory=dict)
     messages: dict[int, Message] = field(default_factory=dict)
     sent: list[Message] = field(default_factory=list)
+    trimmed: int = 0
     changed: Signal = field(default_factory=Signal)
     brief: dict[str, Any] = field(init=False)
     last_message_id: int = 0
@@ -109,6 +111,7 @@ class Chat:
             del self.messages[next(iter(self.messages))]
             if len(self.sent) > 2 * self.history:
                 del self.sent[: self.history]
+                self.trimmed += self.history
         return message
 
     def check_member(self, bot: SimBot) -> None:

@@ -169,9 +169,9 @@ class SimUser:
     def next_message(self, bot: SimBot, chat: Chat) -> Message | None:
         """The next message of the bot that this user has not seen, now seen; None if there is none."""
         key = (bot.id, chat.id)
-        position = self._read.get(key, 0)
-        while position < len(chat.sent):
-            message = chat.sent[position]
+        position = max(self._read.get(key, 0), chat.trimmed)
+        while position < chat.trimmed + len(chat.sent):
+            message = chat.sent[position - chat.trimmed]
             position += 1
             self._read[key] = position
             if message["from"]["id"] == bot.id:

@@ -115,7 +115,7 @@ class BotApi:
             sent["timeout"] = httpx.Timeout(silence, connect=CONNECT_TIMEOUT)
         try:
             response = await self._client.post(self._prefix + method, **sent)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransportError(method, _in_words(error)) from None
         return _read_answer(method, response)
 
@@ -163,7 +163,7 @@ class BotApi:
         """
         try:
             response = await self._client.get(self._files + file_path)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransportError("download", _in_words(error)) from None
         if response.status_code != 200:
             raise TransportError("download", f"HTTP {response.status_code}")
@@ -180,7 +180,7 @@ def retry_after(error: BotApiError) -> float:
 def _read_answer(method: str, response: httpx.Response) -> msgspec.Raw:
     try:
         answer = _decoder.decode(response.content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # a page of a proxy in between, a body cut short
         raise TransportError(method, f"HTTP {response.status_code} with a body that is no answer") from None
     if answer.ok:
@@ -192,7 +192,7 @@ def _read_answer(method: str, response: httpx.Response) -> msgspec.Raw:
     raise BotApiError(method, answer.error_code or response.status_code, answer.description, parameters)
 
 
-def _in_words(error: httpx.HTTPError) -> str:
+def _in_words(error: Exception) -> str:
     """What went wrong, without the address."""
     if isinstance(error, httpx.TimeoutException):
         return f"timed out ({type(error).__name__})"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BATCH = 100  # updates of one answer, the most that Telegram gives
 SLACK = 10.0  # seconds that an answer may be later than its poll's timeout
+TOO_SOON = 0.1  # seconds: an answer without updates that came faster was no long poll
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between polls that fail, doubled, with jitter
 WEBHOOK_IS_SET = "can't use getUpdates method while webhook is active"
 
@@ -99,7 +100,7 @@ class LongPoll:
                 if self._webhook_is_set:
                     await self._api.request("deleteWebhook", {})  # never drops what is pending
                     self._webhook_is_set = False
-                await self._accept_all(await self._fetch())
+                await self._poll()
             except BotApiError as error:
                 await self._refused(error)
             except TransportError as error:
@@ -110,6 +111,13 @@ class LongPoll:
                 if self._failures:
                     self._failures = 0
                     self._events.recovered()
+
+    async def _poll(self) -> None:
+        began = trio.current_time()
+        updates = await self._fetch()
+        await self._accept_all(updates)
+        if not updates and trio.current_time() - began < TOO_SOON:
+            await trio.sleep(TOO_SOON)  # a server that does not wait, or a proxy that answers for it
 
     async def _fetch(self) -> list[msgspec.Raw]:
         settings = self._settings()
@@ -125,7 +133,7 @@ class LongPoll:
         )
         try:
             return _batch.decode(answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise TransportError("getUpdates", "an answer that is no list of updates") from None
 
     async def _accept_all(self, updates: Sequence[msgspec.Raw]) -> None:
@@ -139,7 +147,8 @@ class LongPoll:
             raise TransportError("getUpdates", "an answer without a readable update")
         if arrivals:
             await self._accept(arrivals)
-        self._offset = max((arrival.update_id for arrival in arrivals), default=-1) + 1 or None
+        # a negative offset would count from the end and forget all before it
+        self._offset = max([-1, *(arrival.update_id for arrival in arrivals)]) + 1 or None
 
     async def _refused(self, error: BotApiError) -> None:
         if error.error_code in (401, 404):

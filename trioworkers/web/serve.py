@@ -28,6 +28,10 @@ class ListenError(TrioworkersError):
     """An address cannot be listened on; the message says which and why."""
 
 
+class SocketPathError(ListenError):
+    """A path is too long for a unix socket; trying again does not help."""
+
+
 def listen_tcp(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one.
 
@@ -48,12 +52,13 @@ def listen_unix(path: Path) -> socket.socket:
     The caller holds the daemon's lock, so whatever stands there belongs to nobody.
 
     Raises:
+        SocketPathError: the path is too long.
         ListenError: it cannot be made there.
     """
     if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
         message = f"the path {path} is too long for a socket, expected at most {SOCKET_PATH_LIMIT} bytes:"
         message += " choose a shorter fleet.runtime_dir"
-        raise ListenError(message)
+        raise SocketPathError(message)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     fresh = path.with_name(f".{path.name[:8]}-{secrets.token_hex(2)}")
     try:

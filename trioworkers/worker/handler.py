@@ -49,7 +49,8 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        what = "it" if error.name == module_name else f"module {error.name!r}, which it imports,"
+        itself = f"{module_name}.".startswith(f"{error.name}.")  # or a package that it is in
+        what = "it" if itself else f"module {error.name!r}, which it imports,"
         message = f"{name}: {what} was not found in {', '.join(python_path)}"
         raise HandlerError(message) from None
     except SyntaxError as error:
@@ -90,16 +91,25 @@ def outcome_of(delivery: int, error: BaseException) -> Outcome:
     causes = list(_leaves(error))
     for cause in causes:
         if isinstance(cause, Dead):
-            return Outcome(delivery, "dead", error="the handler said so", words=cause.reason)
+            return Outcome(delivery, "dead", error="the handler said so", words=_plain(cause.reason))
         if isinstance(cause, BotApiError) and cause.error_code == 403:
             return Outcome(delivery, "dead", error=f"{cause.method}: 403 {cause.description}")
     for cause in causes:
         if isinstance(cause, Retry):
+            after = None if cause.after is None else float(cause.after)
             counted = not isinstance(cause, WaitsTooLong)
-            return Outcome(delivery, "retry", after=cause.after, counted=counted, error="the handler said so")
+            return Outcome(delivery, "retry", after=after, counted=counted, error="the handler said so")
     if all(isinstance(cause, Drop) for cause in causes):
-        return Outcome(delivery, "drop", error="the handler said so", words=str(causes[0]))
+        return Outcome(delivery, "drop", error="the handler said so", words=_plain(causes[0]))
     return Outcome(delivery, "retry", error=_in_words(causes[0]))
+
+
+def _plain(words: object) -> str:
+    """What a handler gave as its words, which may be anything (`raise Dead(error)`), as text for a frame."""
+    try:
+        return str(words).encode(errors="replace").decode()
+    except Exception:
+        return type(words).__name__
 
 
 def _in_words(error: BaseException) -> str:

@@ -31,21 +31,23 @@ class BotLog:
 
     def bind(self, **fields: Any) -> BotLog:
         """The same log with more fields on each line."""
-        return BotLog(self._level, **self._fields, **fields)
+        bound = BotLog(self._level)
+        bound._fields = self._fields | fields
+        return bound
 
-    def debug(self, event: str, **fields: Any) -> None:
+    def debug(self, event: str, /, **fields: Any) -> None:
         self._write("debug", event, fields)
 
-    def info(self, event: str, **fields: Any) -> None:
+    def info(self, event: str, /, **fields: Any) -> None:
         self._write("info", event, fields)
 
-    def warning(self, event: str, **fields: Any) -> None:
+    def warning(self, event: str, /, **fields: Any) -> None:
         self._write("warning", event, fields)
 
-    def error(self, event: str, **fields: Any) -> None:
+    def error(self, event: str, /, **fields: Any) -> None:
         self._write("error", event, fields)
 
-    def exception(self, event: str, **fields: Any) -> None:
+    def exception(self, event: str, /, **fields: Any) -> None:
         """An error with where the current exception was raised; not what it says, which may be private."""
         error = sys.exception()
         where = {} if error is None else {"error": describe(error)}

@@ -1,0 +1,254 @@
+"""The channel between daemon and worker: frames survive any way of arriving, garbage does not pass."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioworkers.nursery import frames as frames_module
+from trioworkers.nursery.frames import (
+    Channel,
+    Configure,
+    Deliver,
+    Drain,
+    FrameError,
+    FromWorker,
+    Heartbeat,
+    Outcome,
+    Ready,
+    Retune,
+    ToWorker,
+    Unfit,
+)
+
+words = st.text(st.characters(codec="utf-8"))
+whole = st.integers(-(2**63), 2**63 - 1)
+real = st.floats(allow_nan=False, allow_infinity=False)
+tables = st.dictionaries(words, st.one_of(st.none(), st.booleans(), whole, words, st.lists(words)))
+bodies = st.binary(max_size=200).map(
+    lambda raw: msgspec.json.format(msgspec.json.encode({"b": raw}), indent=2)
+)
+FRAMES: dict[type, Any] = {
+    Configure: st.builds(
+        Configure, words, whole, words, words, words, st.lists(words), tables, whole, real, real, words
+    ),
+    Retune: st.builds(Retune, tables, real, real),
+    Deliver: st.builds(Deliver, whole, whole, st.booleans(), words, bodies.map(msgspec.Raw)),
+    Drain: st.builds(Drain),
+    Ready: st.builds(Ready, words),
+    Unfit: st.builds(Unfit, words, words),
+    Outcome: st.builds(Outcome, whole, words, st.none() | real, st.booleans(), words, words),
+    Heartbeat: st.builds(Heartbeat, whole),
+}
+ANY = ToWorker | FromWorker
+
+
+class Chunks:
+    """A stream that gives what it was given, in these pieces, and notes what is written."""
+
+    def __init__(self, *pieces):
+        self.pieces = list(pieces)
+        self.written = []
+
+    async def receive_some(self, size):
+        return self.pieces.pop(0) if self.pieces else b""
+
+    async def send_all(self, data):
+        await trio.lowlevel.checkpoint()
+        self.written.append(bytes(data))
+
+
+def channel(stream, incoming=ANY):
+    return Channel(stream, incoming)
+
+
+def wire(frames):
+    stream = Chunks()
+    sender = channel(stream)
+    for frame in frames:
+        sender.send(frame)
+    return b"".join(sender._outgoing)
+
+
+def receive_all(*pieces, incoming=ANY):
+    async def receive():
+        receiver = channel(Chunks(*[piece for piece in pieces if piece]), incoming)
+        got = []
+        while frames := await receiver.receive():
+            got += frames
+        return got
+
+    return trio.run(receive)
+
+
+def test_every_frame_is_tried():
+    """Whoever adds a frame adds it here."""
+    assert set(FRAMES) == {*get_args(ToWorker), *get_args(FromWorker)}
+
+
+@given(st.lists(st.one_of(*FRAMES.values()), max_size=8), st.data())
+def test_any_split_of_the_bytes_gives_the_same_frames(frames, data):
+    """However the stream is cut, also in the middle of a length or of a character."""
+    sent = wire(frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=12)))
+    pieces = [sent[a:b] for a, b in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    assert receive_all(*pieces) == frames
+
+
+def test_byte_by_byte():
+    """The worst split of all."""
+    frames = [Outcome(1, "done"), Deliver(2, 0, True, "t", msgspec.Raw(b'{"a":"\xc3\xa9"}')), Drain()]
+    assert receive_all(*[bytes([byte]) for byte in wire(frames)]) == frames
+
+
+def test_an_update_travels_as_telegram_sent_it():
+    """Line breaks, spaces and the order of keys are those of the original."""
+    body = b'{ "update_id" : 1,\n\r\n\t"message":{"text":"a\\nb","z":1.50,"a":1e3} }'
+    (frame,) = receive_all(wire([Deliver(1, 0, False, "t", msgspec.Raw(body))]))
+    assert bytes(frame.update) == body
+
+
+@given(st.binary(min_size=1, max_size=64))
+def test_garbage_is_no_frame(garbage):
+    """Nothing but a FrameError, or waiting for the rest that never comes."""
+    length = len(garbage).to_bytes(4, "little")
+    with pytest.raises(FrameError, match="a frame that is none"):
+        receive_all(length + garbage)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'["Outcome"]',
+        b'["Nonsense",1]',
+        b'["Outcome","1","done"]',
+        b'["Outcome",1,"\xff"]',
+        b'["Heartbeat",1]x',
+        b'["Drain",' + b"[" * 100_000,
+    ],
+)
+def test_what_looks_like_a_frame_and_is_none(body):
+    """Wrong kinds, missing fields, no UTF-8, something behind it, nesting without end."""
+    with pytest.raises(FrameError, match="a frame that is none"):
+        receive_all(len(body).to_bytes(4, "little") + body)
+
+
+def test_a_frame_of_the_other_direction_is_none():
+    """A worker cannot send what only the daemon may."""
+    with pytest.raises(FrameError):
+        receive_all(wire([Drain()]), incoming=FromWorker)
+    with pytest.raises(FrameError):
+        receive_all(wire([Heartbeat(1)]), incoming=ToWorker)
+
+
+def test_a_frame_that_is_too_long_is_refused_at_its_length(monkeypatch):
+    """Before it is collected in memory; one of exactly the limit passes."""
+    frame = Ready("x" * 100)
+    sent = wire([frame])
+    monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 4)
+    assert receive_all(sent) == [frame]
+    monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 5)
+    with pytest.raises(FrameError, match=f"a frame of {len(sent) - 4} bytes"):
+        receive_all(sent[:4])
+
+
+def test_the_message_of_a_frame_error_shows_nothing_of_the_frame():
+    """It may have held what a user wrote."""
+    body = b'["Outcome",1,"done",null,true,"","secret words"'
+    with pytest.raises(FrameError) as caught:
+        receive_all(len(body).to_bytes(4, "little") + body)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_frame_that_is_cut_off_by_the_end_is_not_there():
+    """The worker died while it wrote."""
+    sent = wire([Heartbeat(1), Outcome(1, "done")])
+    assert receive_all(sent[:-1]) == [Heartbeat(1)]
+
+
+async def test_frames_of_one_turn_leave_in_one_write(autojump_clock, nursery):
+    """Batching is what makes them cheap."""
+    stream = Chunks()
+    sender = channel(stream)
+    nursery.start_soon(sender.serve_writes)
+    await trio.testing.wait_all_tasks_blocked()
+    for number in range(50):
+        sender.send(Heartbeat(number))
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(stream.written) == 1
+    sender.send(Drain())
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(stream.written) == 2
+    assert await channel(Chunks(*stream.written)).receive() == [Heartbeat(n) for n in range(50)]
+    nursery.cancel_scope.cancel()
+
+
+async def test_flush_waits_for_what_is_being_written(nursery):
+    """A worker that ends after it must not cut a frame in two, nor write across another task."""
+    ours, theirs = trio.socket.socketpair()
+    sender, receiver = channel(trio.SocketStream(ours)), channel(trio.SocketStream(theirs))
+    big, got = Ready("x" * 8_000_000), []
+
+    async def read():
+        while frames := await receiver.receive():
+            got.extend(frames)
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as writers:
+            writers.start_soon(sender.serve_writes)
+            sender.send(big)
+            await trio.testing.wait_all_tasks_blocked(0.01)  # the pipe is full, nobody reads yet
+            nursery.start_soon(read)
+            await sender.flush()
+            sender.send(Heartbeat(1))
+            await sender.flush()
+            writers.cancel_scope.cancel()
+        await sender.aclose()
+        while len(got) < 2:  # noqa: ASYNC110 - what the reader has read
+            await trio.sleep(0.001)
+    assert got == [big, Heartbeat(1)]
+    await receiver.aclose()
+
+
+@pytest.mark.parametrize("turn", range(6))
+async def test_two_tasks_may_flush_in_the_same_turn(autojump_clock, nursery, turn):
+    """The last outcome of a drained worker comes while the one before it is being written."""
+    ours, theirs = trio.socket.socketpair()
+    sender, receiver = channel(trio.SocketStream(ours)), channel(trio.SocketStream(theirs))
+    nursery.start_soon(sender.serve_writes)
+    await trio.testing.wait_all_tasks_blocked()
+    sender.send(Outcome(1, "done"))
+    for _ in range(turn):
+        await trio.lowlevel.checkpoint()
+    sender.send(Outcome(2, "done"))
+    await sender.flush()
+    await sender.aclose()
+    got: list[Any] = []
+    while frames := await receiver.receive():
+        got += frames
+    assert got == [Outcome(1, "done"), Outcome(2, "done")]
+    await receiver.aclose()
+
+
+async def test_the_other_side_that_vanishes_is_an_end(nursery):
+    """Reading sees it as an end, the writing task ends, flush says so."""
+    ours, theirs = trio.socket.socketpair()
+    sender = channel(trio.SocketStream(ours))
+    theirs.close()
+    assert await sender.receive() == []
+    sender.send(Drain())
+    with trio.fail_after(5):
+        await sender.serve_writes()
+    sender.send(Drain())
+    with pytest.raises(trio.BrokenResourceError):
+        await sender.flush()
+    await sender.aclose()

@@ -1,0 +1,402 @@
+"""The Bot API client against the simulator, over real sockets: errors told apart, waits obeyed, no token."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from trioworkers.errors import BotApiError, TransportError
+from trioworkers.testing import Fault, Telegram, faults, serve_telegram
+from trioworkers.transport import api as api_module
+from trioworkers.transport.api import BotApi, retry_after
+from trioworkers.transport.files import InputFile, form_fields, split_files
+from trioworkers.transport.wire import Wire
+
+# httpx abandons generators of its own when a connection breaks or a request is cancelled
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning"),
+    pytest.mark.usefixtures("no_leftovers"),
+]
+
+
+@dataclass
+class Line:
+    """A connection of a bot to a served Telegram in which Alice has started it."""
+
+    world: Telegram
+    bot: Any
+    alice: Any
+    url: str
+    api: BotApi
+
+    def fault(self, fault, method="sendMessage", times=1):
+        return self.world.faults.add(method=method, respond=fault, times=times)
+
+    async def say(self, text="x", **more):
+        return await self.api.call("sendMessage", {"chat_id": self.alice.id, "text": text}, **more)
+
+    def heard(self):
+        return [message.get("text") for message in self.world.sent(self.bot, self.alice.id)]
+
+
+@pytest.fixture
+async def line(nursery, monkeypatch):
+    monkeypatch.setattr(api_module, "FIRST_PAUSE", 0.001)
+    world = Telegram(seed=1)
+    bot, alice = world.add_bot("echo"), world.add_user("Alice")
+    world.dialog(bot, alice.id).started = True
+    url = await nursery.start(serve_telegram, world)
+    async with BotApi(url, bot.token) as api:
+        yield Line(world, bot, alice, url, api)
+
+
+class Noted:
+    """Waits nothing, and notes what it was asked for."""
+
+    def __init__(self):
+        self.waits = []
+
+    async def wait(self, seconds):
+        self.waits.append(seconds)
+
+
+# -- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (faults.error(400, "Bad Request: chat not found"), 400, "Bad Request: chat not found"),
+        (faults.unauthorized(), 401, "Unauthorized"),
+        (faults.forbidden(), 403, "Forbidden: bot was blocked by the user"),
+        (faults.error(409, "Conflict"), 409, "Conflict"),
+    ],
+)
+async def test_a_refusal_is_final_and_in_telegrams_words(line, fault, code, words):
+    """One call, no second try, and the error has all that Telegram said."""
+    line.fault(fault)
+    with pytest.raises(BotApiError) as caught:
+        await line.say()
+    error = caught.value
+    assert (error.method, error.error_code, error.description) == ("sendMessage", code, words)
+    assert str(error) == f"sendMessage: {code} {words}"
+    assert len(line.world.calls_of("sendMessage")) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.server_error(),
+        faults.server_error(502),
+        faults.proxy_page(),
+        faults.broken_body(executes=False),
+        faults.truncated_body(executes=False),
+        faults.close_before(),
+        faults.half_close(),
+        Fault(body=b'{"ok":true,"result":' + b"[" * 100_000),
+    ],
+)
+async def test_what_fails_on_the_way_is_tried_again(line, fault):
+    """Four failures are survived, and the message is sent once."""
+    line.fault(fault, times=4)
+    await line.say("hello")
+    assert line.heard() == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        (faults.server_error(), BotApiError, "sendMessage: 500 Internal Server Error"),
+        (faults.proxy_page(), TransportError, "sendMessage: HTTP 502 with a body that is no answer"),
+        (faults.close_before(), TransportError, "sendMessage: RemoteProtocolError"),
+    ],
+)
+async def test_tries_are_bounded(line, fault, error, words):
+    """Five in all; then the last error is the caller's."""
+    rule = line.fault(fault, times=None)
+    with pytest.raises(error) as caught:
+        await line.say()
+    assert str(caught.value) == words
+    assert rule.hits == api_module.TRIES == 5
+
+
+async def test_nobody_listens(line):
+    """Refused connections are failures on the way."""
+    async with BotApi("http://127.0.0.1:9", line.bot.token) as api:
+        with pytest.raises(TransportError, match="getMe: ConnectError"):
+            await api.call("getMe", {})
+
+
+async def test_silence_is_a_failure_on_the_way(line):
+    """After as long as the request allows."""
+    line.fault(faults.hang(60), method="getMe")
+    with trio.fail_after(5), pytest.raises(TransportError, match=r"getMe: timed out \(ReadTimeout\)"):
+        await line.api.request("getMe", {}, silence=0.05)
+    assert b"echo" in bytes(await line.api.request("getMe", {}))
+
+
+async def test_more_requests_than_connections_are_all_answered(line):
+    """A pool that is full makes them wait, and cancelled or broken ones give their place back."""
+    line.fault(faults.hang(60), method="getMe", times=4)
+    for _ in range(4):
+        with trio.move_on_after(0.02):
+            await line.api.request("getMe", {})
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(line.api.request, "getMe", {})
+
+
+# -- what is obeyed ---------------------------------------------------------------------------------
+
+
+async def test_a_429_waits_as_long_as_telegram_asks(line):
+    """However often, and it uses up no tries."""
+    for seconds in (7, 3, 1, 1, 1, 1, 1):
+        line.fault(faults.too_many_requests(seconds))
+    noted = Noted()
+    await line.say("patience", patience=noted)
+    assert noted.waits == [7, 3, 1, 1, 1, 1, 1]
+    assert line.heard() == ["patience"]
+
+
+async def test_a_429_without_patience_is_slept_out(line):
+    """By default the call itself waits."""
+    line.fault(faults.error(429, "Too Many Requests", {"retry_after": 0.05}))
+    began = trio.current_time()
+    await line.say()
+    assert trio.current_time() - began >= 0.05
+
+
+async def test_whoever_has_no_patience_decides(line):
+    """What the patience raises ends the call."""
+
+    class None_:
+        async def wait(self, seconds):
+            raise ZeroDivisionError
+
+    line.fault(faults.too_many_requests(7))
+    with pytest.raises(ZeroDivisionError):
+        await line.say(patience=None_())
+
+
+async def test_a_429_that_only_has_the_header_is_obeyed(line):
+    """A proxy in between may have left no parameters."""
+    body = b'{"ok":false,"error_code":429,"description":"Too Many Requests"}'
+    line.fault(Fault(status=429, body=body, headers=(("Retry-After", "9"),)))
+    noted = Noted()
+    await line.say(patience=noted)
+    assert noted.waits == [9]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "seconds"),
+    [({}, 1), ({"retry_after": -5}, 0), ({"retry_after": 10**9}, 3600), ({"retry_after": "soon"}, 1)],
+)
+def test_what_a_429_may_ask(parameters, seconds):
+    """One second when it does not say; never a negative time, never more than an hour."""
+    assert retry_after(BotApiError("m", 429, "", parameters)) == seconds
+
+
+async def test_a_group_that_became_a_supergroup_is_followed(line):
+    """The call goes to the new id, with all its other parameters."""
+    group = line.world.add_group("G", [line.bot, line.alice])
+    old = group.id
+    new = group.upgrade(line.alice)
+    await line.api.call("sendMessage", {"chat_id": old, "text": "moved"})
+    assert [message["text"] for message in line.world.sent(line.bot, new)] == ["moved"]
+    assert len(line.world.calls_of("sendMessage")) == 2
+
+
+async def test_a_migration_to_itself_is_not_followed_for_ever(line):
+    """A server that is confused gets two calls, not a storm."""
+    chat = line.alice.id
+    error = faults.error(400, "Bad Request: group chat was upgraded", {"migrate_to_chat_id": chat + 1})
+    rule = line.fault(error, times=None)
+    with pytest.raises(BotApiError):
+        await line.say()
+    assert rule.hits == 2
+
+
+async def test_redirects_are_not_followed(line):
+    """The token is not carried to wherever an answer points."""
+    target = f"{line.url}/bot{line.bot.token}/getMe"
+    line.fault(Fault(status=307, body=b"", headers=(("Location", target),)), times=5)
+    with pytest.raises(TransportError, match="HTTP 307"):
+        await line.say()
+    assert line.world.calls_of("getMe") == []
+
+
+async def test_none_is_left_out(line):
+    """A parameter that is None is not sent as null; false and zero are."""
+    await line.say(text="x")
+    await line.api.call(
+        "sendMessage",
+        {"chat_id": line.alice.id, "text": "y", "reply_markup": None, "disable_notification": False},
+    )
+    assert dict(line.world.calls[-1].params) == {
+        "chat_id": line.alice.id,
+        "text": "y",
+        "disable_notification": False,
+    }
+
+
+async def test_words_of_any_language_arrive(line):
+    """UTF-8, quotes and line breaks."""
+    text = 'Привет, 世界 🙂 "quoted" \\ \n next'
+    await line.say(text)
+    assert line.heard() == [text]
+
+
+# -- files ------------------------------------------------------------------------------------------
+
+
+async def test_bytes_and_paths_are_uploaded(line, tmp_path):
+    """As they are, with their names and kinds."""
+    path = tmp_path / "relatório.pdf"
+    path.write_bytes(b"%PDF" + bytes(range(256)))
+    chat = {"chat_id": line.alice.id, "caption": "here", "disable_notification": True}
+    await line.api.call("sendDocument", {**chat, "document": InputFile(path)})
+    await line.api.call("sendPhoto", {**chat, "photo": InputFile(b"\x89PNG", "me.png")})
+    document, photo = (line.world.calls_of(method)[0] for method in ("sendDocument", "sendPhoto"))
+    assert document.files["document"].content == path.read_bytes()
+    assert document.files["document"].filename == "relatório.pdf"
+    assert document.files["document"].content_type == "application/pdf"
+    assert document.params["disable_notification"] == "true"
+    assert (photo.files["photo"].filename, photo.files["photo"].content) == ("me.png", b"\x89PNG")
+
+
+async def test_files_inside_a_parameter_are_attached(line):
+    """Each has a part of its own, named where it stood."""
+    media = [
+        {"type": "photo", "media": InputFile(b"one"), "caption": "1"},
+        {"type": "photo", "media": InputFile(b"two")},
+    ]
+    await line.api.call("sendMediaGroup", {"chat_id": line.alice.id, "media": media})
+    (call,) = line.world.calls_of("sendMediaGroup")
+    assert call.ok
+    assert sorted(upload.content for upload in call.files.values()) == [b"one", b"two"]
+
+
+async def test_an_upload_that_fails_on_the_way_is_sent_again_whole(line):
+    """Its content is there for each try."""
+    line.fault(faults.close_before(), method="sendDocument", times=3)
+    await line.api.call("sendDocument", {"chat_id": line.alice.id, "document": InputFile(b"abc" * 100_000)})
+    assert line.world.calls_of("sendDocument")[-1].files["document"].content == b"abc" * 100_000
+
+
+async def test_a_file_that_is_not_there_is_the_callers_mistake(line, tmp_path):
+    """OSError, and no call is made."""
+    with pytest.raises(FileNotFoundError):
+        await line.api.call("sendDocument", {"document": InputFile(tmp_path / "nothing")})
+    assert line.world.calls == []
+
+
+async def test_what_a_user_sent_can_be_downloaded(line):
+    """By the path that getFile tells; one that is wrong is an error."""
+    line.alice.send_document(line.bot, b"\x00\x01" * 5000)
+    updates = line.world.call(line.bot, "getUpdates")
+    file_id = httpx.Response(200, content=bytes(updates[0])).json()["message"]["document"]["file_id"]
+    told = httpx.Response(200, content=bytes(await line.api.call("getFile", {"file_id": file_id}))).json()
+    assert await line.api.download(told["file_path"]) == b"\x00\x01" * 5000
+    with pytest.raises(TransportError, match="download: HTTP 404"):
+        await line.api.download("documents/none.bin")
+
+
+@pytest.mark.parametrize(
+    "path", ["../../bot1/getMe", "a\x00b", "a\nb", "//evil.example/x", "?q", "#f", "%zz"]
+)
+async def test_a_strange_path_is_not_fetched_from_elsewhere(line, path):
+    """Whatever it holds, only this bot's files are asked for."""
+    with pytest.raises(TransportError):
+        await line.api.download(path)
+
+
+def test_files_are_told_from_parameters():
+    """Names of parts are unique, what is nested is replaced in place, the caller's objects are left alone."""
+    one, two = InputFile(b"1"), InputFile("folder/b.txt", content_type="text/x")
+    given: dict[str, Any] = {"a": one, "b": [{"c": two}, (one, 5)], "d": None, "e": 0}
+    plain, files = split_files(given)
+    assert plain == {"b": [{"c": "attach://file1"}, ["attach://file2", 5]], "e": 0}
+    assert files == {"a": one, "file1": two, "file2": one}
+    assert given["b"][0] == {"c": two}
+    assert (two.filename, two.content_type, repr(two)) == ("b.txt", "text/x", "InputFile('b.txt')")
+    assert (one.filename, one.content_type) == ("file", "application/octet-stream")
+    assert form_fields({"n": 1, "s": "x", "l": [1, "é"], "t": True}) == {
+        "n": "1",
+        "s": "x",
+        "l": '[1,"é"]',
+        "t": "true",
+    }
+
+
+# -- the token --------------------------------------------------------------------------------------
+
+
+async def test_the_token_is_on_the_wire_and_nowhere_else(line, caplog):
+    """No exception, traceback, repr or log record shows it, at the most talkative level of every library."""
+    caplog.set_level(logging.DEBUG)
+    secret = line.bot.token.partition(":")[2]
+    shown = []
+    spoilt = [
+        faults.server_error(),
+        faults.unauthorized(),
+        faults.proxy_page(),
+        faults.broken_body(),
+        faults.truncated_body(),
+        faults.close_before(),
+        faults.half_close(),
+        faults.hang(60),
+        Fault(status=302, body=b"", headers=(("Location", "http://127.0.0.1:1/elsewhere"),)),
+        Fault(status=302, body=b"", headers=(("Location", "http://[::"),)),
+        Fault(body=b"xx", headers=(("Content-Encoding", "gzip"),)),
+    ]
+    for fault in spoilt:
+        line.fault(fault, method="getMe")
+        with pytest.raises((BotApiError, TransportError)) as caught:
+            await line.api.request("getMe", {}, silence=0.05)
+        shown += traceback.format_exception(caught.value)
+        shown += [repr(caught.value), str(caught.value), repr(vars(caught.value))]
+    async with BotApi("http://127.0.0.1:9", line.bot.token) as nobody:
+        for call in (nobody.request("getMe", {}), nobody.download("x")):
+            with pytest.raises(TransportError) as caught:
+                await call
+            shown += traceback.format_exception(caught.value)
+    with pytest.raises(TransportError) as caught:
+        await line.api.download("nothing")
+    shown += traceback.format_exception(caught.value)
+    shown += [repr(line.api), repr(vars(line.api)), repr(line.api._client), repr(line.api._client._transport)]
+    shown += [f"{record.name} {record.getMessage()} {record.args!r}" for record in caplog.records]
+    assert any("httpcore" in text for text in shown)
+    assert any(f"/bot{line.bot.id}/getMe" in text for text in shown)
+    assert [text for text in shown if secret in text] == []
+    assert line.world.calls[-1].bot_id == line.bot.id
+
+
+async def test_the_wire_puts_the_token_in_and_changes_nothing_else():
+    """Paths, queries and a base with a path of its own; anything else is refused."""
+    seen = []
+
+    def answer(request):
+        seen.append(str(request.url))
+        return httpx.Response(200)
+
+    wire = Wire("http://host:81/base", 42, "42:SECRET", connections=1)
+    await wire._inner.aclose()
+    wire._inner = httpx.MockTransport(answer)  # type: ignore[assignment]
+    async with httpx.AsyncClient(transport=wire) as client:
+        await client.get("http://host:81/base/bot42/getMe?a=%2F&b=bot42")
+        await client.get("http://host:81/base/file/bot42/photos/f%20x.jpg")
+        for wrong in ("/bot42/getMe", "/base/bot421/getMe", "/base/bot42", "/base/file/bot4/x"):
+            with pytest.raises(httpx.UnsupportedProtocol):
+                await client.get(f"http://host:81{wrong}")
+    assert seen == [
+        "http://host:81/base/bot42:SECRET/getMe?a=%2F&b=bot42",
+        "http://host:81/base/file/bot42:SECRET/photos/f%20x.jpg",
+    ]
