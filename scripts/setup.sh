@@ -8,16 +8,24 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
-# The interpreter to make environments with: 3.11 or later, and able to (Debian packs venv apart).
+# Prints the interpreter to make environments with: 3.11 or later, and able to (Debian packs ensurepip apart).
+# Never that of an environment, which might be the very one that is made anew.
 find_python() {
-  local candidate
+  local candidate check='
+import sys, venv, ensurepip
+ensurepip.version()
+sys.version_info >= (3, 11) or sys.exit(1)
+print(sys._base_executable)'
   for candidate in python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do
-    if "$candidate" -c 'import sys, venv, ensurepip; ensurepip.version(); sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      command -v "$candidate"
-      return
-    fi
+    "$candidate" -c "$check" 2>/dev/null && return
   done
   return 1
+}
+
+# Whether .venv works, and was made for where it lies now: its commands name their folder.
+whole_venv() {
+  "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
+    grep -qsF "$VENV/bin/" "$VENV/bin/pip"
 }
 
 make_venv() {
@@ -48,7 +56,7 @@ set_up() {
   cd "$ROOT"
   exec 9<"$ROOT"
   flock 9 # another one at work here is waited for
-  "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+  whole_venv || make_venv
   local wanted
   wanted=$(fingerprint)
   if [ "$wanted" != "$(cat "$VENV/installed-$1" 2>/dev/null)" ]; then

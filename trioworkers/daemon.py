@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import signal
+import socket
 import sys
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -31,7 +32,6 @@ from trioworkers.web.app import make_app
 from trioworkers.web.serve import listen_tcp, listen_unix, serve_app
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from trioworkers.inbox.store import Store
 
 SWITCH_INTERVAL = 0.0005  # seconds until the writer's thread gets its turn from a busy loop
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 CONTROL_SOCKET = "control.sock"
 
 
@@ -65,13 +64,17 @@ class Stop:
 
 
 async def watch_signals(stop: Stop, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Turn TERM and INT into stop requests, a second INT into haste, until cancelled."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    """Turn TERM and INT into stop requests, QUIT and a second INT into haste, until cancelled.
+
+    HUP, USR1 and USR2 have no meaning yet; they are taken all the same, since unhandled they would kill.
+    """
+    stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    with trio.open_signal_receiver(*stops, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
         task_status.started()
         async for number in signals:
-            if number == signal.SIGINT and stop.requested.is_set():
+            if number == signal.SIGQUIT or (number == signal.SIGINT and stop.requested.is_set()):
                 stop.hasten()
-            elif number != signal.SIGHUP:  # there is no reload yet, and to die of it would be worse
+            elif number in stops:
                 stop.request()
 
 
@@ -137,7 +140,7 @@ class Daemon:
         )
         self.app = make_app(
             token=(fleet.api.token or _made_token(fleet.runtime_dir / "api-token")).reveal(),
-            hosts=LOOPBACK_NAMES if fleet.api.bind.host in LOOPBACK_NAMES else (),
+            hosts={"localhost", fleet.api.bind.host.lower(), socket.gethostname().lower()},
             is_ready=self._fleet.ready.is_set,
             status=self.status,
         )

@@ -24,6 +24,7 @@ EVENTS: Mapping[str, str] = {
     "update.unreadable": "warn",
     "worker.starting": "info",
     "worker.ready": "info",
+    "worker.refused": "error",
     "worker.exited": "info",
     "bot.failed": "error",
     "transport.conflict": "warn",

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,32 @@ def run(counts: list[int], updates: int) -> None:
     """Print a line for each number of bots."""
     print(f"a burst of {updates} updates over 100 chats, echo bots, long polling, durability full;")
     print(f"median of {RUNS}; on {os.cpu_count()} cores that the stand-in shares")
-    print(f"{'bots':>5}  {'ready':>7}  {'updates':>9}  {'PSS/bot':>8}  {'daemon PSS':>10}")
+    print(f"{'':>25}  {'PSS, MB':^14}  {'CPU of one update, µs':^26}")
+    names = f"{'bot':>6}  {'daemon':>6}  {'daemon':>7} {'worker':>8} {'stand-in':>9}"
+    print(f"{'bots':>5}  {'ready':>7}  {'updates':>9}  {names}")
     for count in counts:
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder:
-            ready, rate, worker, daemon = measure(Path(folder), count, updates)
+            row = measure(Path(folder), count, updates)
         print(
-            f"{count:>5}  {ready:>6.2f}s  {rate:>7,.0f}/s  {worker:>5.1f} MB  {daemon:>7.1f} MB", flush=True
+            f"{count:>5}  {row.ready:>6.2f}s  {row.rate:>7,.0f}/s"
+            f"  {row.worker_memory:>6.1f}  {row.memory:>6.1f}  {row.cpu[0]:>7.0f} {row.cpu[1]:>8.0f} {row.cpu[2]:>9.0f}",
+            flush=True,
         )
 
 
-def measure(folder: Path, count: int, updates: int) -> tuple[float, float, float, float]:
-    """Seconds until ready, updates per second, MB (PSS) of a worker and of the daemon."""
+@dataclass
+class Row:
+    """One line: seconds until ready, updates/s, MB of PSS, and CPU µs of daemon, workers and stand-in."""
+
+    ready: float
+    rate: float
+    worker_memory: float
+    memory: float
+    cpu: tuple[float, float, float]
+
+
+def measure(folder: Path, count: int, updates: int) -> Row:
+    """Run a fleet of so many bots and answer all updates with it, a few times."""
     standin = subprocess.Popen(
         [sys.executable, str(STANDIN), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -68,12 +84,22 @@ def measure(folder: Path, count: int, updates: int) -> tuple[float, float, float
         status = wait_ready(folder / "state" / "run" / "control.sock", daemon)
         ready = time.perf_counter() - began
         seconds = []
+        workers = [row["pid"] for row in status["workers"]]
+        groups = [[daemon.pid], workers, [standin.pid]]
+        before = [sum(map(cpu, group)) for group in groups]
         for _ in range(RUNS):
             standin.stdin.write(f"{updates}\n")
             standin.stdin.flush()
             seconds.append(json.loads(standin.stdout.readline()))
-        workers = [pss(row["pid"]) for row in status["workers"]]
-        return ready, updates / sorted(seconds)[RUNS // 2], sum(workers) / len(workers), pss(daemon.pid)
+        used = [sum(map(cpu, group)) - start for group, start in zip(groups, before, strict=True)]
+        daemon_cpu, worker_cpu, standin_cpu = (1e6 * spent / (RUNS * updates) for spent in used)
+        return Row(
+            ready,
+            updates / sorted(seconds)[RUNS // 2],
+            sum(map(pss, workers)) / len(workers),
+            pss(daemon.pid),
+            (daemon_cpu, worker_cpu, standin_cpu),
+        )
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait()
@@ -95,6 +121,12 @@ def wait_ready(control: Path, daemon: subprocess.Popen[bytes]) -> dict[str, Any]
             time.sleep(0.02)
     message = "the daemon ended by itself"
     raise SystemExit(message)
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor that a process has used (proc(5), stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def pss(pid: int) -> float:

@@ -8,7 +8,7 @@ import signal
 import httpx
 import pytest
 import trio
-from conftest import Daemon, Project, alive, until, workers_of  # type: ignore[attr-defined]
+from fleet_project import Daemon, Project, alive, until, workers_of
 
 from trioworkers.testing import Telegram, faults, serve_telegram
 
@@ -164,7 +164,13 @@ async def test_failures_are_retried_then_dead_and_the_chat_goes_on(
     assert texts == ["one", "twice", "soon", "two after a gap", "three after a gap", "four"]
     tally = project.tally(bot)
     assert (tally["done"], tally["dead"], tally["dropped"], tally["retried"]) == (6, 2, 1, 5)
-    assert (await daemon.bot("moody"))["queue"]["dead"] == 2
+
+    async def told() -> bool:  # the loop hears of a commit a moment after the database shows it
+        return bool(
+            (await daemon.bot("moody"))["queue"] == {"ready": 0, "in_flight": 0, "retry": 0, "dead": 2}
+        )
+
+    await until(told)
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 
@@ -337,10 +343,49 @@ async def test_a_second_int_stops_at_once(project: Project, world: Telegram, nur
     daemon.process.send_signal(signal.SIGINT)
 
     async def stopping() -> bool:
-        return (await daemon.status())["fleet"]["state"] == "stopping"
+        return bool((await daemon.status())["fleet"]["state"] == "stopping")
 
     await until(stopping)
     assert await daemon.stop(signal.SIGINT, 10) == 0
     assert not alive(worker)
     assert project.tally(bot)["pending"] == 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_sends_garbage_is_replaced_and_harms_nobody(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """A handler that writes into the channel: its worker is ended, its update comes again, others go on."""
+    base = await nursery.start(serve_telegram, world)
+    hostile, good = world.add_bot("hostile"), world.add_bot("good")
+    project.module(
+        "hostile",
+        "import os, stat\n"
+        "async def handle(update, bot):\n"
+        "    if update.attempt == 0:\n"
+        "        for name in os.listdir('/proc/self/fd'):\n"
+        "            try:\n"
+        "                is_socket = 'socket' in os.readlink(f'/proc/self/fd/{name}')\n"
+        "                if is_socket: os.write(int(name), b'x' * 99)\n"
+        "            except OSError: pass\n"
+        "    await bot.send_message(chat_id=update.chat_id, text=update.text)\n",
+    )
+    quick = {"restart": {"initial": "10ms"}, "retry": {"initial": "10ms"}}
+    project.write(
+        base,
+        {
+            "hostile": {"token": hostile.token, "handler": "hostile:handle", **quick},
+            "good": {"token": good.token, "handler": "echo:handle"},
+        },
+    )
+    daemon = await project.start().ready()
+    alice = world.add_user("Alice")
+    await alice.say(hostile, "hello")
+    await until(lambda: project.tally(hostile)["done"] == 1)
+    assert (await alice.expect(hostile))["text"] == "hello"
+    assert project.events("worker.refused")
+    await alice.say(good, "and you?")
+    assert (await alice.expect(good))["text"] == "and you?"
+    assert (await daemon.bot("hostile"))["restarts"] == 1
+    assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

@@ -7,10 +7,11 @@ import random
 import signal
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 import trio
-from conftest import Daemon, Project, alive, until, workers_of  # type: ignore[attr-defined]
+from fleet_project import Daemon, Project, alive, until, workers_of
 
 from trioworkers.testing import SimBot, Telegram, serve_telegram
 
@@ -67,10 +68,14 @@ async def test_ten_kills_amid_5000_updates_lose_nothing(
     for number in range(LINES):
         for person in people:
             person.send(bot, f"line {number}")
+
+    def reached(goal: int) -> bool:
+        return sum(len(world.sent(bot, person.id)) for person in people) >= goal
+
     for kill in range(KILLS):
         answered = sum(len(world.sent(bot, person.id)) for person in people)
         goal = min(answered + 300, (kill + 1) * 450)
-        await until(lambda goal=goal: sum(len(world.sent(bot, person.id)) for person in people) >= goal)
+        await until(partial(reached, goal))
         await trio.sleep(chance.uniform(0, 0.05))
         if victims == "worker" or (victims == "both" and kill % 2):
             kill_worker(daemon, chance)

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conftest import Project, until, workers_of  # type: ignore[attr-defined]
+from fleet_project import Project, until, workers_of
 
 from trioworkers.testing import Telegram, faults, serve_telegram
 

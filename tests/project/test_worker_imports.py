@@ -22,8 +22,6 @@ async def start(bot):
 async def handle(update, bot): ...
 """
 
-BY_HTTPX = pytest.mark.xfail(strict=True, reason="httpx imports its own command line where it can")
-
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
@@ -68,7 +66,7 @@ def loaded(tmp_path_factory):
     "name",
     ["asyncio", "hypercorn", "jinja2", "pluggy", "psutil", "pydantic", "pytest", "quart", "quart_trio"]
     + ["sqlite3", "structlog", "tomli_w", "tree_sitter", "tree_sitter_toml", "trio_websocket", "wsproto"]
-    + [pytest.param(name, marks=BY_HTTPX) for name in ("click", "pygments", "rich")]
+    + ["click", "pygments", "rich"]
     + [f"trioworkers.{name}" for name in ("cli", "config", "daemon", "inbox", "status", "testing", "web")],
 )
 def test_a_worker_does_not_load(loaded, name):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -405,3 +406,24 @@ async def test_pauses_grow_and_are_bounded(monkeypatch, autojump_clock):
     bounds = [min(poll.LONGEST_PAUSE, poll.FIRST_PAUSE * 2**n) for n in range(1, len(pauses) + 1)]
     assert len(pauses) > 60
     assert all(bound / 2 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
+
+
+async def test_a_server_that_does_not_wait_is_not_asked_without_pause(monkeypatch, autojump_clock):
+    """Empty answers that come at once are followed by a moment's rest; ones with updates are not."""
+    answers = [b"[]", b"[]", b'[{"update_id":1,"poll":{}}]', b'[{"update_id":2,"poll":{}}]', b"[]"]
+    asked: list[float] = []
+
+    class Api:
+        async def request(self, method, params, *, silence=None):
+            asked.append(trio.current_time())
+            if not answers:
+                await trio.sleep_forever()
+            return msgspec.Raw(answers.pop(0))
+
+    scene = Scene(Telegram(), None, None)
+    scene.gate.set()
+    with trio.move_on_after(1000):
+        await LongPoll(Api(), scene.accept, Settings, scene).serve()  # type: ignore[arg-type]
+    rest = poll.TOO_SOON
+    assert asked == pytest.approx([0, rest, 2 * rest, 2 * rest, 2 * rest, 3 * rest])
+    assert scene.accepted == [1, 2]

@@ -52,7 +52,7 @@ def ask(socket: Path, path: str) -> Any:
             response.raise_for_status()
             return response.json()
     except httpx.ConnectError as error:
-        if not os.access(socket.parent, os.X_OK) or (socket.exists() and not os.access(socket, os.W_OK)):
+        if _is_foreign(socket):
             message = f"{socket} belongs to another user"
             raise PermissionError(message) from None
         message = f"no daemon is running: nobody listens on {socket}"
@@ -60,3 +60,11 @@ def ask(socket: Path, path: str) -> Any:
     except (httpx.HTTPError, ValueError) as error:
         message = f"the daemon behind {socket} does not answer: {type(error).__name__}"
         raise UnreachableError(message) from None
+
+
+def _is_foreign(socket: Path) -> bool:
+    """Whether it is for want of permission that nobody was reached there."""
+    try:
+        return socket.exists() and not os.access(socket, os.W_OK)
+    except PermissionError:  # its folder is closed to us
+        return True

@@ -72,23 +72,29 @@ def run_or_fail(work: Callable[[], None]) -> None:
     from trioworkers.inbox.store import StoreError, StoreRefusedError
     from trioworkers.web.serve import ListenError, SocketPathError
 
+    codes: dict[type[Exception], int] = {
+        SocketPathError: BAD_CONFIGURATION,
+        StoreRefusedError: BAD_CONFIGURATION,
+        AlreadyRunningError: TRY_AGAIN,
+        ListenError: TRY_AGAIN,
+        StoreError: FAILED,
+        PermissionError: NOT_PERMITTED,
+    }
     try:
         work()
-    except* (SocketPathError, StoreRefusedError) as group:
-        fail(_first(group), BAD_CONFIGURATION)
-    except* (AlreadyRunningError, ListenError) as group:
-        fail(_first(group), TRY_AGAIN)
-    except* StoreError as group:
-        fail(_first(group))
-    except* PermissionError as group:
-        fail(_first(group), NOT_PERMITTED)
+    except Exception as error:
+        expected = _only_leaf(error)
+        for kind, code in codes.items():
+            if isinstance(expected, kind):
+                fail(str(expected), code)
+        raise
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
+def _only_leaf(error: BaseException) -> BaseException:
+    """The exception inside groups of one; a group of several stays what it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return str(error)
+    return error
 
 
 def _add_verbs() -> None:

@@ -245,7 +245,9 @@ class RetrySettings(_Table):
     initial: Seconds = live("1s", "the pause before the second attempt", ge=0)
     factor: Number = live(2, "what each pause is multiplied by for the next", ge=1)
     max: Seconds = live("60s", "the longest pause", ge=0)
-    deadline: Seconds = live("10m", "an update older than this is not tried again", gt=0)
+    deadline: Seconds = live(
+        "10m", "after this long since it was first handled an update is not tried again", gt=0
+    )
 
     @model_validator(mode="after")
     def _initial_within_max(self) -> Self:

@@ -20,6 +20,7 @@ from trioworkers.nursery.restart import RestartPolicy
 from trioworkers.nursery.worker import open_worker
 from trioworkers.transport.api import BotApi
 from trioworkers.transport.poll import LongPoll, TokenRefusedError
+from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -122,7 +123,7 @@ class BotScope:
             "bot_id": self.settings.bot_id,
             "state": self.state,
             "pid": worker and worker.pid,
-            "transport": "poll",
+            "transport": "webhook" if self.settings.transport == "webhook" else "poll",
             "uptime_ms": worker and round((now - worker.started_at) * 1000),
             "messages": activity.messages,
             "errors": activity.errors,
@@ -143,22 +144,36 @@ class BotScope:
         }
 
     async def _supervise(self) -> None:
-        """Keep a worker running until the bot leaves or fails for good."""
-        while not self._leaving.is_set():
-            self._come_to("starting")
-            await self._around.may_start()
-            began = trio.current_time()
-            await self._live()
+        """Keep a worker running until the bot leaves; one that failed for good waits for that."""
+        while True:
             if self.reason is not None:
                 await self._leaving.wait()
             if self._leaving.is_set():
                 return
-            pause = self._restarts.next_start(trio.current_time() - began, self.settings.restart)
-            self._next_start_at = time.time() + pause
-            self._come_to("backoff")
-            with trio.move_on_after(pause):
-                await self._leaving.wait()
-            self._next_start_at = None
+            self._come_to("starting")
+            with self._start():
+                await self._around.may_start()
+            if self._leaving.is_set():
+                return
+            began = trio.current_time()
+            await self._live()
+            if self.reason is None and not self._leaving.is_set():
+                await self._back_off(trio.current_time() - began)
+
+    async def _back_off(self, lived: float) -> None:
+        pause = self._restarts.next_start(lived, self.settings.restart)
+        self._next_start_at = time.time() + pause
+        self._come_to("backoff")
+        with trio.move_on_after(pause):
+            await self._leaving.wait()
+        self._next_start_at = None
+
+    def _start(self, seconds: float = float("inf")) -> trio.CancelScope:
+        """A scope for one step of a start: a stop ends it, also one that came before."""
+        self._starting = trio.move_on_after(seconds)
+        if self._leaving.is_set():
+            self._starting.cancel()
+        return self._starting
 
     async def _live(self) -> None:
         """One worker's life, from its start to its exit."""
@@ -176,17 +191,20 @@ class BotScope:
                 ended = await worker.end()
         except OSError as error:
             self._tell("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
+            self.judged.set()
         else:
             self._ended(ended)
 
     async def _handshake(self, worker: Worker) -> bool:
         """Wait for the worker's first word; True when it is ready."""
         frames: Sequence[object] = ()
-        with trio.move_on_after(START_TIMEOUT) as self._starting:
+        with self._start(START_TIMEOUT) as scope:
             try:
                 frames = await worker.receive()
             except FrameError as error:
-                self._tell("worker.exited", level="error", reason=str(error))
+                self._tell("worker.refused", reason=str(error))
+        if scope.cancelled_caught and not self._leaving.is_set():
+            self._tell("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
         for number, frame in enumerate(frames):
             if isinstance(frame, Unfit):
                 worker.leaves = True
@@ -214,8 +232,6 @@ class BotScope:
             self._dispatch.drain()
         try:
             await self._dispatch.run()
-        except FrameError as error:
-            self._tell("worker.exited", level="error", reason=str(error))
         finally:
             self._dispatch = None
 
@@ -238,16 +254,14 @@ class BotScope:
         with self._intake:
             async with BotApi(around.api_base, settings.token.reveal()) as api:
                 try:
-                    await LongPoll(api, self._accept, lambda: self.settings, self._intake_events()).serve()
+                    await LongPoll(api, self._accept, lambda: self.settings, _Trouble(self._tell)).serve()
                 except TokenRefusedError:
-                    self._fail("token refused", event="transport.refused")
+                    self._tell("transport.refused")
+                    self._fail("token refused")
 
     async def _accept(self, arrivals: Sequence[Arrival]) -> None:
         accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
         self._tell("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
-
-    def _intake_events(self) -> _IntakeEvents:
-        return _IntakeEvents(self._tell)
 
     def _configure(self) -> Configure:
         settings, around = self.settings, self._around
@@ -265,11 +279,15 @@ class BotScope:
             log_level=around.log_level,
         )
 
-    def _fail(self, reason: str, *, event: str = "bot.failed", **fields: object) -> None:
+    def fail(self, error: Exception) -> None:
+        """Something in here went wrong that never should: this bot ends, the others go on."""
+        self._fail("internal error", error=describe(error))
+
+    def _fail(self, reason: str, **fields: object) -> None:
         """Park the bot: nothing is tried again until its settings change."""
         self.reason = reason
         self._come_to("failed")
-        self._tell(event, reason=reason, **fields)
+        self._tell("bot.failed", reason=reason, **fields)
         if self._dispatch is not None:
             self._dispatch.drain()
 
@@ -282,8 +300,8 @@ class BotScope:
         self._around.events.tell(event, self.settings.name, **fields)
 
 
-class _IntakeEvents:
-    """Puts what happens to a long poll among the daemon's events; repeats of one trouble are told once."""
+class _Trouble:
+    """Tells what happens to a long poll as events; a trouble that goes on is told once."""
 
     def __init__(self, tell: Callable[..., None]) -> None:
         self._tell = tell

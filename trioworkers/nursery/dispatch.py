@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from trioworkers.inbox.policy import Never, after_failure
-from trioworkers.nursery.frames import Deliver, Heartbeat, Outcome
+from trioworkers.nursery.frames import Deliver, FrameError, Heartbeat, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,17 +79,16 @@ class Dispatch:
         self._backlog.poke()
 
     async def run(self) -> None:
-        """Work until the worker has closed its channel.
-
-        Raises:
-            FrameError: the worker sent something that is no frame.
-        """
+        """Work until the worker has closed its channel, or sent something that is no frame."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed)
-                while frames := await self._worker.receive():
-                    for frame in frames:
-                        self._take_in(frame)
+                try:
+                    while frames := await self._worker.receive():
+                        for frame in frames:
+                            self._take_in(frame)
+                except FrameError as error:
+                    self._events.tell("worker.refused", self._bot, reason=str(error))
                 nursery.cancel_scope.cancel()
             if not self._draining:
                 for update, handed_at in self._hand.values():

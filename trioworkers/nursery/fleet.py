@@ -43,7 +43,7 @@ class FleetScope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_verdicts)
             for bot in self._bots.values():
-                nursery.start_soon(bot.run)
+                nursery.start_soon(self._run, bot)
 
     def stop(self) -> None:
         """Fetch nothing more, anywhere; then let every worker finish what it has. `run` returns then."""
@@ -59,6 +59,13 @@ class FleetScope:
     def states(self) -> Iterable[str]:
         """Each bot's state."""
         return (bot.state for bot in self._bots.values())
+
+    async def _run(self, bot: BotScope) -> None:
+        """Run a bot; whatever breaks in it stays in it."""
+        try:
+            await bot.run()
+        except* Exception as group:
+            bot.fail(group)
 
     async def _watch_verdicts(self) -> None:
         for bot in self._bots.values():

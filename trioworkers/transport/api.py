@@ -32,6 +32,8 @@ class _Answer(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
+_SILENCE = {"connect": CONNECT_TIMEOUT, "read": CALL_TIMEOUT}
+_JSON = {"content-type": "application/json", "user-agent": "trioworkers"}
 _decoder = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 
@@ -67,10 +69,10 @@ class BotApi:
         bot_id = int(token.partition(":")[0])
         self._prefix = f"{api_base}/bot{bot_id}/"
         self._files = f"{api_base}/file/bot{bot_id}/"
+        self._urls: dict[str, httpx.URL] = {}
         self._client = httpx.AsyncClient(
             transport=Wire(api_base, bot_id, token, connections=connections),
             timeout=httpx.Timeout(CALL_TIMEOUT, connect=CONNECT_TIMEOUT),
-            headers={"user-agent": "trioworkers"},
         )
         self._chance = chance or random.Random()  # noqa: S311 - jitter
 
@@ -102,22 +104,28 @@ class BotApi:
             OSError: a file to upload cannot be read.
         """
         plain, files = split_files(params)
-        sent: dict[str, Any]
+        limits = _SILENCE if silence is None else {"connect": CONNECT_TIMEOUT, "read": silence}
         if files:
             parts = {
                 name: (file.filename, await trio.to_thread.run_sync(file.read), file.content_type)
                 for name, file in files.items()
             }
-            sent = {"data": form_fields(plain), "files": parts}
+            request = httpx.Request("POST", self._url(method), data=form_fields(plain), files=parts)
         else:
-            sent = {"content": _encode(plain), "headers": {"content-type": "application/json"}}
-        if silence is not None:
-            sent["timeout"] = httpx.Timeout(silence, connect=CONNECT_TIMEOUT)
+            request = httpx.Request("POST", self._url(method), headers=_JSON, content=_encode(plain))
+        request.extensions["timeout"] = limits
         try:
-            response = await self._client.post(self._prefix + method, **sent)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            response = await self._client.send(request)
+        except httpx.HTTPError as error:
             raise TransportError(method, _in_words(error)) from None
         return _read_answer(method, response)
+
+    def _url(self, method: str) -> httpx.URL:
+        """The method's address; taking one apart costs more than sending a request to it."""
+        url = self._urls.get(method)
+        if url is None:
+            url = self._urls[method] = httpx.URL(self._prefix + method)
+        return url
 
     async def call(
         self, method: str, params: Mapping[str, Any], *, patience: Patience | None = None
@@ -193,7 +201,5 @@ def _read_answer(method: str, response: httpx.Response) -> msgspec.Raw:
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong, without the address."""
-    if isinstance(error, httpx.TimeoutException):
-        return f"timed out ({type(error).__name__})"
-    return type(error).__name__
+    """What went wrong; the transport's messages hold no address and no token."""
+    return str(error) or type(error).__name__

@@ -7,10 +7,15 @@ traceback of httpx, and none of ours, can show it.
 
 from __future__ import annotations
 
-import ssl
 from functools import cache
+from typing import TYPE_CHECKING
 
 import httpx
+
+from trioworkers.transport.http1 import Http1Pool
+
+if TYPE_CHECKING:
+    import ssl
 
 CONNECT_TIMEOUT = 10.0  # seconds
 
@@ -28,42 +33,29 @@ class Wire(httpx.AsyncBaseTransport):
         api_base: the Bot API server, `https://api.telegram.org` or another, without a slash at its end.
         bot_id: what stands for the token in addresses.
         token: the real one.
-        connections: how many at once, all kept alive: httpcore then never closes one to make room
-            (https://github.com/encode/httpcore/issues/1093).
+        connections: how many at once.
     """
 
     def __init__(self, api_base: str, bot_id: int, token: str, *, connections: int) -> None:
-        # a plain http address needs no certificates: an empty context costs nothing and trusts nobody
-        verify = tls_context() if api_base.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._inner = httpx.AsyncHTTPTransport(
-            verify=verify,
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=50
-            ),
-        )
-        prefix = httpx.URL(api_base).raw_path.rstrip(b"/")
-        shown, real = f"bot{bot_id}/".encode(), f"bot{token}/".encode()
-        self._paths = {
-            prefix + b"/" + shown: prefix + b"/" + real,
-            prefix + b"/file/" + shown: prefix + b"/file/" + real,
-        }
+        base = httpx.URL(api_base)
+        tls = tls_context() if base.scheme == "https" else None
+        port = base.port or (443 if tls else 80)
+        self._pool = Http1Pool(base.host, port, tls, connections=connections)
+        self._server = base.netloc
+        prefix = base.raw_path.rstrip(b"/")
+        self._targets = [
+            (prefix + folder + f"/bot{bot_id}/".encode(), prefix + folder + f"/bot{token}/".encode())
+            for folder in (b"", b"/file")
+        ]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path
-        for shown, real in self._paths.items():
-            if path.startswith(shown):
-                url = request.url.copy_with(raw_path=real + path[len(shown) :])
-                break
-        else:
-            message = "not an address of this bot"
-            raise httpx.UnsupportedProtocol(message, request=request)
-        sent = httpx.Request(
-            request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions
-        )
-        try:
-            return await self._inner.handle_async_request(sent)
-        except httpx.TransportError as error:
-            raise type(error)(str(error), request=request) from None
+        if request.url.netloc == self._server:
+            for shown, real in self._targets:
+                if path.startswith(shown):
+                    return await self._pool.exchange(request, real + path[len(shown) :])
+        message = "not an address of this bot"
+        raise httpx.UnsupportedProtocol(message)
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self._pool.aclose()

@@ -5,6 +5,7 @@ socket, which only the daemon's own user can open: commands and dashboards see t
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from quart import Response, request
@@ -28,8 +29,8 @@ def make_app(
 
     Args:
         token: what `Authorization: Bearer …` has to carry, but for `/health` and `/ready`.
-        hosts: the names (without a port) under which the API may be asked: a page of another site that
-            lets its own name point here is refused (DNS rebinding). Empty: any.
+        hosts: the names (in lower case, without a port) under which the API may be asked, besides bare
+            addresses: a page of another site that lets its own name point here is refused (DNS rebinding).
         is_ready: whether every bot has had its first verdict.
         status: makes the status document.
     """
@@ -39,10 +40,11 @@ def make_app(
     async def admit() -> tuple[dict[str, str], int] | None:
         if request.scope.get(MARK):
             return None
-        if not _host_is_ours(request.headers.get("Host", ""), hosts):
+        host = request.headers.get("Host", "")
+        if not _host_is_ours(host, hosts):
             return {"error": "this host is not served here"}, 421
         origin = request.headers.get("Origin")
-        if origin is not None and not _host_is_ours(origin.partition("://")[2], hosts):
+        if origin is not None and origin.partition("://")[2] != host:
             return {"error": "requests from other sites are refused"}, 403
         if request.path in OPEN or _carries(request.headers.get("Authorization", ""), token):
             return None
@@ -84,4 +86,9 @@ def _carries(header: str, token: str) -> bool:
 
 def _host_is_ours(host: str, hosts: Collection[str]) -> bool:
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    return not hosts or name.strip("[]").lower() in hosts
+    name = name.strip("[]").lower()
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in hosts
+    return True

@@ -29,7 +29,7 @@ class BotLog:
         self._level = level
         self._fields = fields
 
-    def bind(self, **fields: Any) -> BotLog:
+    def bind(self, /, **fields: Any) -> BotLog:
         """The same log with more fields on each line."""
         bound = BotLog(self._level)
         bound._fields = self._fields | fields
@@ -58,7 +58,18 @@ class BotLog:
             return
         at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
         line = {"at": at, "level": level, "event": event, **self._fields, **fields}
-        sys.stdout.write(msgspec.json.encode(line, enc_hook=str).decode() + "\n")
+        try:
+            text = msgspec.json.encode(line, enc_hook=str)
+        except Exception as error:  # no handling fails because of what it wanted to log
+            text = msgspec.json.encode(
+                {
+                    "at": at,
+                    "level": level,
+                    "event": str(event).encode(errors="replace").decode(),
+                    "unloggable": describe(error),
+                }
+            )
+        sys.stdout.write(text.decode() + "\n")
         sys.stdout.flush()
 
 

@@ -1,0 +1,183 @@
+"""A project built from a dict: its folder, its daemon as a real process, and questions to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trioworkers.testing import SimBot
+
+ECHO = """
+async def handle(update, bot):
+    if update.text:
+        await bot.send_message(chat_id=update.chat_id, text=update.text)
+"""
+
+
+class Daemon:
+    """A running `trioworkers run`; its output goes to the project's `daemon.log`."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        with open(project.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trioworkers.cli", "-c", str(project.file), "run"],
+                stdout=log,
+                stderr=log,
+                cwd=project.folder,
+                env=project.environ,
+            )
+
+    async def ask(self, path: str = "/api/workers/status") -> dict[str, Any] | None:
+        """GET a path over the control socket; None while nobody answers."""
+        import httpx
+
+        transport = httpx.AsyncHTTPTransport(uds=str(self.project.control))
+        try:
+            async with httpx.AsyncClient(transport=transport, timeout=10) as client:
+                answer: dict[str, Any] = (await client.get(f"http://control{path}")).json()
+                return answer
+        except httpx.TransportError:
+            return None
+
+    async def status(self) -> dict[str, Any]:
+        """The status document."""
+        document = await until(self.ask)
+        assert isinstance(document, dict)
+        return document
+
+    async def bot(self, name: str) -> dict[str, Any]:
+        """One bot's row of it."""
+        return next(row for row in (await self.status())["workers"] if row["bot"] == name)
+
+    async def ready(self) -> Daemon:
+        """Wait until every bot has its first verdict."""
+
+        async def running() -> bool:
+            assert self.process.poll() is None, self.project.log.read_text()
+            document = await self.ask()
+            return document is not None and document["fleet"]["state"] == "running"
+
+        await until(running)
+        return self
+
+    async def wait(self, seconds: float = 30) -> int:
+        """Wait for its end; its exit code."""
+        with trio.fail_after(seconds):
+            return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
+        """Send a signal and wait for the end."""
+        self.process.send_signal(number)
+        return await self.wait(seconds)
+
+
+class Project:
+    """A fleet in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "fleet.toml"
+        self.log = folder / "daemon.log"
+        self.control = folder / "state" / "run" / "control.sock"
+        self.database = folder / "state" / "inbox.db"
+        self.environ = {**os.environ, "COVERAGE_PROCESS_START": ""}
+        self.daemons: list[Daemon] = []
+
+    def write(self, api_base: str, bots: dict[str, dict[str, Any]], **tables: dict[str, Any]) -> None:
+        """Write the fleet file; handlers come from modules written with :meth:`module`."""
+        fleet = {"api_base": api_base, "shutdown_timeout": "15s", **tables.pop("fleet", {})}
+        api = {"bind": "127.0.0.1:0", **tables.pop("api", {})}
+        document = {"fleet": fleet, "api": api, **tables, "bots": bots}
+        self.file.write_text(tomli_w.dumps(document))
+        self.file.chmod(0o600)
+
+    def module(self, name: str, source: str) -> None:
+        """Write a module of handlers."""
+        (self.folder / f"{name}.py").write_text(source)
+
+    def start(self) -> Daemon:
+        """Start the daemon."""
+        daemon = Daemon(self)
+        self.daemons.append(daemon)
+        return daemon
+
+    def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "trioworkers.cli", "-c", str(self.file), *words],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=self.environ,
+            timeout=60,
+            check=False,
+            **options,
+        )
+
+    @contextmanager
+    def inbox(self) -> Iterator[sqlite3.Connection]:
+        """The database, to read."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            yield connection
+
+    def tally(self, bot: SimBot) -> dict[str, int]:
+        """What the database says became of a bot's updates."""
+        names = ("accepted", "duplicates", "done", "dropped", "retried", "dead")
+        with self.inbox() as inbox:
+            row = inbox.execute(
+                f"SELECT {', '.join(names)} FROM tally WHERE bot_id = ?", (bot.id,)
+            ).fetchone()
+            (pending,) = inbox.execute("SELECT count(*) FROM inbox WHERE bot_id = ?", (bot.id,)).fetchone()
+        return dict(zip(names, row or [0] * len(names), strict=True)) | {"pending": pending}
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The lines of the daemon's log about one event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
+
+async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait until `condition`, plain or async, is true; return what it returned."""
+    with trio.fail_after(seconds):
+        while True:
+            value = condition()
+            if hasattr(value, "__await__"):
+                value = await value
+            if value:
+                return value
+            await trio.sleep(0.02)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes whose parent is `pid`."""
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            children.append(int(stat.parent.name))
+    return children
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,117 @@
+"""What is read out of an update: its id, its kind, and the key that orders it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioworkers.records import Arrival, decode_body, read_update
+
+CHAT = {"id": -1001234567890, "type": "supergroup"}
+USER = {"id": 5_000_000_001, "is_bot": False}
+THREAD = {"message_thread_id": 7, "is_topic_message": True}
+MESSAGE = {"chat": CHAT, "from": USER}
+
+
+def read(kind, content):
+    return read_update(json.dumps({"update_id": 1, kind: content}).encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "key"),
+    [
+        ("message", MESSAGE, "-1001234567890"),
+        ("message", MESSAGE | THREAD, "-1001234567890/7"),
+        ("message", MESSAGE | {"message_thread_id": 7}, "-1001234567890"),
+        ("message", MESSAGE | {"is_topic_message": True}, "-1001234567890"),
+        ("edited_message", MESSAGE | THREAD, "-1001234567890/7"),
+        ("channel_post", {"chat": CHAT}, "-1001234567890"),
+        ("edited_channel_post", {"chat": CHAT}, "-1001234567890"),
+        ("business_message", MESSAGE, "-1001234567890"),
+        ("deleted_business_messages", {"chat": CHAT, "message_ids": [1]}, "-1001234567890"),
+        ("message_reaction", {"chat": CHAT, "user": USER}, "-1001234567890"),
+        ("message_reaction_count", {"chat": CHAT}, "-1001234567890"),
+        ("callback_query", {"from": USER, "message": {"chat": CHAT}}, "-1001234567890"),
+        ("callback_query", {"from": USER, "message": {"chat": CHAT} | THREAD}, "-1001234567890/7"),
+        ("callback_query", {"from": USER, "inline_message_id": "x"}, "5000000001"),
+        ("inline_query", {"from": USER}, "5000000001"),
+        ("chosen_inline_result", {"from": USER}, "5000000001"),
+        ("shipping_query", {"from": USER}, "5000000001"),
+        ("pre_checkout_query", {"from": USER}, "5000000001"),
+        ("purchased_paid_media", {"from": USER}, "5000000001"),
+        ("poll", {"id": "1"}, ""),
+        ("poll_answer", {"user": USER}, "5000000001"),
+        ("poll_answer", {"voter_chat": CHAT}, ""),
+        ("business_connection", {"user": USER}, "5000000001"),
+        ("my_chat_member", MESSAGE, "-1001234567890"),
+        ("chat_member", MESSAGE, "-1001234567890"),
+        ("chat_join_request", MESSAGE, "-1001234567890"),
+        ("chat_boost", {"chat": CHAT}, "-1001234567890"),
+        ("removed_chat_boost", {"chat": CHAT}, "-1001234567890"),
+        ("invented_tomorrow", {"chat": CHAT, "what": [{"ever": 1}]}, "-1001234567890"),
+        ("invented_tomorrow", {"what": "ever"}, ""),
+        ("message", {"chat": None, "from": None}, ""),
+    ],
+)
+def test_each_kind_has_its_key(kind, content, key):
+    """The chat, with the topic in a forum; without a chat the user; else nothing."""
+    arrival = read(kind, content)
+    assert (arrival.kind, arrival.key) == (kind, key)
+
+
+def test_the_place_of_the_fields_does_not_matter():
+    """update_id may come last; an update of nothing but its id is one, too."""
+    body = b'{"poll":{"id":"1"},"update_id":-2147483648}'
+    assert read_update(body) == Arrival(-(2**31), "poll", "", None, None, body)
+    assert read_update(b'{"update_id":2147483647}').kind == "unknown"
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(), st.text(), st.booleans())
+def test_the_body_stays_the_bytes_that_came(update_id, chat_id, text, ascii_only):
+    """And its fields are read whatever else it holds."""
+    content: dict[str, Any] = {"chat": {"id": chat_id}, "text": text.encode(errors="replace").decode()}
+    whole = {"update_id": update_id, "message": content}
+    body = json.dumps(whole, ensure_ascii=ascii_only, indent=1).encode()
+    arrival = read_update(msgspec.Raw(body))
+    assert arrival.body == body
+    assert type(arrival.body) is bytes
+    assert (arrival.update_id, arrival.chat_id, arrival.key) == (update_id, chat_id, str(chat_id))
+    assert decode_body(arrival.body) == whole
+
+
+@given(st.one_of(st.binary(), st.text().map(lambda text: json.dumps(text).encode())))
+def test_what_is_no_update_is_a_value_error(body):
+    """Never anything else, and the message holds nothing of it."""
+    with pytest.raises(ValueError, match=r"^not an update: [A-Za-z_]+$"):
+        read_update(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"update_id":null}',
+        b'{"update_id":"1"}',
+        b'{"update_id":1.5}',
+        b'{"update_id":true}',
+        b'{"update_id":2147483648}',
+        b'{"update_id":-2147483649}',
+        b'{"update_id":1,"message":{"chat":{"id":"x"}}}',
+        b'{"update_id":1,"message":{"chat":{}}}',
+        b'{"update_id":1,"message":{"text":"\xff"',
+        b'{"update_id":1,"message":' + b'{"a":' * 100_000,
+        b'{"update_id":1,"message":{}} ' + b"x",
+    ],
+)
+def test_these_are_no_updates(body):
+    """Too large for 32 bits, of another type, cut short, nested without end."""
+    with pytest.raises(ValueError, match=r"^not an update: "):
+        read_update(body)

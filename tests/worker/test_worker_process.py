@@ -1,0 +1,228 @@
+"""A worker's life over its channel, in this process: deliveries, outcomes, time limits, drain."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from trioworkers.errors import Dead, Drop, Retry
+from trioworkers.nursery.frames import (
+    Channel,
+    Configure,
+    Deliver,
+    Drain,
+    FromWorker,
+    Heartbeat,
+    Outcome,
+    Ready,
+    Retune,
+    ToWorker,
+)
+from trioworkers.worker.handler import Handler
+from trioworkers.worker.process import Worker
+
+
+class Patient:
+    """A Bot API that asks each call to wait."""
+
+    async def call(self, method, params, *, patience):
+        await patience.wait(params["seconds"])
+        return msgspec.Raw(b"true")
+
+
+class Daemon:
+    """The daemon's end of the channel, and the worker at the other one."""
+
+    def __init__(self, nursery):
+        self.nursery = nursery
+        ours, theirs = trio.socket.socketpair()
+        self.channel = Channel(trio.SocketStream(ours), FromWorker)
+        self.theirs = Channel(trio.SocketStream(theirs), ToWorker)
+        self.frames: list[Any] = []
+        self.code: int | None = None
+        nursery.start_soon(self.channel.serve_writes)
+        nursery.start_soon(self.listen)
+
+    def start(self, handle, *others, start=None, stop=None, settings_changed=None):
+        configure = Configure("echo", 42, "42:x", "http://x", "h:h", [], {"a": 1}, 4, 10.0, 60.0, "error")
+        handler = Handler(handle, start, stop, settings_changed, "c0de")
+        worker = Worker(configure, handler, self.theirs, Patient())  # type: ignore[arg-type]
+
+        async def run():
+            self.code = await worker.run(list(others))
+            await self.theirs.aclose()
+
+        self.nursery.start_soon(run)
+
+    async def listen(self):
+        while frames := await self.channel.receive():
+            self.frames += frames
+
+    def outcomes(self):
+        return [frame for frame in self.frames if isinstance(frame, Outcome)]
+
+    async def end(self):
+        """Drain, and return all outcomes."""
+        self.channel.send(Drain())
+        with trio.fail_after(1000):
+            while self.code is None:  # noqa: ASYNC110 - the exit code is a plain attribute
+                await trio.sleep(0.5)
+        await trio.testing.wait_all_tasks_blocked()
+        return self.outcomes()
+
+
+@pytest.fixture
+async def daemon(nursery):
+    daemon = Daemon(nursery)
+    yield daemon
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await daemon.channel.aclose()
+        await daemon.theirs.aclose()
+
+
+def deliver(delivery, text="x", attempt=0):
+    body = json.dumps({"update_id": delivery, "message": {"chat": {"id": 1}, "text": text}}).encode()
+    return Deliver(delivery, attempt, False, "ab" * 16, msgspec.Raw(body))
+
+
+async def test_it_says_ready_and_beats(daemon, autojump_clock):
+    """Ready comes first, with the code's fingerprint; a heartbeat at once and at each interval."""
+
+    async def handle(update, bot): ...
+
+    daemon.start(handle)
+    await trio.sleep(130)
+    assert daemon.frames[0] == Ready("c0de")
+    beats = [frame for frame in daemon.frames if isinstance(frame, Heartbeat)]
+    assert len(beats) == 3
+    assert beats[0].memory > 1_000_000
+
+
+async def test_every_delivery_has_its_outcome(daemon, autojump_clock):
+    """Deliveries are handled at the same time; each is answered under its number."""
+
+    async def handle(update, bot):
+        await trio.sleep({"slow": 5, "fast": 1}.get(update.text, 0))
+        errors = {"retry": Retry(3), "dead": Dead("no"), "drop": Drop("no"), "bug": ZeroDivisionError()}
+        if update.text in errors:
+            raise errors[update.text]
+
+    daemon.start(handle, *[deliver(n, text) for n, text in enumerate(["slow", "fast", "retry"])])
+    for number, text in enumerate(["dead", "drop", "bug"], 10):
+        daemon.channel.send(deliver(number, text))
+    outcomes = {outcome.delivery: outcome.result for outcome in await daemon.end()}
+    assert outcomes == {0: "done", 1: "done", 2: "retry", 10: "dead", 11: "drop", 12: "retry"}
+    assert [outcome.delivery for outcome in daemon.outcomes()][-2:] == [1, 0]
+    assert daemon.code == 0
+
+
+async def test_an_update_that_cannot_be_read_harms_no_other(daemon, autojump_clock):
+    """It is retried, until it is dead by the policy; the worker lives."""
+
+    async def handle(update, bot): ...
+
+    daemon.start(handle, Deliver(1, 0, False, "t", msgspec.Raw(b'{"no":1}')), deliver(2))
+    outcomes = {outcome.delivery: outcome for outcome in await daemon.end()}
+    assert (outcomes[1].result, outcomes[2].result) == ("retry", "done")
+    assert outcomes[1].error.startswith("ValueError at ")
+
+
+async def test_a_handler_that_takes_too_long_is_cancelled(daemon, autojump_clock):
+    """At its time limit, to the second; what it does about it does not matter."""
+    ended: list[float] = []
+
+    async def handle(update, bot):
+        try:
+            await trio.sleep(100)
+        finally:
+            ended.append(trio.current_time())
+
+    daemon.start(handle, deliver(1))
+    assert await daemon.end() == [Outcome(1, "retry", error="took longer than 10 s")]
+    assert ended == [10]
+
+
+async def test_waits_that_telegram_asks_for_move_the_limit(daemon, autojump_clock):
+    """Nine seconds of 429 and nine of work are within ten; a wait that is longer than what is left is not."""
+
+    async def handle(update, bot):
+        await bot.call("x", seconds=9 if update.text == "short" else 11)
+        await trio.sleep(9)
+
+    daemon.start(handle, deliver(1, "short"), deliver(2, "long"))
+    outcomes = {outcome.delivery: outcome for outcome in await daemon.end()}
+    assert outcomes[1] == Outcome(1, "done")
+    assert outcomes[2] == Outcome(2, "retry", after=11, counted=False, error="the handler said so")
+
+
+async def test_new_values_apply_to_what_follows(daemon, autojump_clock):
+    """A handling keeps its settings and limit; `settings_changed` runs only if the settings did change."""
+    seen: list[Any] = []
+
+    async def handle(update, bot):
+        await trio.sleep(3)
+        seen.append((update.update_id, bot.settings))
+
+    async def settings_changed(bot):
+        seen.append(("changed", bot.settings))
+
+    daemon.start(handle, deliver(1), settings_changed=settings_changed)
+    await trio.sleep(1)
+    daemon.channel.send(Retune({"a": 1}, 10.0, 60.0))
+    daemon.channel.send(Retune({"a": 2}, 2.0, 60.0))
+    daemon.channel.send(deliver(2))
+    outcomes = {outcome.delivery: outcome for outcome in await daemon.end()}
+    assert seen == [("changed", {"a": 2}), (1, {"a": 1})]
+    assert outcomes[1].result == "done"
+    assert outcomes[2].error == "took longer than 2 s"
+
+
+async def test_draining_finishes_what_is_in_hand_and_then_stops(daemon, autojump_clock):
+    """The outcomes leave, then `stop` runs, then the channel closes with exit code 0."""
+    order: list[str] = []
+
+    async def handle(update, bot):
+        await trio.sleep(5)
+        order.append("handled")
+
+    async def stop(bot):
+        order.append("stop")
+        raise ZeroDivisionError
+
+    daemon.start(handle, deliver(1), stop=stop)
+    assert await daemon.end() == [Outcome(1, "done")]
+    assert order == ["handled", "stop"]
+    assert daemon.code == 0
+
+
+async def test_the_last_outcomes_leave_however_close_to_each_other(daemon, autojump_clock):
+    """Handlers that end turn by turn while the worker drains lose none of them."""
+
+    async def handle(update, bot):
+        await trio.sleep(1)
+        for _ in range(update.update_id):
+            await trio.lowlevel.checkpoint()
+
+    daemon.start(handle, *[deliver(number) for number in range(40)])
+    assert sorted(outcome.delivery for outcome in await daemon.end()) == list(range(40))
+    assert daemon.code == 0
+
+
+async def test_a_start_that_fails_is_no_start(daemon, autojump_clock):
+    """It is never ready, handles nothing and ends with 1."""
+
+    async def handle(update, bot): ...
+
+    async def start(bot):
+        raise ZeroDivisionError
+
+    daemon.start(handle, deliver(1), start=start)
+    await trio.sleep(1)
+    assert daemon.code == 1
+    assert daemon.frames == []
