@@ -39,11 +39,10 @@ def run(counts: list[int], updates: int) -> None:
     for count in counts:
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder:
             row = measure(Path(folder), count, updates)
-        print(
-            f"{count:>5}  {row.ready:>6.2f}s  {row.rate:>7,.0f}/s"
-            f"  {row.worker_memory:>6.1f}  {row.memory:>6.1f}  {row.cpu[0]:>7.0f} {row.cpu[1]:>8.0f} {row.cpu[2]:>9.0f}",
-            flush=True,
-        )
+        times = f"{count:>5}  {row.ready:>6.2f}s  {row.rate:>7,.0f}/s"
+        memory = f"{row.worker_memory:>6.1f}  {row.memory:>6.1f}"
+        spent = f"{row.cpu[0]:>7.0f} {row.cpu[1]:>8.0f} {row.cpu[2]:>9.0f}"
+        print(f"{times}  {memory}  {spent}", flush=True)
 
 
 @dataclass

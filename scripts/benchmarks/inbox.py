@@ -11,13 +11,14 @@ import sqlite3
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 
 import msgspec
 import trio
 
 from trioworkers.daemon import SWITCH_INTERVAL
-from trioworkers.inbox.inbox import Inbox, open_inbox
+from trioworkers.inbox.inbox import Backlog, open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.records import Arrival, read_update
 
@@ -33,50 +34,61 @@ BODY = msgspec.json.encode(
         },
     }
 )
-CHATS = 30
+CHATS = 1000
+BATCH = 16
 
 
-def run(producers: list[int], seconds: float) -> None:
-    """Print a line for each number of producers."""
-    print(f"accept + done of updates of {len(BODY)} bytes, synchronous=FULL, SQLite {sqlite3.sqlite_version}")
-    print(f"{'producers':>9}  {'inbox':>9}  {'bare SQLite':>11}  ratio")
+def run(producers: list[int], bots: int, seconds: float) -> None:
+    """Print a line for each number of producers, which share so many bots."""
+    print(
+        f"accept + done of updates of {len(BODY)} bytes, synchronous=FULL, SQLite {sqlite3.sqlite_version};"
+    )
+    print(f"{bots} bots of {CHATS} chats; each accept brings one update, or {BATCH} as a poll may")
+    print(f"{'producers':>9}  {'alone':>9}  {f'by {BATCH}':>9}  {'bare SQLite':>11}  ratios")
     sys.setswitchinterval(SWITCH_INTERVAL)
-    for count in producers:
+    for number in producers:
+        rates = []
+        for batch in (1, BATCH):
+            with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+                rates.append(trio.run(_inbox, Path(folder), number, bots, batch, seconds))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            ours = trio.run(_inbox, Path(folder), count, seconds)
-            bare = _bare(Path(folder), count, seconds)
-        print(f"{count:>9}  {ours:>7,.0f}/s  {bare:>9,.0f}/s  {ours / bare:.2f}")
+            bare = _bare(Path(folder), number, seconds)
+        alone, batched = rates
+        shown = f"{number:>9}  {alone:>7,.0f}/s  {batched:>7,.0f}/s  {bare:>9,.0f}/s"
+        print(f"{shown}  {alone / bare:.2f} {batched / bare:.2f}", flush=True)
 
 
-async def _inbox(folder: Path, producers: int, seconds: float) -> float:
+async def _inbox(folder: Path, producers: int, bots: int, batch: int, seconds: float) -> float:
     head = read_update(BODY)
+    numbers = count(1)
     done = 0
     async with open_inbox(open_sqlite(folder / "inbox.db")) as inbox:
-        backlogs = [inbox.backlog(bot_id) for bot_id in range(producers)]
+        backlogs = [inbox.backlog(bot_id) for bot_id in range(bots)]
         began = trio.current_time()
+
+        def arrive() -> Arrival:
+            number = next(numbers)
+            return msgspec.structs.replace(head, update_id=number, key=str(number % CHATS))
 
         async def produce(bot_id: int) -> None:
             nonlocal done
-            number = 0
             while trio.current_time() - began < seconds:
-                number += 1
-                await _accept_and_finish(inbox, bot_id, number, head)
-                done += 1
+                await inbox.accept(bot_id, [arrive() for _ in range(batch)])
+                finish(backlogs[bot_id])
+                done += batch
+
+        def finish(backlog: Backlog) -> None:
+            while update := backlog.take():
+                backlog.finish(update, "done")
 
         async with trio.open_nursery() as nursery:
-            for bot_id in range(producers):
-                nursery.start_soon(produce, bot_id)
+            for producer in range(producers):
+                nursery.start_soon(produce, producer % bots)
         while any(backlog.pending for backlog in backlogs):
+            for backlog in backlogs:
+                finish(backlog)
             await trio.sleep(0.001)
         return done / (trio.current_time() - began)
-
-
-async def _accept_and_finish(inbox: Inbox, bot_id: int, number: int, head: Arrival) -> None:
-    arrival = msgspec.structs.replace(head, update_id=number, key=str(number % CHATS))
-    await inbox.accept(bot_id, [arrival])
-    update = inbox.backlog(bot_id).take()
-    assert update is not None
-    inbox.backlog(bot_id).finish(update, "done")
 
 
 def _bare(folder: Path, batch: int, seconds: float) -> float:

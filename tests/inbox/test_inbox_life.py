@@ -181,13 +181,14 @@ async def test_what_is_put_back_comes_again_as_it_was(inbox):
 
 
 async def test_a_retry_that_is_put_back_does_not_wait_again(inbox, clock):
-    """Its time had come."""
+    """Its time had come, also by a clock that was set back since."""
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1)])
     backlog.retry(await next_of(backlog), due=1010.0, attempt=1, started_at=1000.0, error="")
     await settled(inbox)
     clock.now = 1010.0
     backlog.put_back(await next_of(backlog))
+    clock.now = 1005.0
     again = backlog.take()
     assert (again.update_id, again.attempt) == (1, 1)
 

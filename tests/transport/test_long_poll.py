@@ -18,11 +18,7 @@ from trioworkers.transport import poll
 from trioworkers.transport.api import BotApi
 from trioworkers.transport.poll import LongPoll, TokenRefusedError
 
-# httpx abandons generators of its own when a connection breaks or a request is cancelled
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning"),
-    pytest.mark.usefixtures("no_leftovers"),
-]
+CLOSED = "the server closed early, or sent no HTTP"
 NOTHING_NEW = Fault(body=b'{"ok":true,"result":[]}')
 
 
@@ -288,10 +284,10 @@ TROUBLES = {
     "404 page": (faults.proxy_page(404), "HTTP 404 with a body that is no answer"),
     "200 page": (faults.proxy_page(200), "HTTP 200 with a body that is no answer"),
     "broken": (faults.broken_body(), "HTTP 200 with a body that is no answer"),
-    "truncated": (faults.truncated_body(), "RemoteProtocolError"),
-    "closed": (faults.close_after(), "RemoteProtocolError"),
-    "closed before": (faults.close_before(), "RemoteProtocolError"),
-    "half-closed": (faults.half_close(executes=True), "RemoteProtocolError"),
+    "truncated": (faults.truncated_body(), CLOSED),
+    "closed": (faults.close_after(), CLOSED),
+    "closed before": (faults.close_before(), CLOSED),
+    "half-closed": (faults.half_close(executes=True), CLOSED),
     "empty": (Fault(body=b""), "HTTP 200 with a body that is no answer"),
     "not UTF-8": (Fault(body=b'{"ok":true,"result":"\xff\xfe"}'), "answer"),
     "nested without end": (Fault(body=DEEP), "HTTP 200 with a body that is no answer"),
@@ -326,7 +322,9 @@ async def test_an_answer_that_cannot_be_unpacked_is_a_trouble(scene, nursery):
     sent = say(scene, 5)
     nursery.start_soon(scene.poll)
     await scene.until(lambda: scene.accepted == sent)
-    assert scene.told == [("trouble", "DecodingError")] * 5 + [("recovered", "")]
+    assert scene.told == [("trouble", "Error -3 while decompressing data: incorrect header check")] * 5 + [
+        ("recovered", "")
+    ]
 
 
 async def test_a_server_that_hangs_is_given_up(scene, nursery, monkeypatch):
@@ -338,7 +336,7 @@ async def test_a_server_that_hangs_is_given_up(scene, nursery, monkeypatch):
     nursery.start_soon(scene.poll)
     await scene.until(lambda: scene.accepted)
     assert scene.accepted == sent
-    assert scene.told[:2] == [("trouble", "timed out (ReadTimeout)")] * 2
+    assert scene.told[:2] == [("trouble", "timed out")] * 2
 
 
 async def test_an_answer_that_drips_is_waited_for(scene, nursery):
@@ -356,7 +354,7 @@ async def test_a_server_that_is_away_is_waited_for(scene, nursery):
     url, scene.url = scene.url, "http://127.0.0.1:9"
     with trio.move_on_after(0.05):
         await scene.poll()
-    assert set(scene.told) == {("trouble", "ConnectError")}
+    assert set(scene.told) == {("trouble", "cannot connect to 127.0.0.1:9: Connection refused")}
     scene.url = url
     sent = say(scene, 1)
     nursery.start_soon(scene.poll)

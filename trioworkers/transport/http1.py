@@ -7,6 +7,8 @@ one write and, mostly, one read. h11 keeps the protocol.
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import h11
@@ -179,7 +181,9 @@ def _reason(error: OSError) -> str:
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        if isinstance(cause, OSError) and cause.strerror:
+        if isinstance(cause, socket.gaierror) and cause.strerror:
             return cause.strerror
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)  # trio's own text repeats the address
         cause = cause.__cause__
     return "no address answers"
