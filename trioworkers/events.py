@@ -19,6 +19,7 @@ EVENTS: Mapping[str, str] = {
     "update.delivered": "debug",
     "update.done": "debug",
     "update.dropped": "debug",
+    "update.expired": "info",
     "update.retried": "warn",
     "update.dead": "error",
     "update.unreadable": "warn",

@@ -72,6 +72,7 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     started_at: float | None = None
     after_gap: bool = False
     damaged: bool = False
+    kind: str = "message"
 
 
 def read_update(body: bytes | msgspec.Raw) -> Arrival:

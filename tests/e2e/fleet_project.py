@@ -136,7 +136,7 @@ class Project:
 
     def tally(self, bot: SimBot) -> dict[str, int]:
         """What the database says became of a bot's updates."""
-        names = ("accepted", "duplicates", "done", "dropped", "retried", "dead")
+        names = ("accepted", "duplicates", "done", "dropped", "expired", "retried", "dead")
         with self.inbox() as inbox:
             row = inbox.execute(
                 f"SELECT {', '.join(names)} FROM tally WHERE bot_id = ?", (bot.id,)

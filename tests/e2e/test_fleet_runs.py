@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+import zlib
+from contextlib import closing
 
 import httpx
 import pytest
@@ -387,5 +390,43 @@ async def test_a_worker_that_sends_garbage_is_replaced_and_harms_nobody(
     await alice.say(good, "and you?")
     assert (await alice.expect(good))["text"] == "and you?"
     assert (await daemon.bot("hostile"))["restarts"] == 1
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_callback_that_waited_too_long_is_expired_and_not_handled(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Telegram would refuse its answer; the message behind it in the chat is handled as ever."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("late")
+    project.module(
+        "late",
+        "import trio\n"
+        "async def handle(update, bot):\n"
+        "    if update.kind == 'callback_query' or update.text == 'wait': await trio.sleep(3600)\n"
+        "    await bot.send_message(chat_id=update.chat_id, text=update.text)\n",
+    )
+    project.write(base, {"late": {"token": bot.token, "handler": "late:handle"}})
+    alice = world.add_user("Alice")
+    daemon = await project.start().ready()
+    alice.send(bot, "wait")
+    message = {"message_id": 1, "date": 1, "chat": {"id": alice.id, "type": "private"}}
+    query = {"id": "1", "from": {"id": alice.id, "is_bot": False, "first_name": "Alice"}, "message": message}
+    world.enqueue(bot, {"callback_query": {**query, "chat_instance": "1", "data": "x"}})
+    alice.send(bot, "next")
+    await until(lambda: project.tally(bot)["accepted"] == 3)
+    daemon.process.kill()
+    await daemon.wait()
+    with closing(sqlite3.connect(project.database)) as inbox, inbox:
+        inbox.execute("UPDATE inbox SET accepted_at = accepted_at - 151")
+        inbox.execute("UPDATE inbox SET body = CAST(replace(body, 'wait', 'done') AS BLOB) WHERE id = 1")
+        (body,) = inbox.execute("SELECT body FROM inbox WHERE id = 1").fetchone()
+        inbox.execute("UPDATE inbox SET checksum = ? WHERE id = 1", (zlib.crc32(body),))
+    daemon = await project.start().ready()
+    await until(lambda: project.tally(bot)["pending"] == 0)
+    assert [message["text"] for message in world.sent(bot, alice.id)] == ["done", "next"]
+    assert project.tally(bot)["expired"] == 1
+    assert project.events("update.expired")[0]["kind"] == "callback_query"
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

@@ -260,9 +260,12 @@ def test_long_lives(seed):
     """The same over 10,000 steps of a busy bot, with more of everything under way at once."""
     dice = random.Random(seed)
     world = World(window=dice.randint(1, 24), lane=dice.randint(1, 4))
+    most = dice.choice(
+        [5, 10, 20, 150]
+    )  # updates in the store: below the window it keeps up, above it is behind
     pace = dice.choice([6, 14])  # of the writer, and of the loop that hears of it
     for what in dice.choices(STEPS, [6, pace, dice.choice([6, 14]), 8, 7, 1, 1, 0.03], k=10_000):
-        if what == "accept" and len(world.store) < 150:
+        if what == "accept" and len(world.store) < most:
             world.jobs.extend([("accept", dice.choice([*"aaabbcdefghijklmnop", ""]))] * dice.randint(1, 3))
         elif what == "write" and world.jobs:
             world.write(works=dice.random() < 0.9)
@@ -378,6 +381,27 @@ def test_an_update_offered_between_question_and_answer_is_not_lost():
     world.write()
     world.settle()
     assert [update.id for update in world.finish_everything()] == [2, 3]
+
+
+def test_a_lane_that_is_filled_leaves_room_for_what_came_since_it_asked():
+    """Updates of other chats took the places meanwhile; the rest of the lane stays in the store."""
+    world = World(window=4, lane=4)
+    accept(world, "a")
+    world.end(waiting(world.take().id, "a", attempt=1, due=5.0), "retry")
+    world.settle()
+    accept(world, "a", "a", "a", "a")
+    world.now = 5.0
+    world.end(world.take(), "finish")
+    world.jobs.extend(("accept", key) for key in "bcd")
+    while world.jobs:
+        world.write()
+    world.tell()  # the end: the lane asks for all of its four
+    while world.news:
+        world.tell()
+    world.settle()
+    world.check()
+    assert world.held() == 4
+    assert len(world.finish_everything()) == 7
 
 
 def test_a_read_that_failed_is_wanted_again():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,31 @@ async def test_silence_is_a_failure_on_the_way(line):
     with trio.fail_after(5), pytest.raises(TransportError, match=r"^getMe: timed out$"):
         await line.api.request("getMe", {}, silence=0.05)
     assert b"echo" in bytes(await line.api.request("getMe", {}))
+
+
+async def test_an_answer_that_drips_may_take_longer_than_a_silence(line):
+    """What is limited is the time without a byte."""
+    line.fault(faults.slow(1000), method="getMe")
+    began = trio.current_time()
+    assert b"echo" in bytes(await line.api.request("getMe", {}, silence=0.15))
+    assert trio.current_time() - began > 0.2
+
+
+async def test_a_connection_that_is_reset_is_a_failure_on_the_way(nursery):
+    """Whatever the system says of it, the token is not in it."""
+
+    async def reset(stream):
+        await stream.receive_some(10)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await trio.aclose_forcefully(stream)
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, reset, [listener])
+    port = listener.socket.getsockname()[1]
+    async with BotApi(f"http://127.0.0.1:{port}", "42:SECRET") as api:
+        with trio.fail_after(5), pytest.raises(TransportError, match=r"^getMe: the connection broke$"):
+            await api.request("getMe", {})
+    nursery.cancel_scope.cancel()
 
 
 async def test_more_requests_than_connections_are_all_answered(line):

@@ -190,6 +190,7 @@ def _count(fleet: Fleet, town: Town, bots: Mapping[str, SimBot]) -> dict[str, Co
             answered=town.answers[bot.id],
             done=tally.done,
             dropped=tally.dropped,
+            expired=tally.expired,
             retried=tally.retried,
             dead=tally.dead,
             pending=tally.pending,

@@ -14,7 +14,7 @@ class Counts:
     """What became of updates.
 
     `made` by people; `unconfirmed`: Telegram would hand them out (again). `accepted` into the inbox, of
-    these `done`, `dropped`, `dead` and `pending`. `answered`: messages that were sent or edited.
+    these `done`, `dropped`, `expired`, `dead` and `pending`. `answered`: messages that were sent or edited.
     `retried`: attempts beyond the first.
     """
 
@@ -24,6 +24,7 @@ class Counts:
     answered: int = 0
     done: int = 0
     dropped: int = 0
+    expired: int = 0
     retried: int = 0
     dead: int = 0
     pending: int = 0
@@ -35,7 +36,7 @@ class Counts:
     @property
     def agree(self) -> bool:
         """Whether each update that was made is accounted for, once."""
-        ended = self.done + self.dropped + self.dead + self.pending
+        ended = self.done + self.dropped + self.expired + self.dead + self.pending
         return self.accepted == ended and 0 <= self.made - self.accepted <= self.unconfirmed
 
 
@@ -71,6 +72,7 @@ class Summary:
         total = self.total
         balance = (
             f"{total.accepted} accepted = {total.done} done + {total.dropped} dropped"
+            f"{f' + {total.expired} expired' if total.expired else ''}"
             f" + {total.dead} dead + {total.pending} pending"
         )
         if not self.agrees:

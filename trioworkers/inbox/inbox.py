@@ -90,14 +90,19 @@ class Inbox:
                     continue
                 new += 1
                 if backlog is not None:
-                    backlog.offer(Waiting(id_, bot_id, arrival.update_id, arrival.key, arrival.body, now))
+                    backlog.offer(
+                        Waiting(
+                            id_, bot_id, arrival.update_id, arrival.key, arrival.body, now, kind=arrival.kind
+                        )
+                    )
             counts = self.counts(bot_id)
             counts["accepted"] += new
             counts["duplicates"] += len(ids) - new
             counts["pending"] += new
 
         operations = [
-            Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now) for arrival in arrivals
+            Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind)
+            for arrival in arrivals
         ]
         await self._writer.commit(operations, committed)
         return Accepted(new, len(arrivals) - new)
@@ -178,7 +183,7 @@ class Backlog:
         self._changed.set()
 
     def finish(self, update: Waiting, outcome: str) -> None:
-        """The update in hand is `done` or `dropped`."""
+        """The update in hand is `done`, `dropped` or `expired`."""
         self._end(update, Finish(update.id, update.bot_id, outcome), outcome)
 
     def bury(self, update: Waiting, reason: str, attempts: int) -> None:

@@ -38,6 +38,25 @@ class Never:
     reason: str
 
 
+LIFETIMES = {
+    "callback_query": 150.0,
+    "shipping_query": 150.0,
+    "pre_checkout_query": 150.0,
+    "inline_query": 30.0,
+    "chosen_inline_result": 600.0,
+}
+"""Seconds after which an answer of that kind is refused (`query is too old`), so that handling it is of
+no use; as long as Telegram's own server keeps them (Client.cpp of tdlib/telegram-bot-api). Messages and
+the rest never expire here: Telegram drops them after a day, what was accepted is kept until it is handled.
+"""
+
+
+def has_expired(kind: str, accepted_at: float, now: float) -> bool:
+    """Whether an update of that kind is too old to be handled. Times are Unix seconds."""
+    lifetime = LIFETIMES.get(kind)
+    return lifetime is not None and now - accepted_at > lifetime
+
+
 def backoff(attempt: int, *, initial: float, factor: float, ceiling: float, chance: Random) -> float:
     """Seconds to wait before the `attempt`-th repetition (from 1): full jitter.
 

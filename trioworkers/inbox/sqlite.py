@@ -43,7 +43,7 @@ CREATE TABLE seen (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE inbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    bot_id INTEGER NOT NULL, update_id INTEGER NOT NULL, key TEXT NOT NULL,
+    bot_id INTEGER NOT NULL, update_id INTEGER NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
     body BLOB NOT NULL, checksum INTEGER NOT NULL, accepted_at REAL NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0, started_at REAL,
     after_gap INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
@@ -52,7 +52,7 @@ CREATE INDEX inbox_by_bot ON inbox (bot_id);
 CREATE INDEX inbox_by_key ON inbox (bot_id, key);
 CREATE TABLE dead (
     id INTEGER PRIMARY KEY,
-    bot_id INTEGER NOT NULL, update_id INTEGER NOT NULL, key TEXT NOT NULL,
+    bot_id INTEGER NOT NULL, update_id INTEGER NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
     body BLOB NOT NULL, checksum INTEGER NOT NULL, accepted_at REAL NOT NULL,
     attempts INTEGER NOT NULL, started_at REAL, died_at REAL NOT NULL,
     reason TEXT NOT NULL, error TEXT NOT NULL
@@ -61,12 +61,12 @@ CREATE INDEX dead_by_bot ON dead (bot_id);
 CREATE TABLE tally (
     bot_id INTEGER PRIMARY KEY,
     accepted INTEGER NOT NULL, duplicates INTEGER NOT NULL, done INTEGER NOT NULL,
-    dropped INTEGER NOT NULL, retried INTEGER NOT NULL, dead INTEGER NOT NULL
+    dropped INTEGER NOT NULL, expired INTEGER NOT NULL, retried INTEGER NOT NULL, dead INTEGER NOT NULL
 ) STRICT;
 """
-COUNTS = ("accepted", "duplicates", "done", "dropped", "retried", "dead")
-ACCEPTED, DUPLICATES, DONE, DROPPED, RETRIED, DEAD = range(len(COUNTS))
-OUTCOMES = {"done": DONE, "dropped": DROPPED}
+COUNTS = ("accepted", "duplicates", "done", "dropped", "expired", "retried", "dead")
+ACCEPTED, DUPLICATES, DONE, DROPPED, EXPIRED, RETRIED, DEAD = range(len(COUNTS))
+OUTCOMES = {"done": DONE, "dropped": DROPPED, "expired": EXPIRED}
 ADD_TALLY = "ON CONFLICT (bot_id) DO UPDATE SET " + ", ".join(f"{c} = {c} + excluded.{c}" for c in COUNTS)
 T = TypeVar("T")
 BEFORE_ALL = (-(2**63), -(2**63))
@@ -180,12 +180,13 @@ class SqliteStore:
             where, values = f"{where} AND key = ?", [*values, key]
         rows = self._read(
             "SELECT id, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap,"
-            f" checksum FROM inbox WHERE {where} ORDER BY id LIMIT ?",
+            f" checksum, kind FROM inbox WHERE {where} ORDER BY id LIMIT ?",
             [*values, limit],
         )
         return [
-            Waiting(*row[:-2], after_gap=bool(row[-2]), damaged=zlib.crc32(row[4]) != row[-1])  # type: ignore[misc]
+            Waiting(*row[:9], bool(gap), zlib.crc32(row[4]) != checksum, kind)  # type: ignore[call-arg]
             for row in rows
+            for gap, checksum, kind in [row[9:]]
         ]
 
     def tallies(self) -> Mapping[int, Tally]:
@@ -232,10 +233,12 @@ class SqliteStore:
             ids.append(id_)
             body = operation.body
             seen += (*key, operation.at)
-            rows += (id_, *key, operation.key, body, zlib.crc32(body), operation.at)
+            rows += (id_, *key, operation.key, operation.kind, body, zlib.crc32(body), operation.at)
         self._insert("INSERT INTO seen (bot_id, update_id, at) VALUES", 3, seen)
         self._insert(
-            "INSERT INTO inbox (id, bot_id, update_id, key, body, checksum, accepted_at) VALUES", 7, rows
+            "INSERT INTO inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at) VALUES",
+            8,
+            rows,
         )
         return ids
 
@@ -263,7 +266,7 @@ class SqliteStore:
 
     def _bury(self, operation: Bury, counts: Counts) -> None:
         moved = self._execute(
-            "INSERT INTO dead SELECT id, bot_id, update_id, key, body, checksum, accepted_at, ?, started_at,"
+            "INSERT INTO dead SELECT id, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, started_at,"
             " ?, ?, error FROM inbox WHERE id = ?",
             (operation.attempts, operation.at, operation.reason, operation.id),
         ).rowcount

@@ -38,10 +38,11 @@ class Accept(msgspec.Struct, frozen=True, gc=False):
     key: str
     body: bytes
     at: float
+    kind: str = "message"
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
-    """This update needs no more handling. `outcome`: `done` or `dropped`."""
+    """This update needs no more handling. `outcome`: `done`, `dropped` or `expired`."""
 
     id: int
     bot_id: int
@@ -75,12 +76,16 @@ Operation = Accept | Finish | Reschedule | Bury
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of one bot's updates since its first: `accepted = done + dropped + dead + pending`."""
+    """What became of one bot's updates since its first.
+
+    `accepted = done + dropped + expired + dead + pending`.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     done: int = 0
     dropped: int = 0
+    expired: int = 0
     retried: int = 0
     dead: int = 0
     pending: int = field(default=0, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import trio
 
-from trioworkers.inbox.policy import Never, after_failure
+from trioworkers.inbox.policy import Never, after_failure, has_expired
 from trioworkers.nursery.frames import Deliver, FrameError, Heartbeat, Outcome
 
 if TYPE_CHECKING:
@@ -110,6 +110,10 @@ class Dispatch:
     def _deliver(self, update: Waiting) -> None:
         if update.damaged:
             self._bury(update, "damaged on disk", update.attempt)
+            return
+        if has_expired(update.kind, update.accepted_at, self._clock()):
+            self._backlog.finish(update, "expired")
+            self._tell("update.expired", update, kind=update.kind)
             return
         self._last_delivery += 1
         self._hand[self._last_delivery] = (update, self._clock())
