@@ -200,14 +200,9 @@ def test_what_looks_like_a_token_is_blotted_out(write, format):
         f'"{TOKEN}"',
         f"({TOKEN}, x)",
         f"token={TOKEN}&x=1",
-        pytest.param(
-            f"https://api.telegram.org/bot{TOKEN}/getMe",
-            marks=pytest.mark.xfail(reason="logs.TOKEN begins with a word boundary: 'bot' hides it"),
-        ),
-        pytest.param(
-            f"/file/bot{TOKEN}/photos/x.jpg",
-            marks=pytest.mark.xfail(reason="logs.TOKEN begins with a word boundary: 'bot' hides it"),
-        ),
+        f"bot={TOKEN.replace(':', '%3A')}",
+        f"https://api.telegram.org/bot{TOKEN}/getMe",
+        f"/file/bot{TOKEN}/photos/x.jpg",
     ],
 )
 def test_a_token_is_found_wherever_it_stands(line):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trioworkers.events import Event
 
 # https://core.telegram.org/bots/api#authorizing-your-bot; the secret has 35 characters today
-TOKEN = re.compile(r"\b\d{3,}:[A-Za-z0-9_-]{10,}")
+TOKEN = re.compile(r"(?<!\d)\d{3,}(?::|%3[Aa])[A-Za-z0-9_-]{10,}")
 LEVEL_NAMES = {"debug": "debug", "info": "info", "warn": "warning", "error": "error"}
 JOURNAL_PRIORITY = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>"}  # sd-daemon(3)
 
@@ -78,7 +78,11 @@ def _catch_libraries(write: Callable[[str, str], None], render: Any) -> None:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             level = "error" if record.levelno >= logging.ERROR else "warning"
-            told = {"event": "library", "level": level, "logger": record.name, "says": record.getMessage()}
+            try:
+                says = record.getMessage()
+            except Exception:  # a malformed call of a library's; its words without their values
+                says = str(record.msg)
+            told = {"event": "library", "level": level, "logger": record.name, "says": says}
             if record.exc_info and record.exc_info[0] is not None:
                 told["error"] = record.exc_info[0].__name__
             write(level, str(render(None, level, told)))

@@ -81,20 +81,25 @@ def read_update(body: bytes | msgspec.Raw) -> Arrival:
     The key is the chat's id, with the thread's in a forum (`-100123/7`: a group of operators must
     not be one queue); without a chat the user's id; else empty.
 
+    A content of an unknown shape has no key and is an update all the same.
+
     Raises:
         ValueError: this is not an update. The message names no content.
     """
     try:
         parts = _envelope.decode(body)
         update_id = _integer.decode(parts.pop("update_id"))
-        kind, raw = next(iter(parts.items())) if parts else ("unknown", b"{}")
-        content = _content.decode(raw)
     except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
         message = f"not an update: {type(error).__name__}"
         raise ValueError(message) from None
     if not -(2**31) <= update_id < 2**31:
         message = "not an update: update_id is not a 32-bit integer"
         raise ValueError(message)
+    kind, raw = next(iter(parts.items())) if parts else ("unknown", b"{}")
+    try:
+        content = _content.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        content = _Content()
     place: _Content | _Message = content if content.chat or not content.message else content.message
     user = content.sender or content.user
     chat_id = place.chat.id if place.chat else None

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from trioworkers.inbox.queue import LANE, WINDOW, Fetch, Queue
+from trioworkers.inbox.queue import LANE, WAITING_WINDOWS, WINDOW, Fetch, Queue
 from trioworkers.records import Waiting
 
 FEW, SHORT, AT_ONCE = 4, 2, 3
@@ -182,8 +182,8 @@ class World:
         """Memory is bounded, and a lane that is about to be filled again has its place in it."""
         queue = self.queue
         assert queue._held == self.held()
-        assert queue._held + len(queue._empty) <= self.window
-        assert len(queue._lanes) <= self.window
+        assert queue._held + len(queue._empty) <= WAITING_WINDOWS * self.window
+        assert len(queue._lanes) <= WAITING_WINDOWS * self.window
         assert all(len(lane.updates) <= self.lane for lane in queue._lanes.values())
         assert queue.in_hand == len(self.hand)
 
@@ -492,3 +492,24 @@ def test_what_is_not_in_hand_cannot_be_ended(method):
     queue.offer(update)
     with pytest.raises(KeyError):
         getattr(queue, method)(update.id if method == "finish" else update)
+
+
+def test_a_window_full_of_waiting_chats_holds_up_nobody():
+    """A hundred chats whose heads wait for a retry, far more than the window: one behind them is handled."""
+    world = World(window=16, lane=4)
+    for number in range(100):
+        world.jobs.append(("accept", f"bad{number}"))
+    world.jobs.append(("accept", "good"))
+    while world.jobs:
+        world.write()
+    world.settle()
+    handled = []
+    while (taken := world.take()) is not None:
+        handled.append(taken.key)
+        if taken.key.startswith("bad"):
+            world.end(replace(taken, attempt=1, due=1e6), "retry")
+        else:
+            world.end(taken, "finish")
+        world.settle()
+        world.check()
+    assert "good" in handled

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from trioworkers.records import Arrival
 
 RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what Telegram keeps most for
-TEND_EVERY = 10.0  # seconds
-FORGET_ROWS = 2000  # per round: some milliseconds of the writer's time
+TEND_EVERY = 1.0  # seconds
+FORGET_ROWS = 5000  # per round: some milliseconds of the writer's time
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trioworkers.records import Waiting
 
 WINDOW = 512  # updates of a bot that are held in memory
+WAITING_WINDOWS = 8  # windows that may be held where the heads of lanes wait for their next attempt
 LANE = 16  # updates of one key that are held in memory
 
 
@@ -87,8 +88,13 @@ class Queue:
 
     @property
     def _room(self) -> int:
-        """How many more updates may be held; one place is kept for each lane that is to be filled again."""
-        return self._window - self._held - len(self._empty)
+        """How many more updates may be held; one place is kept for each lane that is to be filled again.
+
+        Heads that wait for their next attempt take no place from the others, up to a bound of their own:
+        a window full of them would hold up every chat behind it.
+        """
+        places = min(self._window + len(self._later), WAITING_WINDOWS * self._window)
+        return max(0, places - self._held - len(self._empty))
 
     def offer(self, update: Waiting) -> None:
         """A new update was committed; ids ascend. Kept here when there is room, else fetched later."""
@@ -149,7 +155,7 @@ class Queue:
             self._fetching = True
             lane, limit = self._empty[0], min(self._lane, self._room + 1)
             return Fetch(lane.last_id, limit, until=self._cursor, key=lane.key)
-        if self._behind and self._held <= self._window // 2:
+        if self._behind and self._room >= self._window // 2:
             self._fetching = True
             return Fetch(self._cursor, self._window)
         return None
@@ -173,7 +179,8 @@ class Queue:
 
     def _fill_lane(self, lane: _Lane, fetch: Fetch, updates: Sequence[Waiting]) -> None:
         if updates:
-            updates = updates[: self._room]  # offers may have come since it was asked for
+            # others may have come since it was asked for; its own place it has in any case
+            updates = updates[: max(1, self._room)]
             lane.updates.extend(updates)
             lane.last_id = updates[-1].id
             self._held += len(updates)

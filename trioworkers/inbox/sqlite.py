@@ -104,7 +104,8 @@ def open_sqlite(path: Path, *, durability: str = "full") -> SqliteStore:
     except sqlite3.Error as error:
         connection.close()
         message = f"cannot use {path}: {error}"
-        raise StoreError(message) from error
+        foreign = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+        raise (StoreRefusedError if foreign else StoreError)(message) from error
     except StoreError:
         connection.close()
         raise
@@ -266,8 +267,8 @@ class SqliteStore:
 
     def _bury(self, operation: Bury, counts: Counts) -> None:
         moved = self._execute(
-            "INSERT INTO dead SELECT id, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, started_at,"
-            " ?, ?, error FROM inbox WHERE id = ?",
+            "INSERT INTO dead SELECT id, bot_id, update_id, key, kind, body, checksum, accepted_at, ?,"
+            " started_at, ?, ?, error FROM inbox WHERE id = ?",
             (operation.attempts, operation.at, operation.reason, operation.id),
         ).rowcount
         if not moved:

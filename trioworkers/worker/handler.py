@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trioworkers.worker.bot import Bot
     from trioworkers.worker.update import Update
 
+WORDS = 2000  # characters that are kept of what a handler says of an update
+
 
 class HandlerError(TrioworkersError):
     """The handler cannot be imported, or is none. The message names no values."""
@@ -43,7 +45,7 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
     Raises:
         HandlerError: there is no such module or function, importing it raised, or it is not async.
     """
-    sys.path[:0] = [entry for entry in python_path if entry not in sys.path]
+    sys.path[:] = [*python_path, *(entry for entry in sys.path if entry not in python_path)]
     importlib.invalidate_caches()
     module_name, _, function = name.partition(":")
     try:
@@ -71,7 +73,7 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
     around = {
         hook: found
         for hook in ("start", "stop", "settings_changed")
-        if inspect.iscoroutinefunction(found := getattr(module, hook, None))
+        if (found := _async_or_none(module, hook)) is not None
     }
     return Handler(
         handle,
@@ -88,7 +90,7 @@ def outcome_of(delivery: int, error: BaseException) -> Outcome:
     Exceptions in groups, as nurseries raise them, count by the gravest: `Dead`, then `Retry`, then
     `Drop`; anything else asks for a retry. 403 is final: who blocked the bot does not hear it later.
     """
-    causes = list(_leaves(error))
+    causes = leaves(error)
     for cause in causes:
         if isinstance(cause, Dead):
             return Outcome(delivery, "dead", error="the handler said so", words=_plain(cause.reason))
@@ -104,10 +106,23 @@ def outcome_of(delivery: int, error: BaseException) -> Outcome:
     return Outcome(delivery, "retry", error=_in_words(causes[0]))
 
 
+def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[None]] | None:
+    """The module's function of that name. One that is not async would silently never run."""
+    found: Callable[[Bot], Awaitable[None]] | None = vars(module).get(hook)
+    if (
+        inspect.isfunction(found)
+        and not inspect.iscoroutinefunction(found)
+        and found.__module__ == module.__name__
+    ):
+        message = f"{module.__name__}:{hook}: expected an async function, got a plain one"
+        raise HandlerError(message)
+    return found if inspect.iscoroutinefunction(found) else None
+
+
 def _plain(words: object) -> str:
     """What a handler gave as its words, which may be anything (`raise Dead(error)`), as text for a frame."""
     try:
-        return str(words).encode(errors="replace").decode()
+        return str(words)[:WORDS].encode(errors="replace").decode()
     except Exception:
         return type(words).__name__
 
@@ -120,9 +135,10 @@ def _in_words(error: BaseException) -> str:
     return describe(error)
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions inside of groups, or the exception itself."""
     if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
     return [error]
 
 

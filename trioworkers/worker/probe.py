@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -48,20 +49,26 @@ def probe_handler(
             )
         finally:
             os.close(writes)
-        try:
-            process.wait(TIME_LIMIT)
-        except subprocess.TimeoutExpired:
+        in_time = _has_ended(process.pid, TIME_LIMIT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # before it is reaped: then its number may be another's
+        process.wait()
+        if not in_time:
             return f"{handler}: importing it took longer than {TIME_LIMIT:g} s"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
         os.set_blocking(reads, False)
         said = answer.read()
     if not said:
         return f"{handler}: importing it ended the process (exit code {process.returncode})"
     problem: str | None = msgspec.json.decode(said)
     return problem
+
+
+def _has_ended(pid: int, seconds: float) -> bool:
+    descriptor = os.pidfd_open(pid)
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
 
 
 def _main(descriptor: int, handler: str, python_path: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from trioworkers.nursery.frames import (
 )
 from trioworkers.transport.api import BotApi
 from trioworkers.worker.bot import Bot, Handling
-from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
+from trioworkers.worker.handler import Handler, HandlerError, import_handler, leaves, outcome_of
 from trioworkers.worker.log import BotLog, describe
 from trioworkers.worker.update import Update
 
@@ -119,8 +119,8 @@ class Worker:
     async def _handle(self, frame: Deliver) -> None:
         timeout = self._tuning.handler_timeout
         outcome = Outcome(frame.delivery, "done")
-        with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
-            try:
+        try:
+            with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
                 update = Update(
                     bytes(frame.update),
                     bot_id=self._bot_id,
@@ -129,12 +129,13 @@ class Worker:
                     trace_id=frame.trace_id,
                 )
                 await self._handler.handle(update, self._bot(Handling(scope), trace_id=frame.trace_id))
-            except trio.Cancelled:
-                raise
-            except BaseException as error:
-                outcome = outcome_of(frame.delivery, error)
-        if scope.cancelled_caught:
-            outcome = Outcome(frame.delivery, "retry", error=f"took longer than {timeout:g} s")
+        except BaseException as error:
+            if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(error)):
+                raise  # not ours: the scope has taken its own out
+            outcome = outcome_of(frame.delivery, error)
+        else:
+            if scope.cancelled_caught:
+                outcome = Outcome(frame.delivery, "retry", error=f"took longer than {timeout:g} s")
         self._channel.send(outcome)
 
     async def _started(self) -> bool:
