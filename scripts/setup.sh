@@ -60,7 +60,7 @@ set_up() {
   local wanted
   wanted=$(fingerprint)
   if [ "$wanted" != "$(cat "$VENV/installed-$1" 2>/dev/null)" ]; then
-    say "installing trioworkers$extras into .venv"
+    say "installing trioworkers$extras and the packages it uses into .venv: about half a minute, this once"
     # setuptools first, from the same constraints: a build in isolation would take whatever is newest
     "$VENV/bin/python" -m pip install -qq -c constraints.txt setuptools
     "$VENV/bin/python" -m pip install -qq -c constraints.txt --no-build-isolation -e ".$extras"

@@ -8,11 +8,14 @@ import logging
 import os
 import pty
 import re
+import subprocess
+import sys
+import threading
 
 import pytest
 
 from trioworkers.events import EVENTS, LEVELS, Event, Events
-from trioworkers.logs import LEVEL_NAMES, open_log, redact
+from trioworkers.logs import LEVEL_NAMES, WAITING_LINES, _Lines, open_log, redact
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 
@@ -152,6 +155,104 @@ def test_auto_is_text_on_a_terminal(colours):
     os.close(ours)
     assert "worker.ready" in line
     assert ("\x1b[" in line) is colours
+
+
+# -- logs that cannot be written ----------------------------------------------------------------------
+
+
+class Full(io.StringIO):
+    """A stream that takes nothing while it is `full`."""
+
+    full = True
+
+    def write(self, text):
+        if self.full:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("format", ["json", "text", "journal"])
+def test_a_log_that_cannot_be_written_harms_nobody(format):
+    """Lines are lost, not raised, and counted in one line as soon as there is room again."""
+    stream = Full()
+    listen = open_log(format=format, stream=stream, environ={})
+    for _ in range(3):
+        listen(event())
+    stream.full = False
+    listen(event("daemon.ready"))
+    listen(event("daemon.stopped"))
+    lost, *others = stream.getvalue().splitlines()
+    assert "log.lost" in lost
+    assert '"lines": 3' in lost if format == "json" else "lines=3" in lost
+    assert ["log.lost" in line for line in others] == [False, False]
+
+
+def test_a_log_that_was_closed_harms_nobody(tmp_path):
+    """Whoever closed it."""
+    with (tmp_path / "log").open("w") as file:
+        listen = open_log(stream=file, environ={})
+    listen(event())
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody():
+    """It keeps what there is room for and counts the rest; a reader that comes gets those and the count."""
+    reads, writes = os.pipe()
+    with open(reads) as reader:
+        with open(writes, "w") as pipe:
+            lines = _Lines(pipe, lambda lost: f"lost {lost}\n")
+            told = 3 * WAITING_LINES
+            for number in range(told):
+                lines.write(f"line {number} {'x' * 50}\n")
+            got: list[list[str]] = []
+            thread = threading.Thread(target=lambda: got.extend(line.split() for line in reader))
+            thread.start()
+            lines._flush()
+            assert not lines._waiting
+        thread.join(10)
+    lost = sum(int(words[1]) for words in got if words[0] == "lost")
+    numbers = [int(words[1]) for words in got if words[0] == "line"]
+    assert lost > 0
+    assert len(numbers) + lost == told
+    assert numbers == sorted(numbers)
+
+
+SCRIPT = """
+from trioworkers.events import Events
+from trioworkers.logs import open_log
+events = Events(open_log())
+for _ in range(%d):
+    events.tell("daemon.ready")
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("kind", ["full", "closed", "unread", "reader gone"])
+def test_a_process_with_a_bad_standard_error_goes_on_and_ends(kind):
+    """It works, and ends with 0 in time."""
+    reads, writes = os.pipe()
+    if kind == "reader gone":
+        os.close(reads)
+    close = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh"] if kind == "closed" else []
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*close, sys.executable, "-c", SCRIPT % 2000],
+            stdout=subprocess.PIPE,
+            stderr=full if kind == "full" else writes,
+            text=True,
+            timeout=30,
+        )
+    os.close(writes)
+    if kind != "reader gone":
+        os.close(reads)
+    assert (ended.stdout, ended.returncode) == ("alive\n", 0)
+
+
+@pytest.mark.parametrize("lines", [1, 100])
+def test_what_was_logged_last_is_written_before_the_process_ends(lines):
+    """Also where a thread writes it."""
+    script = [sys.executable, "-c", SCRIPT % lines]
+    ended = subprocess.run(script, capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stderr.count("daemon.ready") == lines
 
 
 # -- libraries ----------------------------------------------------------------------------------------

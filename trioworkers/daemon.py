@@ -1,26 +1,25 @@
 """The daemon: one run of a fleet, from its lock to its last commit.
 
-What is outermost lives longest: the lock, the inbox and its writer, the web, the bots. A stop travels the
-other way: intake, dispatch, workers, then the web, then the writer, under one shared deadline; only what
-is left at the deadline is cancelled.
+What is outermost lives longest: the locks, the inbox and its writer, the bots. A stop travels the other
+way: intake, dispatch, workers, then the web, then the writer, under one shared deadline; only what is left
+when it is near is cancelled, and what is left when it has come is killed.
 """
 
 from __future__ import annotations
 
-import fcntl
+import atexit
+import math
 import os
-import secrets
 import signal
-import socket
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakSet
 
 import trio
 
-from trioworkers.config import Secret
-from trioworkers.errors import TrioworkersError
+from trioworkers.folders import kept_token, locked, make_folder
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import StoreRefusedError
@@ -29,23 +28,21 @@ from trioworkers.nursery.fleet import FleetScope, Pace
 from trioworkers.nursery.spawn import Spawn
 from trioworkers.status import DaemonStatus, summary
 from trioworkers.web.app import make_app
-from trioworkers.web.serve import listen_tcp, listen_unix, serve_app
+from trioworkers.web.serve import GRACE, Web, listen_tcp, listen_unix
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from trioworkers.config import Bind, Fleet
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
-    from trioworkers.inbox.store import Store
+    from trioworkers.inbox.store import Store, StoreError
+    from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
 
+ENDS = 3.0  # seconds of a stop that are kept back for what ends the workers that did not drain
 SWITCH_INTERVAL = 0.0005  # seconds until the writer's thread gets its turn from a busy loop
 CONTROL_SOCKET = "control.sock"
-
-
-class AlreadyRunningError(TrioworkersError):
-    """Another daemon holds the state directory."""
 
 
 class Stop:
@@ -91,29 +88,43 @@ async def run_daemon(
     `task_status` is told once the listeners are bound and every bot has its first verdict. Cancelling
     ends all workers' groups at once; the inbox keeps what they had in hand.
 
-    Raises:
-        AlreadyRunningError: another daemon holds the state directory.
+    Raises (in groups, what comes after the locks):
+        AlreadyRunningError: another daemon holds the state directory or listens on our sockets.
         ListenError: an address is in use or is not ours.
         StoreError: the inbox cannot be opened.
-        OSError: a directory cannot be made.
+        OSError: a directory cannot be made; PermissionError: others can write there, or know the token.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     for folder in (fleet.state_dir, fleet.runtime_dir, fleet.log_dir):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
     with (
-        _locked(fleet.state_dir / "daemon.lock"),
-        _control_socket(fleet.runtime_dir / CONTROL_SOCKET) as control,
+        locked(fleet.state_dir / "daemon.lock", f"runs on {fleet.state_dir}"),
+        listen_unix(fleet.runtime_dir / CONTROL_SOCKET, key="fleet.runtime_dir") as control,
         _listening(fleet.api.bind) as api,
     ):
-        async with open_inbox(_open_store(fleet)) as inbox:
-            daemon = Daemon(fleet, inbox, events, environ)
-            async with trio.open_nursery() as web:
-                web_stop = trio.Event()
-                await web.start(partial(serve_app, daemon.app, control, stop=web_stop, control=True))
-                await web.start(partial(serve_app, daemon.app, api, stop=web_stop))
+        # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
+        async with trio.open_nursery() as outer:
+            async with open_inbox(_open_store(fleet), trouble=partial(_tell_trouble, events)) as inbox:
+                daemon = Daemon(fleet, inbox, events, environ)
+                web = Web(daemon.app, control=control, api=api)
+                await outer.start(web.serve)
                 await daemon.run(stop, task_status)
-                web_stop.set()
+                await web.close(min(GRACE, daemon.time_left()), stop.hastened)
+            if not web.ended.is_set():
+                _leave(events)
     events.tell("daemon.stopped")
+
+
+def _leave(events: Events) -> NoReturn:
+    """End the process with exit code 0, whatever still runs in it: the last resort.
+
+    Everything is written and closed by now, and every worker has ended. What did not end even when it was
+    cancelled and its connections were shut down would otherwise keep the daemon alive for ever, deaf to
+    TERM. Locks end with the process; a socket that is left behind is replaced by the next start.
+    """
+    events.tell("daemon.stopped", level="warn", reason="the API did not end and was left behind")
+    atexit._run_exitfuncs()  # the log may have a thread that still writes
+    os._exit(0)
 
 
 class Daemon:
@@ -125,6 +136,8 @@ class Daemon:
         self._status = DaemonStatus(fleet.name, fleet.digest)
         pace = Pace(lambda: fleet.limits.start_rate)
         child_environ = {name: environ[name] for name in environ if name not in fleet.secret_env_names}
+        self._makes = _Killable(Spawn(fleet.folder, child_environ))
+        self._deadline = math.inf
         self._fleet = FleetScope(
             {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)},
             Surroundings(
@@ -133,14 +146,14 @@ class Daemon:
                 log_dir=fleet.log_dir,
                 log_level=fleet.log.level,
                 inbox=inbox,
-                makes=Spawn(fleet.folder, child_environ),
+                makes=self._makes,
                 events=events,
                 may_start=pace.wait,
             ),
         )
         self.app = make_app(
-            token=(fleet.api.token or _made_token(fleet.runtime_dir / "api-token")).reveal(),
-            hosts={"localhost", fleet.api.bind.host.lower(), socket.gethostname().lower()},
+            token=(fleet.api.token or kept_token(fleet.runtime_dir / "api-token")).reveal(),
+            loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,
             is_ready=self._fleet.ready.is_set,
             status=self.status,
         )
@@ -149,8 +162,16 @@ class Daemon:
         """The status document."""
         return self._status.document(self._fleet.status())
 
+    def time_left(self) -> float:
+        """Seconds that a stop still may take."""
+        return max(0.0, self._deadline - trio.current_time())
+
     async def run(self, stop: Stop, task_status: trio.TaskStatus[Daemon]) -> None:
-        """Run the bots until `stop`, then end them within the deadline."""
+        """Run the bots until `stop`, then end them within the deadline.
+
+        They drain until it is near, are cancelled when what is left is needed for their ends (TERM), and
+        are killed when it has come.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._announce, task_status)
             async with trio.open_nursery() as bots:
@@ -159,11 +180,18 @@ class Daemon:
                 self._status.state = "stopping"
                 self._events.tell("daemon.stopping", status=summary(self._fleet.status()))
                 self._fleet.stop()
-                bots.cancel_scope.deadline = trio.current_time() + self._settings.shutdown_timeout
+                timeout = self._settings.shutdown_timeout
+                self._deadline = trio.current_time() + timeout
+                bots.cancel_scope.deadline = self._deadline - min(ENDS, timeout / 2)
                 nursery.start_soon(_cancel_on, stop.hastened, bots.cancel_scope)
+                nursery.start_soon(self._kill_late)
             nursery.cancel_scope.cancel()
         if not self._fleet.ready.is_set():  # a stop came first: whoever waits for the start waits no more
             task_status.started(self)
+
+    async def _kill_late(self) -> None:
+        await trio.sleep_until(self._deadline)
+        self._makes.kill()
 
     async def _announce(self, task_status: trio.TaskStatus[Daemon]) -> None:
         await self._fleet.ready.wait()
@@ -178,6 +206,13 @@ async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+def _tell_trouble(events: Events, error: StoreError | None) -> None:
+    if error is None:
+        events.tell("inbox.recovered")
+    else:
+        events.tell("inbox.trouble", reason=str(error))
+
+
 def _open_store(fleet: Fleet) -> Store:
     if fleet.store.url != "sqlite":
         message = 'store.url: PostgreSQL is not available in this version, expected "sqlite"'
@@ -185,53 +220,29 @@ def _open_store(fleet: Fleet) -> Store:
     return open_sqlite(fleet.state_dir / "inbox.db", durability=fleet.store.durability)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the state directory for this process; the lock ends with it, however it ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            message = f"another daemon runs on {path.parent} (pid {holder})"
-            raise AlreadyRunningError(message) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+class _Killable:
+    """Makes workers as another does, and can kill those that still live."""
 
+    def __init__(self, makes: MakesWorkers) -> None:
+        self._makes = makes
+        self._made: WeakSet[WorkerProcess] = WeakSet()
 
-@contextmanager
-def _control_socket(path: Path) -> Iterator[socket.socket]:
-    with listen_unix(path) as listener:
-        try:
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
+    def start(self, channel: int, output: int) -> WorkerProcess:
+        process = self._makes.start(channel, output)
+        self._made.add(process)
+        return process
+
+    def kill(self) -> None:
+        """Kill every group; one that has ended is signalled no more."""
+        for process in self._made:
+            process.signal_group(signal.SIGKILL)
 
 
 @contextmanager
 def _listening(bind: Bind) -> Iterator[socket.socket]:
     if bind.path is not None:
-        with _control_socket(bind.path) as listener:
+        with listen_unix(bind.path, key="[api] bind") as listener:
             yield listener
         return
-    with listen_tcp(bind.host, bind.port) as listener:
+    with listen_tcp(bind.host, bind.port, key="[api] bind") as listener:
         yield listener
-
-
-def _made_token(path: Path) -> Secret:
-    """The API token that is kept at `path` (mode 0600), made when there is none."""
-    with suppress(FileNotFoundError):
-        kept = path.read_text().strip()
-        if kept:
-            return Secret(kept)
-    token = secrets.token_urlsafe(32)
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-    fresh.replace(path)
-    return Secret(token)

@@ -7,7 +7,7 @@ Records are msgspec structs: some are made for each update, at a fifth of a froz
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -35,7 +35,11 @@ class _Content(msgspec.Struct, rename={"sender": "from"}):
 
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _content = msgspec.json.Decoder(_Content)
-_integer = msgspec.json.Decoder(int)
+_id32 = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)])
+
+
+class UpdateIdError(ValueError):
+    """This has an `update_id`, but none that can be read."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
@@ -84,17 +88,20 @@ def read_update(body: bytes | msgspec.Raw) -> Arrival:
     A content of an unknown shape has no key and is an update all the same.
 
     Raises:
-        ValueError: this is not an update. The message names no content.
+        UpdateIdError: its `update_id` is not a 32-bit integer.
+        ValueError: this is not an update. The messages name no content.
     """
     try:
         parts = _envelope.decode(body)
-        update_id = _integer.decode(parts.pop("update_id"))
+        raw_id = parts.pop("update_id")
     except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
         message = f"not an update: {type(error).__name__}"
         raise ValueError(message) from None
-    if not -(2**31) <= update_id < 2**31:
+    try:
+        update_id = _id32.decode(raw_id)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         message = "not an update: update_id is not a 32-bit integer"
-        raise ValueError(message)
+        raise UpdateIdError(message) from None
     kind, raw = next(iter(parts.items())) if parts else ("unknown", b"{}")
     try:
         content = _content.decode(raw)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+import trio
 from fleet_project import Project, alive, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
-
-if TYPE_CHECKING:
-    import trio
 
 PARENT = """
 import subprocess, sys
@@ -46,6 +44,12 @@ PATIENT = """
 async def handle(update, bot):
     await bot.send_message(chat_id=update.chat_id, text=f"attempt {update.attempt}")
 """
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of a processor (proc(5), stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def children_of(worker: int) -> list[int]:
@@ -133,5 +137,98 @@ async def test_a_wait_that_telegram_asks_for_is_no_attempt(
     await alice.say(bot, "hello")
     assert (await alice.expect(bot, timeout=20))["text"] == "attempt 0"
     assert project.tally(bot)["retried"] == 1
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_death_is_noticed_while_a_child_holds_the_channel(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """A forked child keeps the worker's socket open; the worker's end is its end all the same."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("forks")
+    project.module(
+        "forks",
+        "import os, time\n"
+        "async def handle(update, bot):\n"
+        "    if update.attempt == 0 and os.fork() == 0: time.sleep(300)\n"
+        "    if update.attempt == 0: os.kill(os.getpid(), 9)\n"
+        "    await bot.send_message(chat_id=update.chat_id, text=update.text)\n",
+    )
+    quick = {"restart": {"initial": "10ms"}, "retry": {"initial": "10ms"}}
+    project.write(base, {"forks": {"token": bot.token, "handler": "forks:handle", **quick}})
+    daemon = await project.start().ready()
+    alice = world.add_user("Alice")
+    await alice.say(bot, "hello")
+    assert (await alice.expect(bot, timeout=20))["text"] == "hello"
+    row = await daemon.bot("forks")
+    assert (row["restarts"], row["last_exit"]["signal"]) == (1, "SIGKILL")
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_retry_that_is_due_while_all_hands_are_full_costs_nothing(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """The daemon waits for a free hand; it does not ask for one over and over."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("full")
+    project.module(
+        "full",
+        "import trio\n"
+        "async def handle(update, bot):\n"
+        "    if update.text == 'fail': raise ValueError\n"
+        "    await trio.sleep(3600)\n",
+    )
+    limits = {"concurrency": 2, "retry": {"attempts": 3, "initial": "10ms"}, "poll_timeout": 50}
+    project.write(base, {"full": {"token": bot.token, "handler": "full:handle", **limits}})
+    daemon = await project.start().ready()
+    people = [world.add_user(f"Person{number}") for number in range(3)]
+    people[0].send(bot, "wait")
+    people[1].send(bot, "fail")
+    people[2].send(bot, "wait")
+
+    async def full() -> bool:
+        queue = (await daemon.bot("full"))["queue"]
+        return bool(queue["in_flight"] == 2 and queue["retry"] == 1)
+
+    await until(full)
+    before = cpu_seconds(daemon.process.pid)
+    await trio.sleep(2)
+    assert cpu_seconds(daemon.process.pid) - before < 1, "it spins"
+    assert await daemon.stop(signal.SIGQUIT, 10) == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_bot_that_is_refused_while_its_worker_starts_stays_failed(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """401 comes while the second worker is in its `start`: no worker is left, and none comes back."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("twice")
+    project.module(
+        "twice",
+        "import pathlib, trio\n"
+        "async def start(bot):\n"
+        "    mark = pathlib.Path('started')\n"
+        "    if mark.exists(): await trio.sleep(3600)\n"
+        "    mark.touch()\n"
+        "async def handle(update, bot): ...\n",
+    )
+    limits = {"restart": {"initial": "10ms"}, "poll_timeout": 1}
+    project.write(base, {"twice": {"token": bot.token, "handler": "twice:handle", **limits}})
+    daemon = await project.start().ready()
+    (first,) = workers_of(daemon.process.pid)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: workers_of(daemon.process.pid) not in ([], [first]))
+    world.revoke(bot)
+
+    async def parked() -> bool:
+        row = await daemon.bot("twice")
+        return row["state"] == "failed" and row["pid"] is None
+
+    await until(parked)
+    assert (await daemon.bot("twice"))["reason"] == "token refused"
+    assert workers_of(daemon.process.pid) == []
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

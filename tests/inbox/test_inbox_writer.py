@@ -306,3 +306,20 @@ async def test_a_bug_in_the_store_is_not_swallowed(gated):
             writer = Writer(gated)
             await nursery.start(writer.serve)
             await writer.commit([new(1)], lambda ids: None)
+
+
+async def test_a_failing_store_is_told_once_and_its_recovery_too(gated, nursery):
+    """Whoever watches the log hears why nothing is accepted, and when it is again."""
+    told: list[str | None] = []
+    writer = Writer(gated, lambda error: told.append(None if error is None else str(error)))
+    await nursery.start(writer.serve)
+    gated.full = True
+    for number in range(3):
+        with pytest.raises(StoreError):
+            await writer.commit([new(number)], lambda ids: None)
+    gated.full = False
+    for number in range(3):
+        await writer.commit([new(number)], lambda ids: None)
+    writer.close()
+    await until(lambda: len(told) == 2)
+    assert told == ["database or disk is full", None]

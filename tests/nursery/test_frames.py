@@ -13,6 +13,11 @@ from hypothesis import strategies as st
 
 from trioworkers.nursery import frames as frames_module
 from trioworkers.nursery.frames import (
+    CODE_LENGTH,
+    ERROR_LENGTH,
+    LONGEST_AFTER,
+    MOST_MEMORY,
+    WORDS_LENGTH,
     Channel,
     Configure,
     Deliver,
@@ -25,6 +30,7 @@ from trioworkers.nursery.frames import (
     Retune,
     ToWorker,
     Unfit,
+    cut,
 )
 
 words = st.text(st.characters(codec="utf-8"))
@@ -41,10 +47,18 @@ FRAMES: dict[type, Any] = {
     Retune: st.builds(Retune, tables, real, real),
     Deliver: st.builds(Deliver, whole, whole, st.booleans(), words, bodies.map(msgspec.Raw)),
     Drain: st.builds(Drain),
-    Ready: st.builds(Ready, words),
+    Ready: st.builds(Ready, st.text(st.characters(codec="utf-8"), max_size=CODE_LENGTH)),
     Unfit: st.builds(Unfit, words, words),
-    Outcome: st.builds(Outcome, whole, words, st.none() | real, st.booleans(), words, words),
-    Heartbeat: st.builds(Heartbeat, whole),
+    Outcome: st.builds(
+        Outcome,
+        st.integers(0, 2**63 - 1),
+        st.sampled_from(["done", "retry", "dead", "drop"]),
+        st.none() | st.floats(0, LONGEST_AFTER),
+        st.booleans(),
+        words,
+        words,
+    ),
+    Heartbeat: st.builds(Heartbeat, st.integers(0, MOST_MEMORY)),
 }
 ANY = ToWorker | FromWorker
 
@@ -142,6 +156,45 @@ def test_what_looks_like_a_frame_and_is_none(body):
         receive_all(len(body).to_bytes(4, "little") + body)
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Heartbeat(-1),
+        Heartbeat(MOST_MEMORY + 1),
+        Heartbeat(2**63),
+        Outcome(-1, "done"),
+        Outcome(1, "finished"),  # type: ignore[arg-type]
+        Outcome(1, "retry", after=-0.001),
+        Outcome(1, "retry", after=LONGEST_AFTER + 1),
+        Outcome(1, "retry", after=1e300),
+        Outcome(1, "dead", error="x" * (ERROR_LENGTH + 1)),
+        Outcome(1, "dead", words="x" * (WORDS_LENGTH + 1)),
+        Ready("x" * (CODE_LENGTH + 1)),
+        Unfit("x" * (WORDS_LENGTH + 1), ""),
+        Unfit("", "x" * (WORDS_LENGTH + 1)),
+    ],
+    ids=lambda frame: repr(frame)[:40],
+)
+def test_what_is_out_of_bounds_is_no_frame(frame):
+    """A worker that forges frames is cut off; what it says reaches neither logs nor the database."""
+    with pytest.raises(FrameError, match="a frame that is none"):
+        receive_all(wire([frame]), incoming=FromWorker)
+
+
+@pytest.mark.parametrize("body", [b'["Outcome",1,"retry",1e400]', b'["Outcome",1,"retry",NaN]'])
+def test_a_wait_is_finite(body):
+    """Whatever JSON can be made to say."""
+    with pytest.raises(FrameError):
+        receive_all(len(body).to_bytes(4, "little") + body, incoming=FromWorker)
+
+
+@given(st.text(), st.sampled_from([CODE_LENGTH, ERROR_LENGTH, 3]))
+def test_what_is_cut_fits(text, length):
+    """Lone surrogates, too, which no encoder takes."""
+    assert len(cut(text * 3, length)) == min(len(text * 3), length)
+    assert receive_all(wire([Unfit(cut(text, length), "")])) == [Unfit(cut(text, length), "")]
+
+
 def test_a_frame_of_the_other_direction_is_none():
     """A worker cannot send what only the daemon may."""
     with pytest.raises(FrameError):
@@ -152,7 +205,7 @@ def test_a_frame_of_the_other_direction_is_none():
 
 def test_a_frame_that_is_too_long_is_refused_at_its_length(monkeypatch):
     """Before it is collected in memory; one of exactly the limit passes."""
-    frame = Ready("x" * 100)
+    frame = Unfit("x" * 100, "")
     sent = wire([frame])
     monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 4)
     assert receive_all(sent) == [frame]
@@ -196,7 +249,7 @@ async def test_flush_waits_for_what_is_being_written(nursery):
     """A worker that ends after it must not cut a frame in two, nor write across another task."""
     ours, theirs = trio.socket.socketpair()
     sender, receiver = channel(trio.SocketStream(ours)), channel(trio.SocketStream(theirs))
-    big, got = Ready("x" * 8_000_000), []
+    big, got = Deliver(1, 0, False, "t", msgspec.Raw(b'"' + b"x" * 8_000_000 + b'"')), []
 
     async def read():
         while frames := await receiver.receive():

@@ -112,7 +112,7 @@ def test_exit_codes():
 
 def test_endpoints():
     """Every endpoint with its method, and whether it wants the token."""
-    app = make_app(token="t", hosts=(), is_ready=bool, status=dict)
+    app = make_app(token="t", loopback=True, is_ready=bool, status=dict)
     methods = {"GET", "POST", "PUT", "DELETE"}
     rules = [(rule.rule, rule.methods or set()) for rule in app.url_map.iter_rules()]
     actual = {f"{method} {path}" for path, allowed in rules for method in allowed & methods}

@@ -189,8 +189,9 @@ async def test_a_429_waits_as_long_as_telegram_asks(line):
     assert line.heard() == ["patience"]
 
 
-async def test_a_429_without_patience_is_slept_out(line):
+async def test_a_429_without_patience_is_slept_out(line, monkeypatch):
     """By default the call itself waits."""
+    monkeypatch.setattr(api_module, "SHORTEST_RETRY_AFTER", 0.01)
     line.fault(faults.error(429, "Too Many Requests", {"retry_after": 0.05}))
     began = trio.current_time()
     await line.say()
@@ -220,10 +221,22 @@ async def test_a_429_that_only_has_the_header_is_obeyed(line):
 
 @pytest.mark.parametrize(
     ("parameters", "seconds"),
-    [({}, 1), ({"retry_after": -5}, 0), ({"retry_after": 10**9}, 3600), ({"retry_after": "soon"}, 1)],
+    [
+        ({}, 1),
+        ({"retry_after": 7}, 7),
+        ({"retry_after": -5}, 1),
+        ({"retry_after": 0}, 1),
+        ({"retry_after": 10**400}, 3600),
+        ({"retry_after": -(10**400)}, 1),
+        ({"retry_after": float("inf")}, 3600),
+        ({"retry_after": float("nan")}, 1),
+        ({"retry_after": True}, 1),
+        ({"retry_after": "soon"}, 1),
+        ({"retry_after": None}, 1),
+    ],
 )
 def test_what_a_429_may_ask(parameters, seconds):
-    """One second when it does not say; never a negative time, never more than an hour."""
+    """One second when it says nothing sensible, and at least; never more than an hour."""
     assert retry_after(BotApiError("m", 429, "", parameters)) == seconds
 
 
@@ -245,6 +258,44 @@ async def test_a_migration_to_itself_is_not_followed_for_ever(line):
     with pytest.raises(BotApiError):
         await line.say()
     assert rule.hits == 2
+
+
+async def test_a_migration_there_and_back_is_followed_once(line):
+    """A to B to A is two calls, not a storm."""
+    here, there = line.alice.id, line.alice.id + 1
+    for chat, other in ((here, there), (there, here)):
+        error = faults.error(400, "upgraded", {"migrate_to_chat_id": other})
+        line.world.faults.add(method="sendMessage", chat_id=chat, respond=error, times=None)
+    with trio.fail_after(5), pytest.raises(BotApiError):
+        await line.say()
+    assert len(line.world.calls_of("sendMessage")) <= 2
+
+
+@pytest.mark.parametrize("new", [2**70, -(2**60), [1], {}, True, "x", 1.5])
+async def test_a_strange_new_chat_is_not_followed(line, new):
+    """It is a refusal like any other."""
+    rule = line.fault(faults.error(400, "upgraded", {"migrate_to_chat_id": new}), times=None)
+    with pytest.raises(BotApiError):
+        await line.say()
+    assert rule.hits == 1
+
+
+@pytest.mark.parametrize("parameters", [b"null", b"[]", b"7", b'"x"'])
+async def test_parameters_of_another_type_hide_no_refusal(line, parameters):
+    """The caller gets Telegram's code and words."""
+    body = b'{"ok":false,"error_code":400,"description":"Bad","parameters":%s}' % parameters
+    line.fault(Fault(status=400, body=body))
+    with pytest.raises(BotApiError, match="sendMessage: 400 Bad"):
+        await line.say()
+
+
+async def test_a_429_that_is_repeated_is_waited_out_longer_each_time(line, monkeypatch):
+    """No server can make a call spin."""
+    monkeypatch.setattr(api_module, "FIRST_PAUSE", 0.25)
+    line.fault(faults.too_many_requests(0), times=7)
+    noted = Noted()
+    await line.say(patience=noted)
+    assert noted.waits == [1, 1, 2, 4, 8, 8, 8]
 
 
 async def test_redirects_are_not_followed(line):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -11,9 +12,11 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.errors import TransportError
+from trioworkers.errors import BotApiError, TransportError
+from trioworkers.inbox.inbox import Accepted
 from trioworkers.inbox.store import StoreError
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
+from trioworkers.transport import api as api_module
 from trioworkers.transport import poll
 from trioworkers.transport.api import BotApi
 from trioworkers.transport.poll import LongPoll, TokenRefusedError
@@ -63,6 +66,9 @@ class Scene:
 
     def recovered(self):
         self.told.append(("recovered", ""))
+
+    def webhook_removed(self):
+        self.told.append(("webhook removed", ""))
 
     def unreadable(self, reason):
         self.told.append(("unreadable", reason))
@@ -225,7 +231,11 @@ async def test_a_webhook_is_removed_without_dropping_what_is_pending(scene, nurs
     assert scene.accepted == sent
     (call,) = scene.world.calls_of("deleteWebhook")
     assert dict(call.params) == {}
-    assert scene.told[0] == ("trouble", "a webhook is set, it is removed")
+    assert scene.told == [
+        ("trouble", "a webhook is set, it is removed"),
+        ("webhook removed", ""),
+        ("recovered", ""),
+    ]
     assert scene.bot.webhook is None
 
 
@@ -238,14 +248,14 @@ async def test_another_poller_is_told_and_polling_goes_on(scene, nursery):
     assert answer.status_code == 409  # thrown out in its turn
     await scene.until(lambda: scene.told)
     kind, reason = scene.told[0]
-    assert kind == "conflict"
-    assert reason.startswith("Conflict: terminated by other getUpdates request")
+    assert (kind, reason) == ("conflict", "another poller uses this token")
     sent = say(scene, 1)
     await scene.until(lambda: scene.accepted == sent)
 
 
-async def test_a_429_is_obeyed(scene, nursery):
-    """The next poll comes after as long as was asked, and not before."""
+async def test_a_429_is_obeyed(scene, nursery, monkeypatch):
+    """The next poll comes after as long as was asked, and not before; the end of it is told."""
+    monkeypatch.setattr(api_module, "SHORTEST_RETRY_AFTER", 0.01)
     scene.fault(faults.error(429, "Too Many Requests: retry after 0.1", {"retry_after": 0.1}))
     sent = say(scene, 1)
     began = trio.current_time()
@@ -253,7 +263,7 @@ async def test_a_429_is_obeyed(scene, nursery):
     await scene.until(lambda: scene.accepted)
     assert trio.current_time() - began >= 0.1
     assert scene.accepted == sent
-    assert scene.told[0] == ("trouble", "429 Too Many Requests")
+    assert scene.told == [("trouble", "429 Too Many Requests"), ("recovered", "")]
 
 
 @pytest.mark.parametrize("code", [401, 404])
@@ -322,7 +332,7 @@ async def test_an_answer_that_cannot_be_unpacked_is_a_trouble(scene, nursery):
     sent = say(scene, 5)
     nursery.start_soon(scene.poll)
     await scene.until(lambda: scene.accepted == sent)
-    assert scene.told == [("trouble", "Error -3 while decompressing data: incorrect header check")] * 5 + [
+    assert scene.told == [("trouble", "an answer that is compressed, which nobody asked for")] * 5 + [
         ("recovered", "")
     ]
 
@@ -379,7 +389,7 @@ async def test_an_update_that_is_none_is_told_and_the_others_are_accepted(scene,
     nursery.start_soon(scene.poll)
     await scene.until(lambda: len(scene.accepted) == 2)
     assert scene.accepted == [5, 7]
-    assert scene.told == [("unreadable", "not an update: ValidationError")]
+    assert scene.told == [("unreadable", "not an update: update_id is not a 32-bit integer")]
 
 
 async def test_a_kind_that_is_not_known_yet_is_accepted(scene, nursery):
@@ -425,3 +435,69 @@ async def test_a_server_that_does_not_wait_is_not_asked_without_pause(monkeypatc
     rest = poll.TOO_SOON
     assert asked == pytest.approx([0, rest, 2 * rest, 2 * rest, 2 * rest, 3 * rest])
     assert scene.accepted == [1, 2]
+
+
+class Scripted:
+    """An API that gives these answers, then none any more; notes when and with which offset it was asked."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked, self.offsets = list(answers), [], []
+
+    async def request(self, method, params, *, silence=None):
+        self.asked.append(trio.current_time())
+        self.offsets.append(params["offset"])
+        if not self.answers:
+            await trio.sleep_forever()
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return msgspec.Raw(answer)
+
+    async def serve(self, accept=None):
+        scene = Scene(Telegram(), None, None)
+        scene.gate.set()
+        with trio.move_on_after(1000):
+            await LongPoll(self, accept or scene.accept, Settings, scene).serve()  # type: ignore[arg-type]
+        return scene
+
+
+async def test_a_server_that_never_confirms_is_not_asked_without_pause(autojump_clock):
+    """A batch of which nothing is new, and that came at once, is followed by a moment's rest."""
+
+    async def accept(arrivals):
+        return Accepted(0, len(arrivals))
+
+    api = Scripted(*[b'[{"update_id":1,"poll":{}}]'] * 3)
+    await api.serve(accept)
+    assert api.asked == pytest.approx([0, poll.TOO_SOON, 2 * poll.TOO_SOON, 3 * poll.TOO_SOON])
+
+
+async def test_a_429_of_nothing_is_no_hot_loop(autojump_clock):
+    """A second at least, whatever the server asks."""
+    api = Scripted(*[BotApiError("getUpdates", 429, "", {"retry_after": 0})] * 3)
+    scene = await api.serve()
+    assert all(later - sooner >= 1 for sooner, later in pairwise(api.asked))
+    assert scene.told == [("trouble", "429 Too Many Requests")] * 3
+
+
+async def test_nothing_of_the_servers_words_is_told(autojump_clock):
+    """Known conflicts have words of ours, others only their number."""
+    words = ["Conflict: terminated by setWebhook request", "x" * 1_000_000]
+    scene = await Scripted(*[BotApiError("getUpdates", 409, said) for said in words]).serve()
+    assert scene.told == [("conflict", "somebody set a webhook"), ("conflict", "409 Conflict")]
+
+
+async def test_updates_without_a_readable_id_do_not_stop_what_is_behind_them(autojump_clock):
+    """After an offset, as many ids are confirmed as were seen, and no other; garbage confirms none."""
+    bad = b"[" + b",".join([b'{"update_id":"x"}'] * 100) + b"]"
+    api = Scripted(b'[{"update_id":1,"poll":{}}]', bad, b"[1,{}]", b'[{"update_id":102,"poll":{}}]')
+    scene = await api.serve()
+    assert api.offsets == [None, 2, 102, 102, 103]
+    assert scene.accepted == [1, 102]
+
+
+async def test_without_an_offset_unreadable_updates_confirm_nothing(autojump_clock):
+    """Where the ids stand is not known, and what is behind them is not lost."""
+    api = Scripted(*[b'[{"update_id":"x"}]'] * 3)
+    await api.serve()
+    assert api.offsets == [None] * 4

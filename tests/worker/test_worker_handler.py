@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError
-from trioworkers.nursery.frames import Outcome
+from trioworkers.nursery.frames import ERROR_LENGTH, LONGEST_AFTER, WORDS_LENGTH, FromWorker, Outcome
 from trioworkers.worker import probe
 from trioworkers.worker.bot import WaitsTooLong
 from trioworkers.worker.handler import HandlerError, import_handler, outcome_of
@@ -129,13 +129,36 @@ class Unspeakable(Exception):
         (Dead(Unspeakable()), "Unspeakable"),  # type: ignore[arg-type]
         (Drop(ValueError("because")), "because"),  # type: ignore[arg-type]
         (Retry(True), ""),
+        (Dead("x" * 10_000), "x" * 2000),
+        (BotApiError("m" * 10_000, 403, "\ud800" * 10_000), ""),
+        (BotApiError("m" * 10_000, 400, "x"), ""),
+        (TransportError("m", "\ud800" * 10_000), ""),
+        (type("E" * 10_000, (Exception,), {})(), ""),
+        (Retry(-1), ""),
+        (Retry(1e300), ""),
+        (Retry(float("nan")), ""),
+        (Retry(float("inf")), ""),
     ],
 )
 def test_whatever_a_handler_says_fits_in_a_frame(error, words):
     """`raise Dead(error)` must not end the worker, nor the daemon's channel to it."""
     outcome = outcome_of(7, raised(error))
     assert outcome.words == words
-    assert msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome) == outcome
+    assert msgspec.json.decode(msgspec.json.encode(outcome), type=FromWorker) == outcome
+
+
+def test_a_long_wait_is_kept_within_what_a_frame_takes():
+    """A week; and one before now is now."""
+    assert outcome_of(7, Retry(1e9)).after == LONGEST_AFTER
+    assert outcome_of(7, Retry(-5)).after == 0
+
+
+def test_a_refusal_is_told_in_few_words():
+    """A hostile server's description does not fill events and the table of dead letters."""
+    outcome = outcome_of(7, BotApiError("sendMessage", 403, "Forbidden" + "!" * 10_000))
+    assert outcome.error.startswith("sendMessage: 403 Forbidden!")
+    assert len(outcome.error) == len("sendMessage: 403 ") + 200
+    assert max(len(outcome.error), 2000) <= ERROR_LENGTH < WORDS_LENGTH
 
 
 # -- finding handlers -------------------------------------------------------------------------------
@@ -229,7 +252,7 @@ FAILURES = {
     "raises a group": (
         "my_handler:handle",
         f"raise ExceptionGroup('{SECRET}', [ValueError()])",
-        r"importing it raised ExceptionGroup at my_handler\.py:1 in <module>",
+        r"importing it raised ValueError at my_handler\.py:1 in <module>",
     ),
     "exits": (
         "my_handler:handle",
@@ -276,6 +299,17 @@ def test_a_good_handler_has_no_problem(folder):
 )
 def test_a_bad_handler_is_told(folder, source, words):
     """Whatever it does to its process."""
+    assert try_out(folder, source) == f"my_handler:handle: {words}"
+
+
+@pytest.mark.parametrize("written", ["b'x'", "b'null'", "b'\\xff'", "b'[1]'"])
+def test_a_module_that_answers_in_the_probes_place_is_told(folder, written):
+    """It wrote to a descriptor that it found open; there is no traceback."""
+    source = (
+        "import os\nfor fd in range(3, 50):\n"
+        f"    try: os.write(fd, {written})\n    except OSError: pass\nasync def handle(update, bot): pass"
+    )
+    words = "importing it wrote to a descriptor that is not its own"
     assert try_out(folder, source) == f"my_handler:handle: {words}"
 
 
@@ -327,3 +361,12 @@ def test_an_exception_is_described_by_type_and_place():
     with pytest.raises(pytest.fail.Exception) as caught:
         pytest.fail("inside of a library")
     assert describe(caught.value).startswith("Failed at test_worker_handler.py:")
+
+
+def test_a_group_is_described_by_what_is_in_it():
+    """The first exception with its place, and the number of the others; the group's place if it has none."""
+    text = describe(raised(group(KeyError(SECRET), group(ValueError(SECRET), OSError(SECRET)))))
+    assert text.startswith("KeyError at test_worker_handler.py:")
+    assert text.endswith(" in raised, and 2 more")
+    assert describe(raised(ExceptionGroup(SECRET, [ValueError()]))).endswith(" in raised")
+    assert describe(ExceptionGroup(SECRET, [ValueError(), KeyError()])) == "ValueError, and 1 more"

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from trioworkers.errors import Retry
 from trioworkers.worker.bot import Bot, Handling, WaitsTooLong
@@ -44,6 +45,41 @@ async def test_a_wait_longer_than_what_is_left_goes_back_to_the_queue(autojump_c
                 await Handling(scope).wait(asked)
             assert isinstance(caught.value, Retry)
             assert (caught.value.after, trio.current_time(), scope.deadline) == (asked, 0, 30)
+
+
+async def test_waits_at_the_same_time_count_once(autojump_clock):
+    """The deadline moves by what a wait adds to those that were announced already, in whatever order."""
+    with trio.CancelScope(deadline=trio.current_time() + 30) as scope:
+        handling = Handling(scope)
+        async with trio.open_nursery() as nursery:
+            for seconds in (10, 20, 20, 5):
+                nursery.start_soon(handling.wait, seconds)
+        assert (trio.current_time(), scope.deadline) == (20, 50)
+        await trio.sleep(7)
+        await handling.wait(1)
+        assert scope.deadline == 51
+
+
+async def test_what_is_left_is_counted_without_the_waits(autojump_clock):
+    """A wait under way lends its time to no other."""
+    with trio.CancelScope(deadline=trio.current_time() + 30) as scope:
+        handling = Handling(scope)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handling.wait, 20)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(WaitsTooLong):
+                await handling.wait(31)
+
+
+async def test_a_server_that_always_asks_to_wait_gets_an_hour(autojump_clock):
+    """Then the update goes back to the queue."""
+    with trio.CancelScope(deadline=trio.current_time() + 90) as scope:
+        handling = Handling(scope)
+        for _ in range(60):
+            await handling.wait(60)
+        with pytest.raises(WaitsTooLong) as caught:
+            await handling.wait(60)
+    assert (trio.current_time(), scope.deadline, caught.value.after) == (3600, 3690, 60)
 
 
 # -- the bot ------------------------------------------------------------------------------------------

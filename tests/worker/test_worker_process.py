@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Dead, Drop, Retry
+from trioworkers.nursery.bot import START_TIMEOUT
 from trioworkers.nursery.frames import (
     Channel,
     Configure,
@@ -23,6 +24,7 @@ from trioworkers.nursery.frames import (
     Retune,
     ToWorker,
 )
+from trioworkers.worker import process
 from trioworkers.worker.handler import Handler
 from trioworkers.worker.process import Worker
 
@@ -226,3 +228,95 @@ async def test_a_start_that_fails_is_no_start(daemon, autojump_clock):
     await trio.sleep(1)
     assert daemon.code == 1
     assert daemon.frames == []
+
+
+# -- limits around a worker's life --------------------------------------------------------------------
+
+
+def errors_of(text):
+    return [(line["event"], line["error"]) for line in map(json.loads, text.splitlines())]
+
+
+@pytest.mark.parametrize("way", ["sleeps", "is asked to wait"])
+async def test_what_runs_around_the_handling_has_its_time_limit(daemon, autojump_clock, capsys, way):
+    """`settings_changed` and `stop` that never end are cut off after `handler_timeout`, and logged."""
+    ended: list[float] = []
+
+    async def handle(update, bot): ...
+
+    async def hang(bot):
+        try:
+            if way == "sleeps":
+                await trio.sleep_forever()
+            await bot.call("x", seconds=3600)
+        finally:
+            ended.append(trio.current_time())
+
+    async def settings_changed(bot):
+        await hang(bot)
+
+    async def stop(bot):
+        await hang(bot)
+
+    daemon.start(handle, stop=stop, settings_changed=settings_changed)
+    daemon.channel.send(Retune({"a": 2}, 7.0, 60.0))
+    await daemon.end()
+    assert daemon.code == 0
+    assert ended == ([7, 14] if way == "sleeps" else [0, 0])
+    failed = errors_of(capsys.readouterr().out)
+    assert [event for event, _ in failed] == ["settings_changed failed", "stop failed"]
+    words = "took longer than 7 s" if way == "sleeps" else "WaitsTooLong at "
+    assert [error[: len(words)] for _, error in failed] == [words, words]
+
+
+async def test_a_start_is_not_prolonged_beyond_what_the_daemon_waits(daemon, autojump_clock, capsys):
+    """A 429 of an hour in `start` fails it at once, with a word in the log."""
+    assert process.START_TIMEOUT == START_TIMEOUT
+
+    async def handle(update, bot): ...
+
+    async def start(bot):
+        await bot.call("x", seconds=3600)
+
+    daemon.start(handle, start=start)
+    await trio.sleep(0.1)
+    assert daemon.code == 1
+    ((event, error),) = errors_of(capsys.readouterr().out)
+    assert event == "start failed"
+    assert error.startswith("WaitsTooLong at ")
+
+
+class Gone(BaseException):
+    """In the place of the end of this process."""
+
+
+@pytest.mark.parametrize("where", ["start", "handle", "stop"])
+@pytest.mark.parametrize("how", ["end", "garbage"])
+async def test_the_channel_is_read_for_the_whole_life(autojump_clock, monkeypatch, where, how):
+    """Its end, or garbage, ends a worker that is in its `start` or `stop` like any other."""
+
+    def gone():
+        raise Gone
+
+    async def hang(*args):
+        await trio.sleep_forever()
+
+    async def nothing(*args): ...
+
+    monkeypatch.setattr(process, "end_group", gone)
+    hooks = {hook: hang if hook == where else nothing for hook in ("start", "stop")}
+    with pytest.RaisesGroup(Gone, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            daemon = Daemon(nursery)
+            daemon.start(hang if where == "handle" else nothing, deliver(1), **hooks)
+            if where == "stop":
+                daemon.channel.send(Drain())
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            if how == "end":
+                await daemon.channel.aclose()
+            else:
+                await daemon.channel._stream.send_all(b"\x01\0\0\0x")
+            await trio.sleep(1000)
+            nursery.cancel_scope.cancel()
+    await daemon.channel.aclose()
+    await daemon.theirs.aclose()

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from trioworkers.config import FleetFileError, find_fleet_file, load_fleet
+from trioworkers.config import FleetFileError, find_fleet_file, find_runtime_dir
 from trioworkers.errors import TrioworkersError
 
 SYSTEM_SOCKET = Path("/run/trioworkers/control.sock")
@@ -26,8 +26,10 @@ class UnreachableError(TrioworkersError):
 def find_socket(config: Path | None) -> Path:
     """The control socket of the fleet that is meant; the system's when there is no fleet file at hand.
 
+    Nothing else of the fleet file has to be right, and no token at hand.
+
     Raises:
-        FleetFileError: the fleet file was named and is bad, or there is neither file nor socket.
+        FleetFileError: the fleet file was named and cannot be read, or there is neither file nor socket.
     """
     try:
         path = find_fleet_file(config, os.environ)
@@ -35,7 +37,7 @@ def find_socket(config: Path | None) -> Path:
         if config is None and SYSTEM_SOCKET.exists():
             return SYSTEM_SOCKET
         raise
-    return load_fleet(path, os.environ).runtime_dir / "control.sock"
+    return find_runtime_dir(path, os.environ) / "control.sock"
 
 
 def ask(socket: Path, path: str) -> Any:

@@ -68,7 +68,7 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 def run_or_fail(work: Callable[[], None]) -> None:
     """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
-    from trioworkers.daemon import AlreadyRunningError
+    from trioworkers.folders import AlreadyRunningError
     from trioworkers.inbox.store import StoreError, StoreRefusedError
     from trioworkers.web.serve import ListenError, SocketPathError
 
@@ -79,6 +79,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
         ListenError: TRY_AGAIN,
         StoreError: FAILED,
         PermissionError: NOT_PERMITTED,
+        OSError: FAILED,
     }
     try:
         work()
@@ -86,8 +87,16 @@ def run_or_fail(work: Callable[[], None]) -> None:
         expected = _only_leaf(error)
         for kind, code in codes.items():
             if isinstance(expected, kind):
-                fail(str(expected), code)
+                fail(_words(expected), code)
         raise
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, as one line; the system's own with the path first, as everywhere here."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return f"{where}{error.strerror.lower()}"
+    return str(error)
 
 
 def _only_leaf(error: BaseException) -> BaseException:

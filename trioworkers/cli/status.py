@@ -19,6 +19,7 @@ HELP = """Show what the fleet is doing: exit 0, or 3 when no daemon runs.
   trioworkers status
   trioworkers status --json | jq '.workers[] | select(.state == "failed")'
 """
+MOST = 10**15  # no memory, uptime or count comes near it
 COLOURS = {"running": "green", "failed": "red", "backoff": "yellow", "draining": "yellow", "starting": "cyan"}
 
 
@@ -48,6 +49,7 @@ def status(config: Path | None, as_json: bool) -> None:
 def _print(document: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from trioworkers.status import summary
 
@@ -58,19 +60,19 @@ def _print(document: dict[str, Any]) -> None:
     )  # fmt: skip
     for worker in workers:
         queue = worker["queue"]
-        colour = COLOURS.get(worker["state"], "default")
-        reason = f" ({worker['reason']})" if worker["reason"] else ""
+        reason = f" ({_printable(worker['reason'])})" if worker["reason"] else ""
+        memory = worker["memory_bytes"]
         table.add_row(
             worker["bot"],
-            f"[{colour}]{worker['state']}{reason}[/]",
+            Text(worker["state"] + reason, COLOURS.get(worker["state"], "")),
             str(worker["pid"] or "-"),
             worker["transport"],
             _duration(worker["uptime_ms"]),
-            str(worker["messages"]),
-            str(worker["errors"]),
-            str(queue["ready"] + queue["in_flight"] + queue["retry"]),
-            str(queue["dead"]),
-            "-" if worker["memory_bytes"] is None else f"{worker['memory_bytes'] / 2**20:.1f} MB",
+            _figure(worker["messages"]),
+            _figure(worker["errors"]),
+            _figure(queue["ready"] + queue["in_flight"] + queue["retry"]),
+            _figure(queue["dead"]),
+            "-" if memory is None else "?" if _is_absurd(memory) else f"{memory / 2**20:.1f} MB",
         )
     console = Console(highlight=False, soft_wrap=True)
     up = _duration(fleet["uptime_ms"])
@@ -80,11 +82,27 @@ def _print(document: dict[str, Any]) -> None:
         console.print(table)
 
 
-def _duration(milliseconds: int | None) -> str:
+def _is_absurd(number: float) -> bool:
+    """Whether a figure cannot be meant; a worker, which runs a bot's own code, may report any."""
+    return not -MOST <= number <= MOST
+
+
+def _figure(number: float) -> str:
+    return "?" if _is_absurd(number) else str(number)
+
+
+def _printable(text: str) -> str:
+    """The text without what would steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _duration(milliseconds: float | None) -> str:
     """`42s`, `7m 05s`, `3h 12m`, `9d 04h`."""
     if milliseconds is None:
         return "-"
-    seconds = milliseconds // 1000
+    if _is_absurd(milliseconds):
+        return "?"
+    seconds = int(milliseconds) // 1000
     if seconds < 60:
         return f"{seconds}s"
     if seconds < 3600:

@@ -33,15 +33,22 @@ FORGET_ROWS = 5000  # per round: some milliseconds of the writer's time
 
 
 @asynccontextmanager
-async def open_inbox(store: Store, *, clock: Callable[[], float] = time.time) -> AsyncIterator[Inbox]:
+async def open_inbox(
+    store: Store,
+    *,
+    clock: Callable[[], float] = time.time,
+    trouble: Callable[[StoreError | None], None] = lambda _: None,
+) -> AsyncIterator[Inbox]:
     """Run an inbox over `store`, and close both at the end.
+
+    `trouble` hears when the store begins to fail, with why, and None when it works again.
 
     Leaving waits until everything that was submitted is written; cancellation does not shorten that.
     """
     tallies = await trio.to_thread.run_sync(store.tallies)
     try:
         async with trio.open_nursery() as nursery:
-            writer = Writer(store)
+            writer = Writer(store, trouble)
             await nursery.start(writer.serve)
             inbox = Inbox(writer, tallies, clock)
             try:
@@ -170,10 +177,13 @@ class Backlog:
         """The next update to handle, now in hand; None when there is none at this moment."""
         return self._queue.take(self._clock())
 
-    async def wait_change(self) -> None:
-        """Return when :meth:`take` may have something that it had not before."""
-        due = self._queue.next_due()
-        wait = float("inf") if due is None else max(0.0, due - self._clock())
+    async def wait_change(self, *, due: bool = True) -> None:
+        """Return when :meth:`take` may have something that it had not before, or when poked.
+
+        `due`: an update whose time has come is such a change; False for who cannot take one now.
+        """
+        next_due = self._queue.next_due() if due else None
+        wait = float("inf") if next_due is None else max(0.0, next_due - self._clock())
         with trio.move_on_after(wait):
             await self._changed.wait()
         self._changed = trio.Event()

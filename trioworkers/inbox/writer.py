@@ -43,8 +43,12 @@ class _Job:
 class Writer:
     """Gives a store to the loop. Made on the loop; `serve` runs the thread until `close`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trouble: Callable[[StoreError | None], None] = lambda _: None) -> None:
+        """`trouble` is called on the loop when the store begins to fail, with why, and with None when it
+        works again."""
         self._store = store
+        self._trouble = trouble
+        self._troubled: str | None = None
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._closed = False
@@ -147,6 +151,7 @@ class Writer:
                 job.result = read(self._store)
             except StoreError as error:
                 job.error = error
+            self._note(job.error)
             self._tell([job])
             return
         batch: list[_Job] = []
@@ -158,8 +163,10 @@ class Writer:
         try:
             results = self._store.commit(operations)
         except StoreError as error:
+            self._note(error)
             self._refuse(batch, error, waiting)
             return
+        self._note(None)
         start = 0
         for job in batch:
             job.result = results[start : start + len(job.operations)]
@@ -186,6 +193,13 @@ class Writer:
         self._tell(refused)
         if kept and not refused and not self._closed:
             time.sleep(PAUSE_AFTER_FAILURE)
+
+    def _note(self, error: StoreError | None) -> None:
+        """Tell a change: that the store fails, for another reason, or works again."""
+        reason = None if error is None else str(error)
+        if reason != self._troubled:
+            self._troubled = reason
+            self._token.run_sync_soon(self._trouble, error)
 
     def _tell(self, jobs: list[_Job]) -> None:
         def resolve_all() -> None:

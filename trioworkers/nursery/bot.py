@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
     from trioworkers.config import BotSettings
     from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Inbox
+    from trioworkers.inbox.inbox import Accepted, Inbox
     from trioworkers.nursery.spawn import Exit, MakesWorkers
     from trioworkers.nursery.worker import Worker
     from trioworkers.records import Arrival
 
+DRAIN_SLACK = 10.0  # seconds that a failed bot's worker has beyond its handler_timeout to end its work
+INTAKE_PAUSE = 15.0  # seconds before an intake that broke is begun anew
 START_TIMEOUT = 60.0  # seconds for a worker to import its handler and run its `start`
 
 
@@ -79,6 +81,7 @@ class BotScope:
         self._intake = trio.CancelScope()
         self._starts = 0
         self._starting = trio.CancelScope()
+        self._working = trio.CancelScope()
         self._code: str | None = None
         self._last_exit: dict[str, Any] | None = None
         self._next_start_at: float | None = None
@@ -153,8 +156,8 @@ class BotScope:
             self._come_to("starting")
             with self._start():
                 await self._around.may_start()
-            if self._leaving.is_set():
-                return
+            if self._leaving.is_set() or self.reason is not None:
+                continue
             began = trio.current_time()
             await self._live()
             if self.reason is None and not self._leaving.is_set():
@@ -169,9 +172,9 @@ class BotScope:
         self._next_start_at = None
 
     def _start(self, seconds: float = float("inf")) -> trio.CancelScope:
-        """A scope for one step of a start: a stop ends it, also one that came before."""
+        """A scope for one step of a start: a stop or a failure ends it, also one that came before."""
         self._starting = trio.move_on_after(seconds)
-        if self._leaving.is_set():
+        if self._leaving.is_set() or self.reason is not None:
             self._starting.cancel()
         return self._starting
 
@@ -203,6 +206,8 @@ class BotScope:
                 frames = await worker.receive()
             except FrameError as error:
                 self._tell("worker.refused", reason=str(error))
+        if self.reason is not None:
+            return False
         if scope.cancelled_caught and not self._leaving.is_set():
             self._tell("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
         for number, frame in enumerate(frames):
@@ -219,6 +224,7 @@ class BotScope:
         return False
 
     async def _work(self, worker: Worker) -> None:
+        self._working = trio.CancelScope()
         self._dispatch = Dispatch(
             self.settings.name,
             self._backlog,
@@ -231,7 +237,8 @@ class BotScope:
         if self._leaving.is_set():
             self._dispatch.drain()
         try:
-            await self._dispatch.run()
+            with self._working:
+                await self._dispatch.run()
         finally:
             self._dispatch = None
 
@@ -252,16 +259,25 @@ class BotScope:
         await self._ready.wait()
         settings, around = self.settings, self._around
         with self._intake:
-            async with BotApi(around.api_base, settings.token.reveal()) as api:
-                try:
-                    await LongPoll(api, self._accept, lambda: self.settings, _Trouble(self._tell)).serve()
-                except TokenRefusedError:
-                    self._tell("transport.refused")
-                    self._fail("token refused")
+            while True:
+                async with BotApi(around.api_base, settings.token.reveal()) as api:
+                    poll = LongPoll(api, self._accept, lambda: self.settings, _Trouble(self._tell))
+                    try:
+                        await poll.serve()
+                    except TokenRefusedError:
+                        self._tell("transport.refused")
+                        self._fail("token refused")
+                        return
+                    except Exception as error:  # a mistake of ours must not silence a bot for good
+                        self._tell(
+                            "transport.trouble", level="error", reason="internal", error=describe(error)
+                        )
+                await trio.sleep(INTAKE_PAUSE)
 
-    async def _accept(self, arrivals: Sequence[Arrival]) -> None:
+    async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
         accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
         self._tell("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
+        return accepted
 
     def _configure(self) -> Configure:
         settings, around = self.settings, self._around
@@ -288,8 +304,10 @@ class BotScope:
         self.reason = reason
         self._come_to("failed")
         self._tell("bot.failed", reason=reason, **fields)
+        self._starting.cancel()
         if self._dispatch is not None:
             self._dispatch.drain()
+            self._working.deadline = trio.current_time() + self.settings.handler_timeout + DRAIN_SLACK
 
     def _come_to(self, state: str) -> None:
         self.state = state
@@ -319,6 +337,9 @@ class _Trouble:
     def recovered(self) -> None:
         self._tell("transport.recovered", after=self._last)
         self._last = None
+
+    def webhook_removed(self) -> None:
+        self._tell("transport.unhooked")
 
     def unreadable(self, reason: str) -> None:
         self._tell("update.unreadable", reason=reason)

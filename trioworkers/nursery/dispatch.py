@@ -100,11 +100,13 @@ class Dispatch:
 
     async def _feed(self) -> None:
         while not self._draining:
-            while len(self._hand) < self._settings().concurrency and (update := self._backlog.take()):
+            while (has_room := len(self._hand) < self._settings().concurrency) and (
+                update := self._backlog.take()
+            ):
                 self._deliver(update)
-            await self._backlog.wait_change()
+            await self._backlog.wait_change(due=has_room)
         while self._hand:
-            await self._backlog.wait_change()
+            await self._backlog.wait_change(due=False)
         self._worker.drain()
 
     def _deliver(self, update: Waiting) -> None:

@@ -4,19 +4,26 @@ A frame is four bytes of length, little-endian, and that many bytes of JSON. JSO
 travels in it as the bytes that Telegram sent (`msgspec.Raw`); a length because those may hold line
 breaks. Frames that are sent in one turn of the loop leave in one write: with many updates under way a
 frame costs a twentieth of what it costs alone.
+
+A worker runs code that is not ours: what it may say is bounded, in kind and in size, and what is out of
+bounds is no frame. An honest worker keeps to it by :func:`cut`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import trio
+from msgspec import Meta
 
 from trioworkers.errors import TrioworkersError
 
 FRAME_LIMIT = 64 * 2**20  # bytes; an update is at most some 4 MiB
 READ_SIZE = 256 * 1024
+ERROR_LENGTH, WORDS_LENGTH, CODE_LENGTH = 2000, 4000, 100  # characters
+LONGEST_AFTER = 7 * 86400.0  # seconds
+MOST_MEMORY = 2**50  # bytes
 
 
 class FrameError(TrioworkersError):
@@ -68,42 +75,47 @@ class Drain(Frame, frozen=True):
 class Ready(Frame, frozen=True):
     """From the worker: the handler is imported and started. `code` is a fingerprint of its module."""
 
-    code: str
+    code: Annotated[str, Meta(max_length=CODE_LENGTH)]
 
 
 class Unfit(Frame, frozen=True):
     """From the worker, before it exits: it can never work like this. `detail` names no values."""
 
-    reason: str
-    detail: str
+    reason: Annotated[str, Meta(max_length=WORDS_LENGTH)]
+    detail: Annotated[str, Meta(max_length=WORDS_LENGTH)]
 
 
 class Outcome(Frame, frozen=True):
     """From the worker: what became of a delivery.
 
-    `result` is `done`, `retry`, `dead` or `drop`. `after`: seconds that a retry asked for. `counted`:
+    `after`: seconds that a retry asked for. `counted`:
     whether the retry counts as an attempt (a wait that Telegram asked for does not). `error`: what went
     wrong, without text of messages; `words`: what the handler said of it, which may hold some.
     """
 
-    delivery: int
-    result: str
-    after: float | None = None
+    delivery: Annotated[int, Meta(ge=0)]
+    result: Literal["done", "retry", "dead", "drop"]
+    after: Annotated[float, Meta(ge=0, le=LONGEST_AFTER)] | None = None
     counted: bool = True
-    error: str = ""
-    words: str = ""
+    error: Annotated[str, Meta(max_length=ERROR_LENGTH)] = ""
+    words: Annotated[str, Meta(max_length=WORDS_LENGTH)] = ""
 
 
 class Heartbeat(Frame, frozen=True):
     """From the worker, now and then: its loop turns. `memory`: its share of memory (PSS), bytes."""
 
-    memory: int
+    memory: Annotated[int, Meta(ge=0, le=MOST_MEMORY)]
 
 
 ToWorker = Configure | Retune | Deliver | Drain
 FromWorker = Ready | Unfit | Outcome | Heartbeat
 
 _encode = msgspec.json.Encoder().encode
+
+
+def cut(text: str, length: int) -> str:
+    """The text as a frame takes it: at most `length` characters, all of them Unicode."""
+    return text[:length].encode(errors="replace").decode()
 
 
 class Channel:

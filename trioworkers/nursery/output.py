@@ -1,4 +1,8 @@
-"""What a worker writes to its standard output and error: kept in the bot's log file."""
+"""What a worker writes to its standard output and error: kept in the bot's log file.
+
+The disk that these files are on holds the inbox, too: what a worker writes faster than its budget is
+read, so that it goes on, and dropped.
+"""
 
 from __future__ import annotations
 
@@ -14,51 +18,118 @@ if TYPE_CHECKING:
 READ_SIZE = 64 * 1024
 LAST_LINES = 20  # kept for the post-mortem
 LINE_LENGTH = 500  # characters of each of them
+RATE = 2**20  # bytes a second that reach the file in the long run
+BURST = 8 * 2**20  # bytes that may come at once
+CALM = 1.0  # seconds of silence after which dropped lines are told
+BREATH = 0.001  # seconds between two reads of what is dropped: a flood costs little of the daemon's time
+LEAST_SECRET = 10  # characters; a shorter one would blot out words
+
+# O_NONBLOCK: a FIFO in the file's place fails instead of waiting for a reader
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Output:
     """Copies one bot's output to a file, with the bot's token blotted out of it.
 
+    The token is found whole, as it stands in an address (`123%3AAAA`), and by its secret half alone.
+
     Args:
-        path: the log file; made with mode 0600, appended to.
+        path: the log file; made with mode 0600, appended to, open only while something is written. Each
+            write is of 128 KiB at most and within the budget, so it is made on the loop.
         token: what must not appear in it.
     """
 
     def __init__(self, path: Path, token: str) -> None:
         self._path = path
-        self._token = token.encode()
+        self._forms = _forms(token)
         self._rest = b""
         self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._allowance = float(BURST)
+        self._allowed_at = 0.0
+        self._dropped = 0
+        self._inside = False  # of a line, at the end of the file
 
     @property
     def last_lines(self) -> list[str]:
-        """The end of what was written."""
+        """The end of what was written, dropped or not."""
         return list(self._last)
 
     async def copy(self, descriptor: int) -> None:
         """Copy what comes from the pipe at `descriptor`, which it closes, until its end.
 
-        Cancelling it loses what is in the pipe. A disk that is full loses lines, never the worker.
+        Cancelling it loses what is in the pipe. A disk that is full loses lines, never the worker; lines
+        that were lost are counted in the file, once there is something to follow them or silence.
         """
         async with trio.lowlevel.FdStream(descriptor) as pipe:
-            while data := await pipe.receive_some(READ_SIZE):
-                self._write(data)
-        self._write(b"", end=True)
+            while True:
+                data: bytes | bytearray | None = None
+                with trio.move_on_after(CALM if self._dropped else float("inf")):
+                    data = await pipe.receive_some(READ_SIZE)
+                if data is None:
+                    self._write(b"")
+                elif data:
+                    self._take(bytes(data))
+                    if self._dropped:
+                        await trio.sleep(BREATH)
+                else:
+                    break
+        self._take(b"", end=True)
 
-    def _write(self, data: bytes, *, end: bool = False) -> None:
+    def _take(self, data: bytes, *, end: bool = False) -> None:
+        """Write what is whole. A token is on one line: whole lines hold it whole.
+
+        Of a line without an end so much is kept back that a token that has begun in it is kept back, too.
+        """
         data = self._rest + data
-        cut = len(data) if end or len(data) > READ_SIZE else data.rfind(b"\n") + 1
-        whole, self._rest = data[:cut], data[cut:]  # a token is on one line: whole lines hold it whole
-        if not whole:
-            return
-        whole = whole.replace(self._token, b"<token>")
-        for line in whole.splitlines()[-LAST_LINES:]:
+        cut = len(data) if end else data.rfind(b"\n") + 1
+        if not cut and len(data) > READ_SIZE:
+            data = self._blotted(data)
+            cut = max(0, len(data) - len(self._forms[0]) + 1)
+        whole, self._rest = data[:cut], data[cut:]
+        if whole or end:
+            self._write(self._blotted(whole))
+
+    def _blotted(self, data: bytes) -> bytes:
+        for form in self._forms:
+            data = data.replace(form, b"<token>")
+        return data
+
+    def _write(self, data: bytes) -> None:
+        """Write or drop it; before what is written stands how much was dropped before it."""
+        for line in data.splitlines()[-LAST_LINES:]:
             self._last.append(line.decode(errors="replace")[:LINE_LENGTH])
+        now = trio.current_time()
+        self._allowance = min(BURST, self._allowance + (now - self._allowed_at) * RATE)
+        self._allowed_at = now
+        note = b""
+        if self._dropped:
+            note = b"\n" * self._inside + f"… {self._dropped} lines dropped\n".encode()
+        if len(data) <= self._allowance and self._append(note + data):
+            self._allowance -= len(data)
+            self._dropped = 0
+        elif data:
+            self._dropped += data.count(b"\n") or 1
+
+    def _append(self, data: bytes) -> bool:
+        """Write it at the end of the file; False when that failed, if only for a part."""
+        if not data:
+            return True
         try:
-            log = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            log = os.open(self._path, _FLAGS, 0o600)
             try:
-                os.write(log, whole)
+                written = os.write(log, data)
             finally:
                 os.close(log)
         except OSError:
-            return
+            return False
+        self._inside = not data[:written].endswith(b"\n")
+        return written == len(data)
+
+
+def _forms(token: str) -> list[bytes]:
+    """How a token may be written, the longest first."""
+    bot_id, _, secret = token.partition(":")
+    forms = [f"{bot_id}%3A{secret}", f"{bot_id}%3a{secret}", token]
+    if len(secret) >= LEAST_SECRET:
+        forms.append(secret)
+    return [form.encode() for form in forms]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -44,20 +44,34 @@ async def open_worker(makes: MakesWorkers, configure: Configure, output: Output)
     finally:
         theirs.close()
         os.close(writes)
-    channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), FromWorker)
+    end = trio.socket.from_stdlib_socket(ours)
+    channel = Channel(trio.SocketStream(end), FromWorker)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(output.copy, reads)
-        nursery.start_soon(channel.serve_writes)
-        worker = Worker(process, channel)
-        channel.send(configure)
-        try:
-            yield worker
-        finally:
-            with trio.CancelScope(shield=True):
-                await channel.aclose()
-                await worker.end()
-            # a grandchild in a session of its own may hold the pipe open for ever
-            nursery.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT
+        async with trio.open_nursery() as talk:
+            talk.start_soon(channel.serve_writes)
+            talk.start_soon(_watch, process, end)
+            worker = Worker(process, channel)
+            channel.send(configure)
+            try:
+                yield worker
+            finally:
+                with trio.CancelScope(shield=True):
+                    await channel.aclose()
+                    await worker.end()
+                talk.cancel_scope.cancel()
+        # a grandchild in a session of its own may hold the pipe open for ever
+        nursery.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT
+
+
+async def _watch(process: WorkerProcess, end: trio.socket.SocketType) -> None:
+    """Let the channel end with the process: a child of it may hold the other end open for ever.
+
+    What the worker sent before is still received.
+    """
+    await process.wait()
+    with suppress(OSError):  # it is closed already
+        end.shutdown(socket.SHUT_RD)
 
 
 class Worker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import httpx
 import msgspec
@@ -11,15 +11,21 @@ import trio
 
 from trioworkers.errors import BotApiError, TransportError
 from trioworkers.transport.files import form_fields, split_files
+from trioworkers.transport.http1 import Limits
 from trioworkers.transport.wire import CONNECT_TIMEOUT, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CALL_TIMEOUT = 70.0  # seconds without a byte; uploads of large files answer late
+CALL_TOTAL = 1800.0  # seconds for one try, or a download, as a whole: 50 MB at 30 kB/s
+ANSWER_TIME = 120.0  # seconds that a poll may take beyond its silence, for an answer that comes slowly
+ANSWER_LIMIT = 16 * 2**20  # bytes; Telegram's have some 4 MB, and an update has to fit into a frame
+FILE_LIMIT = 256 * 2**20  # bytes of a download; the cloud's files have 20 MB
 TRIES = 5  # of a call that fails on the way or with 5xx
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0  # seconds; between tries, doubled, with full jitter
-LONGEST_RETRY_AFTER = 3600.0  # seconds; what a server may ask a call to wait
+SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 3600.0  # seconds; what a 429 may ask to wait
+LARGEST_ID = 2**52  # https://core.telegram.org/bots/api#chat: "at most 52 significant bits"
 
 
 class _Answer(msgspec.Struct):
@@ -27,12 +33,13 @@ class _Answer(msgspec.Struct):
 
     ok: bool
     result: msgspec.Raw = msgspec.Raw(b"null")
-    error_code: int = 0
+    error_code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
     description: str = ""
-    parameters: dict[str, Any] = {}
+    parameters: Any = None  # of any type: what is odd in it must not hide what the answer says
 
 
-_SILENCE = {"connect": CONNECT_TIMEOUT, "read": CALL_TIMEOUT}
+_CALL = Limits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, ANSWER_LIMIT)
+_DOWNLOAD = Limits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, FILE_LIMIT)
 _JSON = {"content-type": "application/json", "user-agent": "trioworkers"}
 _decoder = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
@@ -72,7 +79,6 @@ class BotApi:
         self._urls: dict[str, httpx.URL] = {}
         self._client = httpx.AsyncClient(
             transport=Wire(api_base, bot_id, token, connections=connections),
-            timeout=httpx.Timeout(CALL_TIMEOUT, connect=CONNECT_TIMEOUT),
         )
         self._chance = chance or random.Random()  # noqa: S311 - jitter
 
@@ -96,7 +102,8 @@ class BotApi:
         Args:
             method: the Bot API method.
             params: its parameters; None is left out, `InputFile`s are uploaded.
-            silence: seconds without a byte before it fails; `CALL_TIMEOUT` by default.
+            silence: seconds without a byte before it fails, and `ANSWER_TIME` more as a whole; by default
+                `CALL_TIMEOUT`, and `CALL_TOTAL` as a whole.
 
         Raises:
             BotApiError: Telegram refused it.
@@ -104,7 +111,9 @@ class BotApi:
             OSError: a file to upload cannot be read.
         """
         plain, files = split_files(params)
-        limits = _SILENCE if silence is None else {"connect": CONNECT_TIMEOUT, "read": silence}
+        limits = _CALL
+        if silence is not None:
+            limits = Limits(CONNECT_TIMEOUT, silence, silence + ANSWER_TIME, ANSWER_LIMIT)
         if files:
             parts = {
                 name: (file.filename, await trio.to_thread.run_sync(file.read), file.content_type)
@@ -113,7 +122,7 @@ class BotApi:
             request = httpx.Request("POST", self._url(method), data=form_fields(plain), files=parts)
         else:
             request = httpx.Request("POST", self._url(method), headers=_JSON, content=_encode(plain))
-        request.extensions["timeout"] = limits
+        request.extensions["limits"] = limits
         try:
             response = await self._client.send(request)
         except httpx.HTTPError as error:
@@ -132,24 +141,28 @@ class BotApi:
     ) -> msgspec.Raw:
         """Make a call until it succeeds or is refused; return its `result` as JSON.
 
-        429 is waited out as Telegram asks, 5xx and failures on the way are tried again a few times with
-        back-off, a group that became a supergroup is followed to its new id.
+        429 is waited out as Telegram asks, and longer each time, so that nothing that a server says makes
+        this spin; 5xx and failures on the way are tried again a few times with back-off; a group that
+        became a supergroup is followed to its new id, once.
 
         Raises:
             BotApiError: Telegram refused it.
             TransportError: it failed on the way, also when tried again.
         """
         patience = patience or Waits()
-        failures = 0
+        failures = waits = 0
+        followed = False
         while True:
             try:
                 return await self.request(method, params)
             except BotApiError as error:
-                new_chat = error.parameters.get("migrate_to_chat_id")
                 if error.error_code == 429:
-                    await patience.wait(retry_after(error))
+                    waits += 1
+                    await patience.wait(max(retry_after(error), _bound(waits)))
                     continue
-                if new_chat is not None and params.get("chat_id") not in (None, new_chat):
+                new_chat = _new_chat(error)
+                if not followed and new_chat is not None and params.get("chat_id") not in (None, new_chat):
+                    followed = True
                     params = {**params, "chat_id": new_chat}
                     continue
                 if error.error_code < 500:
@@ -161,7 +174,7 @@ class BotApi:
                 failures += 1
                 if failures >= TRIES:
                     raise
-            await trio.sleep(self._chance.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures)))
+            await trio.sleep(self._chance.uniform(0, _bound(failures)))
 
     async def download(self, file_path: str) -> bytes:
         """The content of a file whose `file_path` getFile told.
@@ -170,8 +183,10 @@ class BotApi:
             TransportError: it could not be had.
         """
         try:
-            response = await self._client.get(self._files + file_path)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            response = await self._client.get(self._files + file_path, extensions={"limits": _DOWNLOAD})
+        except httpx.InvalidURL:
+            raise TransportError("download", "not the path of a file") from None
+        except httpx.HTTPError as error:
             raise TransportError("download", _in_words(error)) from None
         if response.status_code != 200:
             raise TransportError("download", f"HTTP {response.status_code}")
@@ -179,27 +194,43 @@ class BotApi:
 
 
 def retry_after(error: BotApiError) -> float:
-    """Seconds that a 429 asks to wait; 1 when it does not say."""
-    asked = error.parameters.get("retry_after", 1)
-    seconds = float(asked) if isinstance(asked, int | float) else 1.0
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    """Seconds that a 429 asks to wait, between 1 and an hour; 1 when it says nothing sensible."""
+    asked = error.parameters.get("retry_after")
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked > 0:  # NaN is not, either
+        return SHORTEST_RETRY_AFTER
+    # bounded first: an integer of 400 digits cannot be made a float
+    return float(min(max(asked, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER))
+
+
+def _new_chat(error: BotApiError) -> int | None:
+    new = error.parameters.get("migrate_to_chat_id")
+    return new if isinstance(new, int) and not isinstance(new, bool) and abs(new) < LARGEST_ID else None
+
+
+def _bound(times: int) -> float:
+    bound: float = FIRST_PAUSE * 2 ** min(times, 10)
+    return min(LONGEST_PAUSE, bound)
 
 
 def _read_answer(method: str, response: httpx.Response) -> msgspec.Raw:
+    status = response.status_code
     try:
         answer = _decoder.decode(response.content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        if status == 413:  # Telegram's proxy says so with a page of its own, and would say it again
+            raise BotApiError(method, status, "Request Entity Too Large") from None
         # a page of a proxy in between, a body cut short
-        raise TransportError(method, f"HTTP {response.status_code} with a body that is no answer") from None
+        raise TransportError(method, f"HTTP {status} with a body that is no answer") from None
     if answer.ok:
         return answer.result
-    parameters = answer.parameters
+    code = answer.error_code or status
+    parameters = answer.parameters if isinstance(answer.parameters, dict) else {}
     header = response.headers.get("retry-after", "")
-    if answer.error_code == 429 and "retry_after" not in parameters and header.isdecimal():
+    if code == 429 and "retry_after" not in parameters and header.isdecimal() and len(header) < 10:
         parameters = {**parameters, "retry_after": int(header)}
-    raise BotApiError(method, answer.error_code or response.status_code, answer.description, parameters)
+    raise BotApiError(method, code, answer.description, parameters)
 
 
-def _in_words(error: Exception) -> str:
-    """What went wrong; the transport's messages hold no address and no token."""
+def _in_words(error: httpx.HTTPError) -> str:
+    """What went wrong; the transport's messages are our own words, without address and token."""
     return str(error) or type(error).__name__

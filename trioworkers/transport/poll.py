@@ -1,9 +1,10 @@
 """Long polling: fetch, make durable, and only then ask for more.
 
 An update is confirmed to Telegram by the next call's offset, so that call is made after the inbox has
-the batch. An offset is used once, to confirm its batch: ids belong to a Bot API server and may go on
-anywhere after a quiet week, where an old offset would confirm what nobody has seen; and what comes
-twice the inbox knows (https://core.telegram.org/bots/api#getupdates).
+the batch. An offset confirms its batch, again after a poll that failed or a batch that the inbox refused,
+and is forgotten with the next answer: ids belong to a Bot API server and may go on anywhere after a quiet
+week, where an old offset would confirm what nobody has seen; and what comes twice the inbox knows
+(https://core.telegram.org/bots/api#getupdates). Nothing of the server's words is told.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ import trio
 
 from trioworkers.errors import BotApiError, TransportError
 from trioworkers.inbox.store import StoreError
-from trioworkers.records import read_update
+from trioworkers.records import UpdateIdError, read_update
 from trioworkers.transport.api import BotApi, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from trioworkers.inbox.inbox import Accepted
     from trioworkers.records import Arrival
 
 BATCH = 100  # updates of one answer, the most that Telegram gives
 SLACK = 10.0  # seconds that an answer may be later than its poll's timeout
-TOO_SOON = 0.1  # seconds: an answer without updates that came faster was no long poll
+TOO_SOON = 0.1  # seconds: an answer without a new update that came faster was no long poll
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between polls that fail, doubled, with jitter
 WEBHOOK_IS_SET = "can't use getUpdates method while webhook is active"
+CONFLICTS = {
+    "terminated by other getUpdates request": "another poller uses this token",
+    "terminated by setWebhook request": "somebody set a webhook",
+}  # what Telegram's descriptions hold, and what is told of it
 
 _batch = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -47,7 +53,7 @@ class PollSettings(Protocol):
 
 
 class PollEvents(Protocol):
-    """What is told of the polling. `error` and `reason` hold no token and no text of a message."""
+    """What is told of the polling. `reason` is always in our own words."""
 
     def conflict(self, reason: str, pause: float) -> None:
         """Somebody else polls with this token (409); the next poll is in `pause` seconds."""
@@ -58,6 +64,9 @@ class PollEvents(Protocol):
     def recovered(self) -> None:
         """A poll succeeded after ones that failed."""
 
+    def webhook_removed(self) -> None:
+        """The bot had a webhook, which is switched off now; whoever it served gets nothing any more."""
+
     def unreadable(self, reason: str) -> None:
         """An update was left out, since it is none."""
 
@@ -67,7 +76,8 @@ class LongPoll:
 
     Args:
         api: the bot's own connection.
-        accept: makes a batch durable; returning confirms it. It raises when the inbox cannot take it.
+        accept: makes a batch durable; returning confirms it, and tells how much of it was new (None is
+            taken as new). It raises when the inbox cannot take it.
         settings: the settings in force.
         events: who hears of conflicts and failures.
     """
@@ -75,7 +85,7 @@ class LongPoll:
     def __init__(
         self,
         api: BotApi,
-        accept: Callable[[Sequence[Arrival]], Awaitable[object]],
+        accept: Callable[[Sequence[Arrival]], Awaitable[Accepted | None]],
         settings: Callable[[], PollSettings],
         events: PollEvents,
         chance: random.Random | None = None,
@@ -100,6 +110,7 @@ class LongPoll:
                 if self._webhook_is_set:
                     await self._api.request("deleteWebhook", {})  # never drops what is pending
                     self._webhook_is_set = False
+                    self._events.webhook_removed()
                 await self._poll()
             except BotApiError as error:
                 await self._refused(error)
@@ -115,9 +126,10 @@ class LongPoll:
     async def _poll(self) -> None:
         began = trio.current_time()
         updates = await self._fetch()
-        await self._accept_all(updates)
-        if not updates and trio.current_time() - began < TOO_SOON:
-            await trio.sleep(TOO_SOON)  # a server that does not wait, or a proxy that answers for it
+        at_once = trio.current_time() - began < TOO_SOON
+        if not await self._accept_all(updates) and at_once:
+            # a server that does not wait or does not confirm, or a proxy that answers for it
+            await trio.sleep(TOO_SOON)
 
     async def _fetch(self) -> list[msgspec.Raw]:
         settings = self._settings()
@@ -136,39 +148,46 @@ class LongPoll:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise TransportError("getUpdates", "an answer that is no list of updates") from None
 
-    async def _accept_all(self, updates: Sequence[msgspec.Raw]) -> None:
+    async def _accept_all(self, updates: Sequence[msgspec.Raw]) -> bool:
+        """Make them durable and note the next offset; True when there was something new."""
         arrivals: list[Arrival] = []
+        without_id = 0
         for update in updates:
             try:
                 arrivals.append(read_update(update))
             except ValueError as error:
+                without_id += isinstance(error, UpdateIdError)
                 self._events.unreadable(str(error))
         if updates and not arrivals:
+            # A batch of them would stop everything behind it. Ids ascend, so that whatever was not in this
+            # answer to `offset` has an id of at least `offset` and as many as it held: nothing unseen is
+            # confirmed. Without an offset nothing is known; a negative one would forget what is readable.
+            if self._offset is not None:
+                self._offset += without_id
             raise TransportError("getUpdates", "an answer without a readable update")
-        if arrivals:
-            await self._accept(arrivals)
+        accepted = await self._accept(arrivals) if arrivals else None
         # a negative offset would count from the end and forget all before it
         self._offset = max([-1, *(arrival.update_id for arrival in arrivals)]) + 1 or None
+        return bool(arrivals) and (accepted is None or accepted.new > 0)
 
     async def _refused(self, error: BotApiError) -> None:
         if error.error_code in (401, 404):
             raise TokenRefusedError from None
         if error.error_code == 429:
-            wait = retry_after(error)
-            self._events.trouble("429 Too Many Requests", wait)
-            await trio.sleep(wait)
+            await self._pause("429 Too Many Requests", at_least=retry_after(error))
         elif error.error_code == 409 and WEBHOOK_IS_SET in error.description:
             self._webhook_is_set = True
             await self._pause("a webhook is set, it is removed")
         elif error.error_code == 409:
-            await self._pause(error.description, conflict=True)
+            told = [words for theirs, words in CONFLICTS.items() if theirs in error.description]
+            await self._pause(told[0] if told else "409 Conflict", conflict=True)
         else:
             await self._pause(f"HTTP {error.error_code}")
 
-    async def _pause(self, reason: str, *, conflict: bool = False) -> None:
+    async def _pause(self, reason: str, *, conflict: bool = False, at_least: float = 0.0) -> None:
         self._failures += 1
         bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-        pause = self._chance.uniform(bound / 2, bound)
+        pause = max(at_least, self._chance.uniform(bound / 2, bound))
         tell = self._events.conflict if conflict else self._events.trouble
         tell(reason, pause)
         await trio.sleep(pause)

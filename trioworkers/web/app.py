@@ -12,25 +12,28 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
 OPEN = {"/health", "/ready"}  # paths that need no token
 MARK = "trioworkers.control"  # in the scope of requests that came by the control socket
 
 
 def make_app(
-    *,
-    token: str,
-    hosts: Collection[str],
-    is_ready: Callable[[], bool],
-    status: Callable[[], dict[str, Any]],
+    *, token: str, loopback: bool, is_ready: Callable[[], bool], status: Callable[[], dict[str, Any]]
 ) -> QuartTrio:
     """The daemon's application.
 
+    Who may ask: whoever comes by the control socket. Else a page of another origin may not, and
+
+    - on loopback, nobody under a name that is not loopback's: a page of another site that lets its own
+      name point here would be of the same origin as the API (DNS rebinding), and on one's own machine
+      there may be more to see than `/health`.
+    - elsewhere, whoever names any host: proxies and probes have names that nobody could list here. What
+      is behind the token needs no more than it, since no page of another site can have it.
+
     Args:
         token: what `Authorization: Bearer …` has to carry, but for `/health` and `/ready`.
-        hosts: the names (in lower case, without a port) under which the API may be asked, besides bare
-            addresses: a page of another site that lets its own name point here is refused (DNS rebinding).
+        loopback: the API is bound to a loopback address.
         is_ready: whether every bot has had its first verdict.
         status: makes the status document.
     """
@@ -40,11 +43,11 @@ def make_app(
     async def admit() -> tuple[dict[str, str], int] | None:
         if request.scope.get(MARK):
             return None
-        host = request.headers.get("Host", "")
-        if not _host_is_ours(host, hosts):
+        host = request.headers.get("Host", "").lower()
+        if loopback and not _is_loopback(host):
             return {"error": "this host is not served here"}, 421
         origin = request.headers.get("Origin")
-        if origin is not None and origin.partition("://")[2] != host:
+        if origin is not None and (not host or origin.lower().partition("://")[2] != host):
             return {"error": "requests from other sites are refused"}, 403
         if request.path in OPEN or _carries(request.headers.get("Authorization", ""), token):
             return None
@@ -84,11 +87,10 @@ def _carries(header: str, token: str) -> bool:
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
 
-def _host_is_ours(host: str, hosts: Collection[str]) -> bool:
+def _is_loopback(host: str) -> bool:
+    """Whether a `Host` header names this machine to itself: `localhost` or a loopback address."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    name = name.strip("[]").lower()
     try:
-        ipaddress.ip_address(name)
+        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
-        return name in hosts
-    return True
+        return False

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,10 +14,11 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from trioworkers.errors import TrioworkersError
+from trioworkers.folders import locked
 from trioworkers.web.app import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
 BACKLOG = 1024
@@ -32,8 +34,8 @@ class SocketPathError(ListenError):
     """A path is too long for a unix socket; trying again does not help."""
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
-    """A listening TCP socket; port 0 takes a free one.
+def listen_tcp(host: str, port: int, *, key: str) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one. `key`: the setting that the address is from.
 
     Raises:
         ListenError: the address is in use, not ours, or does not exist.
@@ -42,23 +44,44 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        reason = (error.strerror or str(error)).partition(" (")[0].lower()  # then the address again
+        message = f"cannot listen on {host}:{port}: {reason}; {key} names another address"
         raise ListenError(message) from None
 
 
-def listen_unix(path: Path) -> socket.socket:
+@contextmanager
+def listen_unix(path: Path, *, key: str) -> Iterator[socket.socket]:
     """A listening unix socket that only our own user can open (mode 0600); an old one is replaced.
 
-    The caller holds the daemon's lock, so whatever stands there belongs to nobody.
+    A lock beside it is held meanwhile, so that whatever stands there belongs to nobody. At the end it is
+    unlinked if it is still ours. `key`: the setting that the path is from.
 
     Raises:
         SocketPathError: the path is too long.
+        AlreadyRunningError: another daemon listens there.
         ListenError: it cannot be made there.
     """
     if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
         message = f"the path {path} is too long for a socket, expected at most {SOCKET_PATH_LIMIT} bytes:"
-        message += " choose a shorter fleet.runtime_dir"
+        message += f" choose a shorter {key}"
         raise SocketPathError(message)
+    with ExitStack() as stack:
+        try:
+            # a name for each: another path in the same folder may be another daemon's
+            stack.enter_context(locked(path.with_name(f"{path.name}.lock"), f"listens on {path}"))
+            listener = stack.enter_context(_bound(path))
+        except OSError as error:
+            message = f"cannot listen on {path}: {(error.strerror or str(error)).lower()}"
+            raise ListenError(message) from None
+        made = _identity(path)
+        try:
+            yield listener
+        finally:
+            if _identity(path) == made:
+                path.unlink(missing_ok=True)
+
+
+def _bound(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     fresh = path.with_name(f".{path.name[:8]}-{secrets.token_hex(2)}")
     try:
@@ -66,30 +89,90 @@ def listen_unix(path: Path) -> socket.socket:
         fresh.chmod(0o600)
         listener.listen(BACKLOG)
         fresh.replace(path)  # nobody ever finds it there with another mode, or not listening
-    except OSError as error:
+    except OSError:
         listener.close()
         fresh.unlink(missing_ok=True)
-        message = f"cannot listen on {path}: {error.strerror or error}"
-        raise ListenError(message) from None
+        raise
     return listener
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Web:
+    """Both listeners of a daemon and what is under way on them.
+
+    Attributes:
+        ended: nothing of it is left.
+    """
+
+    def __init__(
+        self, app: Callable[..., Awaitable[Any]], *, control: socket.socket, api: socket.socket
+    ) -> None:
+        self._app = app
+        self._control = control
+        self._api = api
+        self._stop = trio.Event()
+        self._scope = trio.CancelScope()
+        self.ended = trio.Event()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until :meth:`close`; cancelling it cuts requests off."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(serve_app, _mark(self._app), self._control, self._stop)
+                    await nursery.start(serve_app, self._app, self._api, self._stop)
+                    task_status.started()
+        finally:
+            self.ended.set()
+
+    async def close(self, grace: float, hastened: trio.Event, *, last: float = 1.0) -> None:
+        """Listen no more, let what is under way end within `grace` seconds, then cut it off.
+
+        At once when `hastened` is or becomes set. Returns `last` seconds after the cut at the latest, also
+        when something of it still runs: `ended` tells.
+        """
+        self._stop.set()
+        self._scope.deadline = trio.current_time() + grace
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cut_on, hastened)
+            with trio.move_on_after(grace + last):
+                await self.ended.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _cut_on(self, hastened: trio.Event) -> None:
+        await hastened.wait()
+        self._scope.cancel()
+
+
+def _mark(app: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """The same application, told that its requests came by the control socket."""
+
+    async def marked(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, MARK: True}, receive, send)
+
+    return marked
 
 
 async def serve_app(
     app: Callable[..., Awaitable[Any]],
     listener: socket.socket,
-    *,
     stop: trio.Event,
-    control: bool = False,
+    *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` on `listener`, which it closes, until `stop`; then end what is under way.
+    """Serve an ASGI application on `listener`, which it closes, until `stop`; then end what is under way.
 
-    Args:
-        app: an ASGI application.
-        listener: a listening socket.
-        stop: ends it. Cancelling it instead would cut requests off.
-        control: marks its requests as coming by the control socket.
+    Cancelling it cuts requests off: hypercorn shields what it sends, so that a peer that does not read
+    would hold it up for ever, and only the end of the connection reaches it.
     """
+    address = listener.getsockname()
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
@@ -100,20 +183,38 @@ async def serve_app(
     config.keep_alive_timeout = 75
     config.keep_alive_max_requests = 1_000_000
     config.include_server_header = False
+    async with trio.open_nursery() as severing:
+        severing.start_soon(_sever_at_end, address)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve, app, config, stop)
+            task_status.started()
+        severing.cancel_scope.cancel()
 
-    async def marked(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, MARK: True} if control else scope, receive, send)
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, marked, config, stop)
-        task_status.started()
-
-
-async def _serve(
-    app: Any,
-    config: Config,
-    stop: trio.Event,
-    *,
-    task_status: trio.TaskStatus[Any],
-) -> None:
+async def _serve(app: Any, config: Config, stop: trio.Event, *, task_status: trio.TaskStatus[Any]) -> None:
     await serve(app, config, shutdown_trigger=stop.wait, task_status=task_status)
+
+
+async def _sever_at_end(address: Any) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        _sever(address)
+
+
+def _sever(address: Any) -> None:
+    """Shut down every connection of this process that was accepted at `address`.
+
+    Found among the open descriptors, since hypercorn shows its connections to nobody.
+    """
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(OSError), socket.fromfd(int(entry), socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            if _is_at(connection.getsockname(), address):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def _is_at(own: Any, address: Any) -> bool:
+    """Whether a socket's own address is that of a listener, which may listen on every address."""
+    if isinstance(own, tuple) and isinstance(address, tuple):
+        return own[1] == address[1] and (own[0] == address[0] or address[0] in ("0.0.0.0", "::"))  # noqa: S104
+    return bool(own == address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from trioworkers.worker.log import BotLog
 
 
+LONGEST_WAITS = 3600.0  # seconds that one handling may be prolonged by, all its waits together
+
+
 class WaitsTooLong(Retry):
     """Telegram asked for a longer wait than this handling has time for; it counts as no attempt."""
 
@@ -25,16 +29,24 @@ class Handling:
 
     def __init__(self, scope: trio.CancelScope) -> None:
         self._scope = scope
+        self._waits_until = -math.inf
+        self._prolonged = 0.0
 
     async def wait(self, seconds: float) -> None:
-        """Wait, and move the handling's deadline by as much.
+        """Wait, and move the handling's deadline by as much; waits at the same time count once.
 
         Raises:
-            WaitsTooLong: it is longer than what is left.
+            WaitsTooLong: it is longer than the time that is left without waits, or all waits together
+                are longer than `LONGEST_WAITS`.
         """
-        if seconds > self._scope.deadline - trio.current_time():
+        now = trio.current_time()
+        begins = max(now, self._waits_until)
+        more = max(0.0, now + seconds - begins)
+        if seconds > self._scope.deadline - begins or self._prolonged + more > LONGEST_WAITS:
             raise WaitsTooLong(seconds)
-        self._scope.deadline += seconds
+        self._waits_until = begins + more
+        self._prolonged += more
+        self._scope.deadline += more
         await trio.sleep(seconds)
 
 

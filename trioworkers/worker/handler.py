@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError, TrioworkersError
-from trioworkers.nursery.frames import Outcome
+from trioworkers.nursery.frames import ERROR_LENGTH, LONGEST_AFTER, Outcome, cut
 from trioworkers.worker.bot import WaitsTooLong
-from trioworkers.worker.log import describe
+from trioworkers.worker.log import describe, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trioworkers.worker.update import Update
 
 WORDS = 2000  # characters that are kept of what a handler says of an update
+DESCRIPTION = 200  # of what Telegram says with a 403; its own are short, another server's need not be
 
 
 class HandlerError(TrioworkersError):
@@ -95,15 +96,16 @@ def outcome_of(delivery: int, error: BaseException) -> Outcome:
         if isinstance(cause, Dead):
             return Outcome(delivery, "dead", error="the handler said so", words=_plain(cause.reason))
         if isinstance(cause, BotApiError) and cause.error_code == 403:
-            return Outcome(delivery, "dead", error=f"{cause.method}: 403 {cause.description}")
+            refusal = f"{cause.method[:DESCRIPTION]}: 403 {cause.description[:DESCRIPTION]}"
+            return Outcome(delivery, "dead", error=cut(refusal, ERROR_LENGTH))
     for cause in causes:
         if isinstance(cause, Retry):
-            after = None if cause.after is None else float(cause.after)
+            after = None if cause.after is None else min(max(0.0, float(cause.after)), LONGEST_AFTER)
             counted = not isinstance(cause, WaitsTooLong)
             return Outcome(delivery, "retry", after=after, counted=counted, error="the handler said so")
     if all(isinstance(cause, Drop) for cause in causes):
         return Outcome(delivery, "drop", error="the handler said so", words=_plain(causes[0]))
-    return Outcome(delivery, "retry", error=_in_words(causes[0]))
+    return Outcome(delivery, "retry", error=cut(_in_words(error), ERROR_LENGTH))
 
 
 def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[None]] | None:
@@ -122,24 +124,18 @@ def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[N
 def _plain(words: object) -> str:
     """What a handler gave as its words, which may be anything (`raise Dead(error)`), as text for a frame."""
     try:
-        return str(words)[:WORDS].encode(errors="replace").decode()
+        return cut(str(words), WORDS)
     except Exception:
-        return type(words).__name__
+        return cut(type(words).__name__, WORDS)
 
 
 def _in_words(error: BaseException) -> str:
-    if isinstance(error, BotApiError):
-        return f"BotApiError {error.method} {error.error_code}"
-    if isinstance(error, TransportError):
-        return f"TransportError {error.method}: {error.what}"
+    first = leaves(error)[0]
+    if isinstance(first, BotApiError):
+        return f"BotApiError {first.method} {first.error_code}"
+    if isinstance(first, TransportError):
+        return f"TransportError {first.method}: {first.what}"
     return describe(error)
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions inside of groups, or the exception itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
-    return [error]
 
 
 def _fingerprint(module: ModuleType) -> str:

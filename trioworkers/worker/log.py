@@ -73,14 +73,25 @@ class BotLog:
         sys.stdout.flush()
 
 
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions inside of groups, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
 def describe(error: BaseException) -> str:
     """An exception by its type and the line that raised it, without its message.
 
-    `ValueError at support.py:12 in handle`: a message may quote what a user wrote.
+    `ValueError at support.py:12 in handle`: a message may quote what a user wrote. Of a group, the first
+    one in it, and how many there are besides.
     """
-    frames = traceback.extract_tb(error.__traceback__)
+    first, *others = leaves(error)
+    more = f", and {len(others)} more" if others else ""
+    name = type(first).__name__
+    frames = traceback.extract_tb(first.__traceback__) or traceback.extract_tb(error.__traceback__)
     if not frames:
-        return type(error).__name__
+        return name + more
     ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
     last = ours[-1]
-    return f"{type(error).__name__} at {last.filename.rpartition('/')[2]}:{last.lineno} in {last.name}"
+    return f"{name} at {last.filename.rpartition('/')[2]}:{last.lineno} in {last.name}{more}"

@@ -59,8 +59,10 @@ def probe_handler(
         said = answer.read()
     if not said:
         return f"{handler}: importing it ended the process (exit code {process.returncode})"
-    problem: str | None = msgspec.json.decode(said)
-    return problem
+    try:
+        return msgspec.json.decode(said, type=str | None)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return f"{handler}: importing it wrote to a descriptor that is not its own"
 
 
 def _has_ended(pid: int, seconds: float) -> bool:

@@ -1,19 +1,21 @@
 """A worker process: take deliveries from the channel, run the handler, send outcomes back.
 
 The channel is the lifeline: at its end of file the daemon is gone, and the worker ends itself with
-whatever it was doing; the updates in hand are in the inbox and come again.
+whatever it was doing (:mod:`trioworkers.worker.lifeline`); the updates in hand are in the inbox and come
+again.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import signal
 import socket
 from typing import TYPE_CHECKING
 
 import trio
 
 from trioworkers.nursery.frames import (
+    WORDS_LENGTH,
     Channel,
     Configure,
     Deliver,
@@ -25,11 +27,13 @@ from trioworkers.nursery.frames import (
     Retune,
     ToWorker,
     Unfit,
+    cut,
 )
 from trioworkers.transport.api import BotApi
 from trioworkers.worker.bot import Bot, Handling
-from trioworkers.worker.handler import Handler, HandlerError, import_handler, leaves, outcome_of
-from trioworkers.worker.log import BotLog, describe
+from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
+from trioworkers.worker.lifeline import end_group, watch_lifeline
+from trioworkers.worker.log import BotLog, describe, leaves
 from trioworkers.worker.update import Update
 
 if TYPE_CHECKING:
@@ -37,11 +41,15 @@ if TYPE_CHECKING:
 
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
+START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all of it
 
 
 def main(descriptor: int) -> None:
     """Run a worker on the socket that the daemon left at `descriptor`. Does not return."""
-    raise SystemExit(trio.run(_run, socket.socket(fileno=descriptor)))
+    os.set_inheritable(descriptor, False)  # what a handler starts must not keep the channel open
+    end = socket.socket(fileno=descriptor)
+    watch_lifeline(end)
+    raise SystemExit(trio.run(_run, end))
 
 
 async def _run(end: socket.socket) -> int:
@@ -49,23 +57,18 @@ async def _run(end: socket.socket) -> int:
     try:
         first, *others = await channel.receive() or [None]
     except FrameError:
-        _end_group()
+        end_group()
     if not isinstance(first, Configure):
-        _end_group()
+        end_group()
     try:
         handler = import_handler(first.handler, first.python_path)
     except HandlerError as error:
-        channel.send(Unfit("handler cannot be imported", str(error)))
+        channel.send(Unfit("handler cannot be imported", cut(str(error), WORDS_LENGTH)))
         await channel.flush()
         return EXIT_UNFIT
     connections = CALLS_AT_ONCE * first.concurrency
     async with BotApi(first.api_base, first.token, connections=connections) as api:
         return await Worker(first, handler, channel, api).run(others)
-
-
-def _end_group() -> None:
-    """End this process and all that it started: there is nobody left to report to."""
-    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class Worker:
@@ -78,32 +81,40 @@ class Worker:
         self._channel = channel
         self._api = api
         self._log = BotLog(configure.log_level, bot=configure.name)
+        # without a bound: the daemon sends no more deliveries than `concurrency`, and none before Ready
+        self._heard, self._frames = trio.open_memory_channel[list[ToWorker]](math.inf)
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
+        self._heard.send_nowait(frames)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._channel.serve_writes)
+            nursery.start_soon(self._listen)
             if not await self._started():
                 nursery.cancel_scope.cancel()
                 return 1
             self._channel.send(Ready(self._handler.code))
             nursery.start_soon(self._beat)
             async with trio.open_nursery() as handlings:
-                while not any([self._obey(frame, handlings) for frame in frames]):
-                    frames = await self._next_frames()
-            await self._around(self._handler.stop)
+                async for frames in self._frames:
+                    if any([self._obey(frame, handlings) for frame in frames]):
+                        break
+            await self._around(self._handler.stop, self._tuning.handler_timeout)
             await self._channel.flush()
             nursery.cancel_scope.cancel()
         return 0
 
-    async def _next_frames(self) -> list[ToWorker]:
-        try:
-            frames = await self._channel.receive()
-        except FrameError:
-            frames = []
-        if not frames:
-            _end_group()
-        return frames
+    async def _listen(self) -> None:
+        """Read the channel for the worker's whole life: at its end, or at garbage, the worker ends."""
+        with self._heard:
+            while True:
+                try:
+                    frames = await self._channel.receive()
+                except FrameError:
+                    frames = []
+                if not frames:
+                    end_group()
+                self._heard.send_nowait(frames)
 
     def _obey(self, frame: ToWorker, handlings: trio.Nursery) -> bool:
         """Do what a frame says; True when it was the last one."""
@@ -113,7 +124,8 @@ class Worker:
             changed = frame.settings != self._tuning.settings
             self._tuning = frame
             if changed:
-                handlings.start_soon(self._around, self._handler.settings_changed)
+                changes = self._handler.settings_changed
+                handlings.start_soon(self._around, changes, frame.handler_timeout)
         return isinstance(frame, Drain)
 
     async def _handle(self, frame: Deliver) -> None:
@@ -140,21 +152,22 @@ class Worker:
 
     async def _started(self) -> bool:
         """Run the handler's `start`; False when it failed."""
-        try:
-            if self._handler.start is not None:
-                await self._handler.start(self._bot())
-        except Exception as error:
-            self._log.error("start failed", error=describe(error))
-            return False
-        return True
+        return await self._around(self._handler.start, START_TIMEOUT)
 
-    async def _around(self, function: Callable[[Bot], Awaitable[None]] | None) -> None:
-        """Run `stop` or `settings_changed`; what it raises is logged, the work goes on."""
+    async def _around(self, function: Callable[[Bot], Awaitable[None]] | None, limit: float) -> bool:
+        """Run `start`, `stop` or `settings_changed`; False when it failed, which is logged."""
+        if function is None:
+            return True
+        name = getattr(function, "__name__", "function")
         try:
-            if function is not None:
-                await function(self._bot())
+            with trio.CancelScope(deadline=trio.current_time() + limit) as scope:
+                await function(self._bot(Handling(scope)))
         except Exception as error:
-            self._log.error(f"{getattr(function, '__name__', 'function')} failed", error=describe(error))
+            self._log.error(f"{name} failed", error=describe(error))
+            return False
+        if scope.cancelled_caught:
+            self._log.error(f"{name} failed", error=f"took longer than {limit:g} s")
+        return not scope.cancelled_caught
 
     async def _beat(self) -> None:
         while True:

@@ -19,7 +19,7 @@ class Update:
         attempt: how often it was handled before: 0 the first time.
         idempotency_key: `<bot_id>:<update_id>`, the same at each attempt.
         trace_id: 32 hexadecimal digits, the same at each attempt; every log line about it has them.
-        after_gap: the update before it in this chat was not handled, and is among the dead letters.
+        after_gap: an update before it in this chat ended among the dead letters while this one waited.
     """
 
     def __init__(self, body: bytes, *, bot_id: int, attempt: int, after_gap: bool, trace_id: str) -> None:

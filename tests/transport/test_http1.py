@@ -1,0 +1,250 @@
+"""The HTTP transport against servers that misbehave, and over TLS: nothing is mixed up or leaked."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import ssl
+import subprocess
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from trioworkers.errors import BotApiError, TransportError
+from trioworkers.nursery.frames import FRAME_LIMIT
+from trioworkers.transport import api as api_module
+from trioworkers.transport import wire
+from trioworkers.transport.api import ANSWER_LIMIT, BotApi
+from trioworkers.transport.files import InputFile
+
+OK = b'{"ok":true,"result":%d}'
+
+
+def answer(body, status=b"200 OK", *headers):
+    lines = [b"HTTP/1.1 " + status, b"content-length: %d" % len(body), *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@asynccontextmanager
+async def served(handle, tls=None, host="127.0.0.1"):
+    """A server whose connections `handle` has, and a bot's API to it."""
+    async with trio.open_nursery() as nursery:
+        serve = (
+            partial(trio.serve_ssl_over_tcp, ssl_context=tls, https_compatible=True)
+            if tls
+            else trio.serve_tcp
+        )
+        (listener, *_) = await nursery.start(partial(serve, handle, 0, host=host))
+        listener = getattr(listener, "transport_listener", listener)
+        port = listener.socket.getsockname()[1]
+        async with BotApi(f"http{'s' if tls else ''}://{host}:{port}", "42:SECRET") as api:
+            with trio.fail_after(20):
+                yield api
+        nursery.cancel_scope.cancel()
+
+
+async def heads(stream):
+    """Each request's head, as it comes."""
+    data = bytearray()
+    while chunk := await stream.receive_some():
+        data += chunk
+        while b"\r\n\r\n" in data:
+            head, _, rest = bytes(data).partition(b"\r\n\r\n")
+            size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+            while len(rest) < size:
+                rest += await stream.receive_some()
+            data = bytearray(rest[size:])
+            yield head
+
+
+def always(*parts):
+    """A server that gives each request the same answer, in as many writes as there are parts."""
+
+    async def handle(stream):
+        async for _ in heads(stream):
+            await stream.send_all(b"".join(parts))
+
+    return handle
+
+
+async def test_compression_is_refused_unpacked_it_could_be_anything():
+    """Nobody is asked for it, and a bomb is not unpacked."""
+    seen = []
+
+    async def handle(stream):
+        async for head in heads(stream):
+            seen.append(head.lower())
+            await stream.send_all(answer(gzip.compress(OK % 1), b"200 OK", b"content-encoding: gzip"))
+
+    async with served(handle) as api:
+        for call in (api.request("getMe", {}), api.download("x")):
+            with pytest.raises(TransportError, match="an answer that is compressed, which nobody asked for"):
+                await call
+    assert [head.count(b"accept-encoding: identity") for head in seen] == [1, 1]
+    assert [head.count(b"accept-encoding") for head in seen] == [1, 1]
+
+
+async def test_an_answer_has_a_limit_and_a_download_a_larger_one():
+    """What no call's answer may have, a file may."""
+    body = b" " * (ANSWER_LIMIT + 1)
+    async with served(always(answer(body))) as api:
+        with pytest.raises(TransportError, match=f"an answer of more than {ANSWER_LIMIT} bytes"):
+            await api.request("getMe", {})
+        assert len(await api.download("x")) == len(body)
+
+
+def test_an_update_always_fits_into_a_frame():
+    """No answer that is taken holds more than what the worker can be given."""
+    assert 2 * ANSWER_LIMIT <= FRAME_LIMIT
+
+
+async def test_bytes_after_an_answer_are_not_the_next_ones_answer():
+    """The connection is given up, and the next request has one of its own."""
+    count = 0
+
+    async def handle(stream):
+        nonlocal count
+        async for _ in heads(stream):
+            count += 1
+            await stream.send_all(answer(OK % count) + answer(OK % 666))
+
+    async with served(handle) as api:
+        assert [bytes(await api.request("getMe", {})) for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("body", [b'{"ok":false,"error_code":413,"description":"Too Large"}', b"<html>"])
+async def test_a_refusal_of_an_upload_that_comes_early_is_heard(body):
+    """It is the caller's, and the upload is not tried again."""
+    tries = 0
+
+    async def handle(stream):
+        nonlocal tries
+        tries += 1
+        await stream.receive_some()
+        await stream.send_all(answer(body, b"413 Too Large", b"connection: close"))
+        await trio.sleep_forever()  # and reads no more
+
+    async with served(handle) as api:
+        with pytest.raises(BotApiError) as caught:
+            await api.call("sendDocument", {"document": InputFile(b"x" * 50_000_000)})
+    assert (caught.value.error_code, tries) == (413, 1)
+
+
+async def test_an_answer_that_drips_for_ever_is_given_up(monkeypatch):
+    """Also when it is never silent for long."""
+    monkeypatch.setattr(api_module, "ANSWER_TIME", 0.1)
+
+    async def handle(stream):
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        while True:
+            await stream.send_all(b" ")
+            await trio.sleep(0.01)
+
+    async with served(handle) as api:
+        with trio.fail_after(5), pytest.raises(TransportError, match="timed out"):
+            await api.request("getMe", {}, silence=0.2)
+
+
+# -- TLS --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A self-signed certificate of 127.0.0.1 with its key, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key", folder / "cert"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    )
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    return str(cert), str(key)
+
+
+@pytest.fixture
+def tls(certificate, monkeypatch):
+    """The server's context; ours trusts its certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    trusts = ssl.create_default_context(cafile=certificate[0])
+    monkeypatch.setattr(wire, "tls_context", lambda: trusts)
+    return context
+
+
+async def test_https_works_and_its_connection_is_used_again(tls):
+    """One handshake for many calls."""
+    connections = 0
+
+    async def handle(stream):
+        nonlocal connections
+        connections += 1
+        await always(answer(OK % 1))(stream)
+
+    async with served(handle, tls) as api:
+        for _ in range(5):
+            assert bytes(await api.request("getMe", {})) == b"1"
+    assert connections == 1
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(tls, monkeypatch):
+    """In words that name the place and the reason."""
+    monkeypatch.setattr(wire, "tls_context", ssl.create_default_context)
+
+    async def handle(stream):
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.do_handshake()
+
+    async with served(handle, tls) as api:
+        with pytest.raises(TransportError, match=r"^getMe: no TLS with 127\.0\.0\.1:\d+: self.signed cert"):
+            await api.request("getMe", {})
+
+
+async def test_bytes_that_tls_holds_back_are_not_the_next_ones_answer(tls):
+    """Also those that the socket does not show, since they were read with the answer."""
+    count = 0
+
+    async def handle(stream):
+        nonlocal count
+        async for _ in heads(stream):
+            count += 1
+            stream.transport_stream, real = _Held(stream.transport_stream), stream.transport_stream
+            await stream.send_all(answer(OK % count))
+            await stream.send_all(answer(OK % 666))
+            held, stream.transport_stream = stream.transport_stream.data, real
+            await real.send_all(bytes(held))
+
+    async with served(handle, tls) as api:
+        assert [bytes(await api.request("getMe", {})) for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+class _Held:
+    """Holds what is sent, so that two records leave in one segment."""
+
+    def __init__(self, stream: Any) -> None:
+        self.data = bytearray()
+
+    async def send_all(self, data):
+        self.data += data
+
+
+async def test_cancelled_and_closed_https_leaves_no_socket(tls):
+    """In the handshake, while waiting for an answer, and when idle."""
+
+    async def silent(stream):
+        await stream.receive_some()
+        await trio.sleep_forever()
+
+    before = len(os.listdir("/proc/self/fd"))
+    for handle in (silent, always(answer(OK % 1))):
+        async with served(handle, tls) as api:
+            for _ in range(5):
+                with trio.move_on_after(0.05):
+                    await api.request("getMe", {})
+    assert len(os.listdir("/proc/self/fd")) == before

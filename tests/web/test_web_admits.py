@@ -1,0 +1,82 @@
+"""Who may ask what of the API: the whole table, with the application alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trioworkers.web.app import MARK, make_app
+
+TOKEN = "right"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+STATUS = "/api/workers/status"
+
+OURS = ["localhost", "LOCALHOST:3001", "127.0.0.1", "127.0.0.1:3001", "127.9.9.9", "[::1]:3001", "[::1]"]
+FOREIGN = ["bots.example.org", "bots.example.org:3001", "10.0.0.7:3001", "localhost.evil.example", "", ":1"]
+
+
+async def ask(
+    path: str, *, loopback: bool, host: str, headers: dict[str, str] | None = None, control: bool = False
+) -> int:
+    app = make_app(token=TOKEN, loopback=loopback, is_ready=lambda: True, status=lambda: {"workers": []})
+    scope: dict[str, Any] = {MARK: True} if control else {}
+    response = await app.test_client().get(path, headers={**(headers or {}), "Host": host}, scope_base=scope)
+    return int(response.status_code)
+
+
+@pytest.mark.parametrize("host", OURS)
+async def test_on_loopback_its_own_names_are_served(host: str) -> None:
+    """Open paths without a token, the rest with it."""
+    assert await ask("/health", loopback=True, host=host) == 200
+    assert await ask(STATUS, loopback=True, host=host) == 401
+    assert await ask(STATUS, loopback=True, host=host, headers=BEARER) == 200
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+async def test_on_loopback_a_foreign_host_is_refused(host: str) -> None:
+    """Even with the token, even on /health: a page whose name was pointed here may be asking."""
+    assert await ask("/health", loopback=True, host=host) == 421
+    assert await ask(STATUS, loopback=True, host=host, headers=BEARER) == 421
+
+
+@pytest.mark.parametrize("host", OURS + FOREIGN)
+async def test_bound_elsewhere_any_host_is_served(host: str) -> None:
+    """Proxies and probes have names of their own; what is not open wants the token all the same."""
+    assert await ask("/health", loopback=False, host=host) == 200
+    assert await ask("/ready", loopback=False, host=host) == 200
+    assert await ask(STATUS, loopback=False, host=host) == 401
+    assert await ask(STATUS, loopback=False, host=host, headers={"Authorization": "Bearer wrong"}) == 401
+    assert await ask(STATUS, loopback=False, host=host, headers=BEARER) == 200
+
+
+@pytest.mark.parametrize("loopback", [True, False])
+@pytest.mark.parametrize(
+    ("host", "origin", "served"),
+    [
+        ("localhost:3001", "http://localhost:3001", True),
+        ("localhost:3001", "http://LocalHost:3001", True),
+        ("localhost:3001", "http://localhost:3002", False),
+        ("localhost:3001", "http://evil.example", False),
+        ("localhost:3001", "null", False),
+        ("localhost:3001", "", False),
+    ],
+)
+async def test_a_page_of_another_origin_is_refused(
+    loopback: bool, host: str, origin: str, served: bool
+) -> None:
+    """Wherever the API is bound, and even with the token."""
+    headers = {**BEARER, "Origin": origin}
+    for path in ("/health", STATUS):
+        expected = 200 if served else 403
+        assert await ask(path, loopback=loopback, host=host, headers=headers) == expected
+
+
+async def test_an_empty_host_is_nobodys_origin() -> None:
+    """`Origin: null` and no host are not the same site."""
+    assert await ask("/health", loopback=False, host="", headers={"Origin": "null"}) == 403
+
+
+async def test_the_control_socket_asks_for_nothing() -> None:
+    """Whoever can open it is the daemon's own user."""
+    assert await ask(STATUS, loopback=True, host="control", control=True) == 200

@@ -1,0 +1,66 @@
+"""Where a daemon is found, for those who only speak to it.
+
+The variables that hold the tokens are set where the daemon runs, not in every terminal; and a file that
+somebody is editing must not hide the daemon that was started from it. So only the two keys that say where
+the daemon listens are read, as the daemon reads them, whatever else is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from trioworkers.config.environment import Environment
+from trioworkers.config.problems import FleetFileError
+from trioworkers.config.toml import Source, read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+KEYS = ("state_dir", "runtime_dir")
+_HEADER = re.compile(r"\s*\[\s*(\S*?)\s*\]\s*(#.*)?")
+
+
+def find_runtime_dir(path: Path, environ: Mapping[str, str]) -> Path:
+    """Returns `fleet.runtime_dir` of the fleet file at `path`, as :func:`load_fleet` would.
+
+    Of a value that is wrong nothing is taken, as if its key were absent.
+
+    Raises:
+        FleetFileError: the file cannot be read.
+    """
+    path = path.absolute()
+    source = read_source(path)
+    if isinstance(source, Source):
+        table = source.tables.get("fleet")
+    else:
+        try:
+            table = _lines_of_fleet(path.read_text(errors="replace"))
+        except (OSError, ValueError):
+            raise FleetFileError(source) from None
+    given = table if isinstance(table, dict) else {}
+    usable = {key: given[key] for key in KEYS if _is_path(given.get(key))}
+    filled = Environment(environ).fill_fleet(usable)
+    return path.parent / str(filled["runtime_dir"])
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+def _lines_of_fleet(text: str) -> dict[str, Any]:
+    """Returns the keys of `[fleet]` that stand on a good line, of a text that is not TOML as a whole."""
+    table = ""
+    found: dict[str, Any] = {}
+    for line in text.split("\n"):
+        if line.lstrip().startswith("["):
+            header = _HEADER.fullmatch(line.rstrip())
+            table = header[1] if header else "?"
+        with suppress(ValueError, RecursionError):
+            read = tomllib.loads(line)
+            inner = read if table == "fleet" else read.get("fleet") if table == "" else None
+            found.update(inner if isinstance(inner, dict) else {})
+    return found
