@@ -162,7 +162,7 @@ async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
             await trio.sleep(0.02)
 
 
-def workers_of(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     """The processes whose parent is `pid`."""
     children = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -173,6 +173,18 @@ def workers_of(pid: int) -> list[int]:
         if int(fields[1]) == pid:
             children.append(int(stat.parent.name))
     return children
+
+
+def workers_of(pid: int) -> list[int]:
+    """The workers among the children of a daemon; an import may have run something, too."""
+    return [child for child in children_of(pid) if b"trioworkers.worker" in _command(child)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def alive(pid: int) -> bool:

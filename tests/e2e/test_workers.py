@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from fleet_project import Project, alive, until, workers_of
+from fleet_project import Project, alive, children_of, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -50,11 +50,6 @@ def cpu_seconds(pid: int) -> float:
     """What a process has used of a processor (proc(5), stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def children_of(worker: int) -> list[int]:
-    """What a worker has started."""
-    return workers_of(worker)
 
 
 @pytest.mark.parametrize("way", ["crash", "stop", "daemon killed"])
