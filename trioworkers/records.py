@@ -60,9 +60,19 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 class Waiting(msgspec.Struct, frozen=True, gc=False):
     """An update that the inbox holds.
 
-    `id` is the inbox's own and never used again. `attempt` counts how often it was handled before.
-    Times are Unix seconds: `accepted_at`, `started_at` (its first handling; None before one failed),
-    `due` (not to be handled earlier; 0 is now). `damaged`: its body is not what was written.
+    Times are Unix seconds.
+
+    Attributes:
+        id: the inbox's own, and never used again.
+        attempt: how often it was handled before.
+        due: when it may be handled at the earliest; 0 is now.
+        started_at: its first handling; None before one failed.
+        after_gap: one before it of its key was not handled, or not yet.
+        damaged: its body is not what was written.
+        suspect: it was in hand when a worker died; it is handled alone.
+        crashes: how many workers died while they handled it alone.
+        skipped: the updates behind it in its chat do not wait for it.
+        called: calls of an earlier handling are recorded.
     """
 
     id: int
@@ -77,6 +87,58 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     after_gap: bool = False
     damaged: bool = False
     kind: str = "message"
+    suspect: bool = False
+    crashes: int = 0
+    skipped: bool = False
+    called: bool = False
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One handling that failed, for the log of an update's attempts.
+
+    `at`: Unix seconds. `error`: without text of messages. `unknown`: its calls of which it is not known
+    whether they were made, as :func:`shown_call` gives them.
+    """
+
+    at: float
+    error: str
+    unknown: tuple[str, ...] = ()
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A recorded Bot API call. `at`: Unix seconds.
+
+    `answer` is JSON, None while it is not known whether the call was made; `repeated`: it was begun again
+    in that state, and may have been made twice.
+    """
+
+    key: str
+    at: float
+    answer: bytes | None = None
+    repeated: bool = False
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False):
+    """An update that is not handled any more, unless somebody asks for it. Times are Unix seconds."""
+
+    id: int
+    bot_id: int
+    update_id: int
+    key: str
+    kind: str
+    body: bytes
+    accepted_at: float
+    attempts: int
+    died_at: float
+    reason: str
+    history: tuple[Attempt, ...] = ()
+    damaged: bool = False
+
+
+def shown_call(key: str) -> str:
+    """A call's key as people read it: its method and, where one belongs to it, its chat."""
+    words = key.split(" ", 2)
+    return words[1] if words[0] == "once" and len(words) > 1 else " ".join(words[:2])
 
 
 def read_update(body: bytes | msgspec.Raw) -> Arrival:

@@ -1,35 +1,31 @@
-"""The inbox as the daemon uses it: accept updates, and hand each bot's out in order.
-
-`accept` returns when the updates are durable. Each bot has one :class:`Backlog`; what is taken from it
-ends in exactly one of `finish`, `retry`, `bury` (durable; the next of its key goes out once they are)
-and `put_back` (nothing happened).
-"""
+"""The inbox as the daemon uses it: accept updates, keep each bot's backlog, and look after dead letters."""
 
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
-from msgspec.structs import replace
 
-from trioworkers.inbox.queue import Fetch, Queue
-from trioworkers.inbox.store import Accept, Bury, Finish, Reschedule, StoreError, Tally
+from trioworkers.inbox.backlog import Backlog
+from trioworkers.inbox.store import Accept, Purge, Replay, StoreError, Tally
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from trioworkers.inbox.store import Operation, Store
-    from trioworkers.records import Arrival
+    from trioworkers.inbox.store import Kept, Store
+    from trioworkers.records import Arrival, Call, DeadLetter
 
 RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what Telegram keeps most for
+DEAD_RETENTION = 30 * 86400.0  # seconds
 TEND_EVERY = 1.0  # seconds
 FORGET_ROWS = 5000  # per round: some milliseconds of the writer's time
+LETTERS_AT_ONCE = 500  # dead letters that are read or moved in one turn of the writer
 
 
 @asynccontextmanager
@@ -38,10 +34,12 @@ async def open_inbox(
     *,
     clock: Callable[[], float] = time.time,
     trouble: Callable[[StoreError | None], None] = lambda _: None,
+    keep_dead: Callable[[], float] = lambda: DEAD_RETENTION,
 ) -> AsyncIterator[Inbox]:
     """Run an inbox over `store`, and close both at the end.
 
-    `trouble` hears when the store begins to fail, with why, and None when it works again.
+    `trouble` hears when the store begins to fail, with why, and None when it works again. `keep_dead`
+    gives the seconds for which dead letters are kept.
 
     Leaving waits until everything that was submitted is written; cancellation does not shorten that.
     """
@@ -50,7 +48,7 @@ async def open_inbox(
         async with trio.open_nursery() as nursery:
             writer = Writer(store, trouble)
             await nursery.start(writer.serve)
-            inbox = Inbox(writer, tallies, clock)
+            inbox = Inbox(writer, tallies, clock, keep_dead)
             try:
                 nursery.start_soon(inbox.tend)
                 yield inbox
@@ -72,10 +70,17 @@ class Accepted:
 class Inbox:
     """All bots' updates. One per daemon; made by :func:`open_inbox`."""
 
-    def __init__(self, writer: Writer, tallies: Mapping[int, Tally], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        tallies: Mapping[int, Tally],
+        clock: Callable[[], float],
+        keep_dead: Callable[[], float],
+    ) -> None:
         self._writer = writer
         self._counts = {bot_id: asdict(tally) for bot_id, tally in tallies.items()}
         self._clock = clock
+        self._keep_dead = keep_dead
         self._backlogs: dict[int, Backlog] = {}
 
     async def accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
@@ -89,22 +94,18 @@ class Inbox:
         now = self._clock()
         new = 0
 
-        def committed(ids: Sequence[int | None]) -> None:
+        def committed(results: Sequence[Kept | None]) -> None:
             nonlocal new
             backlog = self._backlogs.get(bot_id)
-            for arrival, id_ in zip(arrivals, ids, strict=True):
-                if id_ is None:
+            for arrival, kept in zip(arrivals, results, strict=True):
+                if kept is None:
                     continue
                 new += 1
                 if backlog is not None:
-                    backlog.offer(
-                        Waiting(
-                            id_, bot_id, arrival.update_id, arrival.key, arrival.body, now, kind=arrival.kind
-                        )
-                    )
+                    backlog.offer(_waiting(bot_id, arrival, kept, now))
             counts = self.counts(bot_id)
             counts["accepted"] += new
-            counts["duplicates"] += len(ids) - new
+            counts["duplicates"] += len(results) - new
             counts["pending"] += new
 
         operations = [
@@ -131,124 +132,133 @@ class Inbox:
             counts = self._counts[bot_id] = asdict(Tally())
         return counts
 
+    async def dead_letters(
+        self, *, bot_id: int | None = None, ids: Sequence[int] | None = None, after: int = 0, limit: int
+    ) -> Sequence[DeadLetter]:
+        """Dead letters by ascending id from past `after`: of all bots or one, or those of `ids`.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        return await self._writer.read(
+            lambda store: store.dead(ids=ids, bot_id=bot_id, after=after, limit=limit)
+        )
+
+    async def recorded_calls(self, id: int) -> Sequence[Call]:
+        """The recorded calls of an update or dead letter.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        return await self._writer.read(lambda store: store.calls(id))
+
+    async def replay(self, *, ids: Sequence[int] | None = None, bot_id: int | None = None) -> int:
+        """Put dead letters at the tails of their chats, attempts counted anew; return how many it were.
+
+        Those of `ids`, of a bot, or all. One that dies again meanwhile is not taken a second time.
+
+        Raises:
+            StoreError: they cannot be moved now; some may have been.
+        """
+        return await self._sweep(Replay, ids, bot_id, self._clock())
+
+    async def purge(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        bot_id: int | None = None,
+        died_by: float | None = None,
+    ) -> int:
+        """Forget dead letters for good; return how many it were.
+
+        Those of `ids`, of a bot, or all; with `died_by` (Unix seconds) only those that died by then.
+
+        Raises:
+            StoreError: they cannot be removed now; some may have been.
+        """
+        return await self._sweep(Purge, ids, bot_id, self._clock() if died_by is None else died_by)
+
     async def tend(self) -> None:
-        """Forget old ids, a few at a time, and fetch again what could not be read, until cancelled."""
+        """Forget old ids and dead letters, a few at a time, until cancelled.
+
+        What could not be fetched for a backlog is fetched again here, too.
+        """
         while True:
             await trio.sleep(TEND_EVERY)
-            before = self._clock() - RETENTION
-            self._writer.fetch(partial(_forget, before), lambda _: None)
+            now = self._clock()
+            self._writer.fetch(partial(_forget, now - RETENTION), lambda _: None)
             for backlog in self._backlogs.values():
                 backlog.fetch()
+            with suppress(StoreError):  # it is told as the store's trouble
+                await self._sweep(Purge, None, None, now - self._keep_dead())
+
+    async def _sweep(
+        self,
+        operation: type[Replay | Purge],
+        ids: Sequence[int] | None,
+        bot_id: int | None,
+        died_by: float,
+    ) -> int:
+        """Do it to the chosen dead letters, so many at a time; those that die meanwhile are not chosen."""
+        if ids is None:
+            return await self._sweep_pages(operation, None, bot_id, died_by)
+        slices = [ids[start : start + LETTERS_AT_ONCE] for start in range(0, len(ids), LETTERS_AT_ONCE)]
+        return sum([await self._sweep_pages(operation, chosen, bot_id, died_by) for chosen in slices])
+
+    async def _sweep_pages(
+        self,
+        operation: type[Replay | Purge],
+        ids: Sequence[int] | None,
+        bot_id: int | None,
+        died_by: float,
+    ) -> int:
+        done = after = 0
+        while True:
+            page = partial(
+                _letters, ids=ids, bot_id=bot_id, died_by=died_by, after=after, limit=LETTERS_AT_ONCE
+            )
+            letters = await self._writer.read(page)
+            if not letters:
+                return done
+            done += await self._take_out(operation, letters)
+            after = letters[-1].id
+
+    async def _take_out(self, operation: type[Replay | Purge], letters: Sequence[DeadLetter]) -> int:
+        """Replay or purge these; how many were still there."""
+        done = 0
+
+        def committed(results: Sequence[Kept | bool | None]) -> None:
+            nonlocal done
+            for letter, result in zip(letters, results, strict=True):
+                if not result:
+                    continue
+                done += 1
+                counts = self.counts(letter.bot_id)
+                counts["dead"] -= 1
+                counts["pending" if operation is Replay else "purged"] += 1
+                backlog = self._backlogs.get(letter.bot_id)
+                if backlog is not None and operation is Replay:
+                    backlog.more()
+
+        await self._writer.commit([operation(letter.id, letter.bot_id) for letter in letters], committed)
+        return done
 
 
-class Backlog:
-    """One bot's waiting updates, in order; made by :meth:`Inbox.backlog`."""
+def _letters(store: Store, **which: Any) -> Sequence[DeadLetter]:
+    return store.dead(**which)
 
-    def __init__(
-        self, bot_id: int, writer: Writer, counts: dict[str, int], clock: Callable[[], float]
-    ) -> None:
-        self._bot_id = bot_id
-        self._writer = writer
-        self._counts = counts
-        self._clock = clock
-        self._queue = Queue(behind=counts["pending"] > 0)
-        self._changed = trio.Event()
-        self.fetch()
 
-    @property
-    def in_hand(self) -> int:
-        return self._queue.in_hand
-
-    @property
-    def waiting_for_retry(self) -> int:
-        return self._queue.waiting_for_retry
-
-    @property
-    def pending(self) -> int:
-        """Updates that are neither done nor dead, those in hand included."""
-        return self._counts["pending"]
-
-    def offer(self, update: Waiting) -> None:
-        """A new update is durable (the inbox's call)."""
-        self._queue.offer(update)
-        self._changed.set()
-
-    def take(self) -> Waiting | None:
-        """The next update to handle, now in hand; None when there is none at this moment."""
-        return self._queue.take(self._clock())
-
-    async def wait_change(self, *, due: bool = True) -> None:
-        """Return when :meth:`take` may have something that it had not before, or when poked.
-
-        `due`: an update whose time has come is such a change; False for who cannot take one now.
-        """
-        next_due = self._queue.next_due() if due else None
-        wait = float("inf") if next_due is None else max(0.0, next_due - self._clock())
-        with trio.move_on_after(wait):
-            await self._changed.wait()
-        self._changed = trio.Event()
-
-    def poke(self) -> None:
-        """Let :meth:`wait_change` return."""
-        self._changed.set()
-
-    def finish(self, update: Waiting, outcome: str) -> None:
-        """The update in hand is `done`, `dropped` or `expired`."""
-        self._end(update, Finish(update.id, update.bot_id, outcome), outcome)
-
-    def bury(self, update: Waiting, reason: str, attempts: int) -> None:
-        """The update in hand is dead after `attempts` handlings."""
-        now = self._clock()
-        self._end(update, Bury(update.id, update.bot_id, update.key, attempts, reason, now), "dead")
-
-    def retry(self, update: Waiting, *, due: float, attempt: int, started_at: float, error: str) -> None:
-        """Handle the update in hand again at `due` (Unix seconds)."""
-
-        def committed() -> None:
-            self._counts["retried"] += 1
-            self._queue.put_back(replace(update, attempt=attempt, due=due, started_at=started_at))
-            self._changed.set()
-            self.fetch()
-
-        operation = Reschedule(update.id, update.bot_id, attempt, due, started_at, error)
-        self._writer.submit([operation], committed)
-
-    def put_back(self, update: Waiting) -> None:
-        """The update in hand was not handled; it is the next of its key again."""
-        self._queue.put_back(replace(update, due=0.0))
-        self._changed.set()
-
-    def _end(self, update: Waiting, operation: Operation, outcome: str) -> None:
-        def committed() -> None:
-            self._counts[outcome] += 1
-            self._counts["pending"] -= 1
-            self._queue.finish(update.id, dead=outcome == "dead")
-            self._changed.set()
-            self.fetch()
-
-        self._writer.submit([operation], committed)
-
-    def fetch(self) -> None:
-        """Ask the store for what the queue wants, until it wants nothing."""
-        fetch = self._queue.wanted()
-        if fetch is None:
-            return
-        wanted: Fetch = fetch
-
-        def fetched(answer: Sequence[Waiting] | StoreError) -> None:
-            if isinstance(answer, StoreError):
-                self._queue.not_fetched()
-                return
-            self._queue.fetched(wanted, answer)
-            self._changed.set()
-            self.fetch()
-
-        self._writer.fetch(
-            lambda store: store.waiting(
-                self._bot_id, after=wanted.after, until=wanted.until, key=wanted.key, limit=wanted.limit
-            ),
-            fetched,
-        )
+def _waiting(bot_id: int, arrival: Arrival, kept: Kept, now: float) -> Waiting:
+    return Waiting(
+        kept.id,
+        bot_id,
+        arrival.update_id,
+        arrival.key,
+        arrival.body,
+        now,
+        after_gap=kept.after_gap,
+        kind=arrival.kind,
+    )
 
 
 def _forget(before: float, store: Store) -> int:

@@ -11,6 +11,10 @@ attempt, the lane waits. Memory holds a window of each bot's updates, the rest s
 
 Every update up to `cursor` is therefore either here, or finished, or passed over by its lane.
 
+A suspect, which was in hand when a worker died, is handed out apart from the others
+(:meth:`Queue.take_suspect`); its lane waits for it. A skipped update has left its lane, which does not
+wait for it any more, for one of its own.
+
 Answers of the store and offers of new updates have to come in the order of the commits and reads.
 """
 
@@ -69,6 +73,7 @@ class Queue:
         self._lanes: dict[str, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._later: list[tuple[float, int, _Lane]] = []
+        self._suspects: list[tuple[float, int, _Lane]] = []
         self._empty: deque[_Lane] = deque()
         self._held = 0
         self._in_hand: dict[int, _Lane] = {}
@@ -84,7 +89,7 @@ class Queue:
     @property
     def waiting_for_retry(self) -> int:
         """How many lanes wait for the next attempt at their head."""
-        return len(self._later)
+        return len(self._later) + len(self._suspects)
 
     @property
     def _room(self) -> int:
@@ -93,7 +98,7 @@ class Queue:
         Heads that wait for their next attempt take no place from the others, up to a bound of their own:
         a window full of them would hold up every chat behind it.
         """
-        places = min(self._window + len(self._later), WAITING_WINDOWS * self._window)
+        places = min(self._window + self.waiting_for_retry, WAITING_WINDOWS * self._window)
         return max(0, places - self._held - len(self._empty))
 
     def offer(self, update: Waiting) -> None:
@@ -105,16 +110,26 @@ class Queue:
             return
         self._add(update)
 
+    def more(self) -> None:
+        """The store holds updates that were not offered, and have later ids than all before."""
+        self._behind = True
+
     def take(self, now: float) -> Waiting | None:
         """The next update to handle, or None. It is in hand until :meth:`finish` or :meth:`put_back`."""
         while self._later and self._later[0][0] <= now:
             self._ready.append(heapq.heappop(self._later)[2])
-        if not self._ready:
+        return self._hand_out(self._ready.popleft()) if self._ready else None
+
+    def take_suspect(self, now: float) -> Waiting | None:
+        """The next update to handle alone, or None; as with :meth:`take`."""
+        if not self._suspects or self._suspects[0][0] > now:
             return None
-        lane = self._ready.popleft()
+        return self._hand_out(heapq.heappop(self._suspects)[2])
+
+    def _hand_out(self, lane: _Lane) -> Waiting:
         update = lane.updates[0]
         if lane.after_gap and not update.after_gap:
-            update = replace(update, after_gap=True)
+            update = lane.updates[0] = replace(update, after_gap=True)
         lane.after_gap = False
         self._in_hand[update.id] = lane
         return update
@@ -123,29 +138,41 @@ class Queue:
         """When the earliest waiting head may be taken; None when none waits for its time."""
         return self._later[0][0] if self._later else None
 
+    def next_suspect_due(self) -> float | None:
+        """When the next suspect may be taken; None when there is none."""
+        return self._suspects[0][0] if self._suspects else None
+
     def finish(self, update_id: int, *, dead: bool = False) -> None:
         """An update in hand left the store; the next of its lane may go. `dead`: it left a gap."""
-        lane = self._in_hand.pop(update_id)
+        self._leave_lane(self._in_hand.pop(update_id), gap=dead)
+
+    def put_back(self, update: Waiting) -> None:
+        """An update in hand waits at the head of its lane again, as it is given now."""
+        lane = self._in_hand.pop(update.id)
+        if update.skipped and not lane.updates[0].skipped:
+            own = self._lanes[_lane_key(update)] = _Lane(_lane_key(update), deque([update]), update.id)
+            self._held += 1  # what left the other lane is counted off there
+            self._leave_lane(lane, gap=True)
+            self._arm(own)
+            return
+        lane.updates[0] = update
+        if update.due or update.suspect:  # the others of its lane would only fill the window meanwhile
+            while len(lane.updates) > 1:
+                lane.leave(lane.updates.pop())
+                self._held -= 1
+            lane.last_id = update.id
+        self._arm(lane)
+
+    def _leave_lane(self, lane: _Lane, *, gap: bool) -> None:
         lane.updates.popleft()
         self._held -= 1
-        lane.after_gap = dead
+        lane.after_gap = gap
         if lane.updates:
             self._arm(lane)
         elif lane.more:
             self._empty.append(lane)
         else:
             del self._lanes[lane.key]
-
-    def put_back(self, update: Waiting) -> None:
-        """An update in hand waits at the head of its lane again, as it is given now."""
-        lane = self._in_hand.pop(update.id)
-        lane.updates[0] = update
-        if update.due:  # the others of its lane would only fill the window meanwhile
-            while len(lane.updates) > 1:
-                lane.leave(lane.updates.pop())
-                self._held -= 1
-            lane.last_id = update.id
-        self._arm(lane)
 
     def wanted(self) -> Fetch | None:
         """What to fetch from the store now. Each answer is followed by one call of :meth:`fetched`."""
@@ -193,11 +220,11 @@ class Queue:
 
     def _add(self, update: Waiting) -> None:
         self._cursor = update.id
-        key = update.key or f"#{update.id}"  # without a key an update is a lane of its own
+        key = _lane_key(update)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
-        elif lane.more or len(lane.updates) >= self._lane or lane.updates[0].due:
+        elif lane.more or len(lane.updates) >= self._lane or lane.updates[0].due or lane.updates[0].suspect:
             lane.leave(update)
             return
         lane.updates.append(update)
@@ -208,7 +235,14 @@ class Queue:
 
     def _arm(self, lane: _Lane) -> None:
         head = lane.updates[0]
-        if head.due:
+        if head.suspect:
+            heapq.heappush(self._suspects, (head.due, head.id, lane))
+        elif head.due:
             heapq.heappush(self._later, (head.due, head.id, lane))
         else:
             self._ready.append(lane)
+
+
+def _lane_key(update: Waiting) -> str:
+    """Without a key, or skipped, an update is a lane of its own."""
+    return f"#{update.id}" if update.skipped or not update.key else update.key

@@ -16,7 +16,7 @@ from trioworkers.errors import TrioworkersError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trioworkers.records import Waiting
+    from trioworkers.records import Attempt, Call, DeadLetter, Waiting
 
 
 class StoreError(TrioworkersError):
@@ -27,10 +27,18 @@ class StoreRefusedError(StoreError):
     """The store cannot be used as it is: not ours, too new, or held by another daemon."""
 
 
+class StoreFullError(StoreError):
+    """There is no room; it comes back by itself when there is."""
+
+
+class StoreDamagedError(StoreError):
+    """The store's file is not whole any more; nothing may be written to it."""
+
+
 class Accept(msgspec.Struct, frozen=True, gc=False):
     """Keep this update, unless (`bot_id`, `update_id`) was accepted before. `at`: Unix seconds.
 
-    Its result is the id that the inbox gave it, or None when it was accepted before.
+    Its result is what it was kept as, or None when it was accepted before.
     """
 
     bot_id: int
@@ -39,6 +47,13 @@ class Accept(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     at: float
     kind: str = "message"
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """The id that the inbox gave an update, and whether one before it of its key has left a gap."""
+
+    id: int
+    after_gap: bool = False
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
@@ -50,18 +65,21 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reschedule(msgspec.Struct, frozen=True, gc=False):
-    """Handle this update again, not before `due` (Unix seconds), as attempt number `attempt`."""
+    """Handle this update again, as `update` says; log the attempt that failed.
 
-    id: int
-    bot_id: int
-    attempt: int
-    due: float
-    started_at: float
-    error: str
+    Of `update` are kept: `attempt`, `due`, `started_at`, `suspect`, `crashes` and `skipped`. One that is
+    skipped for the first time leaves a gap: the next of its key is marked as after it.
+    """
+
+    update: Waiting
+    failure: Attempt
 
 
 class Bury(msgspec.Struct, frozen=True, gc=False):
-    """Put this update among the dead letters, and mark the next one of its key as after a gap."""
+    """Put this update among the dead letters, and mark the next one of its key as after a gap.
+
+    `attempts`: how often it was handled. `failure`: the last attempt, or None when it was not handled.
+    """
 
     id: int
     bot_id: int
@@ -69,16 +87,53 @@ class Bury(msgspec.Struct, frozen=True, gc=False):
     attempts: int
     reason: str
     at: float
+    failure: Attempt | None = None
 
 
-Operation = Accept | Finish | Reschedule | Bury
+class Calling(msgspec.Struct, frozen=True, gc=False):
+    """A Bot API call is about to be made for this update. `key` names it among the calls of one handling.
+
+    One that was recorded and has no answer is marked: it may have been made twice.
+    """
+
+    id: int
+    key: str
+    at: float
+
+
+class Called(msgspec.Struct, frozen=True, gc=False):
+    """The call has this answer (JSON), or is known not to have been made (None), and then forgotten."""
+
+    id: int
+    key: str
+    answer: bytes | None
+
+
+class Replay(msgspec.Struct, frozen=True, gc=False):
+    """Put this dead letter at the tail of its chat, as if it were new; its recorded calls go with it.
+
+    Its result is what it was kept as, or None when there is no such dead letter.
+    """
+
+    id: int
+    bot_id: int
+
+
+class Purge(msgspec.Struct, frozen=True, gc=False):
+    """Forget this dead letter and its calls. Its result is whether there was one."""
+
+    id: int
+    bot_id: int
+
+
+Operation = Accept | Finish | Reschedule | Bury | Calling | Called | Replay | Purge
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What became of one bot's updates since its first.
 
-    `accepted = done + dropped + expired + dead + pending`.
+    `accepted = done + dropped + expired + dead + purged + pending`; `dead` are those that still lie there.
     """
 
     accepted: int = 0
@@ -88,23 +143,43 @@ class Tally:
     expired: int = 0
     retried: int = 0
     dead: int = 0
+    purged: int = 0
     pending: int = field(default=0, kw_only=True)
 
 
 class Store(Protocol):
     """A durable log of updates. Every method may raise :class:`StoreError`."""
 
-    def commit(self, operations: Sequence[Operation]) -> Sequence[int | None]:
+    def commit(self, operations: Sequence[Operation]) -> Sequence[Kept | bool | None]:
         """Run all operations in one transaction; return one result for each, in order.
 
         When it returns, they are durable. When it raises, none took effect. Operations on updates that
-        are not there any more change nothing: each may be given twice.
+        are not there any more change nothing: each may be given twice. They take effect by kind: calls,
+        finished, rescheduled, buried, accepted, replayed, purged; within a kind in the order given. The
+        calls of an update that the same batch finishes need not be recorded. Ids ascend in that order.
         """
 
     def waiting(
         self, bot_id: int, *, after: int, until: int | None = None, key: str | None = None, limit: int
     ) -> Sequence[Waiting]:
-        """The updates of a bot that wait, by ascending id: ids in (`after`, `until`], of `key` if given."""
+        """The updates of a bot that wait, by ascending id: ids in (`after`, `until`].
+
+        With `key` only those of that key, and of them none that is skipped.
+        """
+
+    def calls(self, id: int) -> Sequence[Call]:
+        """The recorded calls of an update or dead letter, in the order in which they were begun."""
+
+    def dead(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        bot_id: int | None = None,
+        died_by: float | None = None,
+        after: int = 0,
+        limit: int,
+    ) -> Sequence[DeadLetter]:
+        """Dead letters by ascending id, from past `after`: those of `ids`, of a bot, that died by then."""
 
     def tallies(self) -> Mapping[int, Tally]:
         """Every bot's tally, by bot id."""

@@ -68,9 +68,7 @@ class Writer:
             self._closed = True
             self._jobs.put(None)
 
-    async def commit(
-        self, operations: Sequence[Operation], then: Callable[[Sequence[int | None]], None]
-    ) -> None:
+    async def commit(self, operations: Sequence[Operation], then: Callable[[Sequence[Any]], None]) -> None:
         """Commit the operations together; return once they are durable.
 
         `then` is called on the loop with one result for each operation, in the order of the commits (a
@@ -80,6 +78,21 @@ class Writer:
         Raises:
             StoreError: they were not committed, and will not be.
         """
+        await self._do(operations, None, then)
+
+    async def read(self, read: Callable[[Store], T]) -> T:
+        """Read in the thread, after everything that was submitted before; return what `read` returned.
+
+        Raises:
+            StoreError: it could not be read.
+        """
+        answer: list[T] = []
+        await self._do((), read, answer.append)
+        return answer[0]
+
+    async def _do(
+        self, operations: Sequence[Operation], read: Callable[[Store], T] | None, then: Callable[[Any], None]
+    ) -> None:
         if self._closed:
             message = "the inbox is closed"
             raise StoreError(message)
@@ -96,13 +109,13 @@ class Writer:
             task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        job = _Job(operations, None, resolve)
+        job = _Job(operations, read, resolve)
         self._jobs.put(job)
         await trio.lowlevel.wait_task_rescheduled(abort)
         if job.error is not None:
             raise job.error
 
-    def submit(self, operations: Sequence[Operation], then: Callable[[], None]) -> None:
+    def submit(self, operations: Sequence[Operation], then: Callable[[], None] = lambda: None) -> None:
         """Commit the operations some time; call `then` on the loop once they are durable.
 
         For acknowledgements: they hold no update that Telegram could send again, so they are tried

@@ -1,0 +1,186 @@
+"""One bot's waiting updates: handed out in order, and what becomes of each made durable.
+
+What is taken ends in exactly one of `finish`, `retry`, `bury` (durable; the next of its key goes out
+once they are) and `put_back` (nothing happened).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+from msgspec.structs import replace
+
+from trioworkers.inbox.queue import Fetch, Queue
+from trioworkers.inbox.store import Bury, Called, Calling, Finish, Reschedule, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trioworkers.inbox.store import Operation
+    from trioworkers.inbox.writer import Writer
+    from trioworkers.records import Attempt, Call, Waiting
+
+
+class Feed:
+    """What one worker process takes its updates from: a backlog's ordinary ones, or its suspects.
+
+    Only one task at a time may wait for a change.
+    """
+
+    def __init__(
+        self,
+        take: Callable[[float], Waiting | None],
+        next_due: Callable[[], float | None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._take, self._next_due, self._clock = take, next_due, clock
+        self._changed = trio.Event()
+
+    def take(self) -> Waiting | None:
+        """The next update to handle, now in hand; None when there is none at this moment."""
+        return self._take(self._clock())
+
+    async def wait_change(self, *, due: bool = True) -> None:
+        """Return when :meth:`take` may have something that it had not before, or when poked.
+
+        `due`: an update whose time has come is such a change; False for who cannot take one now.
+        """
+        next_due = self._next_due() if due else None
+        wait = math.inf if next_due is None else max(0.0, next_due - self._clock())
+        with trio.move_on_after(wait):
+            await self._changed.wait()
+        self._changed = trio.Event()
+
+    def poke(self) -> None:
+        """Let :meth:`wait_change` return."""
+        self._changed.set()
+
+
+class Backlog:
+    """One bot's waiting updates, in order; made by :meth:`Inbox.backlog`.
+
+    Attributes:
+        ordinary: hands out updates in order.
+        suspects: hands out those that were in hand when a worker died; they are handled one at a time.
+    """
+
+    def __init__(
+        self, bot_id: int, writer: Writer, counts: dict[str, int], clock: Callable[[], float]
+    ) -> None:
+        self._bot_id = bot_id
+        self._writer = writer
+        self._counts = counts
+        self._clock = clock
+        self._queue = Queue(behind=counts["pending"] > 0)
+        self.ordinary = Feed(self._queue.take, self._queue.next_due, clock)
+        self.suspects = Feed(self._queue.take_suspect, self._queue.next_suspect_due, clock)
+        self.fetch()
+
+    @property
+    def in_hand(self) -> int:
+        return self._queue.in_hand
+
+    @property
+    def waiting_for_retry(self) -> int:
+        return self._queue.waiting_for_retry
+
+    @property
+    def has_suspects(self) -> bool:
+        return self._queue.next_suspect_due() is not None
+
+    @property
+    def pending(self) -> int:
+        """Updates that are neither done nor dead, those in hand included."""
+        return self._counts["pending"]
+
+    def offer(self, update: Waiting) -> None:
+        """A new update is durable (the inbox's call)."""
+        self._queue.offer(update)
+        self._poke()
+
+    def more(self) -> None:
+        """Updates were put at the tail of the store without an offer (the inbox's call)."""
+        self._queue.more()
+        self.fetch()
+
+    def finish(self, update: Waiting, outcome: str) -> None:
+        """The update in hand is `done`, `dropped` or `expired`."""
+        self._end(update, Finish(update.id, update.bot_id, outcome), outcome)
+
+    def bury(self, update: Waiting, reason: str, attempts: int, failure: Attempt | None = None) -> None:
+        """The update in hand is dead after `attempts` handlings, of which `failure` is the last."""
+        now = self._clock()
+        operation = Bury(update.id, update.bot_id, update.key, attempts, reason, now, failure)
+        self._end(update, operation, "dead")
+
+    def retry(self, update: Waiting, failure: Attempt) -> None:
+        """Handle the update in hand again, as it is given now (`attempt`, `due`, `suspect`, …)."""
+
+        def committed() -> None:
+            self._counts["retried"] += 1
+            self._put_back(update)
+            self.fetch()
+
+        self._writer.submit([Reschedule(update, failure)], committed)
+
+    def put_back(self, update: Waiting, due: float = 0.0) -> None:
+        """The update in hand was not handled; it is the next of its key again, from `due` on."""
+        self._put_back(replace(update, due=due))
+
+    def calling(self, update: Waiting, key: str) -> None:
+        """A call is being made for the update in hand; this is recorded as soon as it can be."""
+        self._writer.submit([Calling(update.id, key, self._clock())])
+
+    def called(self, update: Waiting, key: str, answer: bytes | None) -> None:
+        """The call has this answer, or was not made (None)."""
+        self._writer.submit([Called(update.id, key, answer)])
+
+    async def calls(self, update: Waiting) -> Sequence[Call]:
+        """The calls that were recorded for the update.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        return await self._writer.read(lambda store: store.calls(update.id))
+
+    def _end(self, update: Waiting, operation: Operation, outcome: str) -> None:
+        def committed() -> None:
+            self._counts[outcome] += 1
+            self._counts["pending"] -= 1
+            self._queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
+            self._poke()
+            self.fetch()
+
+        self._writer.submit([operation], committed)
+
+    def _put_back(self, update: Waiting) -> None:
+        self._queue.put_back(update)
+        self._poke()
+
+    def _poke(self) -> None:
+        self.ordinary.poke()
+        self.suspects.poke()
+
+    def fetch(self) -> None:
+        """Ask the store for what the queue wants, until it wants nothing."""
+        fetch = self._queue.wanted()
+        if fetch is None:
+            return
+        wanted: Fetch = fetch
+
+        def fetched(answer: Sequence[Waiting] | StoreError) -> None:
+            if isinstance(answer, StoreError):
+                self._queue.not_fetched()
+                return
+            self._queue.fetched(wanted, answer)
+            self._poke()
+            self.fetch()
+
+        self._writer.fetch(
+            lambda store: store.waiting(
+                self._bot_id, after=wanted.after, until=wanted.until, key=wanted.key, limit=wanted.limit
+            ),
+            fetched,
+        )
