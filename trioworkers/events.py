@@ -21,6 +21,7 @@ EVENTS: Mapping[str, str] = {
     "update.dropped": "debug",
     "update.expired": "info",
     "update.retried": "warn",
+    "update.diverged": "warn",
     "update.dead": "error",
     "update.unreadable": "warn",
     "inbox.trouble": "error",

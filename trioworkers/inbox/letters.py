@@ -33,7 +33,7 @@ REVIVE = (
     " SELECT ?, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, history FROM dead WHERE id = ?"
 )
 FIELDS = "id, bot_id, update_id, key, kind, body, accepted_at, attempts, died_at, reason, history, checksum"
-_history = msgspec.json.Decoder(tuple[tuple[float, str] | tuple[float, str, tuple[str, ...]], ...])
+_history = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
 class Gaps:
@@ -74,9 +74,7 @@ class Letters:
 
     def log(self, id_: int, failure: Attempt) -> None:
         """Add to the log of an update's attempts."""
-        unknown = [failure.unknown] if failure.unknown else []
-        entry = msgspec.json.encode([failure.at, failure.error, *unknown]).decode()
-        self._connection.execute(LOG, (entry, id_))
+        self._connection.execute(LOG, (msgspec.json.encode(failure).decode(), id_))
 
     def bury(self, operation: Bury) -> bool:
         """Move an update here; False when it is not there any more."""
@@ -128,6 +126,6 @@ def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:
     letter = DeadLetter(*fields)
     return replace(
         letter,
-        history=tuple(Attempt(*attempt) for attempt in _history.decode(history)),
+        history=_history.decode(history),
         damaged=zlib.crc32(letter.body) != checksum,
     )
