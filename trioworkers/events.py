@@ -78,7 +78,7 @@ class Events:
         level: str | None = None,
         **fields: Any,
     ) -> None:
-        """Tell an event of :data:`EVENTS`, at its usual level or at `level`; a field that is None is left out."""
+        """Tell an event of :data:`EVENTS`, at its usual level or at `level`; without fields that are None."""
         self._seq += 1
         level = level or EVENTS[event]
         if LEVELS[level] < self._least:
