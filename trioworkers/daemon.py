@@ -25,6 +25,7 @@ from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import StoreRefusedError
 from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
+from trioworkers.nursery.places import Places
 from trioworkers.nursery.spawn import Spawn
 from trioworkers.status import DaemonStatus, summary
 from trioworkers.web.app import make_app
@@ -144,11 +145,12 @@ class Daemon:
                 api_base=fleet.api_base,
                 python_path=[str(folder) for folder in fleet.python_path],
                 log_dir=fleet.log_dir,
-                log_level=fleet.log.level,
+                log_level=lambda: fleet.log.level,
                 inbox=inbox,
                 makes=self._makes,
                 events=events,
                 may_start=pace.wait,
+                places=Places(lambda: _most_workers(fleet)),
             ),
         )
         self.app = make_app(
@@ -204,6 +206,11 @@ class Daemon:
 async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
+
+
+def _most_workers(fleet: Fleet) -> int:
+    limits = fleet.limits
+    return min(limits.max_workers, limits.max_workers_per_core * len(os.sched_getaffinity(0)))
 
 
 def _tell_trouble(events: Events, error: StoreError | None) -> None:

@@ -24,18 +24,16 @@ if TYPE_CHECKING:
 
 
 class Feed:
-    """What one worker process takes its updates from: a backlog's ordinary ones, or its suspects.
-
-    Only one task at a time may wait for a change.
-    """
+    """What worker processes take their updates from: a backlog's ordinary ones, or its suspects."""
 
     def __init__(
         self,
         take: Callable[[float], Waiting | None],
         next_due: Callable[[], float | None],
         clock: Callable[[], float],
+        is_ready: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._take, self._next_due, self._clock = take, next_due, clock
+        self._take, self._next_due, self._clock, self._is_ready = take, next_due, clock, is_ready
         self._changed = trio.Event()
 
     def take(self) -> Waiting | None:
@@ -51,11 +49,17 @@ class Feed:
         wait = math.inf if next_due is None else max(0.0, next_due - self._clock())
         with trio.move_on_after(wait):
             await self._changed.wait()
-        self._changed = trio.Event()
 
     def poke(self) -> None:
-        """Let :meth:`wait_change` return."""
+        """Let :meth:`wait_change` return, for all who wait now."""
         self._changed.set()
+        self._changed = trio.Event()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether :meth:`take` would give an update now."""
+        due = self._next_due()
+        return self._is_ready() or (due is not None and due <= self._clock())
 
 
 class Backlog:
@@ -74,7 +78,7 @@ class Backlog:
         self._counts = counts
         self._clock = clock
         self._queue = Queue(behind=counts["pending"] > 0)
-        self.ordinary = Feed(self._queue.take, self._queue.next_due, clock)
+        self.ordinary = Feed(self._queue.take, self._queue.next_due, clock, self._queue.is_ready)
         self.suspects = Feed(self._queue.take_suspect, self._queue.next_suspect_due, clock)
         self.fetch()
 
@@ -87,10 +91,6 @@ class Backlog:
         return self._queue.waiting_for_retry
 
     @property
-    def has_suspects(self) -> bool:
-        return self._queue.next_suspect_due() is not None
-
-    @property
     def pending(self) -> int:
         """Updates that are neither done nor dead, those in hand included."""
         return self._counts["pending"]
@@ -98,7 +98,7 @@ class Backlog:
     def offer(self, update: Waiting) -> None:
         """A new update is durable (the inbox's call)."""
         self._queue.offer(update)
-        self._poke()
+        self.poke()
 
     def more(self) -> None:
         """Updates were put at the tail of the store without an offer (the inbox's call)."""
@@ -150,16 +150,17 @@ class Backlog:
             self._counts[outcome] += 1
             self._counts["pending"] -= 1
             self._queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
-            self._poke()
+            self.poke()
             self.fetch()
 
         self._writer.submit([operation], committed)
 
     def _put_back(self, update: Waiting) -> None:
         self._queue.put_back(update)
-        self._poke()
+        self.poke()
 
-    def _poke(self) -> None:
+    def poke(self) -> None:
+        """Let all look again who wait for a change."""
         self.ordinary.poke()
         self.suspects.poke()
 
@@ -175,7 +176,7 @@ class Backlog:
                 self._queue.not_fetched()
                 return
             self._queue.fetched(wanted, answer)
-            self._poke()
+            self.poke()
             self.fetch()
 
         self._writer.fetch(

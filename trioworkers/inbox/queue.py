@@ -134,6 +134,10 @@ class Queue:
         self._in_hand[update.id] = lane
         return update
 
+    def is_ready(self) -> bool:
+        """Whether an update waits for nothing but a hand."""
+        return bool(self._ready)
+
     def next_due(self) -> float | None:
         """When the earliest waiting head may be taken; None when none waits for its time."""
         return self._later[0][0] if self._later else None

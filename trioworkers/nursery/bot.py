@@ -1,27 +1,27 @@
-"""One bot in its own cancel scope: what brings its updates in, and the worker that handles them.
+"""One bot in its own cancel scope: what brings its updates in, and the workers that handle them.
 
-Intake begins when the first worker of the bot is ready, and goes on whatever becomes of workers after
-that: a bot that never worked must not take updates from wherever it ran before, one that did loses none.
+Intake begins when the bot's first worker is ready, and goes on whatever becomes of workers after that: a
+bot that never worked must not take updates from wherever it ran before, one that did loses none. A bot
+whose workers start on demand has none to wait for, and takes its updates from the start.
 """
 
 from __future__ import annotations
 
 import random
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from trioworkers.nursery.dispatch import Activity, Dispatch
-from trioworkers.nursery.frames import Configure, FrameError, Ready, Unfit
+from trioworkers.nursery.frames import Configure, Retune
+from trioworkers.nursery.intake import serve_intake
+from trioworkers.nursery.life import OVERDUE, Means
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
-from trioworkers.nursery.restart import RestartPolicy
-from trioworkers.nursery.worker import START_TIMEOUT, open_worker
-from trioworkers.transport.api import BotApi
-from trioworkers.transport.poll import LongPoll, TokenRefusedError
+from trioworkers.nursery.supervisor import Supervisor
+from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Accepted, Inbox
-    from trioworkers.nursery.spawn import Exit, MakesWorkers
+    from trioworkers.nursery.places import Places
+    from trioworkers.nursery.spawn import MakesWorkers
     from trioworkers.nursery.worker import Worker
     from trioworkers.records import Arrival
-
-DRAIN_SLACK = 10.0  # seconds that a failed bot's worker has beyond its handler_timeout to end its work
-INTAKE_PAUSE = 15.0  # seconds before an intake that broke is begun anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,13 @@ class Surroundings:
     api_base: str
     python_path: Sequence[str]
     log_dir: Path
-    log_level: str
+    log_level: Callable[[], str]
     inbox: Inbox
     makes: MakesWorkers
     events: Events
     may_start: Callable[[], Awaitable[None]]
     """Waits for this bot's turn in the fleet's start rate."""
+    places: Places
 
 
 class BotScope:
@@ -59,61 +58,62 @@ class BotScope:
 
     Attributes:
         settings: the settings in force.
-        state: as in the status document.
-        reason: why it is `failed`.
-        judged: set at its first verdict: a worker is ready, or the bot failed or is not enabled.
+        judged: set at its first verdict: a worker is ready, or the bot failed, sleeps or is not enabled.
     """
 
-    def __init__(self, settings: BotSettings, around: Surroundings) -> None:
+    def __init__(self, settings: BotSettings, around: Surroundings, *, paused: bool = False) -> None:
         self.settings = settings
-        self.state = "starting"
-        self.reason: str | None = None
-        self.judged = trio.Event()
         self._around = around
+        self._paused = paused
         self._backlog = around.inbox.backlog(settings.bot_id)
-        self._activity = Activity()
         self._chance = random.Random()  # noqa: S311 - jitter
-        self._restarts = RestartPolicy(self._chance)
         log, token = around.log_dir / f"worker_{settings.name}.log", settings.token.reveal()
-        self._output = Output(log, token)
-        self._quarantine = Quarantine(
-            self._backlog,
-            around.makes,
-            self._configure,
-            Output(log, token),
-            partial(self._make_dispatch, alone=True),
-            around.may_start,
-            self._tell,
+        means = Means(
+            makes=around.makes,
+            settings=lambda: self.settings,
+            configure=self._configure,
+            output=Output(log, token),
+            make_dispatch=self._make_dispatch,
+            tell=self._tell,
+            is_paused=lambda: self._paused,
         )
-        self._worker: Worker | None = None
-        self._dispatch: Dispatch | None = None
-        self._ready = trio.Event()
+        self._supervisor = Supervisor(
+            means, self._backlog.ordinary, around.places, around.may_start, self._chance
+        )
+        alone = replace(
+            means, output=Output(log, token), make_dispatch=partial(self._make_dispatch, alone=True)
+        )
+        self._quarantine = Quarantine(alone, self._backlog, around.may_start)
         self._leaving = trio.Event()
         self._intake = trio.CancelScope()
-        self._starts = 0
-        self._starting = trio.CancelScope()
-        self._working = trio.CancelScope()
-        self._code: str | None = None
-        self._last_exit: dict[str, Any] | None = None
-        self._next_start_at: float | None = None
+        self.judged = self._supervisor.judged
+
+    @property
+    def state(self) -> str:
+        """As in the status document."""
+        state = self._supervisor.state
+        return "paused" if self._paused and state in ("running", "sleeping") else state
+
+    @property
+    def paused(self) -> bool:
+        """Whether its updates are accepted, and none is handled."""
+        return self._paused
 
     async def run(self) -> None:
         """Run until drained; cancelling it ends the worker's group and leaves no trace."""
         if not self.settings.enabled:
-            self._come_to("stopped")
-            return
-        if self.settings.transport == "webhook":
-            self._fail("transport webhook is not available in this version, poll and auto are")
-            await self._leaving.wait()
-            return
+            self.stop_intake()
+            self.drain()
+        elif self.settings.transport == "webhook":
+            self.stop_intake()
+            self._supervisor.park("transport webhook is not available in this version, poll and auto are")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_intake)
             async with trio.open_nursery() as workers:
                 workers.start_soon(self._serve_quarantine)
-                await self._supervise()
+                await self._supervisor.run()
+                self._quarantine.drain()
             nursery.cancel_scope.cancel()
-        if self.reason is None:
-            self._come_to("stopped")
 
     def stop_intake(self) -> None:
         """Fetch no more updates; what was accepted is still handled."""
@@ -122,18 +122,36 @@ class BotScope:
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
         self._leaving.set()
-        self._ready.set()  # nobody waits for it any more
         self._quarantine.drain()
-        self._starting.cancel()
-        if self._dispatch is not None:
-            if self.reason is None:
-                self._come_to("draining")
-            self._dispatch.drain()
+        self._supervisor.drain()
+
+    async def restart(self) -> str | None:
+        """Replace the worker by one that runs the code as it is now; return once it is ready.
+
+        Returns why there is none, or None.
+        """
+        return await self._supervisor.restart()
+
+    def pause(self, paused: bool) -> None:
+        """Hand out nothing more, or go on. Updates are accepted all the same."""
+        self._paused = paused
+        self._backlog.poke()
+
+    def retune(self, settings: BotSettings) -> None:
+        """Work with new settings that touch no process; updates in hand keep those they began with."""
+        self.settings = settings
+        for life in (self._supervisor.life, self._quarantine.life):
+            if life is not None and life.worker is not None:
+                life.worker.send(self._tuning())
+        self._backlog.poke()
+        self._supervisor.look_again()
 
     def status(self) -> dict[str, Any]:
         """This bot's row of the status document."""
         now = trio.current_time()
-        worker, activity, backlog = self._worker, self._activity, self._backlog
+        supervisor, backlog = self._supervisor, self._backlog
+        activity, aside = supervisor.activity, self._quarantine.activity
+        worker = supervisor.life and supervisor.life.worker
         beat = activity.heartbeat_at
         tally = self._around.inbox.tally(self.settings.bot_id)
         return {
@@ -143,107 +161,67 @@ class BotScope:
             "pid": worker and worker.pid,
             "transport": "webhook" if self.settings.transport == "webhook" else "poll",
             "uptime_ms": worker and round((now - worker.started_at) * 1000),
-            "messages": activity.messages + self._quarantine.activity.messages,
-            "errors": activity.errors + self._quarantine.activity.errors,
-            "restarts": max(0, self._starts - 1),
+            "messages": activity.messages + aside.messages,
+            "errors": activity.errors + aside.errors,
+            "restarts": supervisor.restarts,
             "memory_bytes": worker and activity.memory,
             "last_heartbeat_age_ms": None if beat is None or not worker else round((now - beat) * 1000),
-            "paused": False,
-            "code": self._code,
+            "paused": self._paused,
+            "code": supervisor.code,
             "queue": {
                 "ready": max(0, tally.pending - backlog.in_hand - backlog.waiting_for_retry),
                 "in_flight": backlog.in_hand,
                 "retry": backlog.waiting_for_retry,
                 "dead": tally.dead,
             },
-            "last_exit": self._last_exit,
-            "next_start_at": self._next_start_at,
-            "reason": self.reason,
+            "last_exit": supervisor.last_exit,
+            "next_start_at": supervisor.next_start_at,
+            "reason": supervisor.reason,
+            "health": self._health(now),
         }
 
-    async def _supervise(self) -> None:
-        """Keep a worker running until the bot leaves; one that failed for good waits for that."""
-        while True:
-            if self.reason is not None:
-                await self._leaving.wait()
-            if self._leaving.is_set():
-                return
-            self._come_to("starting")
-            with self._start():
-                await self._around.may_start()
-            if self._leaving.is_set() or self.reason is not None:
-                continue
-            began = trio.current_time()
-            await self._live()
-            if self.reason is None and not self._leaving.is_set():
-                await self._back_off(trio.current_time() - began)
+    def fail(self, error: Exception) -> None:
+        """Something in here went wrong that never should: this bot ends, the others go on."""
+        self._supervisor.park("internal error", error=describe(error))
 
-    async def _back_off(self, lived: float) -> None:
-        pause = self._restarts.next_start(lived, self.settings.restart)
-        self._next_start_at = time.time() + pause
-        self._come_to("backoff")
-        with trio.move_on_after(pause):
-            await self._leaving.wait()
-        self._next_start_at = None
+    def _health(self, now: float) -> dict[str, Any]:
+        """Alive, responsive and making progress, apart from each other."""
+        life, activity = self._supervisor.life, self._supervisor.activity
+        alive = life is not None and life.worker is not None
+        silent = now - (activity.heartbeat_at or now)
+        held_for = life.held_for if life is not None else 0.0
+        return {
+            "alive": alive,
+            "responsive": alive and silent <= 2 * self.settings.heartbeat_interval,
+            "progressing": held_for <= self.settings.handler_timeout + OVERDUE,
+            "loop_lag_ms": round(activity.lag * 1000),
+            "oldest_in_flight_ms": round(held_for * 1000),
+        }
 
-    def _start(self, seconds: float = float("inf")) -> trio.CancelScope:
-        """A scope for one step of a start: a stop or a failure ends it, also one that came before."""
-        self._starting = trio.move_on_after(seconds)
-        if self._leaving.is_set() or self.reason is not None:
-            self._starting.cancel()
-        return self._starting
+    async def _serve_quarantine(self) -> None:
+        """Only once a worker was ready: suspects of a former run must not start a handler that is unfit."""
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on, self._leaving, scope)
+                await self._supervisor.proven.wait()
+                nursery.cancel_scope.cancel()
+        if not scope.cancelled_caught:
+            await self._quarantine.serve()
 
-    async def _live(self) -> None:
-        """One worker's life, from its start to its exit."""
-        self._starts += 1
-        self._activity.heartbeat_at = None
-        self._tell("worker.starting")
-        try:
-            async with open_worker(self._around.makes, self._configure(), self._output) as worker:
-                self._worker = worker
-                try:
-                    if await self._handshake(worker):
-                        await self._work(worker)
-                finally:
-                    self._worker = None
-                ended = await worker.end()
-        except OSError as error:
-            self._tell("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
-            self.judged.set()
-        else:
-            self._ended(ended)
-
-    async def _handshake(self, worker: Worker) -> bool:
-        """Wait for the worker's first word; True when it is ready."""
-        word: Ready | Unfit | None = None
-        with self._start(START_TIMEOUT) as scope:
+    async def _serve_intake(self) -> None:
+        with self._intake:
+            if self.settings.worker != "on_demand":
+                await self._supervisor.proven.wait()
             try:
-                word = await worker.first_word()
-            except FrameError as error:
-                self._tell("worker.refused", reason=str(error))
-        if self.reason is not None:
-            return False
-        if scope.cancelled_caught and not self._leaving.is_set():
-            self._tell("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
-        if isinstance(word, Unfit):
-            self._fail(word.reason, detail=word.detail)
-        elif isinstance(word, Ready):
-            self._code = word.code
-            self._come_to("running")
-            self._tell("worker.ready", pid=worker.pid, code=word.code)
-            self._ready.set()
-        return isinstance(word, Ready)
+                await serve_intake(self._around.api_base, lambda: self.settings, self._accept, self._tell)
+            except TokenRefusedError:
+                self._tell("transport.refused")
+                self._supervisor.park("token refused")
 
-    async def _work(self, worker: Worker) -> None:
-        self._working = trio.CancelScope()
-        self._dispatch = self._make_dispatch(worker, self._activity)
-        if self._leaving.is_set():
-            self._dispatch.drain()
-        try:
-            with self._working:
-                await self._dispatch.run()
-        finally:
-            self._dispatch = None
+    async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
+        accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
+        self._tell("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
+        return accepted
 
     def _make_dispatch(self, worker: Worker, activity: Activity, *, alone: bool = False) -> Dispatch:
         return Dispatch(
@@ -255,49 +233,18 @@ class BotScope:
             activity,
             self._chance,
             alone=alone,
+            is_paused=lambda: self._paused,
         )
 
-    async def _serve_quarantine(self) -> None:
-        """Only once a worker was ready: suspects of a former run must not start a handler that is unfit."""
-        await self._ready.wait()
-        await self._quarantine.serve()
-
-    def _ended(self, ended: Exit) -> None:
-        self._last_exit = {
-            "at": time.time(),
-            "code": ended.code,
-            "signal": ended.signal,
-            "oom": False,
-            "stderr": self._output.last_lines,
-        }
-        wanted = self._leaving.is_set() or self.reason is not None
-        self._tell("worker.exited", level="info" if wanted else "warn", how=str(ended))
-        if not wanted:
-            self.judged.set()  # a worker that dies before it is ready is a verdict too
-
-    async def _serve_intake(self) -> None:
-        await self._ready.wait()
-        settings, around = self.settings, self._around
-        with self._intake:
-            while True:
-                async with BotApi(around.api_base, settings.token.reveal()) as api:
-                    poll = LongPoll(api, self._accept, lambda: self.settings, _Trouble(self._tell))
-                    try:
-                        await poll.serve()
-                    except TokenRefusedError:
-                        self._tell("transport.refused")
-                        self._fail("token refused")
-                        return
-                    except Exception as error:  # a mistake of ours must not silence a bot for good
-                        self._tell(
-                            "transport.trouble", level="error", reason="internal", error=describe(error)
-                        )
-                await trio.sleep(INTAKE_PAUSE)
-
-    async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
-        accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
-        self._tell("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
-        return accepted
+    def _tuning(self) -> Retune:
+        settings = self.settings
+        return Retune(
+            settings=dict(settings.settings),
+            handler_timeout=settings.handler_timeout,
+            heartbeat_interval=settings.heartbeat_interval,
+            memory_check_interval=settings.memory_check_interval,
+            log_level=self._around.log_level(),
+        )
 
     def _configure(self) -> Configure:
         settings, around = self.settings, self._around
@@ -308,59 +255,14 @@ class BotScope:
             api_base=around.api_base,
             handler=settings.handler,
             python_path=[str(path) for path in around.python_path],
-            settings=dict(settings.settings),
             concurrency=settings.concurrency,
-            handler_timeout=settings.handler_timeout,
-            heartbeat_interval=settings.heartbeat_interval,
-            log_level=around.log_level,
+            tuning=self._tuning(),
         )
-
-    def fail(self, error: Exception) -> None:
-        """Something in here went wrong that never should: this bot ends, the others go on."""
-        self._fail("internal error", error=describe(error))
-
-    def _fail(self, reason: str, **fields: object) -> None:
-        """Park the bot: nothing is tried again until its settings change."""
-        self.reason = reason
-        self._come_to("failed")
-        self._tell("bot.failed", reason=reason, **fields)
-        self._starting.cancel()
-        self._quarantine.drain()
-        if self._dispatch is not None:
-            self._dispatch.drain()
-            self._working.deadline = trio.current_time() + self.settings.handler_timeout + DRAIN_SLACK
-
-    def _come_to(self, state: str) -> None:
-        self.state = state
-        if state in ("running", "failed", "stopped"):
-            self.judged.set()
 
     def _tell(self, event: str, **fields: Any) -> None:
         self._around.events.tell(event, self.settings.name, **fields)
 
 
-class _Trouble:
-    """Tells what happens to a long poll as events; a trouble that goes on is told once."""
-
-    def __init__(self, tell: Callable[..., None]) -> None:
-        self._tell = tell
-        self._last: str | None = None
-
-    def conflict(self, reason: str, pause: float) -> None:
-        self._tell("transport.conflict", reason=reason, pause=round(pause, 1))
-        self._last = reason
-
-    def trouble(self, reason: str, pause: float) -> None:
-        if reason != self._last:
-            self._tell("transport.trouble", reason=reason, pause=round(pause, 1))
-        self._last = reason
-
-    def recovered(self) -> None:
-        self._tell("transport.recovered", after=self._last)
-        self._last = None
-
-    def webhook_removed(self) -> None:
-        self._tell("transport.unhooked")
-
-    def unreadable(self, reason: str) -> None:
-        self._tell("update.unreadable", reason=reason)
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -44,12 +45,16 @@ class DispatchSettings(Protocol):
 
 
 class Activity:
-    """What one bot's workers did in this run of the daemon. `heartbeat_at`: trio time."""
+    """What one bot's workers did in this run of the daemon.
+
+    `memory`: bytes; `lag`: seconds by which the worker's loop was late; `heartbeat_at`: trio time.
+    """
 
     def __init__(self) -> None:
         self.messages = 0
         self.errors = 0
         self.memory = 0
+        self.lag = 0.0
         self.heartbeat_at: float | None = None
 
 
@@ -71,6 +76,7 @@ class Dispatch:
 
     Args:
         alone: this worker is the quarantine: it has the suspects, one at a time.
+        is_paused: nothing is handed out while it says so; whoever changes that pokes the feeds.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Dispatch:
         chance: Random,
         *,
         alone: bool = False,
+        is_paused: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._bot = bot
@@ -95,8 +102,10 @@ class Dispatch:
         self._activity = activity
         self._chance = chance
         self._alone = alone
+        self._is_paused = is_paused
         self._clock = clock
         self._hand: dict[int, _InHand] = {}
+        self._idle_since = trio.current_time()
         self._last_delivery = 0
         self._draining = False
 
@@ -106,9 +115,15 @@ class Dispatch:
         self._feed.poke()
 
     @property
-    def idle(self) -> bool:
-        """Whether the worker has nothing in hand."""
-        return not self._hand
+    def idle_since(self) -> float:
+        """Since when the worker has had nothing in hand, trio time; infinite while it has."""
+        return math.inf if self._hand else self._idle_since
+
+    @property
+    def held_for(self) -> float:
+        """Seconds for which the worker has had the oldest of what it has in hand; 0 when there is none."""
+        oldest = next(iter(self._hand.values()), None)  # deliveries ascend
+        return 0.0 if oldest is None else self._clock() - oldest.handed_at
 
     async def run(self) -> None:
         """Work until the worker has closed its channel, or sent something that is no frame."""
@@ -139,7 +154,9 @@ class Dispatch:
         self._worker.drain()
 
     def _has_room(self) -> bool:
-        return len(self._hand) < (1 if self._alone else self._settings().concurrency)
+        return not self._is_paused() and len(self._hand) < (
+            1 if self._alone else self._settings().concurrency
+        )
 
     def _begin(self, update: Waiting, nursery: trio.Nursery) -> None:
         if update.damaged:
@@ -185,6 +202,7 @@ class Dispatch:
         if isinstance(frame, Heartbeat):
             self._activity.heartbeat_at = trio.current_time()
             self._activity.memory = frame.memory
+            self._activity.lag = frame.lag
         elif isinstance(frame, Calling | Called | Outcome):
             in_hand = self._hand.get(frame.delivery)
             if in_hand is None:  # it is stale, and changes nothing
@@ -197,6 +215,7 @@ class Dispatch:
                 self._backlog.called(in_hand.update, frame.key, answer)
             else:
                 del self._hand[frame.delivery]
+                self._idle_since = trio.current_time()
                 self._settle(frame, in_hand)
                 self._feed.poke()
 

@@ -35,6 +35,16 @@ class Frame(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """Base of all frames."""
 
 
+class Retune(Frame, frozen=True):
+    """To the worker: new values, for the updates that follow."""
+
+    settings: dict[str, Any]
+    handler_timeout: float
+    heartbeat_interval: float
+    memory_check_interval: float
+    log_level: str
+
+
 class Configure(Frame, frozen=True):
     """To the worker, first of all: what it is. The token travels here and nowhere else."""
 
@@ -44,19 +54,8 @@ class Configure(Frame, frozen=True):
     api_base: str
     handler: str
     python_path: list[str]
-    settings: dict[str, Any]
     concurrency: int
-    handler_timeout: float
-    heartbeat_interval: float
-    log_level: str
-
-
-class Retune(Frame, frozen=True):
-    """To the worker: new values, for the updates that follow."""
-
-    settings: dict[str, Any]
-    handler_timeout: float
-    heartbeat_interval: float
+    tuning: Retune
 
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):
@@ -79,6 +78,10 @@ class Deliver(Frame, frozen=True):
     trace_id: str
     update: msgspec.Raw
     calls: list[Recorded] | None = None
+
+
+class Ping(Frame, frozen=True):
+    """To the worker: send a heartbeat now."""
 
 
 class Drain(Frame, frozen=True):
@@ -133,12 +136,16 @@ class Outcome(Frame, frozen=True):
 
 
 class Heartbeat(Frame, frozen=True):
-    """From the worker, now and then: its loop turns. `memory`: its share of memory (PSS), bytes."""
+    """From the worker, now and then: its loop turns.
+
+    `memory`: its share of memory (PSS), bytes; `lag`: seconds by which its loop was late.
+    """
 
     memory: Annotated[int, Meta(ge=0, le=MOST_MEMORY)]
+    lag: Annotated[float, Meta(ge=0, le=LONGEST_AFTER)] = 0.0
 
 
-ToWorker = Configure | Retune | Deliver | Drain
+ToWorker = Configure | Retune | Deliver | Ping | Drain
 FromWorker = Ready | Unfit | Calling | Called | Outcome | Heartbeat
 
 _encode = msgspec.json.Encoder().encode

@@ -41,6 +41,9 @@ class WorkerProcess(Protocol):
     async def wait(self) -> Exit:
         """Wait until it has ended, end what is left of its group, and return how it ended."""
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to it alone."""
+
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to it and to everything it started in its group."""
 
@@ -106,6 +109,11 @@ class _Spawned:
                 code = self._process.wait()
                 self._exit = Exit(code) if code >= 0 else Exit(signal=signal.Signals(-code).name)
             return self._exit
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self._exit is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def signal_group(self, number: signal.Signals) -> None:
         if self._exit is None:

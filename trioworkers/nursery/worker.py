@@ -126,6 +126,14 @@ class Worker:
         self.leaves = True
         self._channel.send(Drain())
 
+    def dump_stacks(self) -> None:
+        """Let it write the stacks of all its threads to its log, whatever its loop does."""
+        self._process.send_signal(signal.SIGQUIT)
+
+    def kill(self) -> None:
+        """End it and its group at once."""
+        self._process.signal_group(signal.SIGKILL)
+
     async def end(self) -> Exit:
         """Make sure that it and its group have ended; return how it did.
 

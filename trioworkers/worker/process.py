@@ -7,8 +7,10 @@ again.
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from trioworkers.nursery.frames import (
     FrameError,
     Heartbeat,
     Outcome,
+    Ping,
     Ready,
     Retune,
     ToWorker,
@@ -51,6 +54,7 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)  # what a handler starts must not keep the channel open
     end = socket.socket(fileno=descriptor)
     watch_lifeline(end)
+    faulthandler.register(signal.SIGQUIT, all_threads=True)  # what the daemon asks one that hangs for
     raise SystemExit(trio.run(_run, end))
 
 
@@ -78,11 +82,12 @@ class Worker:
 
     def __init__(self, configure: Configure, handler: Handler, channel: Channel, api: BotApi) -> None:
         self._name, self._bot_id = configure.name, configure.bot_id
-        self._tuning = Retune(configure.settings, configure.handler_timeout, configure.heartbeat_interval)
+        self._tuning = configure.tuning
+        self._memory = Memory()
         self._handler = handler
         self._channel = channel
         self._api = api
-        self._log = BotLog(configure.log_level, bot=configure.name)
+        self._log = BotLog(configure.tuning.log_level, bot=configure.name)
         # without a bound: the daemon sends no more deliveries than `concurrency`, and none before Ready
         self._heard, self._frames = trio.open_memory_channel[list[ToWorker]](math.inf)
 
@@ -122,9 +127,12 @@ class Worker:
         """Do what a frame says; True when it was the last one."""
         if isinstance(frame, Deliver):
             handlings.start_soon(self._handle, frame)
+        elif isinstance(frame, Ping):
+            self._channel.send(Heartbeat(self._memory.last))
         elif isinstance(frame, Retune):
             changed = frame.settings != self._tuning.settings
             self._tuning = frame
+            self._log = BotLog(frame.log_level, bot=self._name)
             if changed:
                 changes = self._handler.settings_changed
                 handlings.start_soon(self._around, changes, frame.handler_timeout)
@@ -178,17 +186,40 @@ class Worker:
         return not scope.cancelled_caught
 
     async def _beat(self) -> None:
+        lag = 0.0
         while True:
-            self._channel.send(Heartbeat(_memory()))
-            await trio.sleep(self._tuning.heartbeat_interval)
+            memory = self._memory.share(self._tuning.memory_check_interval)
+            self._channel.send(Heartbeat(memory, lag))
+            due = trio.current_time() + self._tuning.heartbeat_interval
+            await trio.sleep_until(due)
+            lag = trio.current_time() - due
 
     def _bot(self, handling: Handling | None = None, **fields: str) -> Bot:
         log = self._log.bind(**fields) if fields else self._log
         return Bot(self._name, self._bot_id, self._tuning.settings, log, self._api, handling)
 
 
-def _memory() -> int:
-    """This process's proportional share of memory (PSS), bytes; 0 where the kernel does not tell."""
+class Memory:
+    """This process's proportional share of memory (PSS), measured now and then.
+
+    RSS would count pages that forked workers share once for each of them; the kernel adds up PSS page by
+    page, which takes it a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self.last = 0
+        self._next_at = -math.inf
+
+    def share(self, interval: float) -> int:
+        """The share in bytes, as it was at most `interval` seconds ago; 0 where the kernel does not tell."""
+        now = trio.current_time()
+        if now >= self._next_at:
+            self._next_at = now + interval
+            self.last = _proportional_share()
+        return self.last
+
+
+def _proportional_share() -> int:
     try:
         with open("/proc/self/smaps_rollup", "rb") as rollup:
             for line in rollup:

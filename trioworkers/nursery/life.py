@@ -1,0 +1,204 @@
+"""One worker's life: started, ready, at work, watched, and ended for a reason that is known.
+
+Alive, responsive and making progress are three facts. The process ends: it is not alive. Its loop says
+nothing for `hang_timeout`, or does not answer a ping while an update is overdue: it does not respond, and
+is killed after it has left its stacks in the log. Its updates take long: that is its handlers' matter, as
+long as it answers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.nursery.frames import FrameError, Ping, Ready, Unfit
+from trioworkers.nursery.worker import START_TIMEOUT, open_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trioworkers.config import BotSettings
+    from trioworkers.nursery.dispatch import Activity, Dispatch
+    from trioworkers.nursery.frames import Configure
+    from trioworkers.nursery.output import Output
+    from trioworkers.nursery.spawn import Exit, MakesWorkers
+    from trioworkers.nursery.worker import Worker
+
+DRAIN_SLACK = 10.0  # seconds beyond its handler_timeout that a worker has to end its work
+OVERDUE = 10.0  # seconds beyond its handler_timeout after which an update is asked after
+PING_TIMEOUT = 10.0  # seconds for the answer
+STACKS_TIME = 0.5  # seconds for a hung worker to write its stacks
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a bot's workers are started and told with."""
+
+    makes: MakesWorkers
+    settings: Callable[[], BotSettings]
+    configure: Callable[[], Configure]
+    output: Output
+    make_dispatch: Callable[[Worker, Activity], Dispatch]
+    tell: Callable[..., None]
+    is_paused: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a life went.
+
+    Attributes:
+        exit: how the process ended; None when it could not be started.
+        lived: seconds from its start.
+        why: what it was asked to end for; None when it was not, and crashed.
+        unfit: it said that it can never work like this.
+    """
+
+    exit: Exit | None
+    lived: float
+    why: str | None
+    unfit: Unfit | None = None
+
+
+class Life:
+    """One worker process; :meth:`run` once.
+
+    Attributes:
+        worker: while the process runs.
+        ready: set once its handler is imported and started.
+        code: a fingerprint of its handler's module, once it is ready.
+        why: what it was asked to end for.
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        activity: Activity,
+        idle_stop: Callable[[], float | None],
+        *,
+        quarantine: bool = False,
+    ) -> None:
+        """`idle_stop`: seconds without work after which it sleeps; None is never."""
+        self.worker: Worker | None = None
+        self.ready = trio.Event()
+        self.code: str | None = None
+        self.why: str | None = None
+        self._means = means
+        self._activity = activity
+        self._idle_stop = idle_stop
+        self._quarantine = quarantine or None
+        self._dispatch: Dispatch | None = None
+        self._starting = trio.CancelScope()
+        self._working = trio.CancelScope()
+
+    @property
+    def idle_since(self) -> float:
+        """Since when it has had nothing to do, trio time; infinite while it has."""
+        return math.inf if self._dispatch is None else self._dispatch.idle_since
+
+    @property
+    def held_for(self) -> float:
+        """Seconds for which it has had the oldest of what it has in hand."""
+        return 0.0 if self._dispatch is None else self._dispatch.held_for
+
+    def end(self, why: str) -> None:
+        """Let it finish what it has, and end; `run` returns then."""
+        self.why = self.why or why
+        self._starting.cancel()
+        if self._dispatch is not None:
+            self._dispatch.drain()
+            timeout = self._means.settings().handler_timeout
+            self._working.deadline = min(self._working.deadline, trio.current_time() + timeout + DRAIN_SLACK)
+
+    async def run(self) -> Ended:
+        """Live; cancelling it ends the process's group."""
+        self._tell("worker.starting")
+        began = trio.current_time()
+        exit_: Exit | None = None
+        unfit: Unfit | None = None
+        try:
+            async with open_worker(self._means.makes, self._means.configure(), self._means.output) as worker:
+                self.worker = worker
+                try:
+                    unfit = await self._start(worker)
+                    if self.ready.is_set():
+                        await self._work(worker)
+                finally:
+                    self.worker = None
+                exit_ = await worker.end()
+        except OSError as error:
+            self._tell("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
+        else:
+            wanted = self.why is not None or unfit is not None
+            self._tell("worker.exited", level="info" if wanted else "warn", how=str(exit_))
+        return Ended(exit_, trio.current_time() - began, self.why, unfit)
+
+    async def _start(self, worker: Worker) -> Unfit | None:
+        """Wait for its first word."""
+        word: Ready | Unfit | None = None
+        self._starting.deadline = trio.current_time() + START_TIMEOUT
+        with self._starting:
+            try:
+                word = await worker.first_word()
+            except FrameError as error:
+                self._tell("worker.refused", reason=str(error))
+        if self._starting.cancelled_caught and self.why is None:
+            self._tell("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
+        if isinstance(word, Ready):
+            self.code = word.code
+            self._activity.heartbeat_at = trio.current_time()
+            self._tell("worker.ready", pid=worker.pid, code=word.code)
+            self.ready.set()
+        return word if isinstance(word, Unfit) else None
+
+    async def _work(self, worker: Worker) -> None:
+        self._dispatch = dispatch = self._means.make_dispatch(worker, self._activity)
+        if self.why is not None:
+            dispatch.drain()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, worker, dispatch)
+                with self._working:
+                    await dispatch.run()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._dispatch = None
+
+    async def _watch(self, worker: Worker, dispatch: Dispatch) -> None:
+        """Notice that it hangs, has grown too large, or has nothing to do."""
+        pinged_at = math.inf
+        while True:
+            settings, idle_stop = self._means.settings(), self._idle_stop()
+            pauses = [settings.heartbeat_interval, settings.hang_timeout / 4]
+            pauses += [idle_stop / 4] if idle_stop is not None else []
+            pauses += [PING_TIMEOUT / 4] if pinged_at < math.inf else []
+            await trio.sleep(min(pauses))
+            now = trio.current_time()
+            heard_at = self._activity.heartbeat_at or now
+            if pinged_at <= heard_at:
+                pinged_at = math.inf
+            if now - heard_at > settings.hang_timeout or now - pinged_at > PING_TIMEOUT:
+                await self._end_hung(worker, now - heard_at)
+            elif pinged_at == math.inf and dispatch.held_for > settings.handler_timeout + OVERDUE:
+                worker.send(Ping())
+                pinged_at = now
+            if self.why is not None:
+                continue
+            if self._activity.memory > settings.memory_limit:
+                self._tell("worker.recycled", memory=self._activity.memory, limit=settings.memory_limit)
+                self.end("recycled")
+            elif idle_stop is not None and now - dispatch.idle_since >= idle_stop:
+                self.end("sleeping")
+
+    async def _end_hung(self, worker: Worker, silent: float) -> None:
+        self._tell("worker.hung", silent=round(silent, 1))
+        worker.dump_stacks()
+        await trio.sleep(STACKS_TIME)
+        worker.kill()
+        await trio.sleep_forever()  # the channel ends with the process
+
+    def _tell(self, event: str, **fields: object) -> None:
+        self._means.tell(event, quarantine=self._quarantine, **fields)

@@ -1,0 +1,69 @@
+"""How many worker processes there may be at once, and who gives way when there are as many."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trioworkers.nursery.life import Life
+
+
+class Places:
+    """The fleet's places for workers; first come, first served.
+
+    Args:
+        limit: how many there are, read each time.
+    """
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._queue = trio.lowlevel.ParkingLot()
+        self._sleepers: set[Life] = set()
+
+    @property
+    def limit(self) -> int:
+        return self._limit()
+
+    @property
+    def full(self) -> bool:
+        """Whether who comes now has to wait."""
+        return self._taken >= self._limit() or len(self._queue) > 0
+
+    async def take(self) -> None:
+        """Wait for a place. A worker that may sleep, the longest idle one, is asked to when there is none."""
+        if self.full:
+            self._let_one_sleep()
+            await self._queue.park()  # who is woken has been given the place
+        else:
+            self._taken += 1
+            await trio.lowlevel.checkpoint()
+
+    def free(self) -> None:
+        """Give a place back."""
+        self._taken -= 1
+        self.look_again()
+
+    def look_again(self) -> None:
+        """The limit may have changed: let those in who fit."""
+        while len(self._queue) and self._taken < self._limit():
+            self._taken += 1
+            self._queue.unpark()
+
+    def may_sleep(self, life: Life) -> None:
+        """This one gives its place to others when it is idle."""
+        self._sleepers.add(life)
+
+    def gone(self, life: Life) -> None:
+        """This one has ended."""
+        self._sleepers.discard(life)
+
+    def _let_one_sleep(self) -> None:
+        awake = [life for life in self._sleepers if life.why is None and life.idle_since < math.inf]
+        if awake:
+            min(awake, key=lambda life: life.idle_since).end("sleeping")
