@@ -29,6 +29,7 @@ from trioworkers.nursery.frames import (
     FromWorker,
     Heartbeat,
     Outcome,
+    Ping,
     Ready,
     Recorded,
     Retune,
@@ -45,11 +46,10 @@ bodies = st.binary(max_size=200).map(
     lambda raw: msgspec.json.format(msgspec.json.encode({"b": raw}), indent=2)
 )
 keys = st.text(st.characters(codec="utf-8"), max_size=KEY_LENGTH)
+tunings = st.builds(Retune, tables, real, real, real, words)
 FRAMES: dict[type, Any] = {
-    Configure: st.builds(
-        Configure, words, whole, words, words, words, st.lists(words), tables, whole, real, real, words
-    ),
-    Retune: st.builds(Retune, tables, real, real),
+    Configure: st.builds(Configure, words, whole, words, words, words, st.lists(words), whole, tunings),
+    Retune: tunings,
     Deliver: st.builds(
         Deliver,
         whole,
@@ -59,6 +59,7 @@ FRAMES: dict[type, Any] = {
         bodies.map(msgspec.Raw),
         st.none() | st.lists(st.builds(Recorded, words, st.booleans(), bodies.map(msgspec.Raw)), max_size=3),
     ),
+    Ping: st.builds(Ping),
     Drain: st.builds(Drain),
     Ready: st.builds(Ready, st.text(st.characters(codec="utf-8"), max_size=CODE_LENGTH)),
     Unfit: st.builds(Unfit, words, words),
@@ -74,7 +75,7 @@ FRAMES: dict[type, Any] = {
         words,
         st.lists(keys, max_size=3),
     ),
-    Heartbeat: st.builds(Heartbeat, st.integers(0, MOST_MEMORY)),
+    Heartbeat: st.builds(Heartbeat, st.integers(0, MOST_MEMORY), st.floats(0, LONGEST_AFTER)),
 }
 ANY = ToWorker | FromWorker
 

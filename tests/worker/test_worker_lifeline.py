@@ -12,7 +12,7 @@ import threading
 import msgspec
 import pytest
 
-from trioworkers.nursery.frames import Configure, Deliver, Drain
+from trioworkers.nursery.frames import Configure, Deliver, Drain, Retune
 from trioworkers.worker.lifeline import STACK, watch_lifeline
 
 QUIET = "async def handle(update, bot): ...\n"
@@ -52,7 +52,7 @@ class Daemon:
         self.printed = self.process.stdout
         path = [str(folder)]
         where = ("https://127.0.0.1:9", "my_handler:handle")
-        self.send(Configure("echo", 1, "1:a", *where, path, {}, 1, 300.0, 60.0, "info"))
+        self.send(Configure("echo", 1, "1:a", *where, path, 1, Retune({}, 300.0, 60.0, 60.0, "info")))
 
     def send(self, frame):
         body = msgspec.json.encode(frame)

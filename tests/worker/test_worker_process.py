@@ -11,7 +11,6 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Dead, Drop, Retry
-from trioworkers.nursery.bot import START_TIMEOUT
 from trioworkers.nursery.frames import (
     Channel,
     Configure,
@@ -24,6 +23,7 @@ from trioworkers.nursery.frames import (
     Retune,
     ToWorker,
 )
+from trioworkers.nursery.worker import START_TIMEOUT
 from trioworkers.worker import process
 from trioworkers.worker.handler import Handler
 from trioworkers.worker.process import Worker
@@ -35,6 +35,10 @@ class Patient:
     async def call(self, method, params, *, patience):
         await patience.wait(params["seconds"])
         return msgspec.Raw(b"true")
+
+
+def tuning(settings, handler_timeout=10.0):
+    return Retune(settings, handler_timeout, 60.0, 60.0, "error")
 
 
 class Daemon:
@@ -51,7 +55,7 @@ class Daemon:
         nursery.start_soon(self.listen)
 
     def start(self, handle, *others, start=None, stop=None, settings_changed=None):
-        configure = Configure("echo", 42, "42:x", "http://x", "h:h", [], {"a": 1}, 4, 10.0, 60.0, "error")
+        configure = Configure("echo", 42, "42:x", "http://x", "h:h", [], 4, tuning({"a": 1}))
         handler = Handler(handle, start, stop, settings_changed, "c0de")
         worker = Worker(configure, handler, self.theirs, Patient())  # type: ignore[arg-type]
 
@@ -176,8 +180,8 @@ async def test_new_values_apply_to_what_follows(daemon, autojump_clock):
 
     daemon.start(handle, deliver(1), settings_changed=settings_changed)
     await trio.sleep(1)
-    daemon.channel.send(Retune({"a": 1}, 10.0, 60.0))
-    daemon.channel.send(Retune({"a": 2}, 2.0, 60.0))
+    daemon.channel.send(tuning({"a": 1}))
+    daemon.channel.send(tuning({"a": 2}, 2.0))
     daemon.channel.send(deliver(2))
     outcomes = {outcome.delivery: outcome for outcome in await daemon.end()}
     assert seen == [("changed", {"a": 2}), (1, {"a": 1})]
@@ -259,7 +263,7 @@ async def test_what_runs_around_the_handling_has_its_time_limit(daemon, autojump
         await hang(bot)
 
     daemon.start(handle, stop=stop, settings_changed=settings_changed)
-    daemon.channel.send(Retune({"a": 2}, 7.0, 60.0))
+    daemon.channel.send(tuning({"a": 2}, 7.0))
     await daemon.end()
     assert daemon.code == 0
     assert ended == ([7, 14] if way == "sleeps" else [0, 0])

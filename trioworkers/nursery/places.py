@@ -39,6 +39,7 @@ class Places:
         """Wait for a place. A worker that may sleep, the longest idle one, is asked to when there is none."""
         if self.full:
             self._let_one_sleep()
+        if self.full:
             await self._queue.park()  # who is woken has been given the place
         else:
             self._taken += 1

@@ -1,0 +1,95 @@
+"""The fleet's places for workers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from trioworkers.nursery.places import Places
+
+
+class Sleeper:
+    """A worker's life as far as places know it."""
+
+    def __init__(self, places, idle_since):
+        self.places, self.idle_since, self.why = places, idle_since, None
+        places.may_sleep(self)
+
+    def end(self, why):
+        self.why = why
+        self.places.gone(self)
+        self.places.free()
+
+
+@pytest.fixture
+def limit():
+    return [2]
+
+
+@pytest.fixture
+def places(limit):
+    return Places(lambda: limit[0])
+
+
+async def test_who_comes_first_is_served_first(places, nursery, autojump_clock):
+    """Two places, four who want one: the others wait in line, nobody overtakes."""
+    got = []
+
+    async def want(number):
+        await places.take()
+        got.append(number)
+
+    for number in range(4):
+        nursery.start_soon(want, number)
+        await trio.testing.wait_all_tasks_blocked()
+    assert got == [0, 1]
+    assert places.full
+    places.free()
+    await trio.testing.wait_all_tasks_blocked()
+    assert got == [0, 1, 2]
+    places.free()
+    await trio.testing.wait_all_tasks_blocked()
+    assert got == [0, 1, 2, 3]
+    places.free()
+    assert not places.full
+
+
+async def test_who_stops_waiting_loses_no_place(places, nursery, autojump_clock):
+    """Those behind one that is cancelled are served as if it had never come."""
+    await places.take()
+    await places.take()
+    with trio.move_on_after(1) as scope:
+        await places.take()
+    assert scope.cancelled_caught
+    places.free()
+    with trio.fail_after(1):
+        await places.take()
+    assert places.full
+
+
+async def test_the_longest_idle_worker_gives_way(places, autojump_clock):
+    """Of three that may sleep: not the one that is busy, nor the one that has just become idle."""
+    lives = [Sleeper(places, since) for since in (5.0, math.inf)]
+    await places.take()
+    await places.take()
+    with trio.fail_after(1):
+        await places.take()
+    assert [life.why for life in lives] == ["sleeping", None]
+
+
+async def test_a_higher_limit_lets_those_in_who_wait(places, limit, nursery, autojump_clock):
+    """As a reload changes it."""
+    await places.take()
+    await places.take()
+    nursery.start_soon(places.take)
+    await trio.testing.wait_all_tasks_blocked()
+    assert places.full
+    limit[0] = 4
+    places.look_again()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not places.full
+    limit[0] = 1
+    assert places.full

@@ -1,0 +1,325 @@
+"""A bot's worker from start to start, with lives that are played."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+import trio
+import trio.testing
+
+from trioworkers.nursery import supervisor as supervisor_module
+from trioworkers.nursery.frames import Unfit
+from trioworkers.nursery.life import Ended
+from trioworkers.nursery.places import Places
+from trioworkers.nursery.spawn import Exit
+from trioworkers.nursery.supervisor import SPENT, Supervisor
+
+
+@dataclass
+class Restart:
+    initial: float = 1.0
+    factor: float = 2.0
+    max: float = 45.0
+    per_hour: int = 5
+    healthy_after: float = 600.0
+
+
+@dataclass
+class Settings:
+    worker: str = "always"
+    idle_stop: float = 60.0
+    restart: Restart = field(default_factory=Restart)
+
+
+class Played:
+    """A life that is ready when told, and ends when told or asked to."""
+
+    def __init__(self, stage):
+        self.stage = stage
+        self.ready = trio.Event()
+        self.worker = None
+        self.code = "c0de"
+        self.why = None
+        self.idle_since = math.inf
+        self.ended = trio.Event()
+        self.exit = Exit(0)
+        self.unfit = None
+        stage.lives.append(self)
+
+    def end(self, why):
+        self.why = self.why or why
+        self.ended.set()
+
+    def crash(self):
+        self.exit = Exit(signal="SIGSEGV")
+        self.ended.set()
+
+    async def run(self):
+        began = trio.current_time()
+        self.stage.alive += 1
+        self.stage.most = max(self.stage.most, self.stage.alive)
+        if self.stage.prompt:
+            self.ready.set()
+        await self.ended.wait()
+        await trio.sleep(0.5)  # it takes a while to end
+        self.stage.alive -= 1
+        return Ended(self.exit, trio.current_time() - began, self.why, self.unfit)
+
+
+class Feed:
+    def __init__(self):
+        self.has_work = False
+        self.changed = trio.Event()
+
+    def give(self):
+        self.has_work = True
+        self.changed.set()
+
+    async def wait_change(self, *, due=True):
+        await self.changed.wait()
+        self.changed = trio.Event()
+
+
+class Most(Random):
+    def uniform(self, a, b):
+        return b
+
+
+class Stage:
+    """A supervisor, and what it needs around it."""
+
+    def __init__(self, **settings):
+        self.lives: list[Played] = []
+        self.alive = self.most = 0
+        self.prompt = True
+        self.told: list[str] = []
+        self.settings = Settings(**settings)
+        self.feed = Feed()
+        self.limit = 2
+        self.paused = False
+        self.places = Places(lambda: self.limit)
+        self.output = self
+        self.last_lines: list[str] = []
+        self.supervisor = Supervisor(self, self.feed, self.places, self.may_start, Most())
+
+    async def may_start(self):
+        await trio.lowlevel.checkpoint()
+
+    def is_paused(self):
+        return self.paused
+
+    def tell(self, event, **fields):
+        self.told.append(event)
+
+    @property
+    def last(self):
+        return self.lives[-1]
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    def make(**settings):
+        stage = Stage(**settings)
+        # a method of an object that stands for the means, where the means are a record of functions
+        stage.settings_value, stage.settings = stage.settings, lambda: stage.settings_value
+        monkeypatch.setattr(supervisor_module, "Life", lambda means, activity, idle_stop: Played(stage))
+        return stage
+
+    return make
+
+
+async def settle():
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_crash_is_followed_by_pauses_that_grow(stage, nursery, autojump_clock):
+    """1, 2 and 4 s; the state says so, and when the next start is due."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    for pause in (1, 2, 4):
+        await settle()
+        assert it.supervisor.state == "running"
+        it.last.crash()
+        await trio.sleep(0.5 + pause - 0.1)
+        assert it.supervisor.state == "backoff"
+        assert it.supervisor.next_start_at is not None
+        await trio.sleep(0.2)
+    assert it.supervisor.restarts == 3
+    assert it.supervisor.last_exit["signal"] == "SIGSEGV"
+    it.supervisor.drain()
+
+
+async def test_a_spent_budget_is_a_failure_with_trials(stage, nursery, autojump_clock):
+    """Two crashes are allowed; then it is failed for five minutes, and the trial that is ready ends that."""
+    it = stage(restart=Restart(per_hour=1, initial=0))
+    nursery.start_soon(it.supervisor.run)
+    for _ in range(2):
+        await settle()
+        it.last.crash()
+        await trio.sleep(0.6)
+    assert (it.supervisor.state, it.supervisor.reason) == ("failed", SPENT)
+    await trio.sleep(299)
+    assert it.supervisor.state == "failed"
+    await trio.sleep(2)
+    assert (it.supervisor.state, it.supervisor.reason) == ("running", None)
+    assert it.told.count("bot.failed") == 1
+    it.supervisor.drain()
+
+
+async def test_what_can_never_work_is_not_tried_again(stage, nursery, autojump_clock):
+    """Not in a year; a restart by hand is."""
+    it = stage()
+    it.prompt = False
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.last.unfit = Unfit("handler cannot be imported", "h:h: it was not found")
+    it.last.ended.set()
+    await trio.sleep(365 * 86400)
+    assert len(it.lives) == 1
+    assert (it.supervisor.state, it.supervisor.reason) == ("failed", "handler cannot be imported")
+    it.prompt = True
+    with trio.fail_after(5):
+        assert await it.supervisor.restart() is None
+    assert it.supervisor.state == "running"
+    it.supervisor.drain()
+
+
+async def test_fifty_restarts_at_once_are_one_and_never_two_processes(stage, nursery, autojump_clock):
+    """All fifty hear of the same new worker, which starts when the old one has ended."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart())
+
+    async with trio.open_nursery() as askers:
+        for _ in range(50):
+            askers.start_soon(restart)
+    assert answers == [None] * 50
+    assert (len(it.lives), it.most) == (2, 1)
+    assert it.lives[0].why == "restarted"
+    it.supervisor.drain()
+
+
+async def test_a_restart_does_not_wait_for_a_pause(stage, nursery, autojump_clock):
+    """Neither for a back-off nor for a trial."""
+    it = stage(restart=Restart(initial=45))
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.last.crash()
+    await trio.sleep(1)
+    assert it.supervisor.state == "backoff"
+    with trio.fail_after(1):
+        assert await it.supervisor.restart() is None
+    it.supervisor.drain()
+
+
+async def test_a_restart_that_fails_says_why(stage, nursery, autojump_clock):
+    """The new worker is unfit, or the daemon stops."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart())
+
+    nursery.start_soon(restart)
+    await trio.sleep(1)
+    it.last.unfit = Unfit("handler cannot be imported", "")
+    it.last.ended.set()
+    await trio.sleep(1)
+    nursery.start_soon(restart)
+    await trio.sleep(1)
+    it.supervisor.drain()
+    await trio.sleep(1)
+    assert answers == ["handler cannot be imported", "the bot is stopped"]
+
+
+async def test_an_on_demand_bot_has_no_process_until_there_is_work(stage, nursery, autojump_clock):
+    """It sleeps from the start, wakes for an update, and sleeps again without counting as restarted."""
+    it = stage(worker="on_demand")
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    assert (it.supervisor.state, it.lives) == ("sleeping", [])
+    assert it.supervisor.judged.is_set()
+    for number in (1, 2):
+        it.feed.give()
+        await settle()
+        assert (it.supervisor.state, len(it.lives)) == ("running", number)
+        it.feed.has_work = False
+        it.last.end("sleeping")
+        await trio.sleep(1)
+        assert it.supervisor.state == "sleeping"
+    assert it.told == ["worker.sleeping"] * 2
+    assert it.supervisor.restarts == 0
+    it.supervisor.drain()
+
+
+async def test_a_paused_bot_is_not_woken(stage, nursery, autojump_clock):
+    """Its updates wait."""
+    it = stage(worker="on_demand")
+    it.paused = True
+    nursery.start_soon(it.supervisor.run)
+    it.feed.give()
+    await settle()
+    assert it.supervisor.state == "sleeping"
+    it.paused = False
+    it.feed.changed.set()
+    await settle()
+    assert it.supervisor.state == "running"
+    it.supervisor.drain()
+
+
+async def test_over_the_limit_a_bot_waits_and_says_so(stage, nursery, autojump_clock):
+    """It is no failure and holds up no start of the daemon; it goes on when there is a place."""
+    it = stage()
+    it.limit = 0
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    assert it.supervisor.state == "backoff"
+    assert it.supervisor.reason == "waits for a place: 0 workers are allowed at once"
+    assert it.supervisor.judged.is_set()
+    it.limit = 1
+    it.places.look_again()
+    await settle()
+    assert (it.supervisor.state, it.supervisor.reason) == ("running", None)
+    it.supervisor.drain()
+
+
+@pytest.mark.parametrize(
+    "when", ["waiting for a place", "starting", "running", "backoff", "failed", "sleeping"]
+)
+async def test_a_drain_ends_it_in_any_state(stage, nursery, autojump_clock, when):
+    """Within the time that a worker takes to end; all places are free again."""
+    it = stage(
+        worker="on_demand" if when == "sleeping" else "always", restart=Restart(initial=1000, max=1000)
+    )
+    it.limit = 0 if when == "waiting for a place" else 1
+    it.prompt = when != "starting"
+    done = trio.Event()
+
+    async def run():
+        await it.supervisor.run()
+        done.set()
+
+    nursery.start_soon(run)
+    await settle()
+    if when == "failed":
+        it.supervisor.park("token refused")
+    elif when == "backoff":
+        it.last.crash()
+    await trio.sleep(1)
+    it.supervisor.drain()
+    with trio.fail_after(1):
+        await done.wait()
+    assert it.supervisor.state == ("failed" if when == "failed" else "stopped")
+    assert it.alive == 0
+    it.limit = 1
+    assert not it.places.full
