@@ -38,6 +38,8 @@ EVENTS: Mapping[str, str] = {
     "daemon.ready": "info",
     "daemon.stopping": "info",
     "daemon.stopped": "info",
+    "daemon.summary": "info",
+    "log.reopened": "info",
 }
 """Every event and its usual level."""
 
@@ -59,13 +61,13 @@ class Events:
     """Where everything that happens is told. Listeners are called at once, on the loop, and only note it.
 
     Args:
-        least: events of a lower level are not made for these listeners.
+        least: events of a lower level are not made for these listeners. It may change at any time.
         listeners: called with each event.
     """
 
     def __init__(self, *listeners: Callable[[Event], None], least: str = "info") -> None:
         self._listeners = listeners
-        self._least = LEVELS[least]
+        self.least = least
         self._seq = 0
 
     def tell(
@@ -80,7 +82,7 @@ class Events:
         """Tell an event of :data:`EVENTS`, at its usual level or at `level`."""
         self._seq += 1
         level = level or EVENTS[event]
-        if LEVELS[level] < self._least:
+        if LEVELS[level] < LEVELS[self.least]:
             return
         told = Event(event, time.time(), self._seq, level, bot, trace_id, fields)
         for listener in self._listeners:

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery import output as output_module
 from trioworkers.nursery.output import BURST, CALM, RATE, READ_SIZE, Output
 
@@ -25,7 +26,11 @@ def path(tmp_path):
 
 @pytest.fixture
 def output(path):
-    return Output(path, TOKEN)
+    return Output(rotated(path), TOKEN)
+
+
+def rotated(path, max_size=0, keep=3):
+    return RotatedFile(path, max_size=lambda: max_size, keep=lambda: keep)
 
 
 async def feed(output, *pieces):
@@ -76,7 +81,7 @@ async def test_the_token_is_not_cut_near_the_end_of_a_long_line(output, path, be
 
 async def test_a_short_secret_does_not_blot_out_words(path):
     """Only the token that it is part of."""
-    await feed(Output(path, "1:able"), b"table 1:able 1%3Aable\n")
+    await feed(Output(rotated(path), "1:able"), b"table 1:able 1%3Aable\n")
     assert path.read_text() == "table <token> <token>\n"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.dispatch import Activity, Dispatch
 from trioworkers.nursery.frames import Configure, FrameError, Ready, Unfit
 from trioworkers.nursery.output import Output
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from trioworkers.config import BotSettings
+    from trioworkers.config import BotSettings, LogSettings
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Accepted, Inbox
     from trioworkers.nursery.spawn import Exit, MakesWorkers
@@ -45,6 +46,8 @@ class Surroundings:
     api_base: str
     python_path: Sequence[str]
     log_dir: Path
+    log: Callable[[], LogSettings]
+    """The settings of logs in force."""
     log_level: str
     inbox: Inbox
     makes: MakesWorkers
@@ -73,7 +76,12 @@ class BotScope:
         self._activity = Activity()
         self._chance = random.Random()  # noqa: S311 - jitter
         self._restarts = RestartPolicy(self._chance)
-        self._output = Output(around.log_dir / f"worker_{settings.name}.log", settings.token.reveal())
+        log = RotatedFile(
+            around.log_dir / f"worker_{settings.name}.log",
+            max_size=lambda: around.log().max_size,
+            keep=lambda: around.log().keep,
+        )
+        self._output = Output(log, settings.token.reveal())
         self._worker: Worker | None = None
         self._dispatch: Dispatch | None = None
         self._ready = trio.Event()
