@@ -1,7 +1,8 @@
 """Reading a log over its rotations: its last lines, and then what comes after them.
 
 The files are opened newest first and told apart by their inodes: one that is rotated meanwhile is met
-again under its next name and left out, and none is missed. An open file keeps its inode, so that no other
+again under its next name and left out, and none is missed. When a whole rotation went by, a younger one may
+stand where an older one was: then they are opened once more. An open file keeps its inode, so that no other
 can be taken for it. Neither links nor pipes are read: a handler may have put them there.
 """
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK = 64 * 1024
+TRIES = 100  # rotations are seldom: seconds lie between two, and less than a millisecond is needed
 LONGEST = 2**20  # bytes of an unfinished line that are waited for; then it is given in pieces
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -75,10 +77,8 @@ class LogReader:
             OSError: a file is there that cannot be read.
         """
         yield from self._to_end()
-        newer = self._newer()
-        if newer:
-            yield from self._to_end()  # written between the look and the rotation
-            self._files += reversed(newer)
+        self._files += reversed(self._newer())
+        yield from self._to_end()  # also what was written between the look and the rotation
         while len(self._files) > 1:
             self._files.pop(0).close()
             yield from self._to_end()
@@ -107,13 +107,21 @@ class LogReader:
     def _opened(self) -> list[FileIO]:
         """The files of the log, newest first."""
         files: list[FileIO] = []
+        for _ in range(TRIES):
+            _close(files)
+            live = _identity(self._path)
+            files = self._opened_once()
+            if live == _identity(self._path):
+                break
+        return files
+
+    def _opened_once(self) -> list[FileIO]:
+        files: list[FileIO] = []
         try:
             for path in rotations(self._path):
                 with suppress(FileNotFoundError):
-                    files.append(FileIO(os.open(path, _FLAGS)))
+                    files.append(_open(path))
                     one = os.fstat(files[-1].fileno())
-                    if not stat.S_ISREG(one.st_mode):
-                        raise OSError(errno.EINVAL, "no regular file", str(path))
                     if any(os.path.samestat(one, os.fstat(file.fileno())) for file in files[:-1]):
                         files.pop().close()
         except OSError:
@@ -134,6 +142,22 @@ class LogReader:
             if len(self.unfinished) > LONGEST:
                 yield self.unfinished
                 self.unfinished = b""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open(path: Path) -> FileIO:
+    descriptor = os.open(path, _FLAGS)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return FileIO(descriptor)
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "no regular file", str(path))
 
 
 def _close(files: list[FileIO]) -> None:

@@ -100,7 +100,6 @@ class Output:
         if data and len(data) > self._allowance:
             self._drop(data)
             return
-        self._allowance -= len(data)
         note = b""
         if self._dropped:
             note = b"\n" * self._file.inside + f"… {self._dropped} lines dropped\n".encode()
@@ -108,7 +107,9 @@ class Output:
         if written >= len(note):
             self._dropped = 0
             self._cut = self._cut and not data
-        self._drop(data[max(0, written - len(note)) :])
+        copied = max(0, written - len(note))
+        self._allowance -= copied
+        self._drop(data[copied:])
 
     def _drop(self, data: bytes) -> None:
         """Count the lines that `data` is, or is a part of."""
