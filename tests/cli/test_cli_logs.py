@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from trioworkers.cli import logs as logs_module
 from trioworkers.cli import main
+from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def event(number: int, **fields: object) -> bytes:
 
 
 def write(path: Path, *lines: bytes, max_size: int = 1000) -> None:
-    file = RotatedFile(path, max_size=lambda: max_size, keep=lambda: 50)
+    file = RotatedFile(path, lambda: LogSettings(max_size=max_size, keep=50))
     for line in lines:
         file.append(line)
 
@@ -87,9 +88,10 @@ def test_a_bots_log_is_what_it_printed(folder: Path) -> None:
     write(
         folder / "worker_support.log",
         b'{"at":"2026-01-01T00:00:00.000+00:00","level":"warn","event":"slow","order":7}\n',
-        b"printed \x1b[2J\n",
+        "printed \x1b[2J نمی\u200cخواهم 👨\u200d👩\u200d👧\n".encode(),
         b'{"event": {"odd": 1}, "exc_info": [1, 2]}\n',
         b'{"event": "\x1b[31m", "level": "\\u001b[2J", "\\u001b]0;x": "\\u001b"}\n',
+        '{"event": "\\ud800", "text": "نمی\u200cخواهم 👨\u200d👩\u200d👧 \u202e"}\n'.encode(),
         b"\xff\xfe\n",
         b"no end yet",
         max_size=0,
@@ -98,9 +100,10 @@ def test_a_bots_log_is_what_it_printed(folder: Path) -> None:
     assert result.exit_code == 0, result.exception
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["2026-01-01T00:00:00.000+00:00", "[warn", "]", "slow", "order=7"]
-    assert lines[1] == "printed ?[2J"
+    assert lines[1] == "printed ?[2J نمی\u200cخواهم 👨\u200d👩\u200d👧"
     assert lines[-1] == "no end yet"
-    assert len(lines) == 6
+    assert len(lines) == 7
+    assert "\u202e" not in lines[4]
     assert "\x1b" not in result.stdout
     raw = call("support", "--json", "-n", "2")
     assert raw.stdout_bytes == b"\xff\xfe\nno end yet\n"

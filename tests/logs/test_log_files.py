@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile, rotation, rotations
 from trioworkers.logs.lines import FileSink, Lines
 
@@ -18,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def rotated(path: Path, max_size: int = 100, keep: int = 3) -> RotatedFile:
-    return RotatedFile(path, max_size=lambda: max_size, keep=lambda: keep)
+    return RotatedFile(path, lambda: LogSettings(max_size=max_size, keep=keep))
 
 
 def line(number: int) -> bytes:
@@ -66,7 +67,7 @@ def test_a_size_of_nothing_never_rotates(path: Path) -> None:
 def test_size_and_number_may_change_at_any_time(path: Path) -> None:
     """What is kept beyond a smaller number goes with the next rotation."""
     size, keep = 20, 5
-    file = RotatedFile(path, max_size=lambda: size, keep=lambda: keep)
+    file = RotatedFile(path, lambda: LogSettings(max_size=size, keep=keep))
     for number in range(20):
         file.append(line(number))
     assert len(files(path)) == 6

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile, rotation, rotations
 from trioworkers.logs.read import BLOCK, LONGEST, LogReader
 
@@ -29,7 +30,7 @@ def reader(path: Path) -> Iterator[LogReader]:
 
 
 def rotated(path: Path, max_size: int = 100, keep: int = 100) -> RotatedFile:
-    return RotatedFile(path, max_size=lambda: max_size, keep=lambda: keep)
+    return RotatedFile(path, lambda: LogSettings(max_size=max_size, keep=keep))
 
 
 def fill(file: RotatedFile, numbers: range) -> None:

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile, rotations
 from trioworkers.nursery import output as output_module
 from trioworkers.nursery.output import BURST, CALM, RATE, READ_SIZE, Output
@@ -30,7 +31,7 @@ def output(path):
 
 
 def rotated(path, max_size=0, keep=3):
-    return RotatedFile(path, max_size=lambda: max_size, keep=lambda: keep)
+    return RotatedFile(path, lambda: LogSettings(max_size=max_size, keep=keep))
 
 
 async def feed(output, *pieces):

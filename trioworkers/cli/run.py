@@ -51,9 +51,7 @@ def _serve(fleet: Fleet) -> None:
     from trioworkers.logs.files import RotatedFile
 
     os.umask(0o077)
-    master = RotatedFile(
-        fleet.log_dir / "master.log", max_size=lambda: fleet.log.max_size, keep=lambda: fleet.log.keep
-    )
+    master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
     log = open_log(format=fleet.log.format, file=master, throttle_window=lambda: fleet.log.throttle_window)
     events = Events(log, least=fleet.log.level)
     others = {signal.SIGUSR1: lambda: events.tell("log.reopened")}

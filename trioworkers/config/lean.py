@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trioworkers.config.environment import Environment
 from trioworkers.config.problems import FleetFileError
 from trioworkers.config.toml import Source, read_source
+from trioworkers.config.values import BOT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,7 @@ def find_bot_names(path: Path, environ: Mapping[str, str]) -> set[str]:
     folders = {path.absolute().parent / "fleet.d", _folder(path, environ, "state_dir") / "fleet.d"}
     files = [path, *(file for folder in folders for file in folder.glob("*.toml"))]
     tables = [source.tables.get("bots") for source in map(read_source, files) if isinstance(source, Source)]
-    return {name for table in tables if isinstance(table, dict) for name in table}
+    return {name for table in tables if isinstance(table, dict) for name in table if BOT_NAME.fullmatch(name)}
 
 
 def _folder(path: Path, environ: Mapping[str, str], key: str) -> Path:

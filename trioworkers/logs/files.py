@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,22 +20,32 @@ if TYPE_CHECKING:
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+class Rotation(Protocol):
+    """The limits of a log: `config.LogSettings`."""
+
+    @property
+    def max_size(self) -> int:
+        """Bytes; what would not fit goes into a new file. 0: never rotate."""
+
+    @property
+    def keep(self) -> int:
+        """How many rotated files are kept."""
+
+
 class RotatedFile:
     """One log file with the rotations behind it; it has no other writer.
 
     Args:
         path: made with mode 0600, appended to.
-        max_size: bytes; what would not fit goes into a new file. 0: never rotate. Read at each write.
-        keep: how many rotated files are kept. Read at each rotation.
+        limits: those in force, read at each write.
 
     Attributes:
         inside: what was written last did not end its line.
     """
 
-    def __init__(self, path: Path, *, max_size: Callable[[], int], keep: Callable[[], int]) -> None:
+    def __init__(self, path: Path, limits: Callable[[], Rotation]) -> None:
         self._path = path
-        self._max_size = max_size
-        self._keep = keep
+        self._limits = limits
         self.inside = False
 
     def append(self, data: bytes) -> int:
@@ -63,7 +73,7 @@ class RotatedFile:
         One that cannot be rotated is written on: rather too large than something lost.
         """
         log = os.open(self._path, _FLAGS, 0o600)
-        limit = self._max_size()
+        limit = self._limits().max_size
         found = os.fstat(log)
         fits = found.st_size == 0 or found.st_size + more <= limit
         if fits or limit == 0 or not stat.S_ISREG(found.st_mode):
@@ -77,7 +87,7 @@ class RotatedFile:
 
     def _rotate(self) -> None:
         """Move each file one number up, as far as there is a gap: a crash in between loses none."""
-        keep = max(1, self._keep())
+        keep = self._limits().keep
         last = next((number for number in range(1, keep) if not self._exists(number)), keep)
         for number in range(last, 0, -1):
             rotation(self._path, number - 1).rename(rotation(self._path, number))

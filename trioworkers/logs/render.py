@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # https://core.telegram.org/bots/api#authorizing-your-bot; the secret has 35 characters today
 TOKEN = re.compile(r"(?<!\d)\d{3,}(?::|%3[Aa])[A-Za-z0-9_-]{10,}")
+# control characters, those that turn the direction of writing, halves of characters
+STEERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 JOURNAL_PRIORITY = {"debug": "<7>", "info": "<6>", "warn": "<4>", "error": "<3>"}  # sd-daemon(3)
 
 
@@ -31,8 +33,8 @@ def stamp(at: float) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without what would steer a terminal; tabs are kept."""
-    return "".join(sign if sign.isprintable() or sign == "\t" else "?" for sign in text)
+    """The text without what would steer a terminal, or cannot be written to it; tabs are kept."""
+    return STEERS.sub("?", text)
 
 
 def rendering(format: str, *, colors: bool = False) -> Callable[[Mapping[str, Any]], str]:

@@ -2,14 +2,16 @@
 
 The first of a kind is written at once. What repeats it within the window is held; when the window ends,
 the last of them is written with `repeats`, how many it stands for, itself included, and opens the next
-window. So nothing goes unnoticed, a trouble that goes on is one line a window, and the number of times
-that something happened is the lines without `repeats` plus the sum of `repeats`.
+window. It keeps its own time, so that of trouble and recovery the later can be told. So nothing goes
+unnoticed, a trouble that goes on is one line a window, and the number of times that something happened is
+the lines without `repeats` plus the sum of `repeats`.
 
 Throttled are events that come with each update or each request, from a level of info up: `update.*`,
-`inbox.*`, `transport.*`, `webhook.*`, `plugin.*`, and what libraries say. Never the lives of bots and of
-the daemon (`worker.exited`, `bot.failed`, `daemon.*`, `reload.*`, …): each has a process or a person of
-its own behind it, is what a post-mortem is read for, and is bounded by back-off and the start rate. Never
-a level of debug: who asks for it wants every step.
+`inbox.*`, `transport.*`, `webhook.*`, `plugin.*`, and what libraries say. (A dead letter is kept by the
+store, whatever the log holds back.) Never the lives of bots and of the daemon (`worker.exited`,
+`bot.failed`, `daemon.*`, `reload.*`, …): each has a process or a person of its own behind it, is what a
+post-mortem is read for, and is bounded by back-off and the start rate. Never a level of debug: who asks
+for it wants every step.
 """
 
 from __future__ import annotations

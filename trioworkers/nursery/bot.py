@@ -76,11 +76,7 @@ class BotScope:
         self._activity = Activity()
         self._chance = random.Random()  # noqa: S311 - jitter
         self._restarts = RestartPolicy(self._chance)
-        log = RotatedFile(
-            around.log_dir / f"worker_{settings.name}.log",
-            max_size=lambda: around.log().max_size,
-            keep=lambda: around.log().keep,
-        )
+        log = RotatedFile(around.log_dir / f"worker_{settings.name}.log", around.log)
         self._output = Output(log, settings.token.reveal())
         self._worker: Worker | None = None
         self._dispatch: Dispatch | None = None
