@@ -77,6 +77,15 @@ def test_quieter_events_are_not_made(least):
     assert [happened.level for happened in told] == [name for name in LEVELS if LEVELS[name] >= LEVELS[least]]
 
 
+def test_the_least_level_may_change_at_any_time():
+    """A reload does it."""
+    told: list[Event] = []
+    events = Events(told.append, least="warn")
+    for events.least in ("warn", "debug", "error"):
+        events.tell("worker.ready")
+    assert [happened.seq for happened in told] == [2]
+
+
 def test_events_are_numbered_and_every_listener_hears_them():
     """In the order in which they happened, also across those that are left out."""
     one: list[Event] = []

@@ -37,18 +37,18 @@ async def test_the_daemons_log_is_a_file_too_and_can_be_moved_away(
     daemon = await project.start().ready()
     user = world.add_user("U")
     user.send(bot, "hi")
-    await until(lambda: project.events("daemon.summary"))
+    await until(lambda: sum(line["done"] for line in project.events("daemon.summary")))
     master = project.folder / "state" / "logs" / "master.log"
     assert stat.S_IMODE(master.stat().st_mode) == 0o600
     moved = master.with_name("yesterday")
     master.rename(moved)
     daemon.process.send_signal(signal.SIGUSR1)
-    await until(master.exists)
+    await until(lambda: project.events("log.reopened"))
     assert await daemon.stop() == 0
     lines = [*moved.read_text().splitlines(), *master.read_text().splitlines()]
     assert lines == [line for line in project.log.read_text().splitlines() if line.startswith("{")]
     events = [json.loads(line)["event"] for line in master.read_text().splitlines()]
-    assert events[0] == "log.reopened"
+    assert "log.reopened" in events
     assert events[-1] == "daemon.stopped"
     summaries = project.events("daemon.summary")
     assert sum(line["accepted"] for line in summaries) == 1
