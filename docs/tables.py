@@ -18,13 +18,9 @@ NOT_YET = frozenset(
     f"{table}.{key}"
     for table, keys in {
         "fleet": "plugins_dir plugin_modules disabled_plugins worker_start preload",
-        "limits": "max_workers max_workers_per_core",
         "api": "metrics_public",
         "webhook": "bind public_url secret tls_cert tls_key telegram_ips_only trusted_proxies max_body",
-        "log": "throttle_window summary_interval",
-        "bots.NAME": "rate_limit rate_limit.per_second rate_limit.per_chat"
-        " rate_limit.per_group_minute worker idle_stop hang_timeout memory_limit memory_check_interval"
-        " restart.per_hour",
+        "bots.NAME": "rate_limit rate_limit.per_second rate_limit.per_chat rate_limit.per_group_minute",
     }.items()
     for key in keys.split()
 )

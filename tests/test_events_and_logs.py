@@ -15,7 +15,9 @@ import threading
 import pytest
 
 from trioworkers.events import EVENTS, LEVELS, Event, Events
-from trioworkers.logs import LEVEL_NAMES, WAITING_LINES, _Lines, open_log, redact
+from trioworkers.logs import open_log, redact
+from trioworkers.logs.lines import WAITING_LINES, Lines, StreamSink
+from trioworkers.logs.render import JOURNAL_PRIORITY
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 
@@ -75,6 +77,15 @@ def test_quieter_events_are_not_made(least):
     assert [happened.level for happened in told] == [name for name in LEVELS if LEVELS[name] >= LEVELS[least]]
 
 
+def test_the_least_level_may_change_at_any_time():
+    """A reload does it."""
+    told: list[Event] = []
+    events = Events(told.append, least="warn")
+    for events.least in ("warn", "debug", "error"):
+        events.tell("worker.ready")
+    assert [happened.seq for happened in told] == [2]
+
+
 def test_events_are_numbered_and_every_listener_hears_them():
     """In the order in which they happened, also across those that are left out."""
     one: list[Event] = []
@@ -95,7 +106,7 @@ def test_json_is_one_object_a_line(write):
     listen(event(pid=7, text="a\nb", odd={1}))
     listen(event("daemon.ready"))
     first, second = (json.loads(line) for line in read().splitlines())
-    assert first.pop("timestamp").endswith("Z")
+    assert first.pop("at") == "2023-11-14T22:13:20.000Z"
     odd = first.pop("odd")
     assert "1" in odd
     assert first == {
@@ -115,7 +126,7 @@ def test_text_is_one_line_for_people(write):
     listen(event("transport.trouble", reason="one\ntwo"))
     (line,) = read().splitlines()
     assert "\x1b" not in line
-    assert re.search(r"\[warning +\] transport\.trouble +bot=echo reason='one\\ntwo'", line)
+    assert re.search(r"\[warn +\] transport\.trouble +bot=echo reason='one\\ntwo'", line)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +140,14 @@ def test_the_journal_gets_a_priority(write, level, priority):
     assert "worker.ready" in read()
 
 
-def test_every_level_has_a_name_in_the_log():
-    """No event is lost to a missing entry."""
-    assert set(LEVEL_NAMES) == set(LEVELS) == {"debug", "info", "warn", "error"}
+@pytest.mark.parametrize("format", ["json", "text", "journal"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels_have_the_names_of_the_settings(write, format, level):
+    """debug, info, warn, error: what `log.level` chooses is what stands in the line."""
+    assert set(LEVELS) == set(JOURNAL_PRIORITY) == {"debug", "info", "warn", "error"}
+    listen, read = write(format)
+    listen(event(level=level))
+    assert f'"{level}"' in read() if format == "json" else re.search(rf"\[{level} *\]", read())
 
 
 @pytest.mark.parametrize(("named", "is_journal"), [(True, True), (False, False)])
@@ -199,7 +215,7 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody():
     reads, writes = os.pipe()
     with open(reads) as reader:
         with open(writes, "w") as pipe:
-            lines = _Lines(pipe, lambda lost: f"lost {lost}\n")
+            lines = Lines(StreamSink(pipe), lambda lost: f"lost {lost}\n")
             told = 3 * WAITING_LINES
             for number in range(told):
                 lines.write(f"line {number} {'x' * 50}\n")

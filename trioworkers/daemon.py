@@ -14,6 +14,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
@@ -23,6 +24,7 @@ from trioworkers.folders import kept_token, locked, make_folder
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import StoreRefusedError
+from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
 from trioworkers.nursery.places import Places
@@ -33,7 +35,7 @@ from trioworkers.web.serve import GRACE, Web, listen_tcp, listen_unix
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from trioworkers.config import Bind, Fleet
     from trioworkers.events import Events
@@ -61,10 +63,15 @@ class Stop:
         self.hastened.set()
 
 
-async def watch_signals(stop: Stop, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def watch_signals(
+    stop: Stop,
+    others: Mapping[int, Callable[[], None]] = MappingProxyType({}),
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Turn TERM and INT into stop requests, QUIT and a second INT into haste, until cancelled.
 
-    HUP, USR1 and USR2 have no meaning yet; they are taken all the same, since unhandled they would kill.
+    `others`: what USR1, USR2 and HUP do. Without it they do nothing; unhandled they would kill.
     """
     stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     with trio.open_signal_receiver(*stops, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
@@ -74,6 +81,8 @@ async def watch_signals(stop: Stop, *, task_status: trio.TaskStatus[None] = trio
                 stop.hasten()
             elif number in stops:
                 stop.request()
+            elif number in others:
+                others[number]()
 
 
 async def run_daemon(
@@ -139,13 +148,14 @@ class Daemon:
         child_environ = {name: environ[name] for name in environ if name not in fleet.secret_env_names}
         self._makes = _Killable(Spawn(fleet.folder, child_environ))
         self._deadline = math.inf
+        self._inbox = inbox
         self._fleet = FleetScope(
             {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)},
             Surroundings(
                 api_base=fleet.api_base,
                 python_path=[str(folder) for folder in fleet.python_path],
                 log_dir=fleet.log_dir,
-                log_level=lambda: fleet.log.level,
+                log=lambda: fleet.log,
                 inbox=inbox,
                 makes=self._makes,
                 events=events,
@@ -176,6 +186,9 @@ class Daemon:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._announce, task_status)
+            nursery.start_soon(
+                serve_summary, self._figures, lambda: self._settings.log.summary_interval, self._tell_summary
+            )
             async with trio.open_nursery() as bots:
                 bots.start_soon(self._fleet.run)
                 await stop.requested.wait()
@@ -190,6 +203,23 @@ class Daemon:
             nursery.cancel_scope.cancel()
         if not self._fleet.ready.is_set():  # a stop came first: whoever waits for the start waits no more
             task_status.started(self)
+
+    def _figures(self) -> Figures:
+        rows = self._fleet.status()
+        return figures(rows, (self._inbox.tally(row["bot_id"]) for row in rows))
+
+    def _tell_summary(self, since: Figures) -> None:
+        self._events.tell(
+            "daemon.summary",
+            accepted=since.accepted,
+            done=since.done,
+            dropped=since.dropped,
+            expired=since.expired,
+            retried=since.retried,
+            dead=since.dead,
+            restarts=since.restarts,
+            status=summary(self._fleet.status()),
+        )
 
     async def _kill_late(self) -> None:
         await trio.sleep_until(self._deadline)

@@ -42,6 +42,8 @@ EVENTS: Mapping[str, str] = {
     "daemon.ready": "info",
     "daemon.stopping": "info",
     "daemon.stopped": "info",
+    "daemon.summary": "info",
+    "log.reopened": "info",
 }
 """Every event and its usual level."""
 
@@ -63,13 +65,13 @@ class Events:
     """Where everything that happens is told. Listeners are called at once, on the loop, and only note it.
 
     Args:
-        least: events of a lower level are not made for these listeners.
+        least: events of a lower level are not made for these listeners. It may change at any time.
         listeners: called with each event.
     """
 
     def __init__(self, *listeners: Callable[[Event], None], least: str = "info") -> None:
         self._listeners = listeners
-        self._least = LEVELS[least]
+        self.least = least
         self._seq = 0
 
     def tell(
@@ -84,7 +86,7 @@ class Events:
         """Tell an event of :data:`EVENTS`, at its usual level or at `level`; without fields that are None."""
         self._seq += 1
         level = level or EVENTS[event]
-        if LEVELS[level] < self._least:
+        if LEVELS[level] < LEVELS[self.least]:
             return
         given = {name: value for name, value in fields.items() if value is not None}
         told = Event(event, time.time(), self._seq, level, bot, trace_id, given)

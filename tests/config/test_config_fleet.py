@@ -61,6 +61,8 @@ TABLE_KEYS: dict[str, Any] = {
         "format": ("daemon", "auto"),
         "throttle_window": ("live", 30.0),
         "summary_interval": ("live", 60.0),
+        "max_size": ("live", 10 * 2**20),
+        "keep": ("live", 3),
     },
 }
 BOT_KEYS: dict[str, Any] = {

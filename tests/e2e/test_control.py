@@ -128,7 +128,7 @@ async def test_a_web_that_even_cancellation_does_not_end_is_left_behind(
         process.wait()
     assert code == 0
     (told,) = project.events("daemon.stopped")
-    assert told["level"] == "warning"
+    assert told["level"] == "warn"
     assert told["reason"] == "the API did not end and was left behind"
     assert not project.database.with_name("inbox.db-wal").exists()  # the store was closed
     nursery.cancel_scope.cancel()

@@ -288,7 +288,16 @@ async def test_the_status_document_has_the_promised_shape(
     keys = (
         "bot bot_id state pid transport uptime_ms messages errors restarts memory_bytes last_heartbeat_age_ms"
     )
-    assert set(row) == {*keys.split(), "paused", "code", "queue", "last_exit", "next_start_at", "reason"}
+    assert set(row) == {
+        *keys.split(),
+        "paused",
+        "code",
+        "queue",
+        "last_exit",
+        "next_start_at",
+        "reason",
+        "health",
+    }
     assert set(row["queue"]) == {"ready", "in_flight", "retry", "dead"}
     assert row["pid"] in workers_of(daemon.process.pid)
     assert row["bot_id"] == bot.id

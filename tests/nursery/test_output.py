@@ -11,6 +11,8 @@ import pytest
 import trio
 import trio.testing
 
+from trioworkers.config import LogSettings
+from trioworkers.logs.files import RotatedFile, rotations
 from trioworkers.nursery import output as output_module
 from trioworkers.nursery.output import BURST, CALM, RATE, READ_SIZE, Output
 
@@ -25,7 +27,11 @@ def path(tmp_path):
 
 @pytest.fixture
 def output(path):
-    return Output(path, TOKEN)
+    return Output(rotated(path), TOKEN)
+
+
+def rotated(path, max_size=0, keep=3):
+    return RotatedFile(path, lambda: LogSettings(max_size=max_size, keep=keep))
 
 
 async def feed(output, *pieces):
@@ -76,7 +82,7 @@ async def test_the_token_is_not_cut_near_the_end_of_a_long_line(output, path, be
 
 async def test_a_short_secret_does_not_blot_out_words(path):
     """Only the token that it is part of."""
-    await feed(Output(path, "1:able"), b"table 1:able 1%3Aable\n")
+    await feed(Output(rotated(path), "1:able"), b"table 1:able 1%3Aable\n")
     assert path.read_text() == "table <token> <token>\n"
 
 
@@ -187,3 +193,45 @@ async def test_what_is_no_file_is_not_written(output, path, tmp_path, kind):
         path.unlink()
     await feed(output, b"two\n")
     assert path.read_text() == "… 1 lines dropped\ntwo\n"
+
+
+async def test_the_file_is_rotated_and_no_line_is_lost(path):
+    """At its size, over several files, whatever comes at once."""
+    lines = [f"line {number}\n".encode() for number in range(10_000)]
+    pieces = [b"".join(lines[at : at + 77]) for at in range(0, len(lines), 77)]
+    await feed(Output(rotated(path, max_size=10_000, keep=100), TOKEN), *pieces)
+    files = [file for file in reversed(rotations(path)) if file.exists()]
+    assert len(files) > 5
+    assert all(file.stat().st_size <= 10_000 for file in files)
+    assert b"".join(file.read_bytes() for file in files) == b"".join(lines)
+
+
+async def test_a_line_without_end_that_is_dropped_is_one_line(output, path, mock_clock):
+    """However many pieces it comes in; the lines behind it are counted one by one."""
+    output._allowance, output._allowed_at = 0.0, trio.current_time()
+    for _ in range(10):
+        output._take(b"x" * 2 * READ_SIZE)
+    output._take(b"end\nsecond\nthird\n")
+    mock_clock.jump(10)
+    output._take(b"after\n")
+    assert path.read_text() == "… 3 lines dropped\nafter\n"
+
+
+async def test_a_disk_that_fills_costs_exactly_what_is_told(output, path, monkeypatch):
+    """What was written before it was full is not counted, the line that was cut by it is."""
+    room = [14]
+    real = os.write
+
+    def write(descriptor, data):
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        written = real(descriptor, data[: room[0]])
+        room[0] -= written
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trioworkers.logs.files.os.write", write)
+        output._take(b"one\ntwo\nthree, which is cut\nfour\n")
+        output._take(b"five\n")
+    output._take(b"six\n")
+    assert path.read_text() == "one\ntwo\nthree,\n… 3 lines dropped\nsix\n"

@@ -96,14 +96,17 @@ class Stage:
         self.alive = self.most = 0
         self.prompt = True
         self.told: list[str] = []
-        self.settings = Settings(**settings)
+        self.tuning = Settings(**settings)
         self.feed = Feed()
         self.limit = 2
         self.paused = False
         self.places = Places(lambda: self.limit)
         self.output = self
         self.last_lines: list[str] = []
-        self.supervisor = Supervisor(self, self.feed, self.places, self.may_start, Most())
+        self.supervisor = Supervisor(self, self.feed, self.places, self.may_start, Most())  # type: ignore[arg-type]
+
+    def settings(self):
+        return self.tuning
 
     async def may_start(self):
         await trio.lowlevel.checkpoint()
@@ -123,8 +126,6 @@ class Stage:
 def stage(monkeypatch):
     def make(**settings):
         stage = Stage(**settings)
-        # a method of an object that stands for the means, where the means are a record of functions
-        stage.settings_value, stage.settings = stage.settings, lambda: stage.settings_value
         monkeypatch.setattr(supervisor_module, "Life", lambda means, activity, idle_stop: Played(stage))
         return stage
 

@@ -154,12 +154,13 @@ def test_fields_of_a_workers_status():
     """Every field of a worker's row, and of its queue and last exit, is explained."""
     text = README.split("| field | meaning |")[1].split("\n\n")[0]
     documented = set(code(text))
-    tree = ast.parse((ROOT / "trioworkers/nursery/bot.py").read_text())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    row = next(node for node in functions if node.name == "status")
-    ended = next(node for node in functions if node.name == "_ended")
+    nursery = ROOT / "trioworkers/nursery"
+    trees = [ast.parse((nursery / name).read_text()) for name in ("bot.py", "supervisor.py")]
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    tables = [node for node in functions if node.name in ("status", "_health", "_judge")]
+    assert len(tables) == 3
     fields: set[Any] = set()
-    for node in (*ast.walk(row), *ast.walk(ended)):
+    for node in [node for table in tables for node in ast.walk(table)]:
         if isinstance(node, ast.Dict):
             fields.update(key.value for key in node.keys if isinstance(key, ast.Constant))
     assert fields - documented == set()

@@ -11,7 +11,7 @@ import sys
 import msgspec
 import pytest
 
-from trioworkers.nursery.frames import Configure
+from trioworkers.nursery.frames import Configure, Retune
 
 HANDLER = """
 import json, sys
@@ -35,11 +35,8 @@ def loaded(tmp_path_factory):
         api_base="https://127.0.0.1:9",
         handler="quiet:handle",
         python_path=[str(folder)],
-        settings={},
         concurrency=1,
-        handler_timeout=1,
-        heartbeat_interval=60,
-        log_level="info",
+        tuning=Retune({}, 1, 60, 60, "info"),
     )
     body = msgspec.json.encode(configure)
     ours, theirs = socket.socketpair()

@@ -219,10 +219,10 @@ def lines(capsys):
 @pytest.mark.parametrize(
     ("level", "written"),
     [
-        ("debug", ["debug", "info", "warning", "error", "error"]),
-        ("info", ["info", "warning", "error", "error"]),
-        ("warn", ["warning", "error", "error"]),
-        ("warning", ["warning", "error", "error"]),
+        ("debug", ["debug", "info", "warn", "error", "error"]),
+        ("info", ["info", "warn", "error", "error"]),
+        ("warn", ["warn", "error", "error"]),
+        ("warning", ["warn", "error", "error"]),
         ("error", ["error", "error"]),
     ],
 )

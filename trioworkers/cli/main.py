@@ -107,9 +107,9 @@ def _only_leaf(error: BaseException) -> BaseException:
 
 
 def _add_verbs() -> None:
-    from trioworkers.cli import check, demo, run, status
+    from trioworkers.cli import check, demo, logs, run, status
 
-    for module in (run, check, demo, status):
+    for module in (run, check, demo, status, logs):
         for command in vars(module).values():
             if isinstance(command, click.Command) and command is not main:
                 main.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -47,14 +48,19 @@ def _serve(fleet: Fleet) -> None:
     from trioworkers.daemon import Stop, run_daemon, watch_signals
     from trioworkers.events import Events
     from trioworkers.logs import open_log
+    from trioworkers.logs.files import RotatedFile
 
     os.umask(0o077)
-    events = Events(open_log(format=fleet.log.format), least=fleet.log.level)
+    master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
+    log = open_log(format=fleet.log.format, file=master, throttle_window=lambda: fleet.log.throttle_window)
+    events = Events(log, least=fleet.log.level)
+    others = {signal.SIGUSR1: lambda: events.tell("log.reopened")}
 
     async def serve() -> None:
         stop = Stop()
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_signals, stop)
+            await nursery.start(watch_signals, stop, others)
+            await nursery.start(log.serve)
             await run_daemon(fleet, events, stop)
             nursery.cancel_scope.cancel()
 

@@ -2,7 +2,7 @@
 
 from trioworkers.config.fleet import Fleet
 from trioworkers.config.fleetfile import find_fleet_file, load_fleet
-from trioworkers.config.lean import find_runtime_dir
+from trioworkers.config.lean import find_bot_names, find_log_dir, find_runtime_dir
 from trioworkers.config.problems import FleetFileError, Problem
 from trioworkers.config.schema import fleet_schema, reload_class
 from trioworkers.config.secret import Secret
@@ -35,7 +35,9 @@ __all__ = [
     "Shard",
     "StoreSettings",
     "Webhook",
+    "find_bot_names",
     "find_fleet_file",
+    "find_log_dir",
     "find_runtime_dir",
     "fleet_schema",
     "load_fleet",

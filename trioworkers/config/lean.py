@@ -1,8 +1,8 @@
-"""Where a daemon is found, for those who only speak to it.
+"""Where a daemon and its logs are found, for those who only speak to it or read them.
 
 The variables that hold the tokens are set where the daemon runs, not in every terminal; and a file that
-somebody is editing must not hide the daemon that was started from it. So only the two keys that say where
-the daemon listens are read, as the daemon reads them, whatever else is wrong.
+somebody is editing must not hide the daemon that was started from it. So only the keys that say where
+these are, and the names of bots, are read, as the daemon reads them, whatever else is wrong.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from trioworkers.config.environment import Environment
 from trioworkers.config.problems import FleetFileError
 from trioworkers.config.toml import Source, read_source
+from trioworkers.config.values import BOT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-KEYS = ("state_dir", "runtime_dir")
+KEYS = ("state_dir", "runtime_dir", "log_dir")
 _HEADER = re.compile(r"\s*\[\s*(\S*?)\s*\]\s*(#.*)?")
 
 
@@ -32,6 +33,33 @@ def find_runtime_dir(path: Path, environ: Mapping[str, str]) -> Path:
     Raises:
         FleetFileError: the file cannot be read.
     """
+    return _folder(path, environ, "runtime_dir")
+
+
+def find_log_dir(path: Path, environ: Mapping[str, str]) -> Path:
+    """Returns `fleet.log_dir` in the same way.
+
+    Raises:
+        FleetFileError: the file cannot be read.
+    """
+    return _folder(path, environ, "log_dir")
+
+
+def find_bot_names(path: Path, environ: Mapping[str, str]) -> set[str]:
+    """Returns the names of the bots of the fleet file at `path` and of both `fleet.d`.
+
+    Those in a file that is not good TOML are missing.
+
+    Raises:
+        FleetFileError: the fleet file cannot be read.
+    """
+    folders = {path.absolute().parent / "fleet.d", _folder(path, environ, "state_dir") / "fleet.d"}
+    files = [path, *(file for folder in folders for file in folder.glob("*.toml"))]
+    tables = [source.tables.get("bots") for source in map(read_source, files) if isinstance(source, Source)]
+    return {name for table in tables if isinstance(table, dict) for name in table if BOT_NAME.fullmatch(name)}
+
+
+def _folder(path: Path, environ: Mapping[str, str], key: str) -> Path:
     path = path.absolute()
     source = read_source(path)
     if isinstance(source, Source):
@@ -44,7 +72,7 @@ def find_runtime_dir(path: Path, environ: Mapping[str, str]) -> Path:
     given = table if isinstance(table, dict) else {}
     usable = {key: given[key] for key in KEYS if _is_path(given.get(key))}
     filled = Environment(environ).fill_fleet(usable)
-    return path.parent / str(filled["runtime_dir"])
+    return path.parent / str(filled.get(key, "state"))
 
 
 def _is_path(value: object) -> bool:

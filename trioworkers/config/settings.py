@@ -236,6 +236,8 @@ class LogSettings(_Table):
         "30s", "a repeated line is written once in this time, with its count", ge=0
     )
     summary_interval: Seconds = live("60s", "how often the daemon logs a summary", gt=0)
+    max_size: Bytes = live("10MB", "a log file that would grow beyond it is rotated; 0: never", ge=0)
+    keep: StrictInt = live(3, "how many rotated files of each log are kept", ge=1, le=1000)
 
 
 class RetrySettings(_Table):

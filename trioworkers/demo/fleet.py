@@ -223,7 +223,7 @@ def _log(path: Path) -> Iterator[Callable[[Event], None]]:
     before = root.handlers
     with path.open("w") as file:
         try:
-            write = open_log(format="text", stream=file)
+            write = open_log(format="json", stream=file)
             yield lambda event: write(event) if event.level != "debug" else None
         finally:
             root.handlers = before

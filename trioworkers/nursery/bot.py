@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.dispatch import Activity, Dispatch
 from trioworkers.nursery.frames import Configure, Retune
 from trioworkers.nursery.intake import serve_intake
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from trioworkers.config import BotSettings
+    from trioworkers.config import BotSettings, LogSettings
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Accepted, Inbox
     from trioworkers.nursery.places import Places
@@ -44,7 +45,8 @@ class Surroundings:
     api_base: str
     python_path: Sequence[str]
     log_dir: Path
-    log_level: Callable[[], str]
+    log: Callable[[], LogSettings]
+    """The settings of logs in force."""
     inbox: Inbox
     makes: MakesWorkers
     events: Events
@@ -67,7 +69,8 @@ class BotScope:
         self._paused = paused
         self._backlog = around.inbox.backlog(settings.bot_id)
         self._chance = random.Random()  # noqa: S311 - jitter
-        log, token = around.log_dir / f"worker_{settings.name}.log", settings.token.reveal()
+        token = settings.token.reveal()
+        log = RotatedFile(around.log_dir / f"worker_{settings.name}.log", around.log)
         means = Means(
             makes=around.makes,
             settings=lambda: self.settings,
@@ -243,7 +246,7 @@ class BotScope:
             handler_timeout=settings.handler_timeout,
             heartbeat_interval=settings.heartbeat_interval,
             memory_check_interval=settings.memory_check_interval,
-            log_level=self._around.log_level(),
+            log_level=self._around.log().level,
         )
 
     def _configure(self) -> Configure:

@@ -1,19 +1,18 @@
 """What a worker writes to its standard output and error: kept in the bot's log file.
 
 The disk that these files are on holds the inbox, too: what a worker writes faster than its budget is
-read, so that it goes on, and dropped.
+read, so that it goes on, and dropped. The file is rotated by size (`logs.files`).
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from trioworkers.logs.files import RotatedFile
 
 READ_SIZE = 64 * 1024
 LAST_LINES = 20  # kept for the post-mortem
@@ -24,9 +23,6 @@ CALM = 1.0  # seconds of silence after which dropped lines are told
 BREATH = 0.001  # seconds between two reads of what is dropped: a flood costs little of the daemon's time
 LEAST_SECRET = 10  # characters; a shorter one would blot out words
 
-# O_NONBLOCK: a FIFO in the file's place fails instead of waiting for a reader
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
 
 class Output:
     """Copies one bot's output to a file, with the bot's token blotted out of it.
@@ -34,20 +30,20 @@ class Output:
     The token is found whole, as it stands in an address (`123%3AAAA`), and by its secret half alone.
 
     Args:
-        path: the log file; made with mode 0600, appended to, open only while something is written. Each
-            write is of 128 KiB at most and within the budget, so it is made on the loop.
+        file: the log file. Each write is of 128 KiB at most and within the budget, so it is made on the
+            loop.
         token: what must not appear in it.
     """
 
-    def __init__(self, path: Path, token: str) -> None:
-        self._path = path
+    def __init__(self, file: RotatedFile, token: str) -> None:
+        self._file = file
         self._forms = _forms(token)
         self._rest = b""
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._allowance = float(BURST)
         self._allowed_at = 0.0
         self._dropped = 0
-        self._inside = False  # of a line, at the end of the file
+        self._cut = False  # within a line that is counted as dropped
 
     @property
     def last_lines(self) -> list[str]:
@@ -101,29 +97,26 @@ class Output:
         now = trio.current_time()
         self._allowance = min(BURST, self._allowance + (now - self._allowed_at) * RATE)
         self._allowed_at = now
+        if data and len(data) > self._allowance:
+            self._drop(data)
+            return
         note = b""
         if self._dropped:
-            note = b"\n" * self._inside + f"… {self._dropped} lines dropped\n".encode()
-        if len(data) <= self._allowance and self._append(note + data):
-            self._allowance -= len(data)
+            note = b"\n" * self._file.inside + f"… {self._dropped} lines dropped\n".encode()
+        written = self._file.append(note + data) if note + data else 0
+        if written >= len(note):
             self._dropped = 0
-        elif data:
-            self._dropped += data.count(b"\n") or 1
+            self._cut = self._cut and not data
+        copied = max(0, written - len(note))
+        self._allowance -= copied
+        self._drop(data[copied:])
 
-    def _append(self, data: bytes) -> bool:
-        """Write it at the end of the file; False when that failed, if only for a part."""
-        if not data:
-            return True
-        try:
-            log = os.open(self._path, _FLAGS, 0o600)
-            try:
-                written = os.write(log, data)
-            finally:
-                os.close(log)
-        except OSError:
-            return False
-        self._inside = not data[:written].endswith(b"\n")
-        return written == len(data)
+    def _drop(self, data: bytes) -> None:
+        """Count the lines that `data` is, or is a part of."""
+        if data:
+            whole = data.endswith(b"\n")
+            self._dropped += data.count(b"\n") + (not whole) - self._cut
+            self._cut = not whole
 
 
 def _forms(token: str) -> list[bytes]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 
 
 class BotLog:
@@ -25,7 +25,7 @@ class BotLog:
     """
 
     def __init__(self, level: str = "info", **fields: Any) -> None:
-        self._least = LEVELS.get(level, 30 if level == "warn" else 20)
+        self._least = LEVELS.get(level, 30 if level == "warning" else 20)
         self._level = level
         self._fields = fields
 
@@ -42,7 +42,7 @@ class BotLog:
         self._write("info", event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
-        self._write("warning", event, fields)
+        self._write("warn", event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
         self._write("error", event, fields)

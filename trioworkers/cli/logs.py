@@ -1,0 +1,124 @@
+"""`trioworkers logs`: the log of the daemon, or of a bot, read from its files."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trioworkers.cli.exits import FAILED, NOT_PERMITTED, USAGE
+from trioworkers.cli.main import fail, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trioworkers.logs.read import LogReader
+
+HELP = """Show the last lines of the daemon's log, or of BOT's.
+
+No daemon has to run: the files in fleet.log_dir are read, rotated ones, too. Lines of JSON are shown as
+text, --json leaves them as they are.
+
+\b
+  trioworkers logs -f
+  trioworkers logs support -n 100
+  trioworkers logs -n 1000 --json | jq 'select(.level == "error")'
+"""
+SYSTEM_LOGS = Path("/var/log/trioworkers")
+LOOK_EVERY = 0.2  # seconds
+
+
+@click.command(help=HELP)
+@click.argument("bot", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="How many.")
+@click.option("--json", "as_json", is_flag=True, help="The lines as they stand in the file.")
+@click.pass_obj
+def logs(config: Path | None, bot: str | None, follow: bool, lines: int, as_json: bool) -> None:
+    from trioworkers.logs.read import LogReader
+
+    path = _path(config, bot)
+    show = _raw if as_json else _text()
+    try:
+        with closing(LogReader(path)) as reader, suppress(KeyboardInterrupt):
+            found = reader.last(lines)
+            if not follow and reader.unfinished and lines:
+                found = [*found, reader.unfinished][-lines:]
+            if not found and lines:
+                click.echo(f"trioworkers: {path}: nothing was logged yet", err=True)
+            for line in found:
+                show(line)
+            for line in _followed(reader) if follow else ():
+                show(line)
+    except OSError as error:
+        if error.filename is None:  # not of the log: of our own output
+            raise
+        reason = (error.strerror or "unknown error").lower()
+        fail(f"{error.filename}: {reason}", NOT_PERMITTED if isinstance(error, PermissionError) else FAILED)
+
+
+def _path(config: Path | None, bot: str | None) -> Path:
+    """The log that is meant; exits with 2 when there is no such bot."""
+    from trioworkers.config import FleetFileError, find_bot_names, find_fleet_file, find_log_dir
+
+    names: set[str] = set()
+    try:
+        file = find_fleet_file(config, os.environ)
+        folder = find_log_dir(file, os.environ)
+        names = find_bot_names(file, os.environ)
+    except FleetFileError as error:
+        if config is not None or not SYSTEM_LOGS.is_dir():
+            refuse([str(problem) for problem in error.problems])
+        folder = SYSTEM_LOGS
+    if not folder.is_dir() and SYSTEM_LOGS.is_dir():
+        folder = SYSTEM_LOGS  # under systemd, $LOGS_DIRECTORY is known to the daemon only
+    if bot is None:
+        return folder / "master.log"
+    with suppress(OSError):
+        logs = (re.fullmatch(r"worker_(.+)\.log(\.[0-9]+)?", other.name) for other in folder.iterdir())
+        names |= {log[1] for log in logs if log}
+    if bot not in names:
+        near = difflib.get_close_matches(bot, names, n=1)
+        expected = f"did you mean {near[0]}" if near else f"expected one of {', '.join(sorted(names))}"
+        fail(f"{json.dumps(bot)} is no bot, {expected if names else 'there are none'}", USAGE)
+    return folder / f"worker_{bot}.log"
+
+
+def _followed(reader: LogReader) -> Iterator[bytes]:
+    """Yield lines as they come, without end; say when some went by unread."""
+    told = False
+    while True:
+        yield from reader.more()
+        if reader.missed and not told:
+            told = True
+            click.echo("trioworkers: files were rotated before they were read, lines are missing", err=True)
+        time.sleep(LOOK_EVERY)
+
+
+def _raw(line: bytes) -> None:
+    click.echo(line)
+
+
+def _text() -> Callable[[bytes], None]:
+    from trioworkers.logs.render import printable, rendering
+
+    render = rendering("text", colors=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+
+    def show(line: bytes) -> None:
+        text = line.decode(errors="replace")
+        try:
+            told: Any = json.loads(text)
+            shown = render(told).removesuffix("\n") if isinstance(told, dict) and "event" in told else None
+        except Exception:  # a worker may write anything, also what looks like one of our lines
+            shown = None
+        click.echo(printable(text) if shown is None else shown)
+
+    return show

@@ -1,0 +1,173 @@
+"""The daemon's log: events, and what libraries say from a warning up, as lines in every sink.
+
+A sink is standard error, in the format that suits who reads it, and `master.log`. The file holds JSON
+whatever that format is: it is read by programs and by `trioworkers logs`, which makes text of it for a
+terminal, with colours or not; text could not be made JSON again.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+import trio
+
+from trioworkers.logs.lines import FileSink, Lines, StreamSink
+from trioworkers.logs.render import rendering, stamp
+from trioworkers.logs.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trioworkers.events import Event
+    from trioworkers.logs.files import RotatedFile
+
+LAST_EVENT = "daemon.stopped"
+TICK = 1.0  # seconds between two looks at what throttling holds
+
+
+def open_log(
+    *,
+    format: str = "auto",
+    stream: TextIO | None = None,
+    file: RotatedFile | None = None,
+    environ: Mapping[str, str] = os.environ,
+    throttle_window: Callable[[], float] = lambda: 0.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Log:
+    """A listener that writes events to `stream` and `file`. It never raises for it.
+
+    Args:
+        format: of the stream: `text`, `json`, `journal`, or `auto`: text on a terminal, journal where
+            systemd reads along, else JSON. The journal's format is text behind a priority.
+        stream: where to write; by default standard error.
+        file: where to write, too, as JSON.
+        environ: where `JOURNAL_STREAM` and `NO_COLOR` are looked up.
+        throttle_window: seconds for which repeats are held back, read each time; 0: none are. Otherwise
+            :meth:`Log.serve` has to run.
+        clock: seconds, for the windows.
+    """
+    stream = stream or sys.stderr or _Nowhere()  # Python has None for a descriptor that is closed
+    if format == "auto":
+        format = "text" if stream.isatty() else "journal" if _is_journal(stream, environ) else "json"
+    colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
+    sinks = [_writes(rendering(format, colors=colors), StreamSink(stream))]
+    if file is not None:
+        sinks.append(_writes(rendering("json"), FileSink(file)))
+    log = Log(sinks, throttle_window, clock)
+    _hear_libraries(log)
+    return log
+
+
+def _writes(
+    render: Callable[[Mapping[str, Any]], str], sink: StreamSink | FileSink
+) -> Callable[[Mapping[str, Any]], None]:
+    def lost(lines: int) -> str:
+        return render({"event": "log.lost", "level": "warn", "at": stamp(time.time()), "lines": lines})
+
+    lines = Lines(sink, lost)
+    return lambda told: lines.write(render(told))
+
+
+class Log:
+    """Tells everything to each sink, but for the repeats that throttling holds; made by :func:`open_log`.
+
+    To be called from any thread.
+    """
+
+    def __init__(
+        self,
+        sinks: list[Callable[[Mapping[str, Any]], None]],
+        throttle_window: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._sinks = sinks
+        self._window = throttle_window
+        self._clock = clock
+        self._throttle = Throttle()
+        self._lock = threading.RLock()
+
+    def __call__(self, event: Event) -> None:
+        """Log an event. With the daemon's last one comes what is held: nobody could tell it later."""
+        told: dict[str, Any] = {"event": event.event, "level": event.level, "at": stamp(event.at)}
+        if event.bot is not None:
+            told["bot"] = event.bot
+        if event.trace_id is not None:
+            told["trace_id"] = event.trace_id
+        if event.event == LAST_EVENT:
+            self.flush()
+        self.write({**told, **event.fields})
+
+    def write(self, told: Mapping[str, Any]) -> None:
+        """Log what is told: `event`, `level`, `at` and fields; a repeat is held for its window."""
+        with self._lock:
+            if self._throttle.admits(told, self._clock(), self._window()):
+                self._put([told])
+
+    def flush(self) -> None:
+        """Write what is held, with its counts."""
+        with self._lock:
+            self._put(self._throttle.flush())
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write held repeats when their window ends, a second late at most; all of them when cancelled."""
+        task_status.started()
+        try:
+            while True:
+                await trio.sleep(TICK)
+                with self._lock:
+                    self._put(self._throttle.due(self._clock(), self._window()))
+        finally:
+            self.flush()
+
+    def _put(self, lines: list[dict[str, Any]] | list[Mapping[str, Any]]) -> None:
+        for told in lines:
+            for sink in self._sinks:
+                sink(told)
+
+
+def _hear_libraries(log: Log) -> None:
+    """Let what libraries log from a warning up appear among the events, without tracebacks' values."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            level = "error" if record.levelno >= logging.ERROR else "warn"
+            try:
+                says = record.getMessage()
+            except Exception:  # a malformed call of a library's; its words without their values
+                says = str(record.msg)
+            told = {
+                "event": "library",
+                "level": level,
+                "at": stamp(record.created),
+                "logger": record.name,
+                "says": says,
+            }
+            if record.exc_info and record.exc_info[0] is not None:
+                told["error"] = record.exc_info[0].__name__
+            log.write(told)
+
+    root = logging.getLogger()
+    root.handlers = [Handler(logging.WARNING)]
+    root.setLevel(logging.WARNING)
+
+
+class _Nowhere(io.StringIO):
+    """What is written where there is no standard error."""
+
+    def write(self, line: str, /) -> int:
+        return len(line)
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether `stream` is the very stream that $JOURNAL_STREAM names (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

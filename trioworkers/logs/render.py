@@ -1,0 +1,62 @@
+"""One line of a log: JSON for machines, text for people, text behind a priority for the journal.
+
+What is told is a mapping with `event` and `level`, `at` (ISO 8601, UTC), and fields. As a last net below
+the rule that nobody passes a token on, anything that looks like one is blotted out of each finished line.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# https://core.telegram.org/bots/api#authorizing-your-bot; the secret has 35 characters today
+TOKEN = re.compile(r"(?<!\d)\d{3,}(?::|%3[Aa])[A-Za-z0-9_-]{10,}")
+# control characters, those that turn the direction of writing, halves of characters
+STEERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+JOURNAL_PRIORITY = {"debug": "<7>", "info": "<6>", "warn": "<4>", "error": "<3>"}  # sd-daemon(3)
+
+
+def redact(line: str) -> str:
+    """The line with everything that looks like a token blotted out."""
+    return TOKEN.sub("<token>", line)
+
+
+def stamp(at: float) -> str:
+    """Unix seconds as the `at` of a line."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal, or cannot be written to it; tabs are kept."""
+    return STEERS.sub("?", text)
+
+
+def rendering(format: str, *, colors: bool = False) -> Callable[[Mapping[str, Any]], str]:
+    """What makes a line, with its end, of what is told. `format`: `json`, `text` or `journal`.
+
+    A value may be a worker's word: in text neither its keys nor its values steer a terminal.
+    """
+    if format == "json":
+        encode = structlog.processors.JSONRenderer(sort_keys=False)
+        return lambda told: redact(str(encode(None, "", dict(told)))) + "\n"
+    console = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20)
+
+    def text(told: Mapping[str, Any]) -> str:
+        shown = {printable(name): _shown(value) for name, value in told.items()}
+        if "at" in shown:
+            shown = {"timestamp": shown.pop("at"), **shown}
+        prefix = JOURNAL_PRIORITY.get(str(told.get("level")), "<6>") if format == "journal" else ""
+        return f"{prefix}{redact(str(console(None, '', shown)))}\n"
+
+    return text
+
+
+def _shown(value: object) -> object:
+    """A line break stays for the renderer, which escapes it."""
+    return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
