@@ -29,6 +29,8 @@ EVENTS: Mapping[str, str] = {
     "worker.ready": "info",
     "worker.refused": "error",
     "worker.exited": "info",
+    "zygote.ready": "info",
+    "zygote.exited": "warn",
     "bot.failed": "error",
     "transport.conflict": "warn",
     "transport.refused": "error",

@@ -175,16 +175,25 @@ def children_of(pid: int) -> list[int]:
     return children
 
 
+def zygote_of(pid: int) -> int:
+    """The zygote of a daemon."""
+    (zygote,) = [child for child in children_of(pid) if _comm(child) == "tw-zygote"]
+    return zygote
+
+
 def workers_of(pid: int) -> list[int]:
-    """The workers among the children of a daemon; an import may have run something, too."""
-    return [child for child in children_of(pid) if b"trioworkers.worker" in _command(child)]
+    """The workers of a daemon: children of its zygote, and its own once a zygote has died."""
+    children = children_of(pid)
+    zygotes = [child for child in children if _comm(child) == "tw-zygote"]
+    children += [child for zygote in zygotes for child in children_of(zygote)]
+    return [child for child in children if _comm(child) == "tw-worker"]
 
 
-def _command(pid: int) -> bytes:
+def _comm(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
-        return b""
+        return ""
 
 
 def alive(pid: int) -> bool:

@@ -1,16 +1,17 @@
 """A worker process: take deliveries from the channel, run the handler, send outcomes back.
 
 The channel is the lifeline: at its end of file the daemon is gone, and the worker ends itself with
-whatever it was doing (:mod:`trioworkers.worker.lifeline`); the updates in hand are in the inbox and come
-again.
+whatever it was doing; the updates in hand are in the inbox and come again. One whose loop is held up does
+not see it, and is ended from outside (:mod:`trioworkers.worker.zygote`).
 """
 
 from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
@@ -32,8 +33,8 @@ from trioworkers.nursery.frames import (
 from trioworkers.transport.api import BotApi
 from trioworkers.worker.bot import Bot, Handling
 from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
-from trioworkers.worker.lifeline import end_group, watch_lifeline
 from trioworkers.worker.log import BotLog, describe, leaves
+from trioworkers.worker.remains import WORKER, call_this_process
 from trioworkers.worker.update import Update
 
 if TYPE_CHECKING:
@@ -44,12 +45,36 @@ CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
 START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all of it
 
 
-def main(descriptor: int) -> None:
-    """Run a worker on the socket that the daemon left at `descriptor`. Does not return."""
+def work(descriptor: int) -> int:
+    """Be a worker on the socket that the daemon left at `descriptor`; return the exit code."""
     os.set_inheritable(descriptor, False)  # what a handler starts must not keep the channel open
-    end = socket.socket(fileno=descriptor)
-    watch_lifeline(end)
-    raise SystemExit(trio.run(_run, end))
+    os.environ[WORKER] = str(os.getpid())
+    call_this_process("tw-worker")
+    return trio.run(_run, socket.socket(fileno=descriptor))
+
+
+def rehearse(api_base: str) -> None:
+    """Run what each worker runs once, and throw it away: a loop, a channel, a client."""
+    trio.run(_rehearse, api_base)
+
+
+def end_group() -> NoReturn:
+    """End this process and all that it started: there is nobody left to report to."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    raise SystemExit(1)  # not reached
+
+
+async def _rehearse(api_base: str) -> None:
+    ours, theirs = trio.socket.socketpair()
+    sends, hears = (Channel(trio.SocketStream(end), ToWorker) for end in (ours, theirs))
+    async with BotApi(api_base, "1:rehearsal"), trio.open_nursery() as nursery:
+        nursery.start_soon(sends.serve_writes)
+        sends.send(Drain())
+        await hears.receive()
+        nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await sends.aclose()
+        await hears.aclose()
 
 
 async def _run(end: socket.socket) -> int:
