@@ -88,8 +88,9 @@ class Daemon:
 class Project:
     """A fleet in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, worker_start: str = "fork") -> None:
         self.folder = folder
+        self.worker_start = worker_start
         self.file = folder / "fleet.toml"
         self.log = folder / "daemon.log"
         self.control = folder / "state" / "run" / "control.sock"
@@ -99,7 +100,12 @@ class Project:
 
     def write(self, api_base: str, bots: dict[str, dict[str, Any]], **tables: dict[str, Any]) -> None:
         """Write the fleet file; handlers come from modules written with :meth:`module`."""
-        fleet = {"api_base": api_base, "shutdown_timeout": "15s", **tables.pop("fleet", {})}
+        fleet = {
+            "api_base": api_base,
+            "shutdown_timeout": "15s",
+            "worker_start": self.worker_start,
+            **tables.pop("fleet", {}),
+        }
         api = {"bind": "127.0.0.1:0", **tables.pop("api", {})}
         document = {"fleet": fleet, "api": api, **tables, "bots": bots}
         self.file.write_text(tomli_w.dumps(document))

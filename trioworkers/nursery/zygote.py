@@ -14,7 +14,6 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from errno import ECHILD
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +115,10 @@ class Zygote:
                     with trio.move_on_after(WARM_TIMEOUT):
                         await link.judged.wait()
                     if link.warm:
-                        self._serving.shield = True
                         self._tell("zygote.ready", pid=link.process.pid, way=prepare.way)
-                        task_status.started()
+                        if not self._serving.shield:
+                            self._serving.shield = True
+                            task_status.started()
                         pause = FIRST_PAUSE
                         self._link = link
                         self._came.set()
@@ -141,12 +141,15 @@ class Zygote:
     async def start(self, channel: int, output: int) -> WorkerProcess:
         """As :meth:`trioworkers.nursery.spawn.MakesWorkers.start`; waits while there is no zygote."""
         async with self._orders:
-            while (link := self._link) is None:
-                await self._came.wait()
-            try:
-                answer, descriptors = await link.ask(Start(link.next_number()), channel, output)
-            except _LostError:
-                raise OSError(ECHILD, "the zygote ended meanwhile") from None
+            while True:
+                while (link := self._link) is None:
+                    await self._came.wait()
+                try:
+                    answer, descriptors = await link.ask(Start(link.next_number()), channel, output)
+                    break
+                except _LostError:
+                    # a worker that it started and did not tell of is ended before there is another zygote
+                    await link.gone.wait()
         if isinstance(answer, NotStarted):
             raise OSError(answer.errno, os.strerror(answer.errno))
         self._workers.add(answer.pid)
@@ -312,16 +315,15 @@ class _Worker:
 
     async def wait(self) -> Exit:
         async with self._burying:
-            exited = self._exit
-            if exited is None:
+            if self._exit is None:
                 await trio.lowlevel.wait_readable(self.descriptor)
                 # while the leader is not reaped its number cannot be another group's
                 self.signal_group(signal.SIGKILL)
                 self._ended = True
                 with trio.CancelScope(shield=True):  # bounded: the zygote answers in time, or is killed
-                    exited = self._exit = await self._zygote.bury(self)
+                    self._exit = await self._zygote.bury(self)
                 os.close(self.descriptor)
-            return exited
+            return self._exit or Exit()
 
     def signal_group(self, number: signal.Signals) -> None:
         if not self._ended:

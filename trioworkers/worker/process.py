@@ -50,12 +50,7 @@ def work(descriptor: int) -> int:
     os.set_inheritable(descriptor, False)  # what a handler starts must not keep the channel open
     os.environ[WORKER] = str(os.getpid())
     call_this_process("tw-worker")
-    return trio.run(_run, socket.socket(fileno=descriptor))
-
-
-def rehearse(api_base: str) -> None:
-    """Run what each worker runs once, and throw it away: a loop, a channel, a client."""
-    trio.run(_rehearse, api_base)
+    return trio.run(serve_worker, socket.socket(fileno=descriptor))
 
 
 def end_group() -> NoReturn:
@@ -64,20 +59,8 @@ def end_group() -> NoReturn:
     raise SystemExit(1)  # not reached
 
 
-async def _rehearse(api_base: str) -> None:
-    ours, theirs = trio.socket.socketpair()
-    sends, hears = (Channel(trio.SocketStream(end), ToWorker) for end in (ours, theirs))
-    async with BotApi(api_base, "1:rehearsal"), trio.open_nursery() as nursery:
-        nursery.start_soon(sends.serve_writes)
-        sends.send(Drain())
-        await hears.receive()
-        nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await sends.aclose()
-        await hears.aclose()
-
-
-async def _run(end: socket.socket) -> int:
+async def serve_worker(end: socket.socket) -> int:
+    """Be a worker on the socket `end`, which stays the caller's to close; return the exit code."""
     channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(end)), ToWorker)
     try:
         first, *others = await channel.receive() or [None]

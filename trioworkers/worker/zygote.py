@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from trioworkers.worker.orders import Answer, Order
 
 GRACE = 0.5  # seconds that workers have to end by themselves once the daemon is gone
+HOLES = 500  # of each size
 LAST = 2.0  # seconds in which what was killed is waited for
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -103,10 +104,9 @@ class Zygote:
         self._end = end
         self._start: Callable[[int, int], int] = self._spawn
         self._workers: set[int] = set()  # started and not reaped: their numbers are nobody else's
+        self._kept: list[object] = []
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}
         self._wakes, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._poll = select.poll()
         self._poll.register(self._end, select.POLLIN)
         self._poll.register(self._wakes, select.POLLIN)
@@ -169,11 +169,13 @@ class Zygote:
     def _prepare(self, prepare: Prepare) -> None:
         if prepare.way == "fork":
             try:
-                warm(prepare)
+                self._kept = warm(prepare)
             except UnfitError as error:
                 self._answer(Unfit(str(error)))
                 os._exit(1)
             self._start = self._fork
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only now: the rehearsal is a Trio loop's own
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._answer(Warm())
 
     def _started(self, number: int, descriptors: list[int]) -> tuple[Answer, *tuple[int, ...]]:
@@ -254,17 +256,22 @@ class Zygote:
                 pass
 
 
-def warm(prepare: Prepare) -> None:
-    """Import and run once all that a worker needs, and keep the collector from it.
+def warm(prepare: Prepare) -> list[object]:
+    """Import and run all that a worker needs, and keep the collector from it.
+
+    Returns what has to be kept as long as workers are forked.
 
     Raises:
         UnfitError: a module to preload cannot be imported, or something started a thread, which a fork
             would leave behind with whatever it holds.
     """
     sys.path[:0] = [folder for folder in prepare.python_path if folder not in sys.path]
-    from trioworkers.worker.process import rehearse
+    from trioworkers.transport.wire import tls_context
+    from trioworkers.worker.rehearsal import rehearse
 
-    rehearse(prepare.api_base)
+    if prepare.api_base.startswith("https:"):
+        tls_context()
+    rehearse()
     if _threads() != 1:
         message = "worker_start: warming up started a thread, expected none: spawn workers instead"
         raise UnfitError(message)
@@ -282,7 +289,20 @@ def warm(prepare: Prepare) -> None:
             message = f"preload: {name}: importing it started a thread, expected a module that can be forked"
             raise UnfitError(message)
     gc.collect()
+    filling = _fill_holes()
     gc.freeze()
+    return filling
+
+
+def _fill_holes() -> list[object]:
+    """Take up the free places between the objects that are there.
+
+    A worker would put its first objects there, one to a page, and so copy all these pages (1 MB).
+    """
+    small = [bytes(size - b"".__sizeof__()) for size in range(48, 513, 16) for _ in range(HOLES)]
+    smallest = [number + 0.5 for number in range(HOLES)]
+    large = [bytes(size) for size in range(600, 2500, 200) for _ in range(HOLES // 10)]
+    return [small, smallest, large]
 
 
 def _be_worker(channel: int) -> NoReturn:
