@@ -119,7 +119,11 @@ async def run_daemon(
         async with trio.open_nursery() as outer:
             run = await trio.to_thread.run_sync(begin_run, fleet.state_dir / "run-mark")
             async with (
-                open_inbox(_open_store(fleet), trouble=partial(_tell_trouble, events)) as inbox,
+                open_inbox(
+                    _open_store(fleet),
+                    trouble=partial(_tell_trouble, events),
+                    keep_dead=lambda: fleet.store.dead_retention,
+                ) as inbox,
                 open_zygote(
                     Prepare(fleet.worker_start, fleet.api_base, fleet.preload, _folders(fleet)),
                     run=run,
@@ -161,8 +165,9 @@ class Daemon:
         self._makes = _Killable(makes)
         self._deadline = math.inf
         self._inbox = inbox
+        own = {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
         self._fleet = FleetScope(
-            {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)},
+            own,
             Surroundings(
                 api_base=fleet.api_base,
                 python_path=_folders(fleet),
@@ -180,6 +185,11 @@ class Daemon:
             loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,
             is_ready=self._fleet.ready.is_set,
             status=self.status,
+            inbox=inbox,
+            backs_up=inbox,
+            bots=lambda: {name: bot.bot_id for name, bot in own.items()},
+            backups=fleet.state_dir / "backups",
+            events=events,
         )
 
     def status(self) -> dict[str, Any]:
