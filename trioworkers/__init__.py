@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError
+    from trioworkers.hookspecs import hookimpl
     from trioworkers.transport.files import InputFile
     from trioworkers.worker.bot import Bot
     from trioworkers.worker.update import Update
@@ -26,6 +27,7 @@ __all__ = [
     "TransportError",
     "Update",
     "__version__",
+    "hookimpl",
 ]
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "Retry": "trioworkers.errors",
     "TransportError": "trioworkers.errors",
     "Update": "trioworkers.worker.update",
+    "hookimpl": "trioworkers.hookspecs",
 }
 
 

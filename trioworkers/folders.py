@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from trioworkers.config import Secret
 from trioworkers.errors import TrioworkersError
+from trioworkers.private import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,10 +99,5 @@ def _read_token(path: Path) -> Secret | None:
 
 def _make_token(path: Path) -> Secret:
     token = secrets.token_urlsafe(32)
-    fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(token + "\n")
-    fresh.replace(path)
+    write_private(path, f"{token}\n".encode())
     return Secret(token)

@@ -112,3 +112,17 @@ def test_every_bot_falls_to_exactly_one_shard():
     owners = [[shard.index for shard in shards if shard.owns(bot)] for bot in range(1, 300)]
     assert all(len(found) == 1 for found in owners)
     assert {found[0] for found in owners} == {0, 1, 2}
+
+
+def test_shards_are_even_and_stay_where_they_are():
+    """Ids are spread within a tenth of their share; where some fall is written down here for ever."""
+    for count in (2, 3, 7):
+        shards = [Shard(index, count) for index in range(count)]
+        sizes = [sum(shard.owns(bot) for bot in range(5_000_000_000, 5_000_007_000)) for shard in shards]
+        assert sum(sizes) == 7000
+        assert all(abs(size - 7000 / count) < 700 / count for size in sizes)
+    fallen = [
+        next(index for index in range(5) if Shard(index, 5).owns(bot))
+        for bot in (1, 2, 123456, 7_000_000_000)
+    ]
+    assert fallen == [3, 1, 0, 2]

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "records", "inbox.policy", "nursery.restart"),
-    ("config", "nursery.frames"),
-    ("inbox", "events", "status", "logs", "folders"),
+    ("errors", "records", "private", "inbox.policy", "nursery.restart"),
+    ("config", "hookspecs", "nursery.frames"),
+    ("inbox", "events", "status", "logs", "folders", "plugins", "sources"),
     ("transport",),
     ("worker",),
     ("nursery",),
-    ("daemon", "web"),
+    ("daemon", "reload", "web"),
     ("cli", "demo"),
 ]
 """Lowest first. The longest name that fits a module counts."""

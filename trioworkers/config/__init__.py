@@ -1,8 +1,10 @@
 """The fleet file: what may stand in it, and what it says."""
 
+from trioworkers.config.dynamic import Draft, NotDynamicError, draft_bot, draft_removal
 from trioworkers.config.fleet import Fleet
 from trioworkers.config.fleetfile import find_fleet_file, load_fleet
 from trioworkers.config.lean import find_bot_names, find_log_dir, find_runtime_dir
+from trioworkers.config.plan import Plan, plan_lines, plan_reload
 from trioworkers.config.problems import FleetFileError, Problem
 from trioworkers.config.schema import fleet_schema, reload_class
 from trioworkers.config.secret import Secret
@@ -18,15 +20,19 @@ from trioworkers.config.settings import (
     Webhook,
 )
 from trioworkers.config.values import Bind, Shard
+from trioworkers.config.watched import Watched
 
 __all__ = [
     "Api",
     "Bind",
     "BotSettings",
+    "Draft",
     "Fleet",
     "FleetFileError",
     "Limits",
     "LogSettings",
+    "NotDynamicError",
+    "Plan",
     "Problem",
     "RateLimit",
     "RestartSettings",
@@ -34,12 +40,17 @@ __all__ = [
     "Secret",
     "Shard",
     "StoreSettings",
+    "Watched",
     "Webhook",
     "find_bot_names",
+    "draft_bot",
+    "draft_removal",
     "find_fleet_file",
     "find_log_dir",
     "find_runtime_dir",
     "fleet_schema",
     "load_fleet",
+    "plan_lines",
+    "plan_reload",
     "reload_class",
 ]

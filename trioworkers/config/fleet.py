@@ -5,13 +5,14 @@ import json
 from collections.abc import Mapping
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
+from pydantic_core import PydanticCustomError
 
 from trioworkers.config.places import Places
-from trioworkers.config.problems import KeyPath, Problem
-from trioworkers.config.secret import Secret
+from trioworkers.config.problems import KeyPath, Problem, dotted, mask_tokens
+from trioworkers.config.secret import Secret, Surroundings, resolve
 from trioworkers.config.settings import (
     Api,
     BotSettings,
@@ -21,6 +22,7 @@ from trioworkers.config.settings import (
     StoreSettings,
     Webhook,
 )
+from trioworkers.config.watched import Watched
 
 
 class Fleet(FleetKeys):
@@ -34,6 +36,9 @@ class Fleet(FleetKeys):
         bots: all bots by name, those of other shards and those not enabled included.
         plugins: each plugin's table as it stands in the file.
         secret_env_names: the variables that workers and the zygote must not see.
+        watched: what it was read from.
+        sources: the plugin of each bot that stands in no file.
+        refused: what is wrong with bots that plugins gave, by bot; each is left out alone.
     """
 
     path: Path
@@ -47,7 +52,11 @@ class Fleet(FleetKeys):
     plugins: Mapping[str, Mapping[str, Any]] = Field(repr=False)
     bots: Mapping[str, BotSettings]
     secret_env_names: frozenset[str]
+    watched: Watched
+    sources: Mapping[str, str]
+    refused: Mapping[str, tuple[Problem, ...]]
     _places: Places | None = PrivateAttr(None)
+    _surroundings: Surroundings | None = PrivateAttr(None)
 
     def problem_at(self, path: KeyPath, message: str) -> Problem:
         """Returns a problem of the value at `path`, for checks that come after reading.
@@ -55,18 +64,68 @@ class Fleet(FleetKeys):
         `path` is as in the file, `("bots", "echo", "handler")`; a value that a bot has from
         `[defaults]` is found there. `message` follows the rules of :class:`Problem`.
         """
+        if path[0] == "bots" and len(path) > 1 and (plugin := self.sources.get(str(path[1]))):
+            return Problem(Path(plugin), 0, 0, dotted(path), message)
+        return self._read().problem(path, message)
+
+    def origin(self, bot: str) -> str:
+        """Returns the file that a bot's table stands in, or the name of the plugin that gave it.
+
+        Raises:
+            KeyError: there is no such bot.
+        """
+        self.bots[bot]
+        return self.sources.get(bot) or str(self._read().file(bot))
+
+    def secret(self, declaration: object) -> Secret:
+        """Returns the secret that a plugin's table declares in one of the ways in which tokens are.
+
+        Raises:
+            ValueError: the declaration is malformed or its source is absent; says which.
+        """
+        try:
+            return Secret(resolve(declaration, self._surroundings))
+        except PydanticCustomError as error:
+            raise ValueError(mask_tokens(error.message())) from None
+
+    def without(self, refused: Mapping[str, Problem]) -> Self:
+        """Returns the fleet without these bots of plugins, each with what turned out to be wrong with it."""
+        update: dict[str, Any] = {
+            "bots": {name: bot for name, bot in self.bots.items() if name not in refused},
+            "sources": {name: plugin for name, plugin in self.sources.items() if name not in refused},
+            "refused": {**self.refused, **{name: (problem,) for name, problem in refused.items()}},
+        }
+        update["digest"] = digest_of({**self.content(), "bots": update["bots"]})
+        return self.model_copy(update=update)
+
+    def content(self) -> dict[str, Any]:
+        """Returns what the digest is made of: every setting, by the attribute's name."""
+        return {name: getattr(self, name) for name in CONTENT}
+
+    def _read(self) -> Places:
         if self._places is None:
             raise ValueError("this fleet was not read from a file")
-        return self._places.problem(path, message)
+        return self._places
 
 
-def digest_of(tables: Mapping[str, Any]) -> str:
-    """Returns a stable hash of plain values, settings and secrets, whatever the order of keys."""
-    text = json.dumps(tables, sort_keys=True, default=_plain, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+CONTENT = (*FleetKeys.model_fields, "limits", "api", "webhook", "store", "log", "plugins", "bots")
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Returns a stable hash of settings and secrets, whatever the order of keys."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """Writes a value so that equal texts mean equal settings: 1, 1.0 and true differ, the order of keys
+    does not count. The text holds secrets: compare it and let it go.
+    """
+    return json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=True)
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
     if isinstance(value, Secret):
         # Hashed with all the rest, so a weak secret cannot be guessed from the digest alone.
         return {"secret": value.reveal()}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from trioworkers.config.checks import cross_checks
 from trioworkers.config.environment import SECRET_NAMES, Environment
 from trioworkers.config.fleet import Fleet, digest_of
+from trioworkers.config.given import Given
 from trioworkers.config.messages import faults, file_keys, toml_type, unknown_key
 from trioworkers.config.places import Places
 from trioworkers.config.problems import FleetFileError, KeyPath, Problem
@@ -30,9 +31,12 @@ from trioworkers.config.settings import (
 )
 from trioworkers.config.toml import Source, read_source
 from trioworkers.config.values import BOT_NAME, BOT_NAME_RULE
+from trioworkers.config.watched import Watched, is_of_fleet_d
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from trioworkers.config.dynamic import Draft
 
 SECTIONS = ("fleet", "limits", "api", "webhook", "store", "log", "defaults", "bots", "plugins")
 VARIABLE = "TRIOWORKERS_CONFIG"
@@ -69,11 +73,27 @@ def find_fleet_file(given: Path | None, environ: Mapping[str, str]) -> Path:
     raise FleetFileError([Problem(candidates[0], 0, 0, "", looked)])
 
 
-def load_fleet(path: Path, environ: Mapping[str, str]) -> Fleet:
+def load_fleet(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    state_dir: Path | None = None,
+    given: Mapping[str, Mapping[str, object]] | None = None,
+    drafts: Iterable[Draft] = (),
+) -> Fleet:
     """Returns the fleet that the file at `path`, `fleet.d` and the environment describe.
 
     A bot that is not enabled is validated like any other, its token included: its id must be
     known, and enabling it must not be the moment at which it turns out to be broken.
+
+    Args:
+        path: the fleet file.
+        environ: the environment.
+        state_dir: where the second `fleet.d` is, whatever the file says: that of a running daemon, which
+            does not move when the file changes.
+        given: by the name of a plugin, the bots that it gives, each a table by its name. One that is wrong
+            is left out and told in `refused`, and so is one whose name a file has: the file wins.
+        drafts: files of `fleet.d` that count as if they were written or removed already.
 
     Raises:
         FleetFileError: with all problems of all files.
@@ -81,24 +101,30 @@ def load_fleet(path: Path, environ: Mapping[str, str]) -> Fleet:
     path = path.absolute()
     main = read_source(path)
     if not isinstance(main, Source):
-        raise FleetFileError(main)
-    return _Reading(main, environ).fleet()
+        raise FleetFileError(main, Watched(frozenset({path}), frozenset({path.parent / "fleet.d"})))
+    return _Reading(main, environ, state_dir, drafts).fleet(given or {})
 
 
 class _Reading:
     """One reading of a fleet; gathers problems while it goes."""
 
-    def __init__(self, main: Source, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, main: Source, environ: Mapping[str, str], state_dir: Path | None, drafts: Iterable[Draft]
+    ) -> None:
         self._main = main
+        self._state_dir = state_dir
+        self._drafts = {_place(draft.file): draft for draft in drafts}
         self._folder = main.file.parent
         self._environment = Environment(environ)
         self._surroundings = Surroundings(self._folder, environ)
         self._files: list[Path] = [main.file]
+        self._defaults: dict[str, Any] = {}
+        self._folders: set[Path] = set()
         self._bot_sources: dict[str, Source] = {}
         self._places = Places(main, self._bot_sources, self._environment.origins)
         self._problems: list[Problem] = []
 
-    def fleet(self) -> Fleet:
+    def fleet(self, given: Mapping[str, Mapping[str, object]]) -> Fleet:
         for name in self._main.tables.keys() - set(SECTIONS):
             self._report((name,), unknown_key(name, SECTIONS), at_key=True)
         filled = self._environment.fill_fleet(self._section("fleet"))
@@ -120,27 +146,37 @@ class _Reading:
         for fault in cross_checks(keys, sections["webhook"], sections["bots"]):
             self._report(*fault)
         if self._problems or keys is None:
-            raise FleetFileError(self._sorted())
-        return self._build(keys, sections)
+            raise FleetFileError(self._sorted(), self._watched())
+        joined = Given(sections["bots"], sections["webhook"], self._bot, self._file_of)
+        for plugin, rows in given.items():
+            joined.join(plugin, rows)
+        return self._build(keys, {**sections, "bots": joined.bots}, joined)
 
-    def _build(self, keys: FleetKeys, sections: dict[str, Any]) -> Fleet:
+    def _build(self, keys: FleetKeys, sections: dict[str, Any], joined: Given) -> Fleet:
         content = {**dict(keys), **sections}
-        plain = {name: _dump(value) for name, value in content.items()}
         fleet = Fleet.model_construct(
             **content,
             path=self._main.file,
             folder=self._folder,
-            digest=digest_of(plain),
+            digest=digest_of(content),
             secret_env_names=frozenset(self._surroundings.env_names | SECRET_NAMES),
+            watched=self._watched(),
+            sources=joined.plugins,
+            refused=joined.refused,
         )
         fleet._places = self._places
+        fleet._surroundings = self._surroundings
         return fleet
+
+    def _watched(self) -> Watched:
+        return Watched(frozenset({self._main.file, *self._surroundings.files}), frozenset(self._folders))
 
     def _section(self, name: str) -> dict[str, Any]:
         table = self._main.tables.get(name, {})
         return table if self._is_table((name,), table) else {}
 
     def _plugins(self) -> dict[str, dict[str, Any]]:
+        self._surroundings.note(self._section("plugins"))
         return {
             name: table
             for name, table in self._section("plugins").items()
@@ -151,13 +187,22 @@ class _Reading:
         """Returns each bot's own table, from the fleet file and from both `fleet.d`."""
         tables = dict(self._section("bots"))
         folders = [self._folder / "fleet.d"]
-        if isinstance(state_dir, str):
+        if self._state_dir is not None:
+            folders.append(self._state_dir / "fleet.d")
+        elif isinstance(state_dir, str):
             folders.append(self._folder / state_dir / "fleet.d")
+        self._folders.update(filter(_usable, folders))
         # realpath: a state_dir that is the file's own folder has one fleet.d, not two.
         distinct = {os.path.realpath(folder): folder for folder in reversed(folders) if _usable(folder)}
-        for file in (file for folder in reversed(distinct.values()) for file in self._listed(folder)):
-            self._files.append(file)
-            source = read_source(file)
+        found = {
+            _place(file): file for folder in reversed(distinct.values()) for file in self._listed(folder)
+        }
+        for place in {**found, **self._drafts}:
+            draft = self._drafts.get(place)
+            source = draft.source if draft is not None else read_source(found[place])
+            if source is None:
+                continue
+            self._files.append(found.get(place, place))
             if isinstance(source, Source):
                 self._add_bots(source, tables)
             else:
@@ -166,7 +211,7 @@ class _Reading:
 
     def _listed(self, folder: Path) -> list[Path]:
         try:
-            return sorted(file for file in folder.iterdir() if file.suffix == ".toml" and file.name[0] != ".")
+            return sorted(file for file in folder.iterdir() if is_of_fleet_d(file.name))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return []
         except OSError as error:
@@ -186,12 +231,14 @@ class _Reading:
             return
         for name, table in bots.items():
             if name in tables:
-                other = self._bot_sources.get(name, self._main).file
-                message = f"this bot is also in {other}, expected it in one file only"
+                message = f"this bot is also in {self._file_of(name)}, expected it in one file only"
                 self._problems.append(places.problem(("bots", name), message, at_key=True))
             else:
                 tables[name] = table
                 self._bot_sources[name] = source
+
+    def _file_of(self, name: str) -> Path:
+        return self._bot_sources.get(name, self._main).file
 
     def _is_bot(self, name: str, table: object) -> bool:
         if BOT_NAME.fullmatch(name) is None:
@@ -200,23 +247,25 @@ class _Reading:
         return self._is_table(("bots", name), table)
 
     def _bots(self, tables: dict[str, dict[str, Any]]) -> dict[str, BotSettings]:
-        defaults = self._environment.fill_defaults(self._section("defaults"))
-        reported = self._check_defaults(defaults)
+        self._defaults = self._environment.fill_defaults(self._section("defaults"))
+        reported = self._check_defaults(self._defaults)
         bots = {}
         for name, table in tables.items():
             prefix: KeyPath = ("bots", name)
             if "name" in table:
                 self._report((*prefix, "name"), unknown_key("name", file_keys(BotSettings)), at_key=True)
             try:
-                bots[name] = BotSettings.model_validate(
-                    {**merge(defaults, table), "name": name}, context=self._surroundings
-                )
+                bots[name] = self._bot(name, table)
             except ValidationError as error:
                 for path, message, at_key in faults(BotSettings, error):
                     if (path, message) in reported and self._places.inherited((*prefix, *path)):
                         continue
                     self._report((*prefix, *path), message, at_key=at_key)
         return bots
+
+    def _bot(self, name: str, table: Mapping[str, Any]) -> BotSettings:
+        merged = {**merge(self._defaults, table), "name": name}
+        return BotSettings.model_validate(merged, context=self._surroundings)
 
     def _check_defaults(self, defaults: Mapping[str, Any]) -> set[tuple[KeyPath, str]]:
         """Reports what is wrong with `[defaults]` whatever bot uses it, and returns that."""
@@ -273,13 +322,9 @@ def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def _place(file: Path) -> Path:
+    return Path(os.path.realpath(file.parent), file.name)
+
+
 def _usable(folder: Path) -> bool:
     return "\0" not in str(folder)
-
-
-def _dump(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    if isinstance(value, dict):
-        return {key: _dump(inner) for key, inner in value.items()}
-    return value

@@ -13,6 +13,7 @@ from trioworkers.config.problems import Problem, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from trioworkers.config.problems import KeyPath
     from trioworkers.config.toml import Source
@@ -46,6 +47,10 @@ class Places:
     def inherited(self, path: KeyPath) -> bool:
         """Whether a bot's value is not its own but that of `[defaults]`."""
         return self._find(path)[1] != path
+
+    def file(self, bot: str) -> Path:
+        """Returns the file that a bot's table stands in."""
+        return self.bots.get(bot, self.main).file
 
     def _find(self, path: KeyPath) -> tuple[Source, KeyPath]:
         if len(path) < 2 or path[0] != "bots":

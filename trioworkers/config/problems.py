@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from trioworkers.config.watched import Watched
+
 MASK = "**********"
 
 # <bot id>:<secret>, see "Authorizing your bot" in the Bot API. Real secrets have 35 characters;
@@ -81,8 +83,10 @@ class FleetFileError(TrioworkersError):
 
     Attributes:
         problems: all faults that were found, in the order of files, lines and columns.
+        watched: what a change of may mend it, as far as that was found out; None when nothing was read.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], watched: Watched | None = None) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
+        self.watched = watched
         super().__init__("\n".join(map(str, self.problems)))

@@ -99,11 +99,29 @@ class Surroundings:
         folder: what relative paths are relative to.
         environ: the environment.
         env_names: filled with every variable that an `env =` named.
+        files: filled with every file that a secret was looked for in.
     """
 
     folder: Path
     environ: Mapping[str, str]
     env_names: set[str] = field(default_factory=set)
+    files: set[Path] = field(default_factory=set)
+
+    def note(self, tables: object) -> None:
+        """Note the sources of secrets within tables that only a plugin understands."""
+        stack = [tables]
+        while stack:
+            value = stack.pop()
+            if isinstance(value, list):
+                stack.extend(value)
+            if not isinstance(value, dict):
+                continue
+            stack.extend(value.values())
+            match value:
+                case {"env": str(name)} if len(value) == 1:
+                    self.env_names.add(name)
+                case {"file": str(path)} if len(value) == 1:
+                    self.files.add(self.folder / path)
 
 
 def resolve(value: object, surroundings: Surroundings | None) -> str:
@@ -136,7 +154,7 @@ def resolve(value: object, surroundings: Surroundings | None) -> str:
         case "env":
             return _from_environment(argument, surroundings)
         case "file":
-            return _from_file(surroundings.folder / argument, f'the file "{argument}"')
+            return _from_file(surroundings, surroundings.folder / argument, f'the file "{argument}"')
         case _:
             return _from_credential(argument, surroundings)
 
@@ -169,10 +187,11 @@ def _from_credential(name: str, surroundings: Surroundings) -> str:
     if not folder:
         reason = "the environment variable CREDENTIALS_DIRECTORY is not set"
         raise _problem(f'the credential "{name}" cannot be read: {reason}')
-    return _from_file(Path(folder) / name, f'the credential "{name}"')
+    return _from_file(surroundings, Path(folder) / name, f'the credential "{name}"')
 
 
-def _from_file(path: Path, what: str) -> str:
+def _from_file(surroundings: Surroundings, path: Path, what: str) -> str:
+    surroundings.files.add(path)
     what = mask_tokens(what)
     try:
         # A fifo would block the daemon, a device would never end.

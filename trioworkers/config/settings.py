@@ -37,6 +37,7 @@ from trioworkers.config.values import (
     BindAddress,
     FolderPath,
     Handler,
+    IPNetwork,
     ModuleName,
     Network,
     ShardOf,
@@ -100,6 +101,10 @@ def _api_token(secret: Secret) -> Secret:
     return secret
 
 
+def _sorted_networks(networks: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
+    return tuple(sorted(set(networks), key=str))  # addresses of both families do not compare
+
+
 def _absent_is_none(value: object, handler: ValidatorFunctionWrapHandler) -> Secret | None:
     if value is None:
         return None
@@ -155,7 +160,9 @@ class FleetKeys(_Table):
         "plugins", "*.py found here are loaded as plugins, unless one of that name is loaded already"
     )
     plugin_modules: tuple[ModuleName, ...] = per_daemon([], "further plugins by module name")
-    disabled_plugins: tuple[Text, ...] = per_daemon([], "plugins that are not loaded, by name")
+    disabled_plugins: Annotated[tuple[Text, ...], AfterValidator(sorted_once)] = per_daemon(
+        [], "plugins that are not loaded, by name"
+    )
     worker_start: Literal["fork", "spawn"] = per_daemon(
         "fork", "how workers start: forked from a warm zygote, or spawned"
     )
@@ -200,7 +207,9 @@ class Webhook(_Table):
     )
     tls_key: FolderPath | None = per_daemon(None, "the certificate's key in PEM; $WEBHOOK_SSL_KEY")
     telegram_ips_only: StrictBool = live(False, "refuse deliveries from outside Telegram's networks")
-    trusted_proxies: tuple[Network, ...] = live([], "proxies whose X-Forwarded-For is believed")
+    trusted_proxies: Annotated[tuple[Network, ...], AfterValidator(_sorted_networks)] = live(
+        [], "proxies whose X-Forwarded-For is believed"
+    )
     max_body: Bytes = live("1MB", "the largest delivery that is read", ge=1)
 
     @model_validator(mode="after")

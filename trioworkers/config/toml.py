@@ -75,11 +75,11 @@ def parse_source(file: Path, raw: bytes) -> Source | list[Problem]:
         return [Problem(file, 0, 0, "", f"nested too deeply, expected at most {_DEEPEST} levels")]
     except ValueError as error:
         return _faults(file, text, error, positions)
-    refused = [
-        Problem(file, *positions.value(path), dotted(path), message) for path, message in _refused(tables)
+    problems = [
+        Problem(file, *positions.value(path), dotted(path), message) for path, message in refused(tables)
     ]
-    if refused:
-        return refused
+    if problems:
+        return problems
     return Source(file, tables, positions)
 
 
@@ -120,7 +120,7 @@ def _problem(file: Path, error: ValueError, lines: list[str]) -> Problem:
     return Problem(file, line, column, "", f"not TOML: {what[:1].lower()}{what[1:]}")
 
 
-def _refused(tables: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def refused(tables: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yields what TOML allows and no setting can use; without recursion, which deep tables would exhaust."""
     stack: list[tuple[KeyPath, Any]] = [((), tables)]
     while stack:

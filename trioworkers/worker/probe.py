@@ -7,15 +7,17 @@ import select
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from trioworkers.worker.handler import HandlerError, import_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 TIME_LIMIT = 20.0  # seconds
@@ -34,6 +36,48 @@ def probe_handler(
         folder: the working directory.
         environ: the environment, without secrets.
     """
+    with _importing(handler, python_path, folder, environ) as trial:
+        trial.in_time = bool(select.select([trial.ended], [], [], TIME_LIMIT)[0])
+    return trial.verdict()
+
+
+async def wait_handler_probed(
+    handler: str, python_path: Sequence[str], folder: Path, environ: Mapping[str, str]
+) -> str | None:
+    """Do as :func:`probe_handler` without blocking; cancelling kills the other process."""
+    with _importing(handler, python_path, folder, environ) as trial:
+        with trio.move_on_after(TIME_LIMIT):
+            await trio.lowlevel.wait_readable(trial.ended)
+            trial.in_time = True
+    return trial.verdict()
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A handler that is being imported elsewhere. `ended`: a pidfd of the process that does it."""
+
+    handler: str
+    ended: int
+    in_time: bool = False
+    code: int = 0
+    said: bytes = b""
+
+    def verdict(self) -> str | None:
+        if not self.in_time:
+            return f"{self.handler}: importing it took longer than {TIME_LIMIT:g} s"
+        if not self.said:
+            return f"{self.handler}: importing it ended the process (exit code {self.code})"
+        try:
+            return msgspec.json.decode(self.said, type=str | None)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return f"{self.handler}: importing it wrote to a descriptor that is not its own"
+
+
+@contextmanager
+def _importing(
+    handler: str, python_path: Sequence[str], folder: Path, environ: Mapping[str, str]
+) -> Iterator[_Trial]:
+    """Start the process; when the block ends kill its group, reap it and take in what it said."""
     reads, writes = os.pipe()
     with open(reads, "rb") as answer:
         try:
@@ -49,28 +93,16 @@ def probe_handler(
             )
         finally:
             os.close(writes)
-        in_time = _has_ended(process.pid, TIME_LIMIT)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # before it is reaped: then its number may be another's
-        process.wait()
-        if not in_time:
-            return f"{handler}: importing it took longer than {TIME_LIMIT:g} s"
+        trial = _Trial(handler, os.pidfd_open(process.pid))
+        try:
+            yield trial
+        finally:
+            os.close(trial.ended)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # before it is reaped: then it may be another's
+            trial.code = process.wait()
         os.set_blocking(reads, False)
-        said = answer.read()
-    if not said:
-        return f"{handler}: importing it ended the process (exit code {process.returncode})"
-    try:
-        return msgspec.json.decode(said, type=str | None)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return f"{handler}: importing it wrote to a descriptor that is not its own"
-
-
-def _has_ended(pid: int, seconds: float) -> bool:
-    descriptor = os.pidfd_open(pid)
-    try:
-        return bool(select.select([descriptor], [], [], seconds)[0])
-    finally:
-        os.close(descriptor)
+        trial.said = answer.read() or b""
 
 
 def _main(descriptor: int, handler: str, python_path: Sequence[str]) -> None:

@@ -1,0 +1,272 @@
+"""A reload is all or nothing: real files, handlers imported in real processes, a fleet that only notes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+from trioworkers import hookimpl
+from trioworkers.config import FleetFileError, Plan, draft_bot, load_fleet
+from trioworkers.config.watch import serve_watch
+from trioworkers.events import Event, Events
+from trioworkers.plugins import Plugins
+from trioworkers.reload import Reload
+from trioworkers.sources import Sources
+from trioworkers.worker import probe
+
+HANDLER = "async def handle(update, bot): ...\n"
+ECHO = '[bots.echo]\ntoken = "1:zeisig-zeisig"\nhandler = "echo:handle"\n'
+ENVIRON = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "SECRET": "zeisig"}
+
+
+class Daemon:
+    """Holds a fleet in force, and notes what was applied and told."""
+
+    def __init__(self, folder):
+        (folder / "echo.py").write_text(HANDLER)
+        (folder / "state").mkdir()
+        self.folder = folder
+        self.plans: list[Plan] = []
+        self.events: list[Event] = []
+        self.write(ECHO)
+        fleet = load_fleet(folder / "fleet.toml", ENVIRON)
+        self.sources = Sources(Plugins(), Events())
+        self.reload = Reload(
+            fleet,
+            ENVIRON,
+            sources=self.sources,
+            apply=self.apply,
+            events=Events(self.events.append),
+        )
+
+    def write(self, text, name="fleet.toml"):
+        (self.folder / name).write_text(text)
+
+    async def apply(self, plan):
+        self.plans.append(plan)
+
+    def told(self):
+        names = [event.event for event in self.events]
+        assert "zeisig" not in str(self.events)
+        self.events.clear()
+        return names
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    return Daemon(tmp_path)
+
+
+async def test_a_changed_file_is_applied_and_told(daemon):
+    """The plan is done, its fleet is in force, the event names keys."""
+    daemon.write(ECHO + "concurrency = 3\n")
+    plan = await daemon.reload.run()
+    assert daemon.plans == [plan]
+    assert daemon.reload.fleet is plan.fleet
+    assert plan.fleet.bots["echo"].concurrency == 3
+    assert daemon.events[0].fields == {"plan": plan.document(), "refused": []}
+    assert plan.document()["retuned"] == {"echo": ["concurrency"]}
+    assert daemon.reload.last.error is None
+    assert daemon.told() == ["reload.applied"]
+
+
+async def test_any_problem_and_nothing_changes(daemon):
+    """All problems are told, of the file and later of the handlers; what is right waits, too."""
+    before = daemon.reload.fleet
+    more = '[bots.more]\ntoken = "2:a"\nhandler = "absent:handle"\n'
+    more += '[bots.third]\ntoken = "3:a"\nhandler = "echo:no"\n'
+    daemon.write(ECHO + "concurrency = 3\n[fleet]\nname = 5\n[log]\nlevel = 'x'\n" + more)
+    with pytest.raises(FleetFileError) as caught:
+        await daemon.reload.run()
+    assert [problem.path for problem in caught.value.problems] == ["fleet.name", "log.level"]
+    daemon.write(ECHO + "concurrency = 3\n" + more)
+    with pytest.raises(FleetFileError) as caught:
+        await daemon.reload.run()
+    assert [problem.path for problem in caught.value.problems] == ["bots.more.handler", "bots.third.handler"]
+    assert [problem.line for problem in caught.value.problems] == [7, 10]
+    assert daemon.reload.last.error == str(caught.value)
+    assert daemon.reload.fleet is before
+    assert daemon.plans == []
+    assert daemon.told() == ["reload.refused", "reload.refused"]
+
+
+async def test_only_handlers_that_would_start_are_imported(daemon):
+    """One that broke on disk meanwhile stops no reload that leaves its worker alone."""
+    daemon.write("broken(", "echo.py")
+    daemon.write(ECHO + "concurrency = 3\n")
+    assert (await daemon.reload.run()).retuned == {"echo": ("concurrency",)}
+    daemon.write(ECHO + "concurrency = 3\nenabled = false\n")
+    assert (await daemon.reload.run()).retuned == {"echo": ("enabled",)}
+    daemon.write(ECHO.replace("zeisig-zeisig", "other-zeisig") + "enabled = false\n")
+    await daemon.reload.run()
+    daemon.write(ECHO.replace("zeisig-zeisig", "other-zeisig"))
+    with pytest.raises(FleetFileError, match=r"bots\.echo\.handler: echo:handle: "):
+        await daemon.reload.run()
+
+
+async def test_a_probed_handler_sees_no_secret(daemon):
+    """Neither those of variables that the file names now."""
+    daemon.write("import os\nassert 'SECRET' not in os.environ\n" + HANDLER, "curious.py")
+    daemon.write(ECHO.replace("echo:handle", "curious:handle") + "[plugins.x]\nkey = { env = 'SECRET' }\n")
+    assert (await daemon.reload.run()).replaced == {"echo": ("handler",)}
+
+
+async def test_a_dry_run_changes_and_tells_nothing(daemon):
+    """It says what would be done, or what is wrong."""
+    before = daemon.reload.fleet
+    daemon.write("")
+    assert (await daemon.reload.run(dry=True)).removed == ("echo",)
+    daemon.write("x = 1")
+    with pytest.raises(FleetFileError):
+        await daemon.reload.run(dry=True)
+    assert daemon.reload.fleet is before
+    assert (daemon.plans, daemon.told(), daemon.reload.last.error) == ([], [], None)
+
+
+async def test_a_draft_is_written_when_all_is_good(daemon):
+    """And not when it is not; what is wrong with it is no fault of the file."""
+    state = daemon.reload.fleet.state_dir
+    draft = draft_bot(state, "new", {"token": "2:a", "handler": "absent:handle"})
+    with pytest.raises(FleetFileError, match=r"new\.toml:\d+:\d+: bots\.new\.handler: absent:handle"):
+        await daemon.reload.run(drafts=[draft])
+    assert not draft.file.exists()
+    assert (daemon.told(), daemon.reload.last.error) == ([], None)
+    draft = draft_bot(state, "new", {"token": "2:a", "handler": "echo:handle"})
+    assert (await daemon.reload.run(drafts=[draft])).added == ("new",)
+    assert stat.S_IMODE(draft.file.stat().st_mode) == 0o600
+    await daemon.reload.changed()
+    assert daemon.told() == ["reload.applied"]
+
+
+async def test_a_row_whose_handler_is_broken_is_left_out_alone(daemon):
+    """A bot of a source that ran keeps its old settings; the other rows come."""
+    rows = {f"r{n}": {"token": f"{n}:a", "handler": "echo:handle"} for n in (2, 3)}
+    daemon.sources.tables = {"api": rows}
+    assert (await daemon.reload.run()).added == ("r2", "r3")
+    broken = {"handler": "absent:handle"}
+    four = {"token": "4:a", **broken}
+    daemon.sources.tables = {
+        "api": {**rows, "r3": {**rows["r3"], **broken}, "r4": four, "r5": {**four, "token": 5}}
+    }
+    plan = await daemon.reload.run()
+    assert (plan.unchanged, plan.is_empty) == (("echo", "r2", "r3"), True)
+    assert sorted(plan.fleet.refused) == ["r3", "r4", "r5"]
+    assert plan.fleet.bots["r3"].handler == "echo:handle"
+    assert daemon.sources.applied == daemon.sources.tables
+    assert daemon.told() == ["reload.applied", "reload.applied"]
+    await daemon.reload.changed()
+    assert daemon.told() == []
+
+
+async def test_settings_of_a_plugin_are_asked_with_at_once(daemon):
+    """Other changes are made with the last answers, so that no network is waited for."""
+    asked = []
+
+    async def bots(fleet):
+        asked.append(dict(fleet.plugins))
+        assert fleet.state_dir == daemon.folder / "state"
+        return {}
+
+    plugins = Plugins()
+    plugins.add("api", SimpleNamespace(trioworkers_bots=hookimpl(bots)), "a test")
+    daemon.sources = daemon.reload._sources = Sources(plugins, Events())
+    table = '[plugins.api]\nurl = "x"\n[fleet]\nstate_dir = "elsewhere"\n'
+    for text in (ECHO + table, ECHO + table + "name = 'x'\n", "# why\n" + ECHO + table):
+        daemon.write(text)
+        await daemon.reload.changed()
+    assert asked == [{"api": {"url": "x"}}]
+    await daemon.reload.run(
+        drafts=[draft_bot(daemon.reload.fleet.state_dir, "b", {"token": "2:a", "handler": "echo:handle"})]
+    )
+    assert len(asked) == 1
+    await daemon.reload.run()
+    assert len(asked) == 2
+
+
+async def test_what_the_watch_finds_is_told_when_it_means_something(daemon):
+    """A comment is silent, a key that waits is told once, a bad file is told and mends itself."""
+    daemon.write("# why\n" + ECHO)
+    await daemon.reload.changed()
+    assert daemon.told() == []
+    for _ in range(2):
+        daemon.write(ECHO + '[api]\nbind = "127.0.0.1:5"\n')
+        await daemon.reload.changed()
+    assert daemon.told() == ["reload.applied"]
+    assert str(daemon.reload.fleet.api.bind) == "127.0.0.1:3001"
+    daemon.write("x = 1")
+    await daemon.reload.changed()
+    assert daemon.reload.last.error
+    daemon.write(ECHO)
+    await daemon.reload.changed()
+    assert daemon.reload.last.error is None
+    assert daemon.told() == ["reload.refused", "reload.applied"]
+
+
+async def test_reloads_come_one_after_the_other(daemon):
+    """A plan is made from the fleet that the one before left."""
+    done = trio.Event()
+
+    async def slow(plan):
+        daemon.plans.append(plan)
+        await done.wait()
+
+    daemon.apply = slow
+    daemon.reload._apply = slow
+    daemon.write(ECHO + "concurrency = 3\n")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(daemon.reload.run)
+            while not daemon.plans:  # noqa: ASYNC110 - files are read in threads, which set no event
+                await trio.sleep(0.01)
+            assert len(daemon.plans) == 1
+            done.set()
+    assert [plan.is_empty for plan in daemon.plans] == [False, True, True, True, True]
+
+
+async def test_watched_and_reloaded(daemon):
+    """The whole way: what is written is in force; a secret that is missing is waited for."""
+    applied, wait_applied = trio.open_memory_channel[Plan](100)
+    daemon.reload._apply = applied.send
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                partial(serve_watch, daemon.reload.watched, daemon.reload.changed, settle=0.01, poll=3600)
+            )
+            daemon.write(ECHO.replace('"1:zeisig-zeisig"', '{ file = "token" }') + "concurrency = 7\n")
+            while daemon.reload.last.error is None:  # noqa: ASYNC110 - see above
+                await trio.sleep(0.01)
+            daemon.write("1:zeisig-zeisig", "token")
+            while (await wait_applied.receive()).fleet.bots["echo"].concurrency != 7:
+                pass
+            nursery.cancel_scope.cancel()
+    assert set(daemon.told()) == {"reload.refused", "reload.applied"}
+
+
+async def test_cancelling_ends_the_import(daemon):
+    """A handler that hangs on import holds up nobody who stops; its process is gone."""
+    daemon.write("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(3600)\n", "hangs.py")
+    daemon.write(ECHO.replace("echo:handle", "hangs:handle"))
+    file = daemon.folder / "pid"
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(daemon.reload.run)
+            while not (file.exists() and file.read_text()):  # noqa: ASYNC110 - another process writes it
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    assert not os.path.exists(f"/proc/{file.read_text()}")
+    assert daemon.plans == []
+
+
+async def test_a_handler_that_hangs_on_import_is_a_problem(daemon, monkeypatch):
+    """After the probe's time limit."""
+    monkeypatch.setattr(probe, "TIME_LIMIT", 0.5)
+    daemon.write("import time\ntime.sleep(3600)\n", "hangs.py")
+    daemon.write(ECHO.replace("echo:handle", "hangs:handle"))
+    with pytest.raises(FleetFileError, match=r"hangs:handle: importing it took longer than 0\.5 s"):
+        await daemon.reload.run()

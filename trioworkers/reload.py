@@ -1,0 +1,199 @@
+"""From a changed file to a changed fleet: first everything is read, checked and planned, then it is done.
+
+Any problem in the first phase, and nothing at all changes: not the bots that are right either, because a file
+that is half in force is one that nobody can read.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.config import FleetFileError, load_fleet, plan_reload
+from trioworkers.config.fleet import canonical
+from trioworkers.worker.probe import wait_handler_probed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from trioworkers.config import Draft, Fleet, Plan, Problem, Watched
+    from trioworkers.events import Events
+    from trioworkers.sources import Sources
+
+    Probe = Callable[[str, Fleet], Awaitable[str | None]]
+
+PROBES = 2  # handlers that are imported at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    """How the last reload went. `at`: Unix seconds; `error`: all problems, one line each."""
+
+    at: float
+    error: str | None = None
+
+
+class Reload:
+    """Reads the fleet anew and applies what changed; one reload at a time, the next waits.
+
+    Args:
+        fleet: the fleet in force.
+        environ: the daemon's environment.
+        sources: who else knows of bots; `fleet` was read with what they say now.
+        apply: does what a plan says; what it raises goes through, and the plan's fleet is not in force then.
+        events: told of each reload that changed something, was refused or was asked for.
+        probe: says what is wrong with a handler of a fleet, None when nothing is; it imports it where that
+            does no harm: by default in a process that is thrown away.
+
+    Attributes:
+        fleet: the fleet in force.
+        last: how the last reload went.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        environ: Mapping[str, str],
+        *,
+        sources: Sources,
+        apply: Callable[[Plan], Awaitable[object]],
+        events: Events,
+        probe: Probe | None = None,
+    ) -> None:
+        self.fleet = fleet
+        self.last = LastReload(time.time())
+        self._environ = environ
+        self._sources = sources
+        self._given = sources.applied = dict(sources.tables)
+        self._apply = apply
+        self._events = events
+        self._probe = probe or partial(_probe_apart, environ)
+        self._watched = fleet.watched
+        self._notes: tuple[tuple[str, ...], list[str]] = ((), _refused(fleet))
+        self._turn = trio.StrictFIFOLock()
+
+    def watched(self) -> Watched:
+        """What to watch: what the fleet was read from, or what the bad file that is there now would be."""
+        return self._watched
+
+    async def run(self, *, drafts: Iterable[Draft] = (), dry: bool = False) -> Plan:
+        """Reload; return what was done, or with `dry` what would be.
+
+        Sources of bots are asked first, which takes 30 s at most; not for drafts, which are none of theirs.
+        Cancelling in the first phase leaves everything as it was.
+
+        Args:
+            drafts: files of `fleet.d` that are written when everything is good, before anything is applied.
+            dry: stop after the first phase; nothing is told.
+
+        Raises:
+            FleetFileError: the new fleet has problems; the old one stays in force.
+            OSError: a draft cannot be written; likewise.
+        """
+        drafts = list(drafts)
+        async with self._turn:
+            if dry:
+                return await self._prepare(drafts, ask=not drafts)
+            try:
+                plan = await self._prepare(drafts, ask=not drafts)
+            except FleetFileError as error:
+                if not drafts:  # what was drafted is wrong, not the files
+                    self._refuse(error)
+                raise
+            for draft in drafts:
+                await trio.to_thread.run_sync(draft.commit)
+            await self._do(plan)
+            self._tell(plan)
+            return plan
+
+    async def changed(self) -> None:
+        """Reload because a file or a source's answer changed, and tell of it if that changed the fleet.
+
+        For :func:`serve_watch` and for `Sources.serve`; the last answers of sources count, unless settings of
+        plugins changed. A bad file is told as an event, and is no error here.
+        """
+        async with self._turn:
+            try:
+                plan = await self._prepare([], ask=False)
+            except FleetFileError as error:
+                self._refuse(error)
+                return
+            await self._do(plan)
+            if not plan.is_empty or self._notes != _notes(plan):
+                self._tell(plan)
+
+    async def _prepare(self, drafts: list[Draft], *, ask: bool) -> Plan:
+        """The first phase: return what a reload would do; raises FleetFileError with all problems."""
+        place = self.fleet.state_dir
+        read = partial(load_fleet, self.fleet.path, self._environ, state_dir=place, drafts=drafts)
+        base = await trio.to_thread.run_sync(read)
+        if ask or canonical(base.plugins) != canonical(self.fleet.plugins):
+            await self._sources.ask(base.model_copy(update={"state_dir": place}))
+        self._given = dict(self._sources.tables)
+        new = await trio.to_thread.run_sync(partial(read, given=self._given))
+        while True:
+            # in a thread like the reading: a thousand bots take a third of a second
+            plan = await trio.to_thread.run_sync(plan_reload, self.fleet, new)
+            problems = await self._probed(plan)
+            if problems.keys() - new.sources.keys():
+                raise FleetFileError(problems.values(), new.watched)
+            if not problems:
+                return plan
+            new = new.without(problems)  # a row that is wrong in this way is left out alone, too
+
+    async def _probed(self, plan: Plan) -> dict[str, Problem]:
+        """Import the handlers of bots whose worker would start; return what is wrong, by bot."""
+        fleet = plan.fleet
+        starting = [*plan.added, *plan.replaced]
+        starting += [name for name, keys in plan.retuned.items() if "enabled" in keys]
+        bots = {name: fleet.bots[name].handler for name in sorted(starting) if fleet.bots[name].enabled}
+        limiter = trio.CapacityLimiter(PROBES)
+        found: dict[str, str | None] = {}
+
+        async def probe(handler: str) -> None:
+            async with limiter:
+                found[handler] = await self._probe(handler, fleet)
+
+        async with trio.open_nursery() as nursery:
+            for handler in dict.fromkeys(bots.values()):
+                nursery.start_soon(probe, handler)
+        return {
+            name: fleet.problem_at(("bots", name, "handler"), problem)
+            for name, handler in bots.items()
+            if (problem := found[handler]) is not None
+        }
+
+    async def _do(self, plan: Plan) -> None:
+        """The second phase."""
+        await self._apply(plan)
+        self._sources.applied = self._given
+        self.fleet = plan.fleet
+        self._watched = plan.fleet.watched
+        self.last = LastReload(time.time())
+
+    def _tell(self, plan: Plan) -> None:
+        self._notes = _notes(plan)
+        self._events.tell("reload.applied", plan=plan.document(), refused=self._notes[1])
+
+    def _refuse(self, error: FleetFileError) -> None:
+        self._watched = error.watched or self._watched
+        self.last = LastReload(time.time(), str(error))
+        self._events.tell("reload.refused", problems=[str(problem) for problem in error.problems])
+
+
+def _notes(plan: Plan) -> tuple[tuple[str, ...], list[str]]:
+    """What stays to be told of a fleet in which nothing changes: keys that wait, bots left out."""
+    return plan.kept, _refused(plan.fleet)
+
+
+def _refused(fleet: Fleet) -> list[str]:
+    return [str(problem) for problems in fleet.refused.values() for problem in problems]
+
+
+async def _probe_apart(environ: Mapping[str, str], handler: str, fleet: Fleet) -> str | None:
+    seen = {name: value for name, value in environ.items() if name not in fleet.secret_env_names}
+    return await wait_handler_probed(handler, list(map(str, fleet.python_path)), fleet.folder, seen)

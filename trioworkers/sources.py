@@ -1,0 +1,118 @@
+"""Further bots: what plugins say of them, asked again as often as they like, the last good answer kept.
+
+Asking takes as long as a network takes; a reload works with what was answered last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.hookspecs import Bots
+from trioworkers.plugins import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trioworkers.config import Fleet
+    from trioworkers.events import Events
+    from trioworkers.plugins import Plugins
+
+HOOK = "trioworkers_bots"
+TIME_LIMIT = 30.0  # seconds that one plugin has
+SHORTEST = 1.0  # seconds between two questions, whatever a plugin says
+
+
+class Sources:
+    """The bots of all plugins that give some.
+
+    Args:
+        plugins: who to ask.
+        events: told what went wrong, once for as long as it stays the same.
+
+    Attributes:
+        tables: by plugin, the tables of its bots as it answered last: what `load_fleet` wants as `given`.
+        applied: those that the fleet in force was read with; whoever reloads sets it.
+    """
+
+    def __init__(self, plugins: Plugins, events: Events) -> None:
+        self.tables: dict[str, dict[str, Any]] = {}
+        self.applied: dict[str, dict[str, Any]] = {}
+        self._plugins = plugins
+        self._events = events
+        self._problems: dict[str, tuple[str, ...]] = {}
+        self._due: dict[str, float] = dict.fromkeys(plugins.implementing(HOOK), -math.inf)
+        self._asking = trio.Lock()
+        self._asked = trio.Event()
+
+    async def ask(self, fleet: Fleet, *, due: bool = False) -> None:
+        """Ask the plugins, all at once, and keep what they answer; of one that fails, its last answer.
+
+        Takes 30 s at most. Of calls that overlap the later waits.
+
+        Args:
+            fleet: as its files describe it.
+            due: ask only those that want to be asked by now.
+        """
+        async with self._asking:
+            async with trio.open_nursery() as nursery:
+                for plugin, at in self._due.items():
+                    if not due or at <= trio.current_time():
+                        nursery.start_soon(self._ask, plugin, fleet)
+            self._asked.set()
+            self._asked = trio.Event()
+
+    async def serve(
+        self,
+        fleet: Callable[[], Fleet],
+        changed: Callable[[], Awaitable[object]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Ask each plugin again when it wants to be asked; call `changed` while an answer is not applied.
+
+        Until cancelled; what a plugin does just then is ended.
+
+        Args:
+            fleet: the fleet in force.
+            changed: reloads.
+        """
+        task_status.started()
+        while True:
+            with trio.move_on_at(min(self._due.values(), default=math.inf)):
+                await self._asked.wait()  # by a reload: then they may be due at another time
+                continue
+            await self.ask(fleet(), due=True)
+            if self.tables != self.applied:
+                await changed()
+
+    async def _ask(self, plugin: str, fleet: Fleet) -> None:
+        try:
+            answer = await self._plugins.call(plugin, HOOK, TIME_LIMIT, fleet=fleet)
+            bots = answer if isinstance(answer, Bots) else Bots(answer)
+            if answer is None or not _is_tables(bots.tables):
+                message = f"{plugin}: {HOOK} answered with something else than tables by their names"
+                raise PluginError(message)
+        except PluginError as error:
+            self._tell(plugin, (str(error),))
+            if self._due[plugin] <= trio.current_time():
+                self._due[plugin] = trio.current_time() + TIME_LIMIT
+            return
+        self._tell(plugin, bots.problems)
+        if bots.tables is not None:
+            self.tables[plugin] = dict(bots.tables)
+        again = math.inf if bots.ask_again is None else max(bots.ask_again, SHORTEST)
+        self._due[plugin] = trio.current_time() + again
+
+    def _tell(self, plugin: str, problems: tuple[str, ...]) -> None:
+        for problem in problems:
+            if problem not in self._problems.get(plugin, ()):
+                self._events.tell("plugin.failed", plugin=plugin, reason=problem)
+        self._problems[plugin] = problems
+
+
+def _is_tables(tables: object) -> bool:
+    return tables is None or (isinstance(tables, Mapping) and all(isinstance(name, str) for name in tables))
