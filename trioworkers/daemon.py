@@ -12,16 +12,19 @@ import math
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
 import trio
 
+from trioworkers.config import FleetFileError, load_fleet
+from trioworkers.config.watch import serve_watch
 from trioworkers.folders import kept_token, locked, make_folder
-from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.inbox import DEAD_RETENTION, open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import StoreRefusedError
 from trioworkers.logs.summary import Figures, figures, serve_summary
@@ -29,6 +32,9 @@ from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
 from trioworkers.nursery.places import Places
 from trioworkers.nursery.zygote import open_zygote
+from trioworkers.plugins import load_plugins
+from trioworkers.reload import Reload
+from trioworkers.sources import Sources
 from trioworkers.status import DaemonStatus, summary
 from trioworkers.web.app import make_app
 from trioworkers.web.serve import GRACE, Web, listen_tcp, listen_unix
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Mapping
 
-    from trioworkers.config import Bind, Fleet
+    from trioworkers.config import Bind, BotSettings, Fleet, Plan
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.store import Store, StoreError
@@ -91,6 +97,7 @@ async def run_daemon(
     fleet: Fleet,
     events: Events,
     stop: Stop,
+    others: dict[int, Callable[[], None]] | None = None,
     *,
     environ: Mapping[str, str] = os.environ,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
@@ -100,6 +107,8 @@ async def run_daemon(
     `task_status` is told once the listeners are bound and every bot has its first verdict. Cancelling
     ends all workers' groups at once; the inbox keeps what they had in hand.
 
+    `others` gets what the signals do that concern a running fleet, as for :func:`watch_signals`.
+
     Raises (in groups, what comes after the locks):
         AlreadyRunningError: another daemon holds the state directory or listens on our sockets.
         ListenError: an address is in use or is not ours.
@@ -108,7 +117,7 @@ async def run_daemon(
         OSError: a directory cannot be made; PermissionError: others can write there, or know the token.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    for folder in (fleet.state_dir, fleet.runtime_dir, fleet.log_dir):
+    for folder in (fleet.state_dir, fleet.runtime_dir, fleet.log_dir, fleet.state_dir / "fleet.d"):
         make_folder(folder)
     with (
         locked(fleet.state_dir / "daemon.lock", f"runs on {fleet.state_dir}"),
@@ -117,12 +126,14 @@ async def run_daemon(
     ):
         # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
         async with trio.open_nursery() as outer:
+            fleet, sources = await _with_plugins(fleet, environ, events)
+            daemon: Daemon | None = None
             run = await trio.to_thread.run_sync(begin_run, fleet.state_dir / "run-mark")
             async with (
                 open_inbox(
                     _open_store(fleet),
                     trouble=partial(_tell_trouble, events),
-                    keep_dead=lambda: fleet.store.dead_retention,
+                    keep_dead=lambda: daemon.settings.store.dead_retention if daemon else DEAD_RETENTION,
                 ) as inbox,
                 open_zygote(
                     Prepare(fleet.worker_start, fleet.api_base, fleet.preload, _folders(fleet)),
@@ -132,10 +143,10 @@ async def run_daemon(
                     tell=events.tell,
                 ) as zygote,
             ):
-                daemon = Daemon(fleet, inbox, events, zygote)
+                daemon = Daemon(fleet, inbox, events, zygote, sources, environ)
                 web = Web(daemon.app, control=control, api=api)
                 await outer.start(web.serve)
-                await daemon.run(stop, task_status)
+                await daemon.run(stop, {} if others is None else others, task_status)
                 await web.close(min(GRACE, daemon.time_left()), stop.hastened)
             if not web.ended.is_set():
                 _leave(events)
@@ -154,30 +165,58 @@ def _leave(events: Events) -> NoReturn:
     os._exit(0)
 
 
-class Daemon:
-    """The bots of one fleet and what is told of them; made and run by :func:`run_daemon`."""
+async def _with_plugins(fleet: Fleet, environ: Mapping[str, str], events: Events) -> tuple[Fleet, Sources]:
+    """Load the plugins, and ask them for further bots; the fleet with these."""
+    plugins = await trio.to_thread.run_sync(load_plugins, fleet)
+    for plugin in plugins.found:
+        if plugin.error is not None:
+            events.tell("plugin.failed", plugin=plugin.name, reason=plugin.error)
+    sources = Sources(plugins, events)
+    await sources.ask(fleet)
+    if sources.tables:
+        read = partial(load_fleet, fleet.path, environ, given=sources.tables)
+        fleet = await trio.to_thread.run_sync(read)
+        for problem in chain.from_iterable(fleet.refused.values()):
+            events.tell("plugin.failed", plugin=str(problem.file), reason=str(problem))
+    return fleet, sources
 
-    def __init__(self, fleet: Fleet, inbox: Inbox, events: Events, makes: MakesWorkers) -> None:
-        self._settings = fleet
+
+class Daemon:
+    """The bots of one fleet and what is told of them; made and run by :func:`run_daemon`.
+
+    Attributes:
+        settings: the fleet in force.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        inbox: Inbox,
+        events: Events,
+        makes: MakesWorkers,
+        sources: Sources,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.settings = fleet
+        self._sources = sources
+        self._reload = Reload(fleet, environ, sources=sources, apply=self._apply, events=events)
+        self._changes: trio.Nursery | None = None
         self._events = events
         self._status = DaemonStatus(fleet.name, fleet.digest)
-        pace = Pace(lambda: fleet.limits.start_rate)
+        pace = Pace(lambda: self.settings.limits.start_rate)
+        self._places = Places(lambda: _most_workers(self.settings))
         self._makes = _Killable(makes)
         self._deadline = math.inf
         self._inbox = inbox
-        own = {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
         self._fleet = FleetScope(
-            own,
+            _own(fleet),
             Surroundings(
-                api_base=fleet.api_base,
-                python_path=_folders(fleet),
-                log_dir=fleet.log_dir,
-                log=lambda: fleet.log,
+                fleet=lambda: self.settings,
                 inbox=inbox,
                 makes=self._makes,
                 events=events,
                 may_start=pace.wait,
-                places=Places(lambda: _most_workers(fleet)),
+                places=self._places,
             ),
         )
         self.app = make_app(
@@ -187,20 +226,43 @@ class Daemon:
             status=self.status,
             inbox=inbox,
             backs_up=inbox,
-            bots=lambda: {name: bot.bot_id for name, bot in own.items()},
+            bots=lambda: {name: bot.bot_id for name, bot in _own(self.settings).items()},
             backups=fleet.state_dir / "backups",
             events=events,
+            reloads=self._reload,
         )
+
+    async def _apply(self, plan: Plan) -> None:
+        """Put a plan's fleet in force."""
+        self.settings = fleet = plan.fleet
+        self._status.name, self._status.config_hash = fleet.name, fleet.digest
+        self._events.least = fleet.log.level
+        self._fleet.apply(plan)
+        self._places.look_again()
+
+    def reload(self) -> None:
+        """Read the fleet anew and apply what changed, some time soon; what is wrong is told."""
+        if self._changes is not None:
+            self._changes.start_soon(self._reload_now)
+
+    async def _reload_now(self) -> None:
+        with suppress(FleetFileError):  # it was told
+            await self._reload.run()
 
     def status(self) -> dict[str, Any]:
         """The status document."""
+        last = self._reload.last
+        self._status.last_reload_at, self._status.config_error = last.at, last.error
+        self._status.last_reload_ok = last.error is None
         return self._status.document(self._fleet.status())
 
     def time_left(self) -> float:
         """Seconds that a stop still may take."""
         return max(0.0, self._deadline - trio.current_time())
 
-    async def run(self, stop: Stop, task_status: trio.TaskStatus[Daemon]) -> None:
+    async def run(
+        self, stop: Stop, others: dict[int, Callable[[], None]], task_status: trio.TaskStatus[Daemon]
+    ) -> None:
         """Run the bots until `stop`, then end them within the deadline.
 
         They drain until it is near, are cancelled when what is left is needed for their ends (TERM), and
@@ -209,15 +271,23 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._announce, task_status)
             nursery.start_soon(
-                serve_summary, self._figures, lambda: self._settings.log.summary_interval, self._tell_summary
+                serve_summary, self._figures, lambda: self.settings.log.summary_interval, self._tell_summary
             )
             async with trio.open_nursery() as bots:
                 bots.start_soon(self._fleet.run)
-                await stop.requested.wait()
+                others[signal.SIGHUP] = self.reload
+                async with trio.open_nursery() as self._changes:
+                    watch = partial(serve_watch, self._reload.watched, self._reload.changed)
+                    serve = partial(self._sources.serve, lambda: self.settings, self._reload.changed)
+                    await self._changes.start(watch)
+                    await self._changes.start(serve)
+                    await stop.requested.wait()
+                    self._changes.cancel_scope.cancel()
+                self._changes = None
                 self._status.state = "stopping"
                 self._events.tell("daemon.stopping", status=summary(self._fleet.status()))
                 self._fleet.stop()
-                timeout = self._settings.shutdown_timeout
+                timeout = self.settings.shutdown_timeout
                 self._deadline = trio.current_time() + timeout
                 bots.cancel_scope.deadline = self._deadline - min(ENDS, timeout / 2)
                 nursery.start_soon(_cancel_on, stop.hastened, bots.cancel_scope)
@@ -258,6 +328,10 @@ class Daemon:
 async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
+
+
+def _own(fleet: Fleet) -> dict[str, BotSettings]:
+    return {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
 
 
 def _most_workers(fleet: Fleet) -> int:

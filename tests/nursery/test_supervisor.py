@@ -203,7 +203,7 @@ async def test_fifty_restarts_at_once_are_one_and_never_two_processes(stage, nur
             askers.start_soon(restart)
     assert answers == [None] * 50
     assert (len(it.lives), it.most) == (2, 1)
-    assert it.lives[0].why == "restarted"
+    assert it.lives[0].why == "renewed"
     it.supervisor.drain()
 
 

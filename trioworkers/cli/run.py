@@ -61,7 +61,7 @@ def _serve(fleet: Fleet) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(watch_signals, stop, others)
             await nursery.start(log.serve)
-            await run_daemon(fleet, events, stop)
+            await run_daemon(fleet, events, stop, others)
             nursery.cancel_scope.cancel()
 
     trio.run(serve)

@@ -27,9 +27,8 @@ from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
 
-    from trioworkers.config import BotSettings, LogSettings
+    from trioworkers.config import BotSettings, Fleet
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Accepted, Inbox
     from trioworkers.nursery.places import Places
@@ -42,11 +41,8 @@ if TYPE_CHECKING:
 class Surroundings:
     """What a bot needs of the daemon around it."""
 
-    api_base: str
-    python_path: Sequence[str]
-    log_dir: Path
-    log: Callable[[], LogSettings]
-    """The settings of logs in force."""
+    fleet: Callable[[], Fleet]
+    """The fleet in force."""
     inbox: Inbox
     makes: MakesWorkers
     events: Events
@@ -61,6 +57,7 @@ class BotScope:
     Attributes:
         settings: the settings in force.
         judged: set at its first verdict: a worker is ready, or the bot failed, sleeps or is not enabled.
+        ended: set by who runs it, when it has been drained.
     """
 
     def __init__(self, settings: BotSettings, around: Surroundings, *, paused: bool = False) -> None:
@@ -70,7 +67,7 @@ class BotScope:
         self._backlog = around.inbox.backlog(settings.bot_id)
         self._chance = random.Random()  # noqa: S311 - jitter
         token = settings.token.reveal()
-        log = RotatedFile(around.log_dir / f"worker_{settings.name}.log", around.log)
+        log = RotatedFile(around.fleet().log_dir / f"worker_{settings.name}.log", lambda: around.fleet().log)
         means = Means(
             makes=around.makes,
             settings=lambda: self.settings,
@@ -90,6 +87,7 @@ class BotScope:
         self._leaving = trio.Event()
         self._intake = trio.CancelScope()
         self.judged = self._supervisor.judged
+        self.ended = trio.Event()
 
     @property
     def state(self) -> str:
@@ -148,6 +146,16 @@ class BotScope:
                 life.worker.send(self._tuning())
         self._backlog.poke()
         self._supervisor.look_again()
+
+    def replace(self, settings: BotSettings) -> None:
+        """Replace the worker by one with these settings; updates come in all the while."""
+        self.settings = settings
+        self._supervisor.renew()
+
+    def may_run_beside(self, other: BotScope) -> bool:
+        """Whether both may run at the same time: not with one bot id, nor with one log."""
+        mine, its = self.settings, other.settings
+        return mine.bot_id != its.bot_id and mine.name != its.name
 
     def status(self) -> dict[str, Any]:
         """This bot's row of the status document."""
@@ -216,7 +224,9 @@ class BotScope:
             if self.settings.worker != "on_demand":
                 await self._supervisor.proven.wait()
             try:
-                await serve_intake(self._around.api_base, lambda: self.settings, self._accept, self._tell)
+                await serve_intake(
+                    self._around.fleet().api_base, lambda: self.settings, self._accept, self._tell
+                )
             except TokenRefusedError:
                 self._tell("transport.refused")
                 self._supervisor.park("token refused")
@@ -246,18 +256,18 @@ class BotScope:
             handler_timeout=settings.handler_timeout,
             heartbeat_interval=settings.heartbeat_interval,
             memory_check_interval=settings.memory_check_interval,
-            log_level=self._around.log().level,
+            log_level=self._around.fleet().log.level,
         )
 
     def _configure(self) -> Configure:
-        settings, around = self.settings, self._around
+        settings, fleet = self.settings, self._around.fleet()
         return Configure(
             name=settings.name,
             bot_id=settings.bot_id,
             token=settings.token.reveal(),
-            api_base=around.api_base,
+            api_base=fleet.api_base,
             handler=settings.handler,
-            python_path=[str(path) for path in around.python_path],
+            python_path=[str(path) for path in fleet.python_path],
             concurrency=settings.concurrency,
             tuning=self._tuning(),
         )

@@ -10,12 +10,13 @@ import trio
 from trioworkers.nursery.bot import BotScope, Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from trioworkers.config import BotSettings
+    from trioworkers.config import BotSettings, Plan
 
 
 TICK = 0.01  # seconds
+RENEW = frozenset({"token", "enabled", "fleet.api_base"})  # keys that make another bot of it, intake and all
 
 
 class Pace:
@@ -43,44 +44,91 @@ class Pace:
 class FleetScope:
     """Runs the bots, each in a cancel scope of its own.
 
+    Args:
+        bots: those that run from the start.
+        around: what they need of the daemon.
+
     Attributes:
-        ready: set once every bot has its first verdict, failed included.
+        ready: set once each of these has its first verdict, failed included.
     """
 
     def __init__(self, bots: Mapping[str, BotSettings], around: Surroundings) -> None:
         self.ready = trio.Event()
+        self._around = around
         self._bots = {name: BotScope(settings, around) for name, settings in bots.items()}
+        self._gone: list[BotScope] = []  # removed or replaced, and still finishing what they have
+        self._stopping = trio.Event()
+        self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
         """Run all bots until each has been drained."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_verdicts)
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._watch_verdicts, list(self._bots.values()))
             for bot in self._bots.values():
-                nursery.start_soon(self._run, bot)
+                self._nursery.start_soon(self._run, bot, ())
+            await self._stopping.wait()
 
     def stop(self) -> None:
         """Fetch nothing more, anywhere; then let every worker finish what it has. `run` returns then."""
+        self._stopping.set()
         for bot in self._bots.values():
             bot.stop_intake()
         for bot in self._bots.values():
             bot.drain()
 
+    def apply(self, plan: Plan) -> None:
+        """Do what a plan says; the fleet in force is its fleet already.
+
+        Bots that go finish what they have in hand. A bot that has a bot id, a name or a log of one of
+        them begins when they have ended; the others are not waited for.
+        """
+        if self._stopping.is_set():
+            return
+        bots = plan.fleet.bots
+        fresh = list(plan.added)
+        leaving = [self._end(name) for name in plan.removed]
+        for name, keys in (*plan.replaced.items(), *plan.retuned.items()):
+            if RENEW.intersection(keys):
+                leaving.append(self._end(name))
+                fresh.append(name)
+            elif name in plan.replaced:
+                self._bots[name].replace(bots[name])
+            else:
+                self._bots[name].retune(bots[name])
+        for name in fresh:
+            bot = self._bots[name] = BotScope(bots[name], self._around)
+            if self._nursery is not None:
+                self._nursery.start_soon(self._run, bot, leaving)
+
     def status(self) -> list[dict[str, Any]]:
         """The rows of the status document."""
-        return [bot.status() for bot in self._bots.values()]
+        return [bot.status() for bot in (*self._bots.values(), *self._gone)]
 
     def states(self) -> Iterable[str]:
         """Each bot's state."""
         return (bot.state for bot in self._bots.values())
 
-    async def _run(self, bot: BotScope) -> None:
+    def _end(self, name: str) -> BotScope:
+        bot = self._bots.pop(name)
+        self._gone.append(bot)
+        bot.stop_intake()
+        bot.drain()
+        return bot
+
+    async def _run(self, bot: BotScope, after: Sequence[BotScope]) -> None:
         """Run a bot; whatever breaks in it stays in it."""
+        for other in after:
+            if not bot.may_run_beside(other):
+                await other.ended.wait()
         try:
             await bot.run()
         except* Exception as group:
             bot.fail(group)
+        bot.ended.set()
+        if bot in self._gone:
+            self._gone.remove(bot)
 
-    async def _watch_verdicts(self) -> None:
-        for bot in self._bots.values():
+    async def _watch_verdicts(self, bots: Sequence[BotScope]) -> None:
+        for bot in bots:
             await bot.judged.wait()
         self.ready.set()

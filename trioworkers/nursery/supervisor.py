@@ -117,13 +117,17 @@ class Supervisor:
         """
         if not self._called:
             self._called = True
-            self._policy.forgive()
-            self._failure, self._hold_until = None, -math.inf
-            if self._life is not None:
-                self._life.end("restarted")
-            self._waiting.cancel()
+            self.renew()
         await self._verdict.wait()
         return None if self.state == "running" else self.reason or f"the bot is {self.state}"
+
+    def renew(self) -> None:
+        """Replace the worker, or start one, whatever stood in the way; do not wait for it."""
+        self._policy.forgive()
+        self._failure, self._hold_until = None, -math.inf
+        if self._life is not None:
+            self._life.end("renewed")
+        self._waiting.cancel()
 
     def look_again(self) -> None:
         """Settings changed: what it waits for may be there."""

@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 from trioworkers.inbox.store import StoreError
 from trioworkers.web.asked import API, CONTROL, RefusedError
 from trioworkers.web.backup import backup_routes
+from trioworkers.web.changes import change_routes
 from trioworkers.web.letters import letter_routes
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.web.backup import BacksUp
+    from trioworkers.web.changes import Reloads
 
 OPEN = {"/health", "/ready"}  # paths that need no token
 MARK = "trioworkers.control"  # in the scope of requests that came by the control socket
@@ -40,6 +42,7 @@ def make_app(
     bots: Callable[[], Mapping[str, int]],
     backups: Path,
     events: Events,
+    reloads: Reloads,
 ) -> QuartTrio:
     """The daemon's application.
 
@@ -61,11 +64,13 @@ def make_app(
         bots: the ids of the bots that this daemon runs, by name.
         backups: the folder of backups that name no other.
         events: where actions are told.
+        reloads: changes the fleet.
     """
     app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.register_blueprint(letter_routes(inbox, bots, events))
     app.register_blueprint(backup_routes(backs_up, backups, events))
+    app.register_blueprint(change_routes(reloads, events))
 
     @app.before_request
     async def admit() -> tuple[dict[str, str], int] | None:
