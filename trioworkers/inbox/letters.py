@@ -33,7 +33,8 @@ REVIVE = (
     " SELECT ?, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, history FROM dead WHERE id = ?"
 )
 FIELDS = "id, bot_id, update_id, key, kind, body, accepted_at, attempts, died_at, reason, history, checksum"
-_history = msgspec.json.Decoder(tuple[tuple[float, str] | tuple[float, str, tuple[str, ...]], ...])
+ANY_DEAD_BY = "SELECT EXISTS (SELECT 1 FROM dead WHERE died_at <= ?)"
+_history = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
 class Gaps:
@@ -74,9 +75,7 @@ class Letters:
 
     def log(self, id_: int, failure: Attempt) -> None:
         """Add to the log of an update's attempts."""
-        unknown = [failure.unknown] if failure.unknown else []
-        entry = msgspec.json.encode([failure.at, failure.error, *unknown]).decode()
-        self._connection.execute(LOG, (entry, id_))
+        self._connection.execute(LOG, (msgspec.json.encode(failure).decode(), id_))
 
     def bury(self, operation: Bury) -> bool:
         """Move an update here; False when it is not there any more."""
@@ -110,6 +109,9 @@ class Letters:
         self, ids: Sequence[int] | None, bot_id: int | None, died_by: float | None, after: int, limit: int
     ) -> list[DeadLetter]:
         """The chosen dead letters by ascending id."""
+        # nearly every time none is old enough: the index knows it, the order by id would scan for it
+        if died_by is not None and not self._connection.execute(ANY_DEAD_BY, (died_by,)).fetchone()[0]:
+            return []
         where = "id > ?"
         values: list[object] = [after]
         if ids is not None:
@@ -127,7 +129,5 @@ def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:
     *fields, history, checksum = row
     letter = DeadLetter(*fields)
     return replace(
-        letter,
-        history=tuple(Attempt(*attempt) for attempt in _history.decode(history)),
-        damaged=zlib.crc32(letter.body) != checksum,
+        letter, history=_history.decode(history), damaged=zlib.crc32(letter.body) != checksum
     )
