@@ -17,6 +17,7 @@ from trioworkers.records import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from trioworkers.inbox.store import Kept, Store
     from trioworkers.records import Arrival, Call, DeadLetter
@@ -37,6 +38,8 @@ async def open_inbox(
     keep_dead: Callable[[], float] = lambda: DEAD_RETENTION,
 ) -> AsyncIterator[Inbox]:
     """Run an inbox over `store`, and close both at the end.
+
+    When the store is found damaged, what runs inside is cancelled and StoreDamagedError raised, in a group.
 
     `trouble` hears when the store begins to fail, with why, and None when it works again. `keep_dead`
     gives the seconds for which dead letters are kept.
@@ -178,6 +181,16 @@ class Inbox:
         """
         return await self._sweep(Purge, ids, bot_id, self._clock() if died_by is None else died_by)
 
+    async def backup(self, path: Path) -> None:
+        """Put a consistent copy of everything at `path`; updates are accepted and handled meanwhile.
+
+        What is there is replaced once the copy is whole. Cancellation waits for it.
+
+        Raises:
+            StoreError: there is no copy.
+        """
+        await self._writer.backup(path)
+
     async def tend(self) -> None:
         """Forget old ids and dead letters, a few at a time, until cancelled.
 
@@ -185,6 +198,7 @@ class Inbox:
         """
         while True:
             await trio.sleep(TEND_EVERY)
+            self._writer.tend()
             now = self._clock()
             self._writer.fetch(partial(_forget, now - RETENTION), lambda _: None)
             for backlog in self._backlogs.values():

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 LOG = (
-    f"UPDATE inbox SET history = CASE WHEN json_array_length(history) < {MOST_LOGGED}"
+    "UPDATE inbox SET history = CASE WHEN NOT json_valid(history) THEN history"
+    f" WHEN json_array_length(history) < {MOST_LOGGED}"
     " THEN json_insert(history, '$[#]', json(?)) ELSE history END WHERE id = ?"
 )
 BURY = (
@@ -125,9 +126,16 @@ class Letters:
         return [_dead_letter(row) for row in rows]
 
 
+def is_history(value: object) -> bool:
+    """Whether this is a log of attempts as the tables hold it."""
+    try:
+        _history.decode(value)  # type: ignore[arg-type]  # of a damaged file it may be anything
+    except (msgspec.MsgspecError, TypeError):
+        return False
+    return True
+
+
 def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:
     *fields, history, checksum = row
     letter = DeadLetter(*fields)
-    return replace(
-        letter, history=_history.decode(history), damaged=zlib.crc32(letter.body) != checksum
-    )
+    return replace(letter, history=_history.decode(history), damaged=zlib.crc32(letter.body) != checksum)

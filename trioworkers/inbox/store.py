@@ -15,6 +15,7 @@ from trioworkers.errors import TrioworkersError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from trioworkers.records import Attempt, Call, DeadLetter, Waiting
 
@@ -27,12 +28,16 @@ class StoreRefusedError(StoreError):
     """The store cannot be used as it is: not ours, too new, or held by another daemon."""
 
 
+class StoreForbiddenError(StoreError):
+    """The store may be read, but not written."""
+
+
 class StoreFullError(StoreError):
     """There is no room; it comes back by itself when there is."""
 
 
 class StoreDamagedError(StoreError):
-    """The store's file is not whole any more; nothing may be written to it."""
+    """The store's file is not whole any more; nothing may be written to it, and no method works any more."""
 
 
 class Accept(msgspec.Struct, frozen=True, gc=False):
@@ -186,6 +191,19 @@ class Store(Protocol):
 
     def forget(self, before: float, limit: int) -> int:
         """Forget up to `limit` keys of updates that were accepted before `before`; how many it were."""
+
+    def tend(self) -> None:
+        """Do a moment's upkeep; called about each second.
+
+        Raises:
+            StoreFullError: new updates are not accepted now; the room for them was looked at anew.
+        """
+
+    def backup(self, path: Path) -> None:
+        """Put a consistent copy at `path`, in whole or not at all; commits go on meanwhile.
+
+        This method alone may be called from any thread.
+        """
 
     def close(self) -> None:
         """Give the file or connection back. Nothing may follow."""
