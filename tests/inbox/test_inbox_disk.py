@@ -238,13 +238,13 @@ async def test_on_a_full_disk_ends_are_written_and_updates_come_back_by_themselv
         handled = 0
         with trio.fail_after(60):
             while inbox.tally(BOT).done < 2000:
-                while (update := backlog.take()) is not None:
+                while (update := backlog.ordinary.take()) is not None:
                     backlog.calling(update, "sendMessage 1 1")
                     backlog.called(update, "sendMessage 1 1", b"{}")
                     backlog.finish(update, "done")
                     handled += 1
                 with trio.move_on_after(0.05):
-                    await backlog.wait_change()
+                    await backlog.ordinary.wait_change()
         assert handled == 2000
         with pytest.raises(StoreFullError):
             await inbox.accept(BOT, arrivals(2000, 2001))

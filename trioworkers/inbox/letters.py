@@ -138,4 +138,8 @@ def is_history(value: object) -> bool:
 def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:
     *fields, history, checksum = row
     letter = DeadLetter(*fields)
-    return replace(letter, history=_history.decode(history), damaged=zlib.crc32(letter.body) != checksum)
+    return replace(
+        letter,
+        history=_history.decode(history),
+        damaged=zlib.crc32(letter.body) != checksum,
+    )
