@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LOW_WATER = 64 << 20  # bytes; a second at the rate measured (78,934 updates/s) is 47 MB
 BALLAST = 16 << 20  # bytes; SQLite moves its journal into the file at 4 MB (wal_autocheckpoint)
-OF_SMALL_DISK = 8, 32  # parts of a smaller disk that low-water mark and ballast are at most
+OF_SMALL_DISK = 4, 8  # parts of a smaller disk that low-water mark and ballast are at most
 LOOK_EVERY = 0.25  # seconds between two looks at the disk; one takes 2 µs
 BALLAST_SUFFIX = ".ballast"
 

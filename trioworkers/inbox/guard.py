@@ -126,6 +126,8 @@ class Guard:
             told = store_error(what, error)
             if isinstance(told, StoreFullError) and self._room is not None:
                 self._room.spend()
+                with suppress(sqlite3.Error):  # the journal may hold most of what is missing
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             if isinstance(told, StoreDamagedError):
                 self._condemn(str(told))
                 raise told from None  # Python's own errors quote a text that is not UTF-8
