@@ -6,6 +6,7 @@ import os
 import subprocess
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -20,6 +21,9 @@ from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import Accept, Called, Calling, Finish, StoreError, StoreFullError
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Arrival
+
+if TYPE_CHECKING:
+    from trioworkers.inbox.store import Store
 
 BOT = 7_000_000_001
 BODY = b'{"text":"' + b"x" * 600 + b'"}'
@@ -62,11 +66,11 @@ def small_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.02)
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", str(folder)]
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a disk can be mounted by root only")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder):
@@ -174,7 +178,7 @@ def test_what_was_given_up_is_put_back_before_updates_are_accepted(disk, path, b
 
 
 def test_a_quota_that_the_disk_does_not_tell_keeps_the_inbox_closed(disk, path, ballast, monkeypatch):
-    """While the ballast cannot be made again there is no room, whatever statvfs says; half of it is not left."""
+    """While the ballast cannot be made again there is no room, whatever statvfs says."""
     room = disk.room(path)
     room.spend()
 
@@ -227,8 +231,9 @@ def test_the_store_refuses_updates_and_goes_on_with_the_rest(disk, path):
 
 
 async def test_on_a_full_disk_ends_are_written_and_updates_come_back_by_themselves(small_disk):
-    """From full to free: refused and told once, every end and call durable meanwhile, told when it is over."""
-    path, heard = small_disk / "inbox.db", []
+    """Refused and told, every end and call durable meanwhile, and told when there is room again."""
+    path = small_disk / "inbox.db"
+    heard: list[Any] = []
     async with open_inbox(open_file(path), trouble=heard.append) as inbox:
         await inbox.accept(BOT, arrivals(0, 2000))
         backlog = inbox.backlog(BOT)
@@ -304,10 +309,11 @@ def test_updates_stop_before_the_disk_is_full(small_disk, monkeypatch):
     store = open_file(path)
     low, _ = marks(64 << 20)
     accepted = 0
-    with pytest.raises(StoreFullError, match="free, expected"):
+    with suppress(StoreFullError):
         while True:
             store.commit([Accept(BOT, n, "1", BODY, 1.0) for n in range(accepted, accepted + 500)])
             accepted += 500
+    assert path.with_name(path.name + BALLAST_SUFFIX).exists()
     disk = os.statvfs(small_disk)
     assert low // 4 < disk.f_bavail * disk.f_frsize < low
     store.close()
@@ -341,8 +347,9 @@ class Failing:
 async def test_trouble_is_over_when_what_failed_works_again(nursery, monkeypatch):
     """A read is no proof for a disk that cannot be written, an end none for one that is full; upkeep is."""
     monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
-    store, heard = Failing(), []
-    writer = Writer(store, heard.append)
+    store = Failing()
+    heard: list[Any] = []
+    writer = Writer(cast("Store", store), heard.append)
     await nursery.start(writer.serve)
     accept = partial(writer.commit, [Accept(BOT, 1, "", b"{}", 1.0)], lambda _: None)
     finish = partial(writer.commit, [Finish(1, BOT, "done")], lambda _: None)
@@ -373,7 +380,8 @@ async def test_trouble_is_over_when_what_failed_works_again(nursery, monkeypatch
 async def test_a_database_that_cannot_be_written_is_told_and_comes_back(path, monkeypatch):
     """Accepting fails with a reason, is told once, and goes on as soon as the file can be written again."""
     monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
-    store, heard = open_file(path), []
+    store = open_file(path)
+    heard: list[Any] = []
     async with open_inbox(store, trouble=heard.append) as inbox:
         store._execute("PRAGMA query_only = ON")
         for _ in range(3):
@@ -391,7 +399,7 @@ async def test_a_database_that_cannot_be_written_is_told_and_comes_back(path, mo
 
 
 def test_free_pages_go_back_to_the_disk_a_few_at_a_time(path):
-    """A burst that was handled leaves no large file behind: upkeep cuts it, and keeps some pages for the next."""
+    """A burst that was handled leaves no large file behind: upkeep cuts it, and keeps some for the next."""
     store = open_sqlite(path)
 
     def free():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FIRST_KEY, LAST_KEY = -(2**31) - 1, 2**62
 ONE_BY_ONE = 64  # keys that are tried singly past an unreadable row, before larger steps
 UNKNOWN_IDS = 1_000_000  # ids that are left out where the last one that was given cannot be read
+TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls"
 INDEXES = {"inbox": ("inbox_by_key", "inbox_by_bot"), "dead": ("dead_by_bot",)}
 AFTERWARDS = """
 INSERT OR IGNORE INTO seen SELECT bot_id, update_id, accepted_at FROM inbox;
@@ -37,7 +38,7 @@ UPDATE tally SET accepted = done + dropped + expired + dead + purged
 class Salvaged:
     """Rows that were taken over, by table, and updates and dead letters that are known to be lost."""
 
-    recovered: dict[str, int] = field(default_factory=dict)
+    recovered: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TABLES, 0))
     lost: int = 0
 
 
