@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 from fleet_project import Project, until
 
 from trioworkers.testing import SimBot, SimUser, Telegram, serve_telegram
@@ -15,8 +16,6 @@ from trioworkers.testing import SimBot, SimUser, Telegram, serve_telegram
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import trio
 
 PEOPLE, LINES = 20, 20
 
@@ -49,14 +48,14 @@ def fill(folder: Path) -> Path:
 
 
 async def begin(
-    project: Project, world: Telegram, nursery: trio.Nursery, handler: str = "echo"
+    project: Project, world: Telegram, nursery: trio.Nursery, handler: str = "echo", **settings: Any
 ) -> tuple[SimBot, list[SimUser]]:
     """Write the fleet file of one bot, whose logs lie on another disk."""
     base = await nursery.start(serve_telegram, world)
     bot = world.add_bot("sturdy")
     project.write(
         base,
-        {"sturdy": {"token": bot.token, "handler": f"{handler}:handle", "poll_timeout": "1s"}},
+        {"sturdy": {"token": bot.token, "handler": f"{handler}:handle", "poll_timeout": "1s"} | settings},
         fleet={"log_dir": "logs", "runtime_dir": "run"},
     )
     project.control = project.folder / "run" / "control.sock"
@@ -127,37 +126,54 @@ async def test_a_disk_that_cannot_be_written_is_refused_at_the_start(
     """Exit code 77 and one line that names the path and the reason."""
     await begin(project, world, nursery)
     assert await (await project.start().ready()).stop() == 0
-    subprocess.run(["/bin/mount", "-o", "remount,ro", str(disk)], check=True)
+    await trio.run_process(["/bin/mount", "-o", "remount,ro", str(disk)])
     ended = project.run("run")
     assert ended.returncode == 77
     assert len(ended.stderr.splitlines()) == 1
     assert str(disk) in ended.stderr
     assert "read-only file system" in ended.stderr
-    subprocess.run(["/bin/mount", "-o", "remount,rw", str(disk)], check=True)
+    await trio.run_process(["/bin/mount", "-o", "remount,rw", str(disk)])
     assert await (await project.start().ready()).stop() == 0
 
 
 async def test_damage_ends_the_daemon_and_the_next_start_takes_over(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """Exit code 1 with the reason; then everything that can be read is handled, once, and it is told."""
-    bot, people = await begin(project, world, nursery)
+    """Exit code 1 with the reason; then what can be read is handled, and what is lost is told by number."""
+    project.module(
+        "patient",
+        "from pathlib import Path\n"
+        "from trioworkers import Retry\n"
+        "async def handle(update, bot):\n"
+        "    if not Path('go').exists():\n"
+        "        raise Retry(after=0.5)\n"
+        "    await bot.send_message(chat_id=update.chat_id, text=update.text)\n",
+    )
+    retry = {"attempts": 1000, "deadline": "1h"}
+    bot, people = await begin(project, world, nursery, "patient", retry=retry)
     daemon = await project.start().ready()
-    for person in people:
-        person.send(bot, "first")
-    await until(lambda: project.tally(bot)["done"] == PEOPLE)
-    with project.database.open("r+b") as file:
-        for page in range(1, project.database.stat().st_size // 4096):
-            file.seek(page * 4096)
-            file.write(b"\xa5" * 4096)
-    project.database.with_name("inbox.db-wal").write_bytes(b"")
-    people[0].send(bot, "second")
+    for number in range(LINES):
+        for person in people:
+            person.send(bot, f"{number} " + "x" * 400)
+    await until(lambda: project.tally(bot)["accepted"] == PEOPLE * LINES)
+    assert await daemon.stop() == 0
+    with project.inbox() as inbox:
+        (first,) = inbox.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'inbox'").fetchone()
+    data = bytearray(project.database.read_bytes())
+    leaves = [n for n in range(first, len(data) // 4096) if data[n * 4096] == 0x0D]
+    for page in leaves[len(leaves) // 2 :: 7]:
+        data[page * 4096 : page * 4096 + 100] = b"\xa5" * 100
+    project.database.write_bytes(data)
+    daemon = project.start()
     assert await daemon.wait() == 1
-    assert "damaged" in project.log.read_text() or "malformed" in project.log.read_text()
+    assert "malformed" in project.log.read_text().splitlines()[-1]
+    (project.folder / "go").touch()
     daemon = await project.start().ready()
     (told,) = project.events("inbox.damaged")
     assert told["moved_to"].startswith(f"{project.database}.damaged-")
-    people[1].send(bot, "third")
-    await until(lambda: world.sent(bot, people[1].id)[-1]["text"] == "third")
+    assert told["lost"] > 0
+    assert told["recovered"]["inbox"] + told["lost"] == PEOPLE * LINES
+    await until(lambda: project.tally(bot)["done"] == told["recovered"]["inbox"])
+    assert answers(world, bot, people) == told["recovered"]["inbox"]
+    assert project.tally(bot)["pending"] == 0
     assert await daemon.stop() == 0
-    assert [message["text"] for message in world.sent(bot, people[1].id)][-1] == "third"

@@ -9,6 +9,9 @@ from trioworkers.inbox.store import StoreDamagedError, StoreError, StoreForbidde
 KINDS = {
     sqlite3.SQLITE_FULL: StoreFullError,
     sqlite3.SQLITE_IOERR_SHMSIZE: StoreFullError,  # the index of the journal could not grow
+    sqlite3.SQLITE_IOERR_SHORT_READ: StoreDamagedError,  # the journal is shorter than what was written to it
+    sqlite3.SQLITE_IOERR_DATA: StoreDamagedError,
+    sqlite3.SQLITE_IOERR_CORRUPTFS: StoreDamagedError,
     sqlite3.SQLITE_CORRUPT: StoreDamagedError,
     sqlite3.SQLITE_NOTADB: StoreDamagedError,
     sqlite3.SQLITE_READONLY: StoreForbiddenError,
