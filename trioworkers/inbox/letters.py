@@ -33,7 +33,17 @@ REVIVE = (
     " SELECT ?, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, history FROM dead WHERE id = ?"
 )
 FIELDS = "id, bot_id, update_id, key, kind, body, accepted_at, attempts, died_at, reason, history, checksum"
-_history = msgspec.json.Decoder(tuple[tuple[float, str] | tuple[float, str, tuple[str, ...]], ...])
+
+
+class _Logged(msgspec.Struct, array_like=True):
+    """An attempt as it stands in the file; a file of the first version has none that are unknown."""
+
+    at: float
+    error: str
+    unknown: tuple[str, ...] = ()
+
+
+_history = msgspec.json.Decoder(tuple[_Logged, ...])
 
 
 class Gaps:
@@ -74,8 +84,7 @@ class Letters:
 
     def log(self, id_: int, failure: Attempt) -> None:
         """Add to the log of an update's attempts."""
-        unknown = [failure.unknown] if failure.unknown else []
-        entry = msgspec.json.encode([failure.at, failure.error, *unknown]).decode()
+        entry = msgspec.json.encode(_Logged(failure.at, failure.error, failure.unknown)).decode()
         self._connection.execute(LOG, (entry, id_))
 
     def bury(self, operation: Bury) -> bool:
@@ -128,6 +137,6 @@ def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:
     letter = DeadLetter(*fields)
     return replace(
         letter,
-        history=tuple(Attempt(*attempt) for attempt in _history.decode(history)),
+        history=tuple(Attempt(each.at, each.error, each.unknown) for each in _history.decode(history)),
         damaged=zlib.crc32(letter.body) != checksum,
     )
