@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from trioworkers.inbox.rows import Mirror
+from trioworkers.inbox.store import MOST_LOGGED
 from trioworkers.records import Attempt, DeadLetter
 
 if TYPE_CHECKING:
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
 
     from trioworkers.inbox.store import Bury
 
-MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 LOG = (
-    f"UPDATE inbox SET history = CASE WHEN json_array_length(history) < {MOST_LOGGED}"
-    " THEN json_insert(history, '$[#]', json(?)) ELSE history END WHERE id = ?"
+    "UPDATE inbox SET history = json_set(history,"
+    f" iif(json_array_length(history) < {MOST_LOGGED}, '$[#]', '$[#-1]'), json(?)) WHERE id = ?"
 )
 BURY = (
     "INSERT INTO dead"

@@ -149,7 +149,7 @@ class Queue:
     def put_back(self, update: Waiting) -> None:
         """An update in hand waits at the head of its lane again, as it is given now."""
         lane = self._in_hand.pop(update.id)
-        if update.skipped and not lane.updates[0].skipped:
+        if update.key and update.skipped and not lane.updates[0].skipped:
             own = self._lanes[_lane_key(update)] = _Lane(_lane_key(update), deque([update]), update.id)
             self._held += 1  # what left the other lane is counted off there
             self._leave_lane(lane, gap=True)
