@@ -178,7 +178,7 @@ class Queue:
         """What to fetch from the store now. Each answer is followed by one call of :meth:`fetched`."""
         if self._fetching:
             return None
-        if self._empty:
+        if self._empty and self._held < WAITING_WINDOWS * self._window:  # skipped ones may fill it all
             self._fetching = True
             lane, limit = self._empty[0], min(self._lane, self._room + 1)
             return Fetch(lane.last_id, limit, until=self._cursor, key=lane.key)
