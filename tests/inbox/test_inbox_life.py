@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox.inbox import Accepted, open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import StoreError, Tally
-from trioworkers.records import Arrival
+from trioworkers.records import Arrival, Attempt
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
+FAILURE = Attempt(1000.0, "ValueError")
 
 
 class Clock:
@@ -57,8 +59,8 @@ async def inbox(open_again):
 async def next_of(backlog):
     """The next update to handle, as soon as there is one."""
     with trio.fail_after(10):
-        while (update := backlog.take()) is None:
-            await backlog.wait_change()
+        while (update := backlog.ordinary.take()) is None:
+            await backlog.ordinary.wait_change()
     return update
 
 
@@ -78,7 +80,7 @@ async def test_a_batch_is_accepted_once(inbox):
     assert inbox.tally(BOT) == Tally(accepted=2, duplicates=2, pending=2)
     backlog = inbox.backlog(BOT)
     assert (await next_of(backlog)).update_id == 1
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     assert backlog.pending == 2
 
 
@@ -86,7 +88,7 @@ async def test_a_bot_gets_its_own_updates_only(inbox):
     """Whoever else has some of the same key."""
     mine, theirs = inbox.backlog(BOT), inbox.backlog(OTHER)
     await inbox.accept(OTHER, [arrival(7)])
-    assert mine.take() is None
+    assert mine.ordinary.take() is None
     update = await next_of(theirs)
     assert (update.bot_id, update.update_id, update.body, update.accepted_at) == (
         OTHER,
@@ -106,7 +108,7 @@ async def test_updates_come_whether_the_backlog_was_there_before(inbox, early):
     assert backlog is inbox.backlog(BOT)
     assert (await next_of(backlog)).update_id == 1
     await settled(inbox)
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
 
 
 async def test_the_next_goes_out_once_the_end_is_durable(inbox):
@@ -114,7 +116,7 @@ async def test_the_next_goes_out_once_the_end_is_durable(inbox):
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1), arrival(2)])
     backlog.finish(await next_of(backlog), "done")
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     assert (await next_of(backlog)).update_id == 2
 
 
@@ -139,7 +141,7 @@ async def test_what_ended_is_counted_the_same_in_memory_and_on_disk(open_again, 
         assert inbox.tally(BOT) == tally
         backlog = inbox.backlog(BOT)
         await settled(inbox)
-        assert backlog.take() is None
+        assert backlog.ordinary.take() is None
 
 
 async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
@@ -147,10 +149,10 @@ async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1), arrival(2), arrival(3, key="b")])
     update = await next_of(backlog)
-    backlog.retry(update, due=1010.0, attempt=1, started_at=1000.0, error="ValueError")
+    backlog.retry(replace(update, due=1010.0, attempt=1, started_at=1000.0), FAILURE)
     assert (await next_of(backlog)).update_id == 3
     await settled(inbox)
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     assert (backlog.waiting_for_retry, backlog.in_hand, inbox.tally(BOT).retried) == (1, 1, 1)
     clock.now = 1010.0
     again = await next_of(backlog)
@@ -161,12 +163,12 @@ async def test_waiting_for_change_ends_when_a_retry_is_due(inbox, clock):
     """Not at once, and not only when something new comes."""
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1)])
-    backlog.retry(await next_of(backlog), due=1000.05, attempt=1, started_at=1000.0, error="")
+    backlog.retry(replace(await next_of(backlog), due=1000.05, attempt=1, started_at=1000.0), FAILURE)
     await settled(inbox)
-    await backlog.wait_change()
+    await backlog.ordinary.wait_change()
     began = trio.current_time()
     with trio.fail_after(10):
-        await backlog.wait_change()
+        await backlog.ordinary.wait_change()
     assert trio.current_time() - began >= 0.04
 
 
@@ -176,7 +178,7 @@ async def test_what_is_put_back_comes_again_as_it_was(inbox):
     await inbox.accept(BOT, [arrival(1), arrival(2)])
     update = await next_of(backlog)
     backlog.put_back(update)
-    assert backlog.take() == update
+    assert backlog.ordinary.take() == update
     assert inbox.tally(BOT) == Tally(2, pending=2)
 
 
@@ -184,12 +186,12 @@ async def test_a_retry_that_is_put_back_does_not_wait_again(inbox, clock):
     """Its time had come, also by a clock that was set back since."""
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1)])
-    backlog.retry(await next_of(backlog), due=1010.0, attempt=1, started_at=1000.0, error="")
+    backlog.retry(replace(await next_of(backlog), due=1010.0, attempt=1, started_at=1000.0), FAILURE)
     await settled(inbox)
     clock.now = 1010.0
     backlog.put_back(await next_of(backlog))
     clock.now = 1005.0
-    again = backlog.take()
+    again = backlog.ordinary.take()
     assert (again.update_id, again.attempt) == (1, 1)
 
 
@@ -202,14 +204,14 @@ async def test_after_reopening_it_goes_on_where_it_was(open_again, clock):
         )
         hand = {update.update_id: update for update in [await next_of(backlog) for _ in range(3)]}
         assert sorted(hand) == [1, 3, 5]
-        backlog.retry(hand[1], due=1050.0, attempt=3, started_at=990.0, error="ValueError")
+        backlog.retry(replace(hand[1], due=1050.0, attempt=3, started_at=990.0), FAILURE)
         backlog.bury(hand[3], "no", 1)
     async with open_again() as inbox:
         assert inbox.tally(BOT) == Tally(6, retried=1, dead=1, pending=5)
         backlog = inbox.backlog(BOT)
         taken = [await next_of(backlog) for _ in range(2)]
         assert [(update.update_id, update.after_gap) for update in taken] == [(4, True), (5, False)]
-        assert backlog.take() is None
+        assert backlog.ordinary.take() is None
         clock.now = 1050.0
         again = await next_of(backlog)
         assert (again.update_id, again.attempt, again.due, again.started_at) == (1, 3, 1050.0, 990.0)
@@ -227,9 +229,9 @@ async def test_a_thousand_chats_are_handled_completely_and_in_order(open_again):
     async with open_again() as inbox:
         backlog = inbox.backlog(BOT)
         while backlog.pending:
-            update = backlog.take()
+            update = backlog.ordinary.take()
             if update is None:
-                await backlog.wait_change()
+                await backlog.ordinary.wait_change()
             else:
                 handled.append(update.update_id)
                 backlog.finish(update, "done")
@@ -258,7 +260,7 @@ async def test_a_refused_batch_is_not_counted(inbox, tmp_path):
     with pytest.raises(StoreError):
         await inbox.accept(BOT, [arrival(1)])
     assert inbox.tally(BOT) == Tally()
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     inbox._writer._store._connection.execute("PRAGMA query_only = 0")
     assert await inbox.accept(BOT, [arrival(1)]) == Accepted(1, 0)
 
