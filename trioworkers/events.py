@@ -21,6 +21,7 @@ EVENTS: Mapping[str, str] = {
     "update.dropped": "debug",
     "update.expired": "info",
     "update.retried": "warn",
+    "update.diverged": "warn",
     "update.dead": "error",
     "update.unreadable": "warn",
     "inbox.trouble": "error",
@@ -77,11 +78,12 @@ class Events:
         level: str | None = None,
         **fields: Any,
     ) -> None:
-        """Tell an event of :data:`EVENTS`, at its usual level or at `level`."""
+        """Tell an event of :data:`EVENTS`, at its usual level or at `level`; without fields that are None."""
         self._seq += 1
         level = level or EVENTS[event]
         if LEVELS[level] < self._least:
             return
-        told = Event(event, time.time(), self._seq, level, bot, trace_id, fields)
+        given = {name: value for name, value in fields.items() if value is not None}
+        told = Event(event, time.time(), self._seq, level, bot, trace_id, given)
         for listener in self._listeners:
             listener(told)

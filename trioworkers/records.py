@@ -93,7 +93,7 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     called: bool = False
 
 
-class Attempt(msgspec.Struct, frozen=True, gc=False):
+class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One handling that failed, for the log of an update's attempts.
 
     `at`: Unix seconds. `error`: without text of messages. `unknown`: its calls of which it is not known

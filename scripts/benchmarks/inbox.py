@@ -78,7 +78,7 @@ async def _inbox(folder: Path, producers: int, bots: int, batch: int, seconds: f
                 done += batch
 
         def finish(backlog: Backlog) -> None:
-            while update := backlog.take():
+            while update := backlog.ordinary.take():
                 backlog.finish(update, "done")
 
         async with trio.open_nursery() as nursery:

@@ -15,9 +15,12 @@ from trioworkers.nursery import frames as frames_module
 from trioworkers.nursery.frames import (
     CODE_LENGTH,
     ERROR_LENGTH,
+    KEY_LENGTH,
     LONGEST_AFTER,
     MOST_MEMORY,
     WORDS_LENGTH,
+    Called,
+    Calling,
     Channel,
     Configure,
     Deliver,
@@ -27,6 +30,7 @@ from trioworkers.nursery.frames import (
     Heartbeat,
     Outcome,
     Ready,
+    Recorded,
     Retune,
     ToWorker,
     Unfit,
@@ -40,15 +44,26 @@ tables = st.dictionaries(words, st.one_of(st.none(), st.booleans(), whole, words
 bodies = st.binary(max_size=200).map(
     lambda raw: msgspec.json.format(msgspec.json.encode({"b": raw}), indent=2)
 )
+keys = st.text(st.characters(codec="utf-8"), max_size=KEY_LENGTH)
 FRAMES: dict[type, Any] = {
     Configure: st.builds(
         Configure, words, whole, words, words, words, st.lists(words), tables, whole, real, real, words
     ),
     Retune: st.builds(Retune, tables, real, real),
-    Deliver: st.builds(Deliver, whole, whole, st.booleans(), words, bodies.map(msgspec.Raw)),
+    Deliver: st.builds(
+        Deliver,
+        whole,
+        whole,
+        st.booleans(),
+        words,
+        bodies.map(msgspec.Raw),
+        st.none() | st.lists(st.builds(Recorded, words, st.booleans(), bodies.map(msgspec.Raw)), max_size=3),
+    ),
     Drain: st.builds(Drain),
     Ready: st.builds(Ready, st.text(st.characters(codec="utf-8"), max_size=CODE_LENGTH)),
     Unfit: st.builds(Unfit, words, words),
+    Calling: st.builds(Calling, st.integers(0, 2**63 - 1), keys),
+    Called: st.builds(Called, st.integers(0, 2**63 - 1), keys, st.booleans(), bodies.map(msgspec.Raw)),
     Outcome: st.builds(
         Outcome,
         st.integers(0, 2**63 - 1),
@@ -57,6 +72,7 @@ FRAMES: dict[type, Any] = {
         st.booleans(),
         words,
         words,
+        st.lists(keys, max_size=3),
     ),
     Heartbeat: st.builds(Heartbeat, st.integers(0, MOST_MEMORY)),
 }

@@ -33,17 +33,7 @@ REVIVE = (
     " SELECT ?, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, history FROM dead WHERE id = ?"
 )
 FIELDS = "id, bot_id, update_id, key, kind, body, accepted_at, attempts, died_at, reason, history, checksum"
-
-
-class _Logged(msgspec.Struct, array_like=True):
-    """An attempt as it stands in the file; a file of the first version has none that are unknown."""
-
-    at: float
-    error: str
-    unknown: tuple[str, ...] = ()
-
-
-_history = msgspec.json.Decoder(tuple[_Logged, ...])
+_history = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
 class Gaps:
@@ -84,8 +74,7 @@ class Letters:
 
     def log(self, id_: int, failure: Attempt) -> None:
         """Add to the log of an update's attempts."""
-        entry = msgspec.json.encode(_Logged(failure.at, failure.error, failure.unknown)).decode()
-        self._connection.execute(LOG, (entry, id_))
+        self._connection.execute(LOG, (msgspec.json.encode(failure).decode(), id_))
 
     def bury(self, operation: Bury) -> bool:
         """Move an update here; False when it is not there any more."""
@@ -137,6 +126,6 @@ def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:
     letter = DeadLetter(*fields)
     return replace(
         letter,
-        history=tuple(Attempt(each.at, each.error, each.unknown) for each in _history.decode(history)),
+        history=_history.decode(history),
         damaged=zlib.crc32(letter.body) != checksum,
     )

@@ -100,3 +100,17 @@ def after_failure(
     if due - started_at > limits.deadline:
         return Never(f"failed {handled} times, past its deadline")
     return Again(due)
+
+
+MOST_CRASHES = 3  # workers that an update may end while it is handled alone
+
+
+def after_crash(crashes: int, now: float, limits: RetryLimits, chance: Random) -> Again | Never:
+    """Decide on an update that was handled alone when its worker died, for the `crashes`-th time.
+
+    One that was in hand with others is only a suspect, and is not judged.
+    """
+    if crashes >= MOST_CRASHES:
+        return Never(f"its worker died {crashes} times")
+    pause = backoff(crashes, initial=limits.initial, factor=limits.factor, ceiling=limits.max, chance=chance)
+    return Again(now + pause)

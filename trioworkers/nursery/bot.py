@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,8 +17,9 @@ import trio
 from trioworkers.nursery.dispatch import Activity, Dispatch
 from trioworkers.nursery.frames import Configure, FrameError, Ready, Unfit
 from trioworkers.nursery.output import Output
+from trioworkers.nursery.quarantine import Quarantine
 from trioworkers.nursery.restart import RestartPolicy
-from trioworkers.nursery.worker import open_worker
+from trioworkers.nursery.worker import START_TIMEOUT, open_worker
 from trioworkers.transport.api import BotApi
 from trioworkers.transport.poll import LongPoll, TokenRefusedError
 from trioworkers.worker.log import describe
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 DRAIN_SLACK = 10.0  # seconds that a failed bot's worker has beyond its handler_timeout to end its work
 INTAKE_PAUSE = 15.0  # seconds before an intake that broke is begun anew
-START_TIMEOUT = 60.0  # seconds for a worker to import its handler and run its `start`
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,17 @@ class BotScope:
         self._activity = Activity()
         self._chance = random.Random()  # noqa: S311 - jitter
         self._restarts = RestartPolicy(self._chance)
-        self._output = Output(around.log_dir / f"worker_{settings.name}.log", settings.token.reveal())
+        log, token = around.log_dir / f"worker_{settings.name}.log", settings.token.reveal()
+        self._output = Output(log, token)
+        self._quarantine = Quarantine(
+            self._backlog,
+            around.makes,
+            self._configure,
+            Output(log, token),
+            partial(self._make_dispatch, alone=True),
+            around.may_start,
+            self._tell,
+        )
         self._worker: Worker | None = None
         self._dispatch: Dispatch | None = None
         self._ready = trio.Event()
@@ -97,7 +108,9 @@ class BotScope:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_intake)
-            await self._supervise()
+            async with trio.open_nursery() as workers:
+                workers.start_soon(self._serve_quarantine)
+                await self._supervise()
             nursery.cancel_scope.cancel()
         if self.reason is None:
             self._come_to("stopped")
@@ -109,6 +122,8 @@ class BotScope:
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
         self._leaving.set()
+        self._ready.set()  # nobody waits for it any more
+        self._quarantine.drain()
         self._starting.cancel()
         if self._dispatch is not None:
             if self.reason is None:
@@ -128,8 +143,8 @@ class BotScope:
             "pid": worker and worker.pid,
             "transport": "webhook" if self.settings.transport == "webhook" else "poll",
             "uptime_ms": worker and round((now - worker.started_at) * 1000),
-            "messages": activity.messages,
-            "errors": activity.errors,
+            "messages": activity.messages + self._quarantine.activity.messages,
+            "errors": activity.errors + self._quarantine.activity.errors,
             "restarts": max(0, self._starts - 1),
             "memory_bytes": worker and activity.memory,
             "last_heartbeat_age_ms": None if beat is None or not worker else round((now - beat) * 1000),
@@ -200,40 +215,28 @@ class BotScope:
 
     async def _handshake(self, worker: Worker) -> bool:
         """Wait for the worker's first word; True when it is ready."""
-        frames: Sequence[object] = ()
+        word: Ready | Unfit | None = None
         with self._start(START_TIMEOUT) as scope:
             try:
-                frames = await worker.receive()
+                word = await worker.first_word()
             except FrameError as error:
                 self._tell("worker.refused", reason=str(error))
         if self.reason is not None:
             return False
         if scope.cancelled_caught and not self._leaving.is_set():
             self._tell("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
-        for number, frame in enumerate(frames):
-            if isinstance(frame, Unfit):
-                worker.leaves = True
-                self._fail(frame.reason, detail=frame.detail)
-            elif isinstance(frame, Ready):
-                self._code = frame.code
-                self._come_to("running")
-                self._tell("worker.ready", pid=worker.pid, code=frame.code)
-                self._ready.set()
-                worker.unread(frames[number + 1 :])
-                return True
-        return False
+        if isinstance(word, Unfit):
+            self._fail(word.reason, detail=word.detail)
+        elif isinstance(word, Ready):
+            self._code = word.code
+            self._come_to("running")
+            self._tell("worker.ready", pid=worker.pid, code=word.code)
+            self._ready.set()
+        return isinstance(word, Ready)
 
     async def _work(self, worker: Worker) -> None:
         self._working = trio.CancelScope()
-        self._dispatch = Dispatch(
-            self.settings.name,
-            self._backlog,
-            worker,
-            lambda: self.settings,
-            self._around.events,
-            self._activity,
-            self._chance,
-        )
+        self._dispatch = self._make_dispatch(worker, self._activity)
         if self._leaving.is_set():
             self._dispatch.drain()
         try:
@@ -241,6 +244,23 @@ class BotScope:
                 await self._dispatch.run()
         finally:
             self._dispatch = None
+
+    def _make_dispatch(self, worker: Worker, activity: Activity, *, alone: bool = False) -> Dispatch:
+        return Dispatch(
+            self.settings.name,
+            self._backlog,
+            worker,
+            lambda: self.settings,
+            self._around.events,
+            activity,
+            self._chance,
+            alone=alone,
+        )
+
+    async def _serve_quarantine(self) -> None:
+        """Only once a worker was ready: suspects of a former run must not start a handler that is unfit."""
+        await self._ready.wait()
+        await self._quarantine.serve()
 
     def _ended(self, ended: Exit) -> None:
         self._last_exit = {
@@ -305,6 +325,7 @@ class BotScope:
         self._come_to("failed")
         self._tell("bot.failed", reason=reason, **fields)
         self._starting.cancel()
+        self._quarantine.drain()
         if self._dispatch is not None:
             self._dispatch.drain()
             self._working.deadline = trio.current_time() + self.settings.handler_timeout + DRAIN_SLACK

@@ -1,26 +1,33 @@
-"""From a bot's backlog to its worker, and the outcomes back: one for each worker's life."""
+"""From a bot's backlog to a worker, and the outcomes back: one for each worker's life."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
-from trioworkers.inbox.policy import Never, after_failure, has_expired
-from trioworkers.nursery.frames import Deliver, FrameError, Heartbeat, Outcome
+from trioworkers.inbox.policy import Never, after_crash, after_failure, has_expired
+from trioworkers.inbox.store import StoreError
+from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome, Recorded
+from trioworkers.records import Attempt, Waiting, shown_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Backlog
-    from trioworkers.inbox.policy import RetryLimits
+    from trioworkers.inbox.backlog import Backlog
+    from trioworkers.inbox.policy import Again, RetryLimits
     from trioworkers.nursery.worker import Worker
-    from trioworkers.records import Waiting
+    from trioworkers.records import Call
+
+UNREAD_PAUSE = 1.0  # seconds until an update whose calls could not be read is tried again
+MOST_TOLD = 20  # calls that one attempt's log names
 
 
 class DispatchSettings(Protocol):
@@ -30,6 +37,10 @@ class DispatchSettings(Protocol):
     def concurrency(self) -> int: ...
     @property
     def retry(self) -> RetryLimits: ...
+    @property
+    def on_failure(self) -> str: ...
+    @property
+    def replay_safe(self) -> bool: ...
 
 
 class Activity:
@@ -42,11 +53,24 @@ class Activity:
         self.heartbeat_at: float | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _InHand:
+    """An update that the worker has, since `handed_at` (Unix seconds), with its calls under way."""
+
+    update: Waiting
+    handed_at: float
+    delivered: bool = False
+    open_calls: dict[str, None] = field(default_factory=dict)
+
+
 class Dispatch:
     """Keeps a worker busy with its bot's updates until one of them ends.
 
     An update in hand whose outcome never comes is put back, by whoever is cancelled or drained too
-    late; when the worker itself ended, that was a failed attempt for each update that it had.
+    late; when the worker itself ended, each update that it had becomes a suspect, which is handled alone.
+
+    Args:
+        alone: this worker is the quarantine: it has the suspects, one at a time.
     """
 
     def __init__(
@@ -59,30 +83,38 @@ class Dispatch:
         activity: Activity,
         chance: Random,
         *,
+        alone: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._bot = bot
         self._backlog = backlog
+        self._feed = backlog.suspects if alone else backlog.ordinary
         self._worker = worker
         self._settings = settings
         self._events = events
         self._activity = activity
         self._chance = chance
+        self._alone = alone
         self._clock = clock
-        self._hand: dict[int, tuple[Waiting, float]] = {}
+        self._hand: dict[int, _InHand] = {}
         self._last_delivery = 0
         self._draining = False
 
     def drain(self) -> None:
         """Hand out nothing more; once nothing is in hand, let the worker stop."""
         self._draining = True
-        self._backlog.poke()
+        self._feed.poke()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the worker has nothing in hand."""
+        return not self._hand
 
     async def run(self) -> None:
         """Work until the worker has closed its channel, or sent something that is no frame."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._feed)
+                nursery.start_soon(self._hand_out, nursery)
                 try:
                     while frames := await self._worker.receive():
                         for frame in frames:
@@ -91,25 +123,25 @@ class Dispatch:
                     self._events.tell("worker.refused", self._bot, reason=str(error))
                 nursery.cancel_scope.cancel()
             if not self._draining:
-                for update, handed_at in self._hand.values():
-                    self._failed(update, handed_at, "the worker ended")
-                self._hand.clear()
+                for delivery in [number for number, one in self._hand.items() if one.delivered]:
+                    self._crashed(self._hand.pop(delivery))
         finally:
-            for update, _ in self._hand.values():
-                self._backlog.put_back(update)
+            for in_hand in self._hand.values():
+                self._backlog.put_back(in_hand.update)
 
-    async def _feed(self) -> None:
+    async def _hand_out(self, nursery: trio.Nursery) -> None:
         while not self._draining:
-            while (has_room := len(self._hand) < self._settings().concurrency) and (
-                update := self._backlog.take()
-            ):
-                self._deliver(update)
-            await self._backlog.wait_change(due=has_room)
+            while (has_room := self._has_room()) and (update := self._feed.take()):
+                self._begin(update, nursery)
+            await self._feed.wait_change(due=has_room)
         while self._hand:
-            await self._backlog.wait_change(due=False)
+            await self._feed.wait_change(due=False)
         self._worker.drain()
 
-    def _deliver(self, update: Waiting) -> None:
+    def _has_room(self) -> bool:
+        return len(self._hand) < (1 if self._alone else self._settings().concurrency)
+
+    def _begin(self, update: Waiting, nursery: trio.Nursery) -> None:
         if update.damaged:
             self._bury(update, "damaged on disk", update.attempt)
             return
@@ -118,10 +150,34 @@ class Dispatch:
             self._tell("update.expired", update, kind=update.kind)
             return
         self._last_delivery += 1
-        self._hand[self._last_delivery] = (update, self._clock())
-        trace_id = trace(update)
+        self._hand[self._last_delivery] = _InHand(update, self._clock())
+        if not self._settings().replay_safe:
+            self._deliver(self._last_delivery, update, None)
+        elif update.called:
+            nursery.start_soon(self._deliver_with_calls, self._last_delivery, update)
+        else:
+            self._deliver(self._last_delivery, update, ())
+
+    async def _deliver_with_calls(self, delivery: int, update: Waiting) -> None:
+        try:
+            calls = await self._backlog.calls(update)
+        except StoreError:  # told as the store's trouble
+            del self._hand[delivery]
+            self._backlog.put_back(update, self._clock() + UNREAD_PAUSE)
+            return
+        self._deliver(delivery, update, calls)
+
+    def _deliver(self, delivery: int, update: Waiting, calls: Sequence[Call] | None) -> None:
+        self._hand[delivery].delivered = True
         self._worker.send(
-            Deliver(self._last_delivery, update.attempt, update.after_gap, trace_id, msgspec.Raw(update.body))
+            Deliver(
+                delivery,
+                update.attempt,
+                update.after_gap,
+                trace(update),
+                msgspec.Raw(update.body),
+                calls if calls is None else [_recorded(call) for call in calls],
+            )
         )
         self._tell("update.delivered", update)
 
@@ -129,56 +185,125 @@ class Dispatch:
         if isinstance(frame, Heartbeat):
             self._activity.heartbeat_at = trio.current_time()
             self._activity.memory = frame.memory
-        elif isinstance(frame, Outcome):
-            in_hand = self._hand.pop(frame.delivery, None)
-            if in_hand is not None:  # else it is stale, and changes nothing
-                self._settle(frame, *in_hand)
-            self._backlog.poke()
+        elif isinstance(frame, Calling | Called | Outcome):
+            in_hand = self._hand.get(frame.delivery)
+            if in_hand is None:  # it is stale, and changes nothing
+                return
+            if isinstance(frame, Calling):
+                self._calling(frame.key, in_hand)
+            elif isinstance(frame, Called):
+                in_hand.open_calls.pop(frame.key, None)
+                answer = bytes(frame.answer) if frame.made else None
+                self._backlog.called(in_hand.update, frame.key, answer)
+            else:
+                del self._hand[frame.delivery]
+                self._settle(frame, in_hand)
+                self._feed.poke()
 
-    def _settle(self, outcome: Outcome, update: Waiting, handed_at: float) -> None:
+    def _calling(self, key: str, in_hand: _InHand) -> None:
+        if not in_hand.update.called:
+            in_hand.update = replace(in_hand.update, called=True)
+        in_hand.open_calls[key] = None
+        self._backlog.calling(in_hand.update, key)
+
+    def _settle(self, outcome: Outcome, in_hand: _InHand) -> None:
+        update = in_hand.update
         if outcome.result == "done":
             self._activity.messages += 1
             self._backlog.finish(update, "done")
             self._tell("update.done", update)
+            if outcome.unmade:
+                self._tell("update.diverged", update, calls=outcome.unmade)
         elif outcome.result == "drop":
             self._activity.messages += 1
             self._backlog.finish(update, "dropped")
             self._tell("update.dropped", update, reason=outcome.error)
         elif outcome.result == "dead":
             self._activity.errors += 1
-            self._bury(update, outcome.words or outcome.error, update.attempt + 1, told=outcome.error)
+            failure = self._failure(in_hand, outcome.error)
+            reason = outcome.words or outcome.error
+            self._bury(update, reason, update.attempt + 1, failure, told=outcome.error)
         elif outcome.counted:
-            self._failed(update, handed_at, outcome.error, wait=outcome.after)
+            self._failed(in_hand, outcome.error, wait=outcome.after)
         else:
             wait = outcome.after or 0.0
-            started_at = handed_at if update.started_at is None else update.started_at
-            self._retry(update, self._clock() + wait, update.attempt, started_at + wait, outcome.error)
+            waits = replace(
+                update, due=self._clock() + wait, started_at=_started(in_hand) + wait, suspect=False
+            )
+            self._retry(waits, self._failure(in_hand, outcome.error))
 
-    def _failed(self, update: Waiting, handed_at: float, error: str, *, wait: float | None = None) -> None:
+    def _failed(self, in_hand: _InHand, error: str, *, wait: float | None = None) -> None:
+        update, retry = in_hand.update, self._settings().retry
+        attempt = update.attempt + 1
+        verdict = after_failure(attempt, _started(in_hand), self._clock(), retry, self._chance, wait=wait)
+        skipped = update.skipped or self._settings().on_failure == "skip"
+        self._judge(in_hand, error, verdict, replace(update, suspect=False, skipped=skipped))
+
+    def _crashed(self, in_hand: _InHand) -> None:
+        """The worker ended with the update in hand: alone it is to blame, among others only a suspect."""
+        update = in_hand.update
+        skipped = update.skipped or self._settings().on_failure == "skip"
+        if not self._alone:
+            suspect = replace(update, suspect=True, skipped=skipped)
+            self._judge(in_hand, "the worker ended", None, suspect)
+            return
+        crashes = update.crashes + 1
+        verdict = after_crash(crashes, self._clock(), self._settings().retry, self._chance)
+        self._judge(in_hand, "the worker ended", verdict, replace(update, crashes=crashes, skipped=skipped))
+
+    def _judge(self, in_hand: _InHand, error: str, verdict: Again | Never | None, update: Waiting) -> None:
+        """`verdict`: None is again, at once."""
         self._activity.errors += 1
         attempt = update.attempt + 1
-        started_at = handed_at if update.started_at is None else update.started_at
-        verdict = after_failure(
-            attempt, started_at, self._clock(), self._settings().retry, self._chance, wait=wait
-        )
+        failure = self._failure(in_hand, error)
         if isinstance(verdict, Never):
-            self._bury(update, f"{verdict.reason}, last: {error}", attempt)
-        else:
-            self._retry(update, verdict.due, attempt, started_at, error)
+            self._bury(update, f"{verdict.reason}, last: {error}", attempt, failure)
+            return
+        due = 0.0 if verdict is None else verdict.due
+        self._retry(replace(update, attempt=attempt, due=due, started_at=_started(in_hand)), failure)
 
-    def _retry(self, update: Waiting, due: float, attempt: int, started_at: float, error: str) -> None:
-        self._backlog.retry(update, due=due, attempt=attempt, started_at=started_at, error=error)
-        wait = round(due - self._clock(), 3)
-        self._tell("update.retried", update, attempt=attempt, error=error, wait=wait)
+    def _failure(self, in_hand: _InHand, error: str) -> Attempt:
+        unknown = tuple(shown_call(key) for key in list(in_hand.open_calls)[:MOST_TOLD])
+        return Attempt(self._clock(), error, unknown)
 
-    def _bury(self, update: Waiting, reason: str, attempts: int, *, told: str | None = None) -> None:
+    def _retry(self, update: Waiting, failure: Attempt) -> None:
+        self._backlog.retry(update, failure)
+        self._tell(
+            "update.retried",
+            update,
+            attempt=update.attempt,
+            error=failure.error,
+            wait=round(max(0.0, update.due - failure.at), 3),
+            unknown=list(failure.unknown) or None,
+        )
+
+    def _bury(
+        self,
+        update: Waiting,
+        reason: str,
+        attempts: int,
+        failure: Attempt | None = None,
+        *,
+        told: str | None = None,
+    ) -> None:
         """`told` stands for a reason that is the handler's own words, which may quote a user."""
-        self._backlog.bury(update, reason, attempts)
+        self._backlog.bury(update, reason, attempts, failure)
         self._tell("update.dead", update, attempts=attempts, reason=told or reason)
 
     def _tell(self, event: str, update: Waiting, **fields: Any) -> None:
         dialog = f"{self._bot}/{update.key}"
         self._events.tell(event, self._bot, trace_id=trace(update), dialog=dialog, **fields)
+
+
+def _started(in_hand: _InHand) -> float:
+    started_at = in_hand.update.started_at
+    return in_hand.handed_at if started_at is None else started_at
+
+
+def _recorded(call: Call) -> Recorded:
+    if call.answer is None:
+        return Recorded(call.key, answered=False)
+    return Recorded(call.key, answered=True, answer=msgspec.Raw(call.answer))
 
 
 def trace(update: Waiting) -> str:

@@ -21,7 +21,8 @@ from trioworkers.errors import TrioworkersError
 
 FRAME_LIMIT = 64 * 2**20  # bytes; an update is at most some 4 MiB
 READ_SIZE = 256 * 1024
-ERROR_LENGTH, WORDS_LENGTH, CODE_LENGTH = 2000, 4000, 100  # characters
+ERROR_LENGTH, WORDS_LENGTH, CODE_LENGTH, KEY_LENGTH = 2000, 4000, 100, 400  # characters
+MOST_UNMADE = 20  # calls that an outcome names
 LONGEST_AFTER = 7 * 86400.0  # seconds
 MOST_MEMORY = 2**50  # bytes
 
@@ -58,14 +59,26 @@ class Retune(Frame, frozen=True):
     heartbeat_interval: float
 
 
+class Recorded(msgspec.Struct, array_like=True, frozen=True):
+    """A call of an earlier handling: with its `answer`, or without when it may or may not have been made."""
+
+    key: str
+    answered: bool
+    answer: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class Deliver(Frame, frozen=True):
-    """To the worker: handle this update. `delivery` names it until its outcome, and is used once."""
+    """To the worker: handle this update. `delivery` names it until its outcome, and is used once.
+
+    `calls`: those recorded by earlier handlings; None when calls are not to be recorded.
+    """
 
     delivery: int
     attempt: int
     after_gap: bool
     trace_id: str
     update: msgspec.Raw
+    calls: list[Recorded] | None = None
 
 
 class Drain(Frame, frozen=True):
@@ -85,12 +98,29 @@ class Unfit(Frame, frozen=True):
     detail: Annotated[str, Meta(max_length=WORDS_LENGTH)]
 
 
+class Calling(Frame, frozen=True):
+    """From the worker: it is about to make a call for a delivery. `key` names it in every handling."""
+
+    delivery: Annotated[int, Meta(ge=0)]
+    key: Annotated[str, Meta(max_length=KEY_LENGTH)]
+
+
+class Called(Frame, frozen=True):
+    """From the worker: the call has this answer, or (`made` is false) is known not to have been made."""
+
+    delivery: Annotated[int, Meta(ge=0)]
+    key: Annotated[str, Meta(max_length=KEY_LENGTH)]
+    made: bool
+    answer: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class Outcome(Frame, frozen=True):
     """From the worker: what became of a delivery.
 
     `after`: seconds that a retry asked for. `counted`:
     whether the retry counts as an attempt (a wait that Telegram asked for does not). `error`: what went
-    wrong, without text of messages; `words`: what the handler said of it, which may hold some.
+    wrong, without text of messages; `words`: what the handler said of it, which may hold some. `unmade`:
+    recorded calls that a handling that is done did not make, as people read them.
     """
 
     delivery: Annotated[int, Meta(ge=0)]
@@ -99,6 +129,7 @@ class Outcome(Frame, frozen=True):
     counted: bool = True
     error: Annotated[str, Meta(max_length=ERROR_LENGTH)] = ""
     words: Annotated[str, Meta(max_length=WORDS_LENGTH)] = ""
+    unmade: Annotated[list[Annotated[str, Meta(max_length=KEY_LENGTH)]], Meta(max_length=MOST_UNMADE)] = []
 
 
 class Heartbeat(Frame, frozen=True):
@@ -108,7 +139,7 @@ class Heartbeat(Frame, frozen=True):
 
 
 ToWorker = Configure | Retune | Deliver | Drain
-FromWorker = Ready | Unfit | Outcome | Heartbeat
+FromWorker = Ready | Unfit | Calling | Called | Outcome | Heartbeat
 
 _encode = msgspec.json.Encoder().encode
 

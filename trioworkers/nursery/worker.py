@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.nursery.frames import Channel, Drain, FromWorker
+from trioworkers.nursery.frames import Channel, Drain, FromWorker, Ready, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from trioworkers.nursery.frames import Configure, Frame
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
 
+START_TIMEOUT = 60.0  # seconds for a worker to import its handler and run its `start`
 TERM_GRACE = 2.0  # seconds between TERM and KILL
 LAST_OUTPUT = 0.5  # seconds that the output of an ended worker is still read
 
@@ -106,9 +107,19 @@ class Worker:
         frames, self._unread = self._unread, []
         return frames or await self._channel.receive()
 
-    def unread(self, frames: Sequence[Any]) -> None:
-        """Let `frames`, which came together with others, be what :meth:`receive` returns next."""
-        self._unread = list(frames)
+    async def first_word(self) -> Ready | Unfit | None:
+        """Wait for it to say that it is ready, or unfit and about to exit; None when it says neither.
+
+        Raises:
+            FrameError: it sent something that is no frame.
+        """
+        frames = await self.receive()
+        for number, frame in enumerate(frames):
+            if isinstance(frame, Ready | Unfit):
+                self._unread = frames[number + 1 :]
+                self.leaves = isinstance(frame, Unfit)
+                return frame
+        return None
 
     def drain(self) -> None:
         """Ask it to finish what it has, to stop, and to exit."""

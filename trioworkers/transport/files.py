@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,17 @@ class InputFile:
 
     def __repr__(self) -> str:
         return f"InputFile({self.filename!r})"
+
+    def identity(self) -> str:
+        """What tells this upload from others: of a path its name, size and time, of content its digest.
+
+        Raises:
+            OSError: the path cannot be looked at.
+        """
+        if isinstance(self._source, bytes):
+            return f"{self.filename} {blake2b(self._source, digest_size=16).hexdigest()}"
+        stat = self._source.stat()
+        return f"{self.filename} {self._source} {stat.st_size} {stat.st_mtime_ns}"
 
     def read(self) -> bytes:
         """The content. Blocks on the disk.

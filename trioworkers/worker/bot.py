@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from trioworkers.transport.api import BotApi
+    from trioworkers.worker.calls import Calls
     from trioworkers.worker.log import BotLog
 
 
@@ -25,9 +26,14 @@ class WaitsTooLong(Retry):
 
 
 class Handling:
-    """The time that one handling has. Waits that Telegram asks for do not use it up."""
+    """What one handling has: time, which waits that Telegram asks for do not use up, and recorded calls.
 
-    def __init__(self, scope: trio.CancelScope) -> None:
+    Attributes:
+        calls: records its calls; None when they are not recorded.
+    """
+
+    def __init__(self, scope: trio.CancelScope, calls: Calls | None = None) -> None:
+        self.calls = calls
         self._scope = scope
         self._waits_until = -math.inf
         self._prolonged = 0.0
@@ -79,17 +85,29 @@ class Bot:
     def __repr__(self) -> str:
         return f"<Bot {self.name} {self.id}>"
 
-    async def call(self, method: str, /, **params: Any) -> Any:
+    async def call(self, method: str, /, *, once: str | None = None, **params: Any) -> Any:
         """Call a Bot API method, `await bot.call("sendMessage", chat_id=…, text=…)`; return its result.
 
         429 is waited out without using up attempts or `handler_timeout`; 5xx and failures on the way are
         tried again. Parameters that are None are left out, an `InputFile` is uploaded.
 
+        A call that succeeded while the same update was handled before is not made again: it returns what
+        it returned then. It is the same call when method and parameters are the same; with `once` when
+        method and `once` are, whatever the parameters (a text that is made anew each time). Methods whose
+        names begin with `get` are always called.
+
         Raises:
             BotApiError: Telegram refused the call.
             TransportError: it failed on the way, also when tried again.
         """
-        return msgspec.json.decode(await self._api.call(method, params, patience=self._handling))
+        handling = self._handling
+
+        async def make() -> msgspec.Raw:
+            return await self._api.call(method, params, patience=handling)
+
+        if handling is None or handling.calls is None or method[:3].lower() == "get":
+            return msgspec.json.decode(await make())
+        return msgspec.json.decode(await handling.calls.make(method, params, make, once=once))
 
     async def download(self, file_path: str) -> bytes:
         """The content of a file, by the `file_path` that `getFile` returned.

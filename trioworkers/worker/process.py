@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioworkers.nursery.frames import (
+    MOST_UNMADE,
     WORDS_LENGTH,
     Channel,
     Configure,
@@ -31,6 +32,7 @@ from trioworkers.nursery.frames import (
 )
 from trioworkers.transport.api import BotApi
 from trioworkers.worker.bot import Bot, Handling
+from trioworkers.worker.calls import Calls
 from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
 from trioworkers.worker.lifeline import end_group, watch_lifeline
 from trioworkers.worker.log import BotLog, describe, leaves
@@ -130,6 +132,7 @@ class Worker:
 
     async def _handle(self, frame: Deliver) -> None:
         timeout = self._tuning.handler_timeout
+        calls = None if frame.calls is None else Calls(frame.delivery, frame.calls, self._channel.send)
         outcome = Outcome(frame.delivery, "done")
         try:
             with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
@@ -140,7 +143,7 @@ class Worker:
                     after_gap=frame.after_gap,
                     trace_id=frame.trace_id,
                 )
-                await self._handler.handle(update, self._bot(Handling(scope), trace_id=frame.trace_id))
+                await self._handler.handle(update, self._bot(Handling(scope, calls), trace_id=frame.trace_id))
         except BaseException as error:
             if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(error)):
                 raise  # not ours: the scope has taken its own out
@@ -148,6 +151,11 @@ class Worker:
         else:
             if scope.cancelled_caught:
                 outcome = Outcome(frame.delivery, "retry", error=f"took longer than {timeout:g} s")
+            elif calls is not None:
+                outcome = Outcome(frame.delivery, "done", unmade=calls.unmade()[:MOST_UNMADE])
+        finally:
+            if calls is not None:
+                calls.close()
         self._channel.send(outcome)
 
     async def _started(self) -> bool:

@@ -1,0 +1,135 @@
+"""The Bot API calls of one handling, so that a second one repeats none that succeeded.
+
+Before a call is made its key is told to the daemon, and afterwards its answer; neither is waited for. The
+channel keeps their order, so the calls of an update are recorded before it is done. When it is handled
+again, what was answered is not called a second time. What was begun and has no answer may or may not have
+been made: it is made again, and marked.
+
+A key is the method, the chat, a digest of the parameters, and which one it is of those that have all
+three the same: tasks of a handling run side by side, in another order each time, so a mere count would
+give one message's answer to another, and then neither would have been sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from trioworkers.errors import TransportError
+from trioworkers.nursery.frames import KEY_LENGTH, Called, Calling, cut
+from trioworkers.records import shown_call
+from trioworkers.transport.files import InputFile
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from trioworkers.nursery.frames import Frame, Recorded
+
+MOST_KEPT = 16 * 2**20  # bytes of keys and answers of one update; what is beyond is called each time
+CHAT_LENGTH, ONCE_LENGTH = 64, 200  # characters
+
+
+class Calls:
+    """The recorded calls of one delivery.
+
+    Args:
+        delivery: its number.
+        recorded: what earlier handlings called.
+        send: takes the frames that tell what is called now.
+    """
+
+    def __init__(self, delivery: int, recorded: Sequence[Recorded], send: Callable[[Frame], None]) -> None:
+        self._delivery = delivery
+        self._answers = {call.key: call.answer for call in recorded if call.answered}
+        self._unmade = dict.fromkeys(self._answers)
+        self._kept = sum(len(key) + len(bytes(answer)) for key, answer in self._answers.items())
+        self._counts: Counter[str] = Counter()
+        self._under_way: dict[str, trio.Event] = {}
+        self._send: Callable[[Frame], None] | None = send
+
+    async def make(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        make: Callable[[], Awaitable[msgspec.Raw]],
+        *,
+        once: str | None,
+    ) -> msgspec.Raw:
+        """The recorded answer of this call, or what `make` returns, which is then recorded.
+
+        Raises:
+            Exception: what `make` raised. Then it is not recorded, but for a failure on the way, after
+                which it may have been made.
+        """
+        key = self._key(method, params, once)
+        self._unmade.pop(key, None)
+        while key in self._under_way:  # of two tasks that name one call the second waits for the first
+            await self._under_way[key].wait()
+        if key in self._answers:
+            return self._answers[key]
+        if self._send is None or self._kept > MOST_KEPT:
+            return await make()
+        under_way = self._under_way[key] = trio.Event()
+        try:
+            return await self._recorded(key, make)
+        finally:
+            del self._under_way[key]
+            under_way.set()
+
+    async def _recorded(self, key: str, make: Callable[[], Awaitable[msgspec.Raw]]) -> msgspec.Raw:
+        self._tell(Calling(self._delivery, key))
+        try:
+            answer = await make()
+        except TransportError:
+            raise
+        except Exception:
+            self._tell(Called(self._delivery, key, made=False))
+            raise
+        self._answers[key] = answer
+        self._kept += len(key) + len(bytes(answer))
+        self._tell(Called(self._delivery, key, made=True, answer=answer))
+        return answer
+
+    def unmade(self) -> list[str]:
+        """The recorded calls that were not made this time, as people read them."""
+        return [shown_call(key) for key in self._unmade]
+
+    def close(self) -> None:
+        """The handling has its outcome: tasks that outlive it are no part of it, and are not recorded."""
+        self._send = None
+
+    def _tell(self, frame: Frame) -> None:
+        if self._send is not None:
+            self._send(frame)
+
+    def _key(self, method: str, params: Mapping[str, Any], once: str | None) -> str:
+        if once is not None:
+            return cut(f"once {method[:CHAT_LENGTH]} {once[:ONCE_LENGTH]}", KEY_LENGTH)
+        chat = str(params.get("chat_id", "-"))[:CHAT_LENGTH].replace(" ", "_")
+        same = cut(f"{method[:CHAT_LENGTH]} {chat} {_digest(params)}", KEY_LENGTH)
+        self._counts[same] += 1
+        return f"{same} {self._counts[same]}"
+
+
+_encode = msgspec.json.Encoder(order="sorted", enc_hook=lambda value: _file_digest(value)).encode
+
+
+def _digest(params: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that tell parameters apart; those that are None are not sent and do not count.
+
+    Raises:
+        TypeError: something in them cannot be sent.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    return blake2b(_encode(given), digest_size=8).hexdigest()
+
+
+def _file_digest(value: object) -> str:
+    if not isinstance(value, InputFile):
+        message = f"expected what JSON can hold, or an InputFile, got {type(value).__name__}"
+        raise TypeError(message)
+    return value.identity()
