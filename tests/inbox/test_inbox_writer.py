@@ -12,7 +12,7 @@ import trio.testing
 
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import Accept, Finish, Kept, StoreError
+from trioworkers.inbox.store import Accept, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 
 BOT = 7_000_000_001
@@ -228,6 +228,13 @@ async def test_a_full_disk_refuses_what_comes_in_however_much_is_kept(gated, wri
     gated.full = False
     await until(lambda: len(told) == acknowledgements)
     assert told == list(range(acknowledgements))
+
+
+async def test_whoever_waits_hears_of_a_full_disk(gated, writer):
+    """Also who moves dead letters about: nobody waits without a word until there is room."""
+    gated.full = True
+    with trio.fail_after(5), pytest.raises(StoreError, match="disk is full"):
+        await writer.commit([Replay(1, BOT), Purge(2, BOT)], lambda results: None)
 
 
 async def test_reads_keep_their_place_while_the_disk_is_full(gated, writer):

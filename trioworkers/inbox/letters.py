@@ -33,6 +33,10 @@ REVIVE = (
     " SELECT ?, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, history FROM dead WHERE id = ?"
 )
 FIELDS = "id, bot_id, update_id, key, kind, body, accepted_at, attempts, died_at, reason, history, checksum"
+READ_OLD = (
+    f"SELECT {FIELDS} FROM dead WHERE id IN (SELECT id FROM dead INDEXED BY dead_by_time"
+    " WHERE died_at <= ? AND id > ? ORDER BY id LIMIT ?) ORDER BY id"
+)
 _history = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
@@ -108,6 +112,9 @@ class Letters:
         self, ids: Sequence[int] | None, bot_id: int | None, died_by: float | None, after: int, limit: int
     ) -> list[DeadLetter]:
         """The chosen dead letters by ascending id."""
+        if died_by is not None and ids is None and bot_id is None:  # few are old; by id all would be read
+            rows = self._connection.execute(READ_OLD, (died_by, after, limit))
+            return [_dead_letter(row) for row in rows]
         where = "id > ?"
         values: list[object] = [after]
         if ids is not None:
