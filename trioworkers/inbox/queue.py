@@ -182,7 +182,7 @@ class Queue:
             self._fetching = True
             lane, limit = self._empty[0], min(self._lane, self._room + 1)
             return Fetch(lane.last_id, limit, until=self._cursor, key=lane.key)
-        if self._behind and self._room >= self._window // 2:
+        if self._behind and self._room >= max(1, self._window // 2):
             self._fetching = True
             return Fetch(self._cursor, self._window)
         return None
