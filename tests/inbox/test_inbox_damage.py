@@ -24,6 +24,7 @@ from trioworkers.inbox.store import (
     Replay,
     Reschedule,
     StoreDamagedError,
+    StoreError,
     StoreRefusedError,
 )
 from trioworkers.records import Arrival, Attempt
@@ -393,6 +394,16 @@ def test_a_damaged_store_does_nothing_any_more(path, whole):
     ):
         with pytest.raises(StoreDamagedError, match="test"):
             attempt()
+    store.close()
+
+
+def test_a_number_that_no_id_can_be_is_no_damage(path, whole, tmp_path):
+    """Whoever asks for it is refused; the file is as good as before."""
+    store = open_file(path)
+    with pytest.raises(StoreError, match="64 bits"):
+        store.dead(ids=[10**30], limit=1)
+    assert len(store.dead(ids=[201], limit=1)) == 1
+    assert not (tmp_path / "inbox.db.damaged").exists()
     store.close()
 
 

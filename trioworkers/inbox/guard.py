@@ -78,6 +78,9 @@ class Guard:
         with self._refusals(what):
             try:
                 yield
+            except OverflowError as error:
+                message = f"{what}: a number was given that has more than 64 bits"
+                raise StoreError(message) from error
             except (TypeError, ValueError, msgspec.MsgspecError):  # which may quote what is in the row
                 message = f"{what}: a row in it is not what was written"
                 self._condemn(message)
@@ -132,9 +135,6 @@ class Guard:
                 self._condemn(str(told))
                 raise told from None  # Python's own errors quote a text that is not UTF-8
             raise told from error
-        except OverflowError as error:
-            message = f"{what}: a number was given that has more than 64 bits"
-            raise StoreError(message) from error
 
     def _condemn(self, reason: str) -> None:
         self._damaged = reason

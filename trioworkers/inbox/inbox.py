@@ -163,7 +163,7 @@ class Inbox:
         Raises:
             StoreError: they cannot be moved now; some may have been.
         """
-        return await self._sweep(Replay, ids, bot_id, self._clock())
+        return await self._sweep(Replay, ids, bot_id, None)
 
     async def purge(
         self,
@@ -179,7 +179,7 @@ class Inbox:
         Raises:
             StoreError: they cannot be removed now; some may have been.
         """
-        return await self._sweep(Purge, ids, bot_id, self._clock() if died_by is None else died_by)
+        return await self._sweep(Purge, ids, bot_id, died_by)
 
     async def backup(self, path: Path) -> None:
         """Put a consistent copy of everything at `path`; updates are accepted and handled meanwhile.
@@ -211,7 +211,7 @@ class Inbox:
         operation: type[Replay | Purge],
         ids: Sequence[int] | None,
         bot_id: int | None,
-        died_by: float,
+        died_by: float | None,
     ) -> int:
         """Do it to the chosen dead letters, so many at a time; those that die meanwhile are not chosen."""
         if ids is None:
@@ -224,9 +224,10 @@ class Inbox:
         operation: type[Replay | Purge],
         ids: Sequence[int] | None,
         bot_id: int | None,
-        died_by: float,
+        died_by: float | None,
     ) -> int:
         done = after = 0
+        began = self._clock()
         while True:
             page = partial(
                 _letters, ids=ids, bot_id=bot_id, died_by=died_by, after=after, limit=LETTERS_AT_ONCE
@@ -234,7 +235,7 @@ class Inbox:
             letters = await self._writer.read(page)
             if not letters:
                 return done
-            done += await self._take_out(operation, letters)
+            done += await self._take_out(operation, [one for one in letters if one.died_at <= began])
             after = letters[-1].id
 
     async def _take_out(self, operation: type[Replay | Purge], letters: Sequence[DeadLetter]) -> int:

@@ -78,8 +78,7 @@ def open_sqlite(path: Path, *, durability: str = "full", room: Room | None = Non
         )
     except (OSError, sqlite3.Error) as error:
         forbidden = isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-        words = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        message = f"cannot open {path}: {words}"
+        message = f"cannot open {path}: {error}"
         raise (StoreForbiddenError if forbidden else StoreError)(message) from error
     try:
         prepare(connection, path, durability)
@@ -122,7 +121,8 @@ class SqliteStore:
                 for reschedule in by_type[Reschedule]:
                     self._reschedule(reschedule, counts)
                 for bury in by_type[Bury]:
-                    counts[bury.bot_id][DEAD] += self._letters.bury(bury)
+                    if self._letters.bury(bury):
+                        counts[bury.bot_id][DEAD] += 1
                 # after what leaves gaps, so that it is told of them; before what the queue has to fetch
                 accepted = iter(self._accept(by_type[Accept], counts))
                 replayed = iter([self._replay(replay, counts) for replay in by_type[Replay]])
@@ -264,28 +264,28 @@ class SqliteStore:
                 set() if found == len(ids) else set(ids) - {*chain(*self._execute(f"SELECT id {among}", ids))}
             )
             self._execute(f"DELETE {among}", ids)
+            self._calls.forget([id_ for id_ in ids if id_ not in absent])
             for operation in chunk:
                 if operation.id not in absent:
                     absent.add(operation.id)
                     counts[operation.bot_id][OUTCOMES[operation.outcome]] += 1
-            self._calls.forget(ids)
 
     def _reschedule(self, operation: Reschedule, counts: Counts) -> None:
         update = operation.update
-        row = self._execute("SELECT skipped FROM inbox WHERE id = ?", (update.id,)).fetchone()
-        if row is None:
+        before = self._execute(
+            "SELECT attempt, due, started_at, suspect, crashes, skipped FROM inbox WHERE id = ?", (update.id,)
+        ).fetchone()
+        after = update.attempt, update.due, update.started_at, update.suspect, update.crashes, update.skipped
+        if before is None or before == after:
             return
         counts[update.bot_id][RETRIED] += 1
         self._execute(
             "UPDATE inbox SET attempt = ?, due = ?, started_at = ?, suspect = ?, crashes = ?, skipped = ?"
             " WHERE id = ?",
-            (
-                *(update.attempt, update.due, update.started_at, update.suspect, update.crashes),
-                *(update.skipped, update.id),
-            ),
+            (*after, update.id),
         )
         self._letters.log(update.id, operation.failure)
-        if update.skipped and not row[0]:
+        if update.skipped and not before[-1]:
             self._gaps.leave(update.bot_id, update.key, update.id)
 
     def _replay(self, operation: Replay, counts: Counts) -> Kept | None:
@@ -299,11 +299,12 @@ class SqliteStore:
         return new
 
     def _purge(self, operation: Purge, counts: Counts) -> bool:
-        purged = self._letters.remove(operation.id)
+        if not self._letters.remove(operation.id):
+            return False
         self._calls.forget([operation.id])
-        counts[operation.bot_id][DEAD] -= purged
-        counts[operation.bot_id][PURGED] += purged
-        return purged
+        counts[operation.bot_id][DEAD] -= 1
+        counts[operation.bot_id][PURGED] += 1
+        return True
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._guard.reading():
