@@ -297,6 +297,31 @@ def test_a_file_that_was_not_closed_is_checked(path, whole):
     survivor.close()
 
 
+@pytest.mark.parametrize("ruined", [True, False])
+def test_a_journal_that_is_broken_in_the_midst_is_told(path, whole, tmp_path, ruined):
+    """SQLite ends at the break and says nothing; one that is torn at its end is no damage."""
+    store = open_sqlite(path)
+    for number in range(20):
+        store.commit([Accept(OTHER, 77_000 + number, "1", b"{}", 1.0)])
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for suffix in ("", "-wal"):
+        (killed / f"inbox.db{suffix}").write_bytes(path.with_name(f"inbox.db{suffix}").read_bytes())
+    store.close()
+    journal = killed / "inbox.db-wal"
+    size = journal.stat().st_size
+    with journal.open("r+b") as file:
+        file.seek(size // 2 if ruined else size - 100)
+        file.write(b"\xa5" * 8)
+    told: list[Any] = []
+    store = open_file(killed / "inbox.db", damaged=told.append)
+    assert [damage.reason.rpartition(": ")[2] for damage in told] == (
+        ["its journal is broken in the midst"] if ruined else []
+    )
+    assert set(whole["inbox"]) <= set(contents(store)["inbox"])
+    assert_usable(store)
+
+
 @pytest.mark.parametrize("fails_at", range(1, 13))
 def test_a_replacement_that_is_broken_off_is_ended_by_the_next_start(path, whole, fails_at, monkeypatch):
     """At whatever step the process dies, nothing is lost and nothing taken over twice."""

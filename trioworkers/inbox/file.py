@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from trioworkers.inbox.damage import Damage
 
+WAL_HEADER, FRAME_HEADER = 32, 24  # bytes
+TORN_COMMITS = 2  # commits that a power cut or a failed write may leave behind, of which nobody was told
 CHECKED_SIZE = 2 << 30  # bytes; checking takes 1 s for each GB that is in memory, some more from a disk
 
 
@@ -79,15 +82,46 @@ def _prepare(path: Path) -> None:
                 for pragma in ("user_version", "application_id")
             )
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if unclean else "ok"
+            if unclean and _unread_commits(path) > TORN_COMMITS:
+                found = "its journal is broken in the midst"
     except sqlite3.Error as error:
         raise store_error(f"cannot use {path}", error) from error
     if owner != APPLICATION_ID:
         return
     if found != "ok":
-        message = f"{path} is damaged: its tables are not whole"
+        what = found if found.startswith("its ") else "its tables are not whole"
+        message = f"{path} is damaged: {what}"
         raise StoreDamagedError(message)
     if 0 < version < SCHEMA_VERSION:
         copy_database(path, path.with_name(f"{path.name}.v{version}.bak"))
+
+
+def _unread_commits(path: Path) -> int:
+    """How many commits stand in the journal past the last one that SQLite reads, after it has looked.
+
+    It reads up to the first frame whose checksum is wrong, and says nothing of what follows
+    (https://sqlite.org/fileformat.html, "WAL Frame Format"; https://sqlite.org/walformat.html).
+    """
+    (last,) = struct.unpack("=I", _read(path.with_name(path.name + "-shm"), 16, 4) or bytes(4))
+    journal = path.with_name(path.name + "-wal")
+    header = _read(journal, 0, WAL_HEADER)
+    if len(header) < WAL_HEADER:
+        return 0
+    (page,) = struct.unpack_from(">I", header, 8)
+    unread = 0
+    with journal.open("rb") as file:
+        for at in range(WAL_HEADER + last * (FRAME_HEADER + page), _size(journal), FRAME_HEADER + page):
+            file.seek(at)
+            frame = file.read(FRAME_HEADER)
+            unread += frame[8:16] == header[16:24] and any(frame[4:8])
+    return unread
+
+
+def _read(path: Path, at: int, size: int) -> bytes:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(at)
+        return file.read(size)
+    return b""
 
 
 def _size(path: Path) -> int:
