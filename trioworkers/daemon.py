@@ -20,9 +20,9 @@ from weakref import WeakSet
 import trio
 
 from trioworkers.folders import kept_token, locked, make_folder
+from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import StoreRefusedError
+from trioworkers.inbox.store import StoreFullError, StoreRefusedError
 from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
 from trioworkers.nursery.spawn import Spawn
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Bind, Fleet
     from trioworkers.events import Events
+    from trioworkers.inbox.damage import Damage
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.store import Store, StoreError
     from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
@@ -105,7 +106,7 @@ async def run_daemon(
         # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
         async with trio.open_nursery() as outer:
             async with open_inbox(
-                _open_store(fleet),
+                _open_store(fleet, events),
                 trouble=partial(_tell_trouble, events),
                 keep_dead=lambda: fleet.store.dead_retention,
             ) as inbox:
@@ -219,15 +220,31 @@ async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
 def _tell_trouble(events: Events, error: StoreError | None) -> None:
     if error is None:
         events.tell("inbox.recovered")
+    elif isinstance(error, StoreFullError):
+        events.tell("inbox.full", reason=str(error))
     else:
         events.tell("inbox.trouble", reason=str(error))
 
 
-def _open_store(fleet: Fleet) -> Store:
+def _tell_damage(events: Events, damage: Damage) -> None:
+    events.tell(
+        "inbox.damaged",
+        reason=damage.reason,
+        moved_to=str(damage.moved_to),
+        recovered=dict(damage.recovered),
+        lost=damage.lost,
+    )
+
+
+def _open_store(fleet: Fleet, events: Events) -> Store:
     if fleet.store.url != "sqlite":
         message = 'store.url: PostgreSQL is not available in this version, expected "sqlite"'
         raise StoreRefusedError(message)
-    return open_sqlite(fleet.state_dir / "inbox.db", durability=fleet.store.durability)
+    return open_file(
+        fleet.state_dir / "inbox.db",
+        durability=fleet.store.durability,
+        damaged=partial(_tell_damage, events),
+    )
 
 
 class _Killable:

@@ -25,6 +25,8 @@ EVENTS: Mapping[str, str] = {
     "update.dead": "error",
     "update.unreadable": "warn",
     "inbox.trouble": "error",
+    "inbox.full": "error",
+    "inbox.damaged": "error",
     "inbox.recovered": "info",
     "worker.starting": "info",
     "worker.ready": "info",
