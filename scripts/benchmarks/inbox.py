@@ -18,7 +18,8 @@ import msgspec
 import trio
 
 from trioworkers.daemon import SWITCH_INTERVAL
-from trioworkers.inbox.inbox import Backlog, open_inbox
+from trioworkers.inbox.backlog import Backlog
+from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.records import Arrival, read_update
 
@@ -78,7 +79,7 @@ async def _inbox(folder: Path, producers: int, bots: int, batch: int, seconds: f
                 done += batch
 
         def finish(backlog: Backlog) -> None:
-            while update := backlog.take():
+            while update := backlog.ordinary.take():
                 backlog.finish(update, "done")
 
         async with trio.open_nursery() as nursery:

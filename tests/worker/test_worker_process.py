@@ -11,7 +11,6 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Dead, Drop, Retry
-from trioworkers.nursery.bot import START_TIMEOUT
 from trioworkers.nursery.frames import (
     Channel,
     Configure,
@@ -24,6 +23,7 @@ from trioworkers.nursery.frames import (
     Retune,
     ToWorker,
 )
+from trioworkers.nursery.worker import START_TIMEOUT
 from trioworkers.worker import process
 from trioworkers.worker.handler import Handler
 from trioworkers.worker.process import Worker
