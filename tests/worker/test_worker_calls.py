@@ -57,7 +57,7 @@ class Handled:
         await trio.lowlevel.checkpoint()
         self.flushed = len(self.frames)
 
-    async def call(self, method, params, *, patience):
+    async def call(self, method, params, *, patience, again):
         """The Bot API."""
         shown = f"{method} {params.get('text', '')}".strip()
         self.made[shown] += 1

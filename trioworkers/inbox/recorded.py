@@ -40,6 +40,8 @@ class RecordedCalls:
                 rows[place] = operation.at, answer, began + 1
             elif operation.answer is not None:
                 rows[place] = at, operation.answer, began
+            elif began > 1:  # an earlier try may have been made
+                continue
             elif began:
                 rows.pop(place)
             else:

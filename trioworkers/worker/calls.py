@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from trioworkers.nursery.frames import Frame, Recorded
 
+    Make = Callable[[Callable[[], Awaitable[None]]], Awaitable[msgspec.Raw]]
+
 MOST_KEPT = 16 * 2**20  # bytes of keys and answers of one update; what is beyond is called each time
 CHAT_LENGTH, ONCE_LENGTH = 64, 200  # characters
 
@@ -67,11 +69,13 @@ class Calls:
         self,
         method: str,
         params: Mapping[str, Any],
-        make: Callable[[], Awaitable[msgspec.Raw]],
+        make: Make,
         *,
         once: str | None,
     ) -> msgspec.Raw:
         """The recorded answer of this call, or what `make` returns, which is then recorded.
+
+        `make` is given what it has to await before it repeats a try that may have succeeded.
 
         Raises:
             Exception: what `make` raised. Then it is not recorded, but for a failure on the way, after
@@ -79,8 +83,8 @@ class Calls:
             trio.BrokenResourceError: the daemon is gone; it was not made.
         """
         if once is not None:
-            return await self._make(_once_key(method, once), make)
-        same = _same_key(method, params)
+            return await self._make(once_key(method, once), make)
+        same = same_key(method, params)
         numbers = self._given_back[same]
         if numbers:
             number = heappop(numbers)
@@ -93,14 +97,14 @@ class Calls:
             heappush(numbers, number)
             raise
 
-    async def _make(self, key: str, make: Callable[[], Awaitable[msgspec.Raw]]) -> msgspec.Raw:
+    async def _make(self, key: str, make: Make) -> msgspec.Raw:
         self._unmade.pop(key, None)
         while key in self._under_way:  # of two tasks that name one call the second waits for the first
             await self._under_way[key].wait()
         if key in self._answers:
             return self._answers[key]
         if self._send is None or self._kept > MOST_KEPT:
-            return await make()
+            return await make(_untold)
         under_way = self._under_way[key] = trio.Event()
         try:
             return await self._recorded(key, make)
@@ -108,11 +112,14 @@ class Calls:
             del self._under_way[key]
             under_way.set()
 
-    async def _recorded(self, key: str, make: Callable[[], Awaitable[msgspec.Raw]]) -> msgspec.Raw:
-        self._tell(Calling(self._delivery, key))
-        await self._flush()
+    async def _recorded(self, key: str, make: Make) -> msgspec.Raw:
+        async def begin() -> None:
+            self._tell(Calling(self._delivery, key))
+            await self._flush()
+
+        await begin()
         try:
-            answer = await make()
+            answer = await make(begin)
         except TransportError:
             raise
         except Exception:
@@ -136,11 +143,16 @@ class Calls:
             self._send(frame)
 
 
-def _once_key(method: str, once: str) -> str:
+async def _untold() -> None:
+    """A call that is not recorded may be repeated as it likes."""
+
+
+def once_key(method: str, once: str) -> str:
+    """The key of a call that has a name: it is one call, whatever its parameters."""
     return cut(f"once {method[:CHAT_LENGTH]} {once[:ONCE_LENGTH]}", KEY_LENGTH)
 
 
-def _same_key(method: str, params: Mapping[str, Any]) -> str:
+def same_key(method: str, params: Mapping[str, Any]) -> str:
     """What calls of the same method, chat and parameters have in common."""
     chat = str(params.get("chat_id", "-"))[:CHAT_LENGTH].replace(" ", "_")
     return cut(f"{method[:CHAT_LENGTH]} {chat} {_digest(params)}", KEY_LENGTH)
