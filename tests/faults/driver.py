@@ -7,6 +7,7 @@ of JSON on standard input (`folder`, `at`, `how`), each is answered by one when 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -337,5 +338,6 @@ def _end(pid: int, deadline: float) -> int:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # a collection in a fork would copy what it shares
     for line in sys.stdin:
         print(json.dumps(run(**json.loads(line))), flush=True)
