@@ -21,6 +21,7 @@ EVENTS: Mapping[str, str] = {
     "update.dropped": "debug",
     "update.expired": "info",
     "update.retried": "warn",
+    "update.repeated": "warn",
     "update.diverged": "warn",
     "update.dead": "error",
     "update.unreadable": "warn",
