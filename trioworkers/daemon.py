@@ -24,9 +24,9 @@ import trio
 from trioworkers.config import FleetFileError, load_fleet
 from trioworkers.config.watch import serve_watch
 from trioworkers.folders import kept_token, locked, make_folder
+from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import DEAD_RETENTION, open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import StoreRefusedError
+from trioworkers.inbox.store import StoreFullError, StoreRefusedError
 from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Bind, BotSettings, Fleet, Plan
     from trioworkers.events import Events
+    from trioworkers.inbox.damage import Damage
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.store import Store, StoreError
     from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
@@ -131,7 +132,7 @@ async def run_daemon(
             run = await trio.to_thread.run_sync(begin_run, fleet.state_dir / "run-mark")
             async with (
                 open_inbox(
-                    _open_store(fleet),
+                    _open_store(fleet, events),
                     trouble=partial(_tell_trouble, events),
                     keep_dead=lambda: daemon.settings.store.dead_retention if daemon else DEAD_RETENTION,
                 ) as inbox,
@@ -342,6 +343,8 @@ def _most_workers(fleet: Fleet) -> int:
 def _tell_trouble(events: Events, error: StoreError | None) -> None:
     if error is None:
         events.tell("inbox.recovered")
+    elif isinstance(error, StoreFullError):
+        events.tell("inbox.full", reason=str(error))
     else:
         events.tell("inbox.trouble", reason=str(error))
 
@@ -350,11 +353,25 @@ def _folders(fleet: Fleet) -> tuple[str, ...]:
     return tuple(str(folder) for folder in fleet.python_path)
 
 
-def _open_store(fleet: Fleet) -> Store:
+def _tell_damage(events: Events, damage: Damage) -> None:
+    events.tell(
+        "inbox.damaged",
+        reason=damage.reason,
+        moved_to=str(damage.moved_to),
+        recovered=dict(damage.recovered),
+        lost=damage.lost,
+    )
+
+
+def _open_store(fleet: Fleet, events: Events) -> Store:
     if fleet.store.url != "sqlite":
         message = 'store.url: PostgreSQL is not available in this version, expected "sqlite"'
         raise StoreRefusedError(message)
-    return open_sqlite(fleet.state_dir / "inbox.db", durability=fleet.store.durability)
+    return open_file(
+        fleet.state_dir / "inbox.db",
+        durability=fleet.store.durability,
+        damaged=partial(_tell_damage, events),
+    )
 
 
 class _Killable:

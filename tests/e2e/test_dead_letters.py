@@ -8,11 +8,9 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pytest
 import trio
 from fleet_project import Project, until
 
-from trioworkers.inbox.inbox import Inbox
 from trioworkers.testing import Telegram, serve_telegram
 
 if TYPE_CHECKING:
@@ -115,7 +113,6 @@ async def test_letters_are_forgotten_after_the_retention(
     nursery.cancel_scope.cancel()
 
 
-@pytest.mark.skipif(not hasattr(Inbox, "backup"), reason="the inbox cannot copy itself yet")
 async def test_a_backup_is_a_whole_inbox(project: Project, world: Telegram, nursery: trio.Nursery) -> None:
     """Made while the fleet runs; for its owner alone; what was committed is in it."""
     base = await nursery.start(serve_telegram, world)

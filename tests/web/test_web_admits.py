@@ -30,6 +30,7 @@ async def ask(
         bots=dict,
         backups=nothing,
         events=nothing,
+        reloads=nothing,
     )
     scope: dict[str, Any] = {MARK: True} if control else {}
     response = await app.test_client().get(path, headers={**(headers or {}), "Host": host}, scope_base=scope)

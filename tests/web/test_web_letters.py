@@ -121,6 +121,7 @@ async def opened(folder: Path, backs_up: Copies | None = None) -> AsyncIterator[
                 bots=lambda: {"echo": ECHO, "quiet": 12},
                 backups=folder / "backups",
                 events=Events(note),
+                reloads=None,  # type: ignore[arg-type] # not asked here
             )
             web = Web(app, control=control, api=tcp)
             await nursery.start(web.serve)

@@ -91,7 +91,7 @@ class Api:
     def __init__(self):
         self.patience: list[Any] = []
 
-    async def call(self, method, params, *, patience=None):
+    async def call(self, method, params, *, patience=None, again=None):
         self.patience.append(patience)
         return msgspec.Raw(msgspec.json.encode([method, params]))
 

@@ -32,7 +32,7 @@ from trioworkers.worker.process import Worker
 class Patient:
     """A Bot API that asks each call to wait."""
 
-    async def call(self, method, params, *, patience):
+    async def call(self, method, params, *, patience, again):
         await patience.wait(params["seconds"])
         return msgspec.Raw(b"true")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 def run_or_fail(work: Callable[[], None]) -> None:
     """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
     from trioworkers.folders import AlreadyRunningError
-    from trioworkers.inbox.store import StoreError, StoreRefusedError
+    from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
     from trioworkers.nursery.zygote import ZygoteError
     from trioworkers.web.serve import ListenError, SocketPathError
 
@@ -77,6 +78,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
         SocketPathError: BAD_CONFIGURATION,
         StoreRefusedError: BAD_CONFIGURATION,
         ZygoteError: BAD_CONFIGURATION,
+        StoreForbiddenError: NOT_PERMITTED,
         AlreadyRunningError: TRY_AGAIN,
         ListenError: TRY_AGAIN,
         StoreError: FAILED,
@@ -89,7 +91,8 @@ def run_or_fail(work: Callable[[], None]) -> None:
         expected = _only_leaf(error)
         for kind, code in codes.items():
             if isinstance(expected, kind):
-                fail(_words(expected), code)
+                read_only = isinstance(expected, OSError) and expected.errno == errno.EROFS
+                fail(_words(expected), NOT_PERMITTED if read_only else code)
         raise
 
 

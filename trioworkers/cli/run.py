@@ -12,6 +12,7 @@ from trioworkers.cli.check import handler_problems
 from trioworkers.cli.main import read_fleet, refuse, run_or_fail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from trioworkers.config import Fleet
@@ -54,7 +55,7 @@ def _serve(fleet: Fleet) -> None:
     master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
     log = open_log(format=fleet.log.format, file=master, throttle_window=lambda: fleet.log.throttle_window)
     events = Events(log, least=fleet.log.level)
-    others = {signal.SIGUSR1: lambda: events.tell("log.reopened")}
+    others: dict[int, Callable[[], None]] = {signal.SIGUSR1: lambda: events.tell("log.reopened")}
 
     async def serve() -> None:
         stop = Stop()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-SETTLE = 0.3  # seconds without a change until a file counts as written
+SETTLE = 0.05  # seconds without a change until a file counts as written
 POLL = 30.0  # seconds between two looks without a hint
 POLL_ALONE = 2.0  # the same where the system gives no hints
 _RESTLESS = 20  # looks at what never settles, until it is taken as it is

@@ -60,12 +60,17 @@ class Activity:
 
 @dataclass(slots=True, eq=False)
 class _InHand:
-    """An update that the worker has, since `handed_at` (Unix seconds), with its calls under way."""
+    """An update that the worker has, since `handed_at` (Unix seconds).
+
+    `open_calls` are those that are under way, or may have been made although they failed: those are True.
+    `unknown` are calls of earlier handlings that may have been made.
+    """
 
     update: Waiting
     handed_at: float
     delivered: bool = False
-    open_calls: dict[str, None] = field(default_factory=dict)
+    open_calls: dict[str, bool] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
 
 
 class Dispatch:
@@ -182,6 +187,7 @@ class Dispatch:
             del self._hand[delivery]
             self._backlog.put_back(update, self._clock() + UNREAD_PAUSE)
             return
+        self._hand[delivery].unknown = frozenset(call.key for call in calls if call.answer is None)
         self._deliver(delivery, update, calls)
 
     def _deliver(self, delivery: int, update: Waiting, calls: Sequence[Call] | None) -> None:
@@ -210,9 +216,7 @@ class Dispatch:
             if isinstance(frame, Calling):
                 self._calling(frame.key, in_hand)
             elif isinstance(frame, Called):
-                in_hand.open_calls.pop(frame.key, None)
-                answer = bytes(frame.answer) if frame.made else None
-                self._backlog.called(in_hand.update, frame.key, answer)
+                self._called(frame, in_hand)
             else:
                 del self._hand[frame.delivery]
                 self._idle_since = trio.current_time()
@@ -222,8 +226,17 @@ class Dispatch:
     def _calling(self, key: str, in_hand: _InHand) -> None:
         if not in_hand.update.called:
             in_hand.update = replace(in_hand.update, called=True)
-        in_hand.open_calls[key] = None
+        repeats = key in in_hand.open_calls or key in in_hand.unknown
+        in_hand.open_calls[key] = repeats
         self._backlog.calling(in_hand.update, key)
+        if repeats:
+            self._tell("update.repeated", in_hand.update, call=shown_call(key))
+
+    def _called(self, frame: Called, in_hand: _InHand) -> None:
+        if frame.made or not in_hand.open_calls.get(frame.key):
+            in_hand.open_calls.pop(frame.key, None)
+        answer = bytes(frame.answer) if frame.made else None
+        self._backlog.called(in_hand.update, frame.key, answer)
 
     def _settle(self, outcome: Outcome, in_hand: _InHand) -> None:
         update = in_hand.update

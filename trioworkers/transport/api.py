@@ -15,7 +15,7 @@ from trioworkers.transport.http1 import Limits
 from trioworkers.transport.wire import CONNECT_TIMEOUT, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 CALL_TIMEOUT = 70.0  # seconds without a byte; uploads of large files answer late
 CALL_TOTAL = 1800.0  # seconds for one try, or a download, as a whole: 50 MB at 30 kB/s
@@ -137,7 +137,12 @@ class BotApi:
         return url
 
     async def call(
-        self, method: str, params: Mapping[str, Any], *, patience: Patience | None = None
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        patience: Patience | None = None,
+        again: Callable[[], Awaitable[None]] | None = None,
     ) -> msgspec.Raw:
         """Make a call until it succeeds or is refused; return its `result` as JSON.
 
@@ -145,15 +150,20 @@ class BotApi:
         this spin; 5xx and failures on the way are tried again a few times with back-off; a group that
         became a supergroup is followed to its new id, once.
 
+        `again` is awaited before a try that follows one which failed on the way, and may have succeeded.
+
         Raises:
             BotApiError: Telegram refused it.
             TransportError: it failed on the way, also when tried again.
         """
         patience = patience or Waits()
         failures = waits = 0
-        followed = False
+        followed = unsure = False
         while True:
             try:
+                if unsure and again is not None:
+                    await again()
+                unsure = False
                 return await self.request(method, params)
             except BotApiError as error:
                 if error.error_code == 429:
@@ -171,6 +181,7 @@ class BotApi:
                 if failures >= TRIES:
                     raise
             except TransportError:
+                unsure = True
                 failures += 1
                 if failures >= TRIES:
                     raise

@@ -102,8 +102,8 @@ class Bot:
         """
         handling = self._handling
 
-        async def make() -> msgspec.Raw:
-            return await self._api.call(method, params, patience=handling)
+        async def make(again: Callable[[], Awaitable[None]] | None = None) -> msgspec.Raw:
+            return await self._api.call(method, params, patience=handling, again=again)
 
         if handling is None or handling.calls is None or method[:3].lower() == "get":
             return msgspec.json.decode(await make())

@@ -1,19 +1,22 @@
 """The Bot API calls of one handling, so that a second one repeats none that succeeded.
 
-Before a call is made its key is told to the daemon, and afterwards its answer; neither is waited for. The
-channel keeps their order, so the calls of an update are recorded before it is done. When it is handled
-again, what was answered is not called a second time. What was begun and has no answer may or may not have
-been made: it is made again, and marked.
+Before a call is made its key is told to the daemon, and afterwards its answer. The key has left this process
+before the call does, so that a worker which is killed leaves no call behind that nobody has heard of; that
+it is durable is not waited for. The channel keeps their order, so the calls of an update are recorded
+before it is done. When it is handled again, what was answered is not called a second time. What was begun
+and has no answer may or may not have been made: it is made again, and marked.
 
 A key is the method, the chat, a digest of the parameters, and which one it is of those that have all
 three the same: tasks of a handling run side by side, in another order each time, so a mere count would
-give one message's answer to another, and then neither would have been sent.
+give one message's answer to another, and then neither would have been sent. A call that failed gives its
+number back: the handler that tries it again means the same message, in the next handling, too.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from hashlib import blake2b
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
     from trioworkers.nursery.frames import Frame, Recorded
 
+    Make = Callable[[Callable[[], Awaitable[None]]], Awaitable[msgspec.Raw]]
+
 MOST_KEPT = 16 * 2**20  # bytes of keys and answers of one update; what is beyond is called each time
 CHAT_LENGTH, ONCE_LENGTH = 64, 200  # characters
 
@@ -40,39 +45,66 @@ class Calls:
         delivery: its number.
         recorded: what earlier handlings called.
         send: takes the frames that tell what is called now.
+        flush: returns once what was sent has left this process.
     """
 
-    def __init__(self, delivery: int, recorded: Sequence[Recorded], send: Callable[[Frame], None]) -> None:
+    def __init__(
+        self,
+        delivery: int,
+        recorded: Sequence[Recorded],
+        send: Callable[[Frame], None],
+        flush: Callable[[], Awaitable[None]],
+    ) -> None:
         self._delivery = delivery
         self._answers = {call.key: call.answer for call in recorded if call.answered}
         self._unmade = dict.fromkeys(self._answers)
         self._kept = sum(len(key) + len(bytes(answer)) for key, answer in self._answers.items())
         self._counts: Counter[str] = Counter()
+        self._given_back: defaultdict[str, list[int]] = defaultdict(list)
         self._under_way: dict[str, trio.Event] = {}
         self._send: Callable[[Frame], None] | None = send
+        self._flush = flush
 
     async def make(
         self,
         method: str,
         params: Mapping[str, Any],
-        make: Callable[[], Awaitable[msgspec.Raw]],
+        make: Make,
         *,
         once: str | None,
     ) -> msgspec.Raw:
         """The recorded answer of this call, or what `make` returns, which is then recorded.
 
+        `make` is given what it has to await before it repeats a try that may have succeeded.
+
         Raises:
             Exception: what `make` raised. Then it is not recorded, but for a failure on the way, after
                 which it may have been made.
+            trio.BrokenResourceError: the daemon is gone; it was not made.
         """
-        key = self._key(method, params, once)
+        if once is not None:
+            return await self._make(once_key(method, once), make)
+        same = same_key(method, params)
+        numbers = self._given_back[same]
+        if numbers:
+            number = heappop(numbers)
+        else:
+            self._counts[same] += 1
+            number = self._counts[same]
+        try:
+            return await self._make(f"{same} {number}", make)
+        except BaseException:
+            heappush(numbers, number)
+            raise
+
+    async def _make(self, key: str, make: Make) -> msgspec.Raw:
         self._unmade.pop(key, None)
         while key in self._under_way:  # of two tasks that name one call the second waits for the first
             await self._under_way[key].wait()
         if key in self._answers:
             return self._answers[key]
         if self._send is None or self._kept > MOST_KEPT:
-            return await make()
+            return await make(_untold)
         under_way = self._under_way[key] = trio.Event()
         try:
             return await self._recorded(key, make)
@@ -80,10 +112,14 @@ class Calls:
             del self._under_way[key]
             under_way.set()
 
-    async def _recorded(self, key: str, make: Callable[[], Awaitable[msgspec.Raw]]) -> msgspec.Raw:
-        self._tell(Calling(self._delivery, key))
+    async def _recorded(self, key: str, make: Make) -> msgspec.Raw:
+        async def begin() -> None:
+            self._tell(Calling(self._delivery, key))
+            await self._flush()
+
+        await begin()
         try:
-            answer = await make()
+            answer = await make(begin)
         except TransportError:
             raise
         except Exception:
@@ -106,13 +142,20 @@ class Calls:
         if self._send is not None:
             self._send(frame)
 
-    def _key(self, method: str, params: Mapping[str, Any], once: str | None) -> str:
-        if once is not None:
-            return cut(f"once {method[:CHAT_LENGTH]} {once[:ONCE_LENGTH]}", KEY_LENGTH)
-        chat = str(params.get("chat_id", "-"))[:CHAT_LENGTH].replace(" ", "_")
-        same = cut(f"{method[:CHAT_LENGTH]} {chat} {_digest(params)}", KEY_LENGTH)
-        self._counts[same] += 1
-        return f"{same} {self._counts[same]}"
+
+async def _untold() -> None:
+    """A call that is not recorded may be repeated as it likes."""
+
+
+def once_key(method: str, once: str) -> str:
+    """The key of a call that has a name: it is one call, whatever its parameters."""
+    return cut(f"once {method[:CHAT_LENGTH]} {once[:ONCE_LENGTH]}", KEY_LENGTH)
+
+
+def same_key(method: str, params: Mapping[str, Any]) -> str:
+    """What calls of the same method, chat and parameters have in common."""
+    chat = str(params.get("chat_id", "-"))[:CHAT_LENGTH].replace(" ", "_")
+    return cut(f"{method[:CHAT_LENGTH]} {chat} {_digest(params)}", KEY_LENGTH)
 
 
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=lambda value: _file_digest(value)).encode

@@ -147,7 +147,9 @@ class Worker:
 
     async def _handle(self, frame: Deliver) -> None:
         timeout = self._tuning.handler_timeout
-        calls = None if frame.calls is None else Calls(frame.delivery, frame.calls, self._channel.send)
+        calls = None
+        if frame.calls is not None:
+            calls = Calls(frame.delivery, frame.calls, self._channel.send, self._channel.flush)
         outcome = Outcome(frame.delivery, "done")
         try:
             with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:

@@ -1,0 +1,343 @@
+"""Lives of a daemon in which the N-th step is its last, or fails: forked from here, warm.
+
+A life is the bot's whole way in real processes: long poll, inbox on SQLite, dispatch, worker, handler.
+Only Telegram is made of files, so that it outlives everybody and costs nothing. Lives are asked for as lines
+of JSON on standard input (`folder`, `at`, `how`), each is answered by one when all its processes have ended.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import select
+import signal
+import socket
+import sqlite3
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import httpx
+import trio
+from matrix_bot import note
+
+from trioworkers.config.settings import BotSettings
+from trioworkers.events import Events
+from trioworkers.inbox import writer
+from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.nursery import bot as bot_module
+from trioworkers.nursery import dispatch, quarantine
+from trioworkers.nursery.bot import BotScope, Surroundings
+from trioworkers.nursery.spawn import Exit
+from trioworkers.transport import api, poll
+from trioworkers.worker.process import main as run_worker
+
+BOT, TOKEN = 42, "42:matrix-secret"
+TEXTS = [(1, "fail"), (1, "hello"), (2, "dead"), (2, "hello"), (3, "drop")]
+UPDATES = {
+    number: {"message_id": number, "date": 1, "chat": {"id": chat, "type": "private"}, "text": text}
+    for number, (chat, text) in enumerate(TEXTS, 101)
+}
+AT_ONCE = 2  # updates of one poll's answer
+STEP = 40  # bytes of a line of the steps
+PATIENCE = 20.0  # seconds for one life
+
+for module, name in (
+    (writer, "PAUSE_AFTER_FAILURE"),
+    (dispatch, "UNREAD_PAUSE"),
+    (quarantine, "FAILED_START"),
+    (bot_module, "INTAKE_PAUSE"),
+    (api, "FIRST_PAUSE"),
+    (poll, "FIRST_PAUSE"),
+    (poll, "LONGEST_PAUSE"),
+    (poll, "TOO_SOON"),
+):
+    setattr(module, name, 0.002)
+
+
+class Steps:
+    """Counts the steps of all processes of a life; the N-th ends its process, or fails.
+
+    The count is the length of a file that all append to.
+    """
+
+    def __init__(self, at: int, how: str, role: str) -> None:
+        self._at, self._how, self._role = at, how, role
+        self._file = os.open("steps", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def here(self, name: str, fail: Any = None) -> None:
+        """A step; `fail` is called when it shall fail, and None where nothing can."""
+        os.write(self._file, f"{self._role} {name}"[: STEP - 1].ljust(STEP - 1).encode() + b"\n")
+        if os.lseek(self._file, 0, os.SEEK_CUR) != STEP * self._at:
+            return
+        if self._how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fail is not None:
+            fail()
+
+
+def watch_steps(steps: Steps) -> None:
+    """Make steps of what this process does with its channels and its database, from now on."""
+    send_all, receive_some = trio.SocketStream.send_all, trio.SocketStream.receive_some
+
+    async def send(self: trio.SocketStream, data: bytes) -> None:
+        def fail() -> None:  # as it fails in truth: for both, once what was sent has been read
+            self.socket._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+            raise trio.BrokenResourceError
+
+        steps.here("sends a frame", fail)
+        await send_all(self, data)
+        steps.here("has sent a frame")
+
+    async def receive(self: trio.SocketStream, most: int | None = None) -> bytes:
+        data = await receive_some(self, most)
+        steps.here("has received a frame")
+        return bytes(data)
+
+    trio.SocketStream.send_all = send  # type: ignore[method-assign]
+    trio.SocketStream.receive_some = receive  # type: ignore[method-assign, assignment]
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            def fail() -> None:
+                raise sqlite3.OperationalError("disk I/O error")
+
+            word = sql.split(maxsplit=1)[0]
+            if word in ("BEGIN", "COMMIT", "INSERT", "DELETE", "UPDATE", "WITH"):
+                steps.here(f"before {word}", fail)
+            elif word == "SELECT":
+                steps.here("reads", fail)
+            cursor = super().execute(sql, *values)
+            if word == "COMMIT":
+                steps.here("has committed")
+            return cursor
+
+    sqlite3.connect = partial(sqlite3.connect, factory=Watched)  # type: ignore[assignment]
+
+
+class FileTelegram(httpx.AsyncBaseTransport):
+    """A Bot API that notes calls in the life's folder, and hands out what is not confirmed."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        def fail() -> None:
+            raise httpx.ReadError("the connection ended")
+
+        method = request.url.path.rpartition("/")[2]
+        params = json.loads(request.content or b"{}")
+        self._steps.here(f"calls {method}", fail)
+        result = await self._answer(method, params)
+        self._steps.here(f"has called {method}", fail)
+        return httpx.Response(200, json={"ok": True, "result": result})
+
+    async def _answer(self, method: str, params: dict[str, Any]) -> object:
+        if method.startswith("send"):
+            note(
+                note="call",
+                chat=params["chat_id"],
+                method=method,
+                text=params.get("text") or params["caption"],
+            )
+            return {"message_id": 1}
+        if method != "getUpdates":
+            return True
+        if params.get("offset"):
+            Path("confirmed").write_text(str(params["offset"] - 1))
+        left = [number for number in UPDATES if number > confirmed()]
+        if not left:
+            await trio.sleep(0.02)
+        return [{"update_id": number, "message": UPDATES[number]} for number in left[:AT_ONCE]]
+
+
+def confirmed() -> int:
+    """The last id that Telegram will not give again; 0 before any."""
+    try:
+        return int(Path("confirmed").read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+class Forked:
+    """A worker that was forked for this daemon, which is not its parent."""
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self._pidfd = pidfd
+        self._waiting = trio.Lock()
+
+    async def wait(self) -> Exit:
+        async with self._waiting:
+            await trio.lowlevel.wait_readable(self._pidfd)
+        self.signal_group(signal.SIGKILL)
+        return Exit(0)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+
+class Forks:
+    """Asks the driver for workers."""
+
+    def __init__(self, driver: socket.socket) -> None:
+        self._driver = driver
+
+    def start(self, channel: int, output: int) -> Forked:
+        socket.send_fds(self._driver, [b"worker"], [channel, output])
+        word, (pidfd,), _, _ = socket.recv_fds(self._driver, 16, 1)
+        return Forked(int(word), pidfd)
+
+
+async def live(steps: Steps, driver: socket.socket) -> None:
+    """Run the bot until all of Telegram's updates are confirmed and none waits."""
+
+    async def at_once() -> None:
+        await trio.lowlevel.checkpoint()
+
+    tell = Events(
+        lambda event: (
+            note(note=event.event, trace=event.trace_id, **event.fields)
+            if event.event in ("update.repeated", "update.retried", "update.dead", "update.done")
+            else None
+        ),
+        least="debug",
+    )
+    settings = BotSettings.model_validate(
+        {
+            "name": "matrix",
+            "token": TOKEN,
+            "handler": "matrix_bot:handle",
+            "retry": {"initial": 0.001, "max": 0.01},
+            "restart": {"initial": 0.001, "max": 0.01, "per_hour": 100},
+        }
+    )
+    async with open_inbox(open_sqlite(Path("inbox.db"))) as inbox:
+        around = Surroundings(
+            api_base="http://files",
+            python_path=[str(Path(__file__).parent)],
+            log_dir=Path.cwd(),
+            log_level="error",
+            inbox=inbox,
+            makes=Forks(driver),
+            events=tell,
+            may_start=at_once,
+        )
+        bot = BotScope(settings, around)
+
+        def all_done() -> bool:
+            return confirmed() == max(UPDATES) and inbox.tally(BOT).pending == 0
+
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bot.run)
+                while not all_done():  # noqa: ASYNC110 - told by nobody: it is in a file
+                    await trio.sleep(0.002)
+                bot.stop_intake()
+                bot.drain()
+
+
+def fork(role: Any, *descriptors: int) -> int:
+    """Fork a process for `role`, which never returns; its output goes to the life's `output`."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.setsid()
+        random.seed()
+        output = os.open("output", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        role()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def daemon(at: int, how: str, driver: socket.socket) -> None:
+    steps = Steps(at, how, "daemon")
+    watch_steps(steps)
+    api.Wire = lambda *_, **__: FileTelegram(steps)  # type: ignore[assignment, misc]
+    trio.run(live, steps, driver)
+
+
+def worker(at: int, how: str, channel: int) -> None:
+    steps = Steps(at, how, "worker")
+    watch_steps(steps)
+    api.Wire = lambda *_, **__: FileTelegram(steps)  # type: ignore[assignment, misc]
+    run_worker(channel)
+
+
+def run(folder: str, at: int, how: str) -> dict[str, Any]:
+    """One life, to the end of all its processes."""
+    os.chdir(folder)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    first = fork(lambda: (ours.close(), daemon(at, how, theirs)))
+    theirs.close()
+    pids = [first]
+    pidfd = os.pidfd_open(first)
+    poller = select.poll()
+    poller.register(ours, select.POLLIN)
+    poller.register(pidfd, select.POLLIN)
+    deadline = time.monotonic() + 2 * PATIENCE
+    while time.monotonic() < deadline:
+        ready = dict(poller.poll(1000))
+        if ready.get(ours.fileno(), 0) & select.POLLIN:
+            word, descriptors, _, _ = socket.recv_fds(ours, 16, 2)
+            if word:
+                channel, output = descriptors
+                pid = fork(lambda channel=channel: (ours.close(), worker(at, how, channel)))
+                handle = os.pidfd_open(pid)
+                socket.send_fds(ours, [str(pid).encode()], [handle])
+                for descriptor in (channel, output, handle):
+                    os.close(descriptor)
+                pids.append(pid)
+                continue
+        if pidfd in ready:
+            break
+    os.close(pidfd)
+    ours.close()
+    ends = [_end(pid, deadline) for pid in pids]
+    steps = Path("steps").read_text().splitlines() if Path("steps").exists() else []
+    return {
+        "daemon": ends[0],
+        "workers": ends[1:],
+        "steps": len(steps),
+        "step": steps[at - 1].strip() if 0 < at <= len(steps) else None,
+    }
+
+
+def _end(pid: int, deadline: float) -> int:
+    """Wait for a process; one that is late is killed, and told by None's stand-in, -99."""
+    handle = os.pidfd_open(pid)
+    try:
+        late = not select.select([handle], [], [], max(0.1, deadline - time.monotonic()))[0]
+    finally:
+        os.close(handle)
+    if late:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    return -99 if late else os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    gc.freeze()  # a collection in a fork would copy what it shares
+    for line in sys.stdin:
+        print(json.dumps(run(**json.loads(line))), flush=True)

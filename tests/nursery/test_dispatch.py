@@ -1,0 +1,427 @@
+"""What a dispatch hands out and what it makes of what comes back, with a worker and a store of our own."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from msgspec.structs import replace
+
+from trioworkers.config.settings import RetrySettings
+from trioworkers.events import Event, Events
+from trioworkers.inbox.backlog import Feed
+from trioworkers.inbox.policy import MOST_CRASHES
+from trioworkers.inbox.queue import Queue
+from trioworkers.inbox.store import StoreError
+from trioworkers.nursery.dispatch import UNREAD_PAUSE, Activity, Dispatch
+from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
+from trioworkers.records import Attempt, Call, Waiting
+
+BOT, START = 7, 1_700_000_000.0
+KEY = "sendMessage 5 c0ffee 1"
+
+
+def clock() -> float:
+    return START + trio.current_time()
+
+
+class Desk:
+    """A backlog whose store commits at once: what becomes of each update is in `ends`."""
+
+    def __init__(self, *updates: Waiting) -> None:
+        self.queue = Queue(behind=False)
+        self.ordinary = Feed(self.queue.take, self.queue.next_due, clock, self.queue.is_ready)
+        self.suspects = Feed(self.queue.take_suspect, self.queue.next_suspect_due, clock)
+        self.ends: list[Any] = []
+        self.recorded: dict[int, dict[str, bytes | None]] = {}
+        self.reading: trio.Event | None = None
+        self.unreadable = False
+        for update in updates:
+            self.queue.offer(update)
+
+    def offer(self, update):
+        self.queue.offer(update)
+        self.poke()
+
+    def poke(self):
+        self.ordinary.poke()
+        self.suspects.poke()
+
+    def finish(self, update, outcome):
+        self.ends.append((update.id, outcome))
+        self.queue.finish(update.id)
+        self.poke()
+
+    def bury(self, update, reason, attempts, failure=None):
+        self.ends.append((update.id, "dead", reason, attempts, failure))
+        self.queue.finish(update.id, dead=True)
+        self.poke()
+
+    def retry(self, update, failure):
+        self.ends.append((update, failure))
+        self.queue.put_back(update)
+        self.poke()
+
+    def put_back(self, update, due=0.0):
+        self.ends.append((update.id, "put back", due))
+        self.queue.put_back(replace(update, due=due))
+        self.poke()
+
+    def calling(self, update, key):
+        self.recorded.setdefault(update.id, {}).setdefault(key, None)
+
+    def called(self, update, key, answer):
+        self.recorded[update.id][key] = answer
+
+    async def calls(self, update):
+        if self.reading is not None:
+            await self.reading.wait()
+        if self.unreadable:
+            self.unreadable = False
+            raise StoreError
+        return [Call(key, 0.0, answer) for key, answer in self.recorded[update.id].items()]
+
+
+class Hands:
+    """A worker of which the test is the inside."""
+
+    def __init__(self) -> None:
+        self.sent: list[Deliver] = []
+        self.drained = False
+        self._says, self._hears = trio.open_memory_channel[Any](100)
+        self._waiting: deque[Any] = deque()
+
+    def send(self, frame):
+        self.sent.append(frame)
+
+    async def receive(self):
+        said = await self._hears.receive()
+        if said is FrameError:
+            message = "a frame that is none"
+            raise FrameError(message)
+        return said
+
+    def drain(self):
+        self.drained = True
+
+    async def say(self, *frames):
+        self._says.send_nowait(list(frames))
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def die(self):
+        self._says.send_nowait([])
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def talk_rubbish(self):
+        self._says.send_nowait(FrameError)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+class Scene:
+    """A desk, a worker's hands, and a dispatch between them."""
+
+    def __init__(self, nursery, *updates, alone=False, **settings):
+        retry = settings.pop("retry", RetrySettings(initial=1, max=1))
+        self.settings = SimpleNamespace(
+            **{"concurrency": 16, "retry": retry, "on_failure": "block", "replay_safe": True, **settings}
+        )
+        self.events: list[Event] = []
+        self.desk = Desk(*updates)
+        self.nursery, self.alone = nursery, alone
+        self.activity = Activity()
+
+    async def begin(self):
+        """A worker's life begins."""
+        self.ended, self.scope = trio.Event(), trio.CancelScope()
+        self.hands = Hands()
+        self.dispatch = Dispatch(
+            "b",
+            self.desk,  # type: ignore[arg-type]
+            self.hands,  # type: ignore[arg-type]
+            lambda: self.settings,
+            Events(self.events.append, least="debug"),
+            self.activity,
+            random.Random(1),
+            alone=self.alone,
+            clock=clock,
+        )
+        self.nursery.start_soon(self._run)
+        await trio.testing.wait_all_tasks_blocked()
+        return self.hands
+
+    async def _run(self):
+        with self.scope:
+            await self.dispatch.run()
+        self.ended.set()
+
+    def told(self, event):
+        return [one.fields for one in self.events if one.event == event]
+
+
+def update(id_: int, key: str = "", **more: Any) -> Waiting:
+    return Waiting(id_, BOT, id_, key or str(id_), b'{"update_id":1}', START, **more)
+
+
+async def test_updates_go_out_as_their_chats_allow_and_end_as_their_handlers_say(nursery, autojump_clock):
+    """One of each chat at a time; done, dropped and dead each reach the backlog."""
+    scene = Scene(nursery, update(1, "a"), update(2, "a"), update(3, "b"), update(4, "c"))
+    hands = await scene.begin()
+    assert [frame.delivery for frame in hands.sent] == [1, 2, 3]
+    await hands.say(Outcome(1, "done"), Outcome(2, "drop", error="x"), Outcome(3, "dead", words="no use"))
+    assert scene.desk.ends[:2] == [(1, "done"), (3, "dropped")]
+    assert scene.desk.ends[2][:4] == (4, "dead", "no use", 1)
+    assert [frame.delivery for frame in hands.sent] == [1, 2, 3, 4]
+    assert (scene.activity.messages, scene.activity.errors) == (2, 1)
+    assert scene.dispatch.idle_since == math.inf
+
+
+async def test_no_more_go_out_than_concurrency_allows(nursery, autojump_clock):
+    """The next one goes out when one comes back; the limit is read anew each time."""
+    scene = Scene(nursery, *(update(number) for number in range(1, 6)), concurrency=2)
+    hands = await scene.begin()
+    assert len(hands.sent) == 2
+    scene.settings.concurrency = 3
+    await hands.say(Outcome(1, "done"))
+    assert len(hands.sent) == 4
+
+
+async def test_a_stale_frame_changes_nothing(nursery, autojump_clock):
+    """Of a delivery that has its outcome, or never was, nothing is taken in."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "done"), Outcome(1, "dead"), Calling(1, KEY), Called(1, KEY, made=True))
+    await hands.say(Outcome(99, "retry"), Calling(99, KEY), Called(0, KEY, made=False))
+    assert scene.desk.ends == [(1, "done")]
+    assert scene.desk.recorded == {}
+
+
+async def test_a_redelivery_carries_the_recorded_calls(nursery, autojump_clock):
+    """What was answered with its answer, what was only begun without; a first delivery asks for none."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    assert hands.sent[0].calls == []
+    await hands.say(
+        Calling(1, KEY), Called(1, KEY, made=True, answer=b"5"), Calling(1, "once a b"),  # type: ignore[arg-type]
+    )  # fmt: skip
+    await hands.say(Outcome(1, "retry", error="E"))
+    await trio.sleep(2)
+    first, second = hands.sent
+    assert (first.attempt, second.attempt, second.delivery) == (0, 1, 2)
+    assert second.calls is not None
+    assert [(call.key, call.answered, bytes(call.answer)) for call in second.calls] == [
+        (KEY, True, b"5"),
+        ("once a b", False, b"null"),
+    ]
+    assert scene.told("update.retried")[0]["unknown"] == ["a"]
+    assert scene.desk.ends[0][1] == Attempt(START, "E", ("a",))
+
+
+async def test_without_replay_safety_nothing_is_recorded(nursery, autojump_clock):
+    """A delivery says so by carrying no list at all, also when there is a record."""
+    scene = Scene(nursery, update(1, called=True), replay_safe=False)
+    scene.desk.recorded[1] = {KEY: b"5"}
+    hands = await scene.begin()
+    assert hands.sent[0].calls is None
+
+
+async def test_a_call_that_may_have_been_made_is_told_when_it_is_made_again(nursery, autojump_clock):
+    """Begun twice in one handling, or left unknown by an earlier one; a refusal does not answer that."""
+    scene = Scene(nursery, update(1, called=True))
+    scene.desk.recorded[1] = {KEY: None, "x 1 d 1": b"1"}
+    hands = await scene.begin()
+    await hands.say(Calling(1, KEY), Calling(1, "y 1 d 1"))
+    assert scene.told("update.repeated") == [{"dialog": "b/1", "call": "sendMessage 5"}]
+    await hands.say(Calling(1, "y 1 d 1"), Called(1, "y 1 d 1", made=False), Called(1, KEY, made=False))
+    await hands.say(Outcome(1, "retry", error="E"))
+    assert scene.told("update.retried")[0]["unknown"] == ["sendMessage 5", "y 1"]
+
+
+async def test_a_call_that_was_answered_or_refused_is_not_unknown(nursery, autojump_clock):
+    """Only what has no answer when the handling fails."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    await hands.say(Calling(1, "a 1 d 1"), Called(1, "a 1 d 1", made=False), Calling(1, "b 1 d 1"))
+    await hands.say(Called(1, "b 1 d 1", made=True), Outcome(1, "retry", error="E"))
+    assert "unknown" not in scene.told("update.retried")[0]
+    assert scene.told("update.repeated") == []
+
+
+async def test_calls_that_a_finished_handling_did_not_make_are_told(nursery, autojump_clock):
+    """update.diverged names them."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "done", unmade=["sendMessage 5"]))
+    assert scene.told("update.diverged") == [{"dialog": "b/1", "calls": ["sendMessage 5"]}]
+
+
+async def test_a_retry_comes_when_its_handler_asked(nursery, autojump_clock):
+    """`after` stands for the back-off; a wait of Telegram's counts as no attempt and moves the deadline."""
+    scene = Scene(nursery, update(1), update(2))
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "retry", after=30.0), Outcome(2, "retry", after=50.0, counted=False))
+    (asked, _), (waited, _) = scene.desk.ends
+    assert (asked.attempt, asked.due, asked.started_at) == (1, START + 30, START)
+    assert (waited.attempt, waited.due, waited.started_at) == (0, START + 50, START + 50)
+    await trio.sleep(29)
+    assert len(hands.sent) == 2
+    await trio.sleep(2)
+    assert hands.sent[2].attempt == 1
+
+
+async def test_a_failure_past_its_attempts_is_dead(nursery, autojump_clock):
+    """With the last error as part of the reason, and the attempt logged."""
+    scene = Scene(nursery, update(1, attempt=1), retry=RetrySettings(attempts=2))
+    hands = await scene.begin()
+    await hands.say(Calling(1, KEY), Outcome(1, "retry", error="E"))
+    assert scene.desk.ends == [
+        (1, "dead", "failed 2 times, last: E", 2, Attempt(START, "E", ("sendMessage 5",)))
+    ]
+
+
+@pytest.mark.parametrize("how", ["fails", "crashes"])
+async def test_a_bot_may_skip_what_failed(nursery, autojump_clock, how):
+    """The next of the chat goes out meanwhile, told of the gap; skipped once is skipped for good."""
+    scene = Scene(nursery, update(1, "a"), update(2, "a"), on_failure="skip")
+    hands = await scene.begin()
+    if how == "fails":
+        await hands.say(Outcome(1, "retry", after=60.0))
+    else:
+        await hands.die()
+        hands = await scene.begin()
+    assert [frame.after_gap for frame in hands.sent] == [False, True][-len(hands.sent) :]
+    scene.settings.on_failure = "block"
+    assert scene.desk.ends[0][0].skipped
+    assert scene.desk.ends[0][0].suspect is (how == "crashes")
+
+
+async def test_whatever_a_dead_worker_had_is_a_suspect(nursery, autojump_clock):
+    """Each of them, with one attempt more and its open calls; what waited behind is none."""
+    scene = Scene(nursery, update(1, "a"), update(2, "a"), update(3, "b"))
+    hands = await scene.begin()
+    await hands.say(Calling(1, KEY))
+    await hands.die()
+    assert scene.ended.is_set()
+    assert [(one.id, one.suspect, one.attempt, one.crashes, one.due) for one, _ in scene.desk.ends] == [
+        (1, True, 1, 0, 0),
+        (3, True, 1, 0, 0),
+    ]
+    assert scene.desk.ends[0][1] == Attempt(START, "the worker ended", ("sendMessage 5",))
+    assert (await scene.begin()).sent == [], "suspects are none of the next worker's business"
+
+
+async def test_a_worker_that_sends_rubbish_is_refused_and_its_updates_are_suspects(nursery, autojump_clock):
+    """After something that is no frame nothing can be understood."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    await hands.talk_rubbish()
+    assert scene.ended.is_set()
+    assert scene.told("worker.refused") == [{"reason": "a frame that is none"}]
+    assert scene.desk.ends[0][0].suspect
+
+
+async def test_suspects_are_handled_one_at_a_time(nursery, autojump_clock):
+    """Whatever `concurrency` says, and nothing else beside them."""
+    scene = Scene(nursery, update(1, suspect=True), update(2, suspect=True), update(3), alone=True)
+    hands = await scene.begin()
+    assert len(hands.sent) == 1
+    await hands.say(Outcome(1, "done"))
+    assert len(hands.sent) == 2
+    await hands.say(Outcome(2, "done"))
+    assert scene.desk.ends == [(1, "done"), (2, "done")]
+
+
+async def test_the_third_death_of_an_update_handled_alone_is_its_last(nursery, autojump_clock):
+    """It waits between them, and ends among the dead, with how often it killed."""
+    scene = Scene(nursery, update(1, suspect=True), alone=True, retry=RetrySettings(initial=10, max=10))
+    for death in range(1, MOST_CRASHES + 1):
+        hands = await scene.begin()
+        await trio.sleep(11)
+        assert [frame.attempt for frame in hands.sent] == [death - 1]
+        await hands.die()
+    first, second, last = scene.desk.ends
+    assert [(one.crashes, one.suspect) for one, _ in (first, second)] == [(1, True), (2, True)]
+    assert first[0].due > START + 11
+    reason = f"its worker died {MOST_CRASHES} times, last: the worker ended"
+    assert last[:4] == (1, "dead", reason, MOST_CRASHES)
+
+
+async def test_a_suspect_that_only_fails_is_none_any_more(nursery, autojump_clock):
+    """The crash was another's; it goes back to the others."""
+    scene = Scene(nursery, update(1, suspect=True, crashes=1), alone=True)
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "retry", error="E"))
+    one, _ = scene.desk.ends[0]
+    assert (one.suspect, one.crashes) == (False, 1)
+
+
+@pytest.mark.parametrize("end", ["dies", "cancelled"])
+async def test_what_was_never_delivered_is_put_back_as_it_was(nursery, autojump_clock, end):
+    """The worker ends while the calls of an update are being read: nobody is to blame."""
+    scene = Scene(nursery, update(1, called=True, attempt=3))
+    scene.desk.reading = trio.Event()
+    hands = await scene.begin()
+    if end == "dies":
+        await hands.die()
+    else:
+        scene.scope.cancel()
+    await scene.ended.wait()
+    assert hands.sent == []
+    assert scene.desk.ends == [(1, "put back", 0.0)]
+
+
+async def test_calls_that_cannot_be_read_now_are_read_later(nursery, autojump_clock):
+    """The update waits a moment; it is not handled without them, and it is not failed."""
+    scene = Scene(nursery, update(1, called=True))
+    scene.desk.recorded[1] = {KEY: b"5"}
+    scene.desk.unreadable = True
+    hands = await scene.begin()
+    assert hands.sent == []
+    assert scene.desk.ends == [(1, "put back", START + UNREAD_PAUSE)]
+    await trio.sleep(2 * UNREAD_PAUSE)
+    assert hands.sent[0].calls is not None
+    assert len(hands.sent[0].calls) == 1
+
+
+async def test_a_drain_waits_for_what_is_in_hand(nursery, autojump_clock):
+    """Also for what is about to be delivered; then the worker is told, and nothing more goes out."""
+    scene = Scene(nursery, update(1, called=True), update(2))
+    scene.desk.recorded[1] = {}
+    scene.desk.reading = trio.Event()
+    hands = await scene.begin()
+    scene.dispatch.drain()
+    scene.desk.offer(update(3))
+    await hands.say(Outcome(2, "done"), Heartbeat(1))
+    assert not hands.drained
+    scene.desk.reading.set()
+    await trio.testing.wait_all_tasks_blocked()
+    await hands.say(Outcome(1, "done"))
+    assert hands.drained
+    assert len(hands.sent) == 2
+    await hands.die()
+    assert scene.ended.is_set()
+    assert scene.desk.ends == [(2, "done"), (1, "done")]
+
+
+async def test_a_worker_that_ends_while_it_drains_makes_no_suspects(nursery, autojump_clock):
+    """It may have been ended because it took too long: its updates wait as they did."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    scene.dispatch.drain()
+    await hands.die()
+    assert scene.desk.ends == [(1, "put back", 0.0)]
+
+
+async def test_what_is_too_old_or_damaged_is_not_handed_out(nursery, autojump_clock):
+    """An expired query is finished, a damaged body is dead; both without a delivery."""
+    old = replace(update(1, kind="callback_query"), accepted_at=START - 151)
+    young = replace(update(2, kind="callback_query"), accepted_at=START - 149)
+    scene = Scene(nursery, old, young, update(3, damaged=True))
+    hands = await scene.begin()
+    assert len(hands.sent) == 1
+    assert scene.desk.ends == [(1, "expired"), (3, "dead", "damaged on disk", 0, None)]

@@ -1,0 +1,201 @@
+"""The quarantine's worker: there while there are suspects, gone when there are none."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+
+import pytest
+import trio
+import trio.testing
+from test_dispatch import START, Desk, clock, update
+
+from trioworkers.config.settings import BotSettings, LogSettings
+from trioworkers.events import Events
+from trioworkers.logs.files import RotatedFile
+from trioworkers.nursery.dispatch import Dispatch, trace
+from trioworkers.nursery.frames import Channel, Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
+from trioworkers.nursery.life import Means
+from trioworkers.nursery.output import Output
+from trioworkers.nursery.quarantine import FAILED_START, IDLE, Quarantine
+from trioworkers.nursery.spawn import Exit
+
+CONFIGURE = Configure("b", 7, "7:x", "http://x", "h:h", [], 4, Retune({}, 10.0, 60.0, 60.0, "error"))
+SETTINGS = BotSettings.model_validate(
+    {"name": "b", "token": "7:x", "handler": "h:h", "retry": {"initial": 0, "max": 0}}
+)
+POISON = trace(update(666))
+
+
+class Process:
+    """A worker that runs in this one: `life` is what it does."""
+
+    pid = 1
+
+    def __init__(self, channel, life, nursery):
+        self.channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(channel)), ToWorker)
+        self.ended = trio.Event()
+        self.scope = trio.CancelScope()
+        nursery.start_soon(self.run, life)
+
+    async def run(self, life):
+        try:
+            with self.scope:
+                await life(self)
+        finally:  # also when the test is over: somebody waits for it
+            self.ended.set()
+            await self.channel.aclose()
+
+    async def wait(self):
+        await self.ended.wait()
+        return Exit(0)
+
+    def signal_group(self, number):
+        self.scope.cancel()
+
+
+class Makes:
+    """Starts workers in this process; each takes the next of `lives`, the last for all that follow."""
+
+    def __init__(self, nursery):
+        self.nursery, self.lives, self.made = nursery, [answers], 0
+
+    async def start(self, channel, output):
+        self.made += 1
+        life = self.lives.pop(0) if len(self.lives) > 1 else self.lives[0]
+        if life is None:
+            raise OSError(11, os.strerror(11))
+        return Process(socket.socket(fileno=os.dup(channel)), life, self.nursery)
+
+
+async def answers(process):
+    """A good worker, but for update 666."""
+    process.channel.send(Ready("c0de"))
+    await process.channel.flush()
+    while frames := await process.channel.receive():
+        for frame in frames:
+            if isinstance(frame, Drain):
+                return
+            if isinstance(frame, Deliver) and frame.trace_id == POISON:
+                return
+            if isinstance(frame, Deliver):
+                process.channel.send(Outcome(frame.delivery, "done"))
+        await process.channel.flush()
+
+
+async def is_late(process):
+    """One that is never ready."""
+
+
+class Ward:
+    def __init__(self, nursery, tmp_path):
+        self.desk = Desk()
+        self.makes = Makes(nursery)
+        self.told: list[str] = []
+        self.turns = 0
+        self.ended = trio.Event()
+        means = Means(
+            makes=self.makes,
+            settings=lambda: SETTINGS,
+            configure=lambda: CONFIGURE,
+            output=Output(RotatedFile(tmp_path / "log", LogSettings), "7:x"),
+            make_dispatch=lambda worker, activity: Dispatch(
+                "b", self.desk, worker, lambda: SETTINGS, Events(), activity, random.Random(1),
+                alone=True, clock=clock,
+            ),  # type: ignore[arg-type]
+            tell=lambda event, **fields: self.told.append(event),
+            is_paused=lambda: self.paused,
+        )  # fmt: skip
+        self.paused = False
+        self.quarantine = Quarantine(means, self.desk, self.turn)  # type: ignore[arg-type]
+        nursery.start_soon(self.serve)
+
+    async def turn(self):
+        self.turns += 1
+        await trio.lowlevel.checkpoint()
+
+    async def serve(self):
+        await self.quarantine.serve()
+        self.ended.set()
+
+
+@pytest.fixture
+def ward(nursery, tmp_path):
+    return Ward(nursery, tmp_path)
+
+
+async def test_without_a_suspect_there_is_no_worker(ward, autojump_clock):
+    """Nor any turn taken from other bots' starts; updates in good standing do not matter."""
+    ward.desk.offer(update(1))
+    await trio.sleep(3600)
+    assert (ward.makes.made, ward.turns, ward.told) == (0, 0, [])
+
+
+async def test_its_worker_lives_while_there_are_suspects(ward, autojump_clock):
+    """Started at the first, it takes what comes while it lives, and is drained when nothing does."""
+    ward.desk.offer(update(1, suspect=True))
+    await trio.sleep(IDLE / 2)
+    ward.desk.offer(update(2, suspect=True))
+    await trio.sleep(IDLE / 2 + 0.1)
+    assert ward.desk.ends == [(1, "done"), (2, "done")]
+    assert ward.told == ["worker.starting", "worker.ready"]
+    await trio.sleep(2 * IDLE)
+    assert ward.told == ["worker.starting", "worker.ready", "worker.exited"]
+    ward.desk.offer(update(3, suspect=True))
+    await trio.sleep(1)
+    assert ward.makes.made == 2
+    assert ward.quarantine.activity.messages == 3
+
+
+async def test_one_that_kills_is_dead_and_the_next_is_handled(ward, autojump_clock):
+    """Three workers end by it, beside which the other one is handled in good standing."""
+    ward.desk.offer(update(666, suspect=True))
+    ward.desk.offer(update(667, suspect=True))
+    await trio.sleep(60)
+    ends = [end for end in ward.desk.ends if isinstance(end[0], int)]
+    assert [end[:2] for end in ends] == [(667, "done"), (666, "dead")]
+    assert ward.makes.made == ward.turns == 3
+    assert ward.told.count("worker.exited") == 3
+
+
+@pytest.mark.parametrize("life", [is_late, None])
+async def test_a_worker_that_is_never_ready_is_tried_again_later(ward, autojump_clock, life):
+    """Whether it ended before, or the system had no room for it."""
+    ward.makes.lives = [life, answers]
+    ward.desk.offer(update(1, suspect=True))
+    await trio.sleep(FAILED_START - 1)
+    assert ward.makes.made == 1
+    assert ward.desk.ends == []
+    await trio.sleep(2)
+    assert ward.desk.ends == [(1, "done")]
+
+
+async def test_a_drain_ends_it_whatever_it_does(ward, autojump_clock):
+    """While it waits for suspects, for another try, and with a suspect that is not due yet."""
+    ward.desk.offer(update(1, suspect=True, due=START + 10**6))
+    await trio.sleep(10)
+    assert ward.told == []
+    ward.quarantine.drain()
+    await ward.ended.wait()
+    assert ward.desk.ends == []
+    ward.quarantine.drain()
+
+
+async def test_a_drain_ends_one_that_waits_for_suspects(ward, autojump_clock):
+    """It has no worker to drain."""
+    await trio.sleep(1)
+    ward.quarantine.drain()
+    await ward.ended.wait()
+    assert ward.makes.made == 0
+
+
+async def test_a_drain_ends_one_that_waits_for_another_try(ward, autojump_clock):
+    """The pause after a failed start is no reason to be late."""
+    ward.makes.lives = [None]
+    ward.desk.offer(update(1, suspect=True))
+    await trio.sleep(1)
+    before = trio.current_time()
+    ward.quarantine.drain()
+    await ward.ended.wait()
+    assert trio.current_time() == before

@@ -1,0 +1,314 @@
+"""The calls of a handling: what is recorded, what is answered from the record, what is made again."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from trioworkers.errors import BotApiError, TransportError
+from trioworkers.nursery.frames import KEY_LENGTH, Called, Calling, Recorded
+from trioworkers.transport.files import InputFile
+from trioworkers.worker import calls as calls_module
+from trioworkers.worker.bot import Bot, Handling
+from trioworkers.worker.calls import Calls
+
+GONE = TransportError("sendMessage", "the connection ended")
+
+
+class Handled:
+    """Handlings of one update, one after the other, with a Bot API that counts and a daemon that records."""
+
+    def __init__(self):
+        self.made: Counter[str] = Counter()
+        self.failures: list[Exception] = []
+        self.record: dict[str, bytes | None] = {}
+        self.frames: list[Calling | Called] = []
+        self.too_early = 0
+        self.flushed = 0
+        self.number = 0
+        self.begin()
+
+    def begin(self):
+        """Handle it again."""
+        self.number += 1
+        recorded = [
+            Recorded(key, False) if answer is None else Recorded(key, True, msgspec.Raw(answer))
+            for key, answer in self.record.items()
+        ]
+        self.calls = Calls(self.number, recorded, self.send, self.flush)
+        self.bot = Bot("b", 1, {}, None, self, Handling(trio.CancelScope(), self.calls))  # type: ignore[arg-type]
+
+    def send(self, frame):
+        assert frame.delivery == self.number
+        self.frames.append(frame)
+        if isinstance(frame, Calling):
+            self.record.setdefault(frame.key, None)
+        elif frame.made:
+            self.record[frame.key] = bytes(frame.answer)
+        else:
+            del self.record[frame.key]
+
+    async def flush(self):
+        await trio.lowlevel.checkpoint()
+        self.flushed = len(self.frames)
+
+    async def call(self, method, params, *, patience, again):
+        """The Bot API."""
+        shown = f"{method} {params.get('text', '')}".strip()
+        self.made[shown] += 1
+        heard_of = sum(isinstance(frame, Calling) for frame in self.frames[: self.flushed])
+        self.too_early += heard_of < self.made.total()
+        await trio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.pop(0)
+        return msgspec.Raw(msgspec.json.encode({"text": params.get("text"), "n": self.made.total()}))
+
+
+@pytest.fixture
+def handled():
+    return Handled()
+
+
+async def test_the_same_call_is_answered_from_the_record(handled):
+    """The second handling gets the first one's answer, and nothing is made or told."""
+    first = await handled.bot.send_message(chat_id=1, text="hi")
+    handled.begin()
+    told = len(handled.frames)
+    assert await handled.bot.call("sendMessage", chat_id=1, text="hi", reply_markup=None) == first
+    assert handled.made == {"sendMessage hi": 1}
+    assert len(handled.frames) == told
+
+
+async def test_a_call_with_other_parameters_is_made(handled):
+    """Another text, chat or method is another message; the recorded one is named as not made."""
+    await handled.bot.send_message(chat_id=1, text="hi")
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="ho")
+    await handled.bot.send_message(chat_id=2, text="hi")
+    await handled.bot.send_photo(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 2, "sendMessage ho": 1, "sendPhoto hi": 1}
+    assert handled.calls.unmade() == ["sendMessage 1"]
+
+
+async def test_sibling_tasks_may_call_in_any_order(handled):
+    """What ran as 0…9 and runs as 9…0 gets each its own answer."""
+    answers: list[dict[int, int]] = []
+
+    async def say(bot, number, got):
+        got[number] = (await bot.send_message(chat_id=1, text=str(number)))["n"]
+
+    for order in (range(10), reversed(range(10))):
+        got: dict[int, int] = {}
+        async with trio.open_nursery() as nursery:
+            for number in order:
+                nursery.start_soon(say, handled.bot, number, got)
+        answers.append(got)
+        handled.begin()
+    assert answers[0] == answers[1]
+    assert handled.made.total() == 10
+
+
+async def test_equal_calls_are_counted(handled):
+    """A message that is meant twice is sent twice, and a third one in the next handling is new."""
+    for _ in range(2):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    handled.begin()
+    for _ in range(3):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 3}
+
+
+async def test_once_holds_across_parameters(handled):
+    """Named once, it is made once, whatever its text is the second time."""
+    first = await handled.bot.call("sendMessage", once="answer", chat_id=1, text="hi")
+    handled.begin()
+    assert await handled.bot.call("sendMessage", once="answer", chat_id=1, text="ho") == first
+    await handled.bot.call("sendPhoto", once="answer", chat_id=1, text="ho")
+    assert handled.made == {"sendMessage hi": 1, "sendPhoto ho": 1}
+
+
+async def test_once_holds_within_a_handling(handled):
+    """Of two tasks that name one call the second waits for the first, and takes over when it fails."""
+    handled.failures.append(BotApiError("sendMessage", 400, "no"))
+    got: list[object] = []
+
+    async def say(text):
+        try:
+            got.append(await handled.bot.send_message(once="answer", chat_id=1, text=text))
+        except BotApiError as error:
+            got.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for text in ("a", "b", "c"):
+            nursery.start_soon(say, text)
+    assert handled.made.total() == 2
+    failed, second, third = got
+    assert isinstance(failed, BotApiError)
+    assert second == third
+
+
+async def test_asking_is_never_recorded(handled):
+    """Methods that begin with get are made each time: what they tell changes."""
+    for _ in range(2):
+        await handled.bot.get_chat(chat_id=1)
+        await handled.bot.call("GETme")
+        handled.begin()
+    assert handled.made == {"getChat": 2, "GETme": 2}
+    assert handled.frames == []
+
+
+async def test_nothing_is_recorded_outside_of_a_handling(handled):
+    """`start` has no update whose record it could be."""
+    for handling in (None, Handling(trio.CancelScope())):
+        bot = Bot("b", 1, {}, None, handled, handling)  # type: ignore[arg-type]
+        handled.calls = None
+        await bot.send_message(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 2}
+    assert handled.frames == []
+
+
+async def test_a_refused_call_is_not_recorded(handled):
+    """400 is no answer to keep: the next handling makes the call."""
+    handled.failures.append(BotApiError("sendMessage", 400, "no"))
+    with pytest.raises(BotApiError):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.frames[-1] == Called(1, handled.frames[0].key, made=False)
+    assert handled.record == {}
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 2}
+
+
+async def test_a_failure_on_the_way_is_unknown(handled):
+    """It may have been made: the record keeps the question, and the next handling makes it again."""
+    handled.failures.append(GONE)
+    with pytest.raises(TransportError):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    assert list(handled.record.values()) == [None]
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 2}
+
+
+@pytest.mark.parametrize("failure", [GONE, BotApiError("sendMessage", 500, "no")])
+async def test_what_a_handler_tries_again_is_the_same_message(handled, failure):
+    """Its own second try has the number of the first: the next handling, which needs one, repeats none."""
+    handled.failures.append(failure)
+    with pytest.raises(type(failure)):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    await handled.bot.send_message(chat_id=1, text="hi")
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 2}
+
+
+async def test_a_call_that_its_handler_gave_up_is_unknown(handled, autojump_clock):
+    """Cancelled while it was under way; the handler's second try answers the question."""
+    ends = trio.Event()
+    call = handled.call
+
+    async def hang(*args, **options):
+        await ends.wait()
+
+    handled.call = hang
+    with trio.move_on_after(1):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    assert list(handled.record.values()) == [None]
+    handled.call = call
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert len(handled.record) == 1
+    assert None not in handled.record.values()
+
+
+async def test_no_call_is_made_before_its_key_has_left_the_process(handled):
+    """A worker killed in the middle of a call leaves its key behind, in the channel at least."""
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(lambda text: handled.bot.send_message(chat_id=1, text=text), str(number))
+    assert handled.made.total() == 20
+    assert handled.too_early == 0
+
+    class GoneDaemon(Handled):
+        async def flush(self):
+            raise trio.BrokenResourceError
+
+    orphan = GoneDaemon()
+    with pytest.raises(trio.BrokenResourceError):
+        await orphan.bot.send_message(chat_id=1, text="hi")
+    assert orphan.made.total() == 0
+
+
+async def test_what_outlives_the_outcome_is_not_recorded(handled):
+    """A task in the background may go on calling; the update is done by then."""
+    await handled.bot.send_message(chat_id=1, text="hi")
+    handled.calls.close()
+    told = len(handled.frames)
+    await handled.bot.send_message(chat_id=1, text="late")
+    assert len(handled.frames) == told
+    assert handled.made["sendMessage late"] == 1
+
+
+async def test_recorded_calls_that_are_not_made_are_named(handled):
+    """By method and chat, never by what they said."""
+    await handled.bot.send_message(chat_id=1, text="secret")
+    await handled.bot.call("sendMessage", once="secret", chat_id=2, text="x")
+    handled.begin()
+    assert handled.calls.unmade() == ["sendMessage 1", "sendMessage"]
+    await handled.bot.send_message(chat_id=1, text="secret")
+    assert handled.calls.unmade() == ["sendMessage"]
+
+
+async def test_what_is_kept_of_an_update_is_bounded(handled, monkeypatch):
+    """Past the bound calls are made and not recorded, so each handling makes them; those before are not."""
+    monkeypatch.setattr(calls_module, "MOST_KEPT", 300)
+    for _ in range(2):
+        for number in range(10):
+            await handled.bot.send_message(chat_id=1, text=str(number))
+        handled.begin()
+    kept = sum(len(key) + len(answer or b"") for key, answer in handled.record.items())
+    assert 300 < kept < 500
+    assert handled.made["sendMessage 0"] == 1
+    assert handled.made["sendMessage 9"] == 2
+
+
+async def test_an_upload_is_known_by_its_content(handled, tmp_path):
+    """The same bytes or file are the same upload, others are not; one that cannot be read is refused."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"one")
+
+    async def send():
+        handled.begin()
+        await handled.bot.send_photo(chat_id=1, photo=InputFile(b"one"))
+        await handled.bot.send_media_group(chat_id=1, media=[{"media": InputFile(path)}])
+
+    await send()
+    await send()
+    assert handled.made.total() == 2
+    path.write_bytes(b"two!")
+    os.utime(path, ns=(1, 1))
+    await send()
+    assert handled.made == {"sendPhoto": 1, "sendMediaGroup": 2}
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        await send()
+
+
+async def test_what_cannot_be_sent_is_refused(handled):
+    """An object that JSON does not know is the handler's mistake, named by its type."""
+    with pytest.raises(TypeError, match="got object"):
+        await handled.bot.send_message(chat_id=1, text=object())
+    assert handled.made.total() == 0
+
+
+async def test_keys_fit_into_their_frame(handled):
+    """However long method, chat and name are."""
+    long = "ä" * 3000
+    await handled.bot.call(long, chat_id=long, text="x")
+    await handled.bot.call(long, once=long, chat_id=1, text="x")
+    await handled.bot.call("sendMessage", chat_id="@a b", text="x")
+    assert all(0 < len(frame.key) <= KEY_LENGTH for frame in handled.frames)
