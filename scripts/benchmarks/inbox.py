@@ -13,15 +13,18 @@ import tempfile
 import time
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from trioworkers.daemon import SWITCH_INTERVAL
-from trioworkers.inbox.backlog import Backlog
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.records import Arrival, read_update
+
+if TYPE_CHECKING:
+    from trioworkers.inbox.backlog import Backlog
 
 BODY = msgspec.json.encode(
     {

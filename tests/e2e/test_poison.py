@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 from fleet_project import Daemon, Project, until, workers_of
 
 from trioworkers.testing import SimBot, Telegram, serve_telegram
+
+if TYPE_CHECKING:
+    import trio
 
 POISON = """
 import os, signal, trio
@@ -101,7 +103,7 @@ async def test_the_quarantine_leaves_when_it_is_not_needed(
 async def test_a_bot_that_skips_answers_what_came_later_first(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """`on_failure = "skip"`: the next update of the chat goes on, told of the gap; the first one comes later."""
+    """`on_failure = "skip"`: the next update of the chat goes on, told of the gap; the first comes later."""
     daemon, bot = await begin(project, world, nursery, FAILS, on_failure="skip")
     alice = world.add_user("Alice")
     for text in ("later", "hello", "again"):

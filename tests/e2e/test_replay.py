@@ -7,13 +7,15 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 from fleet_project import Daemon, Project, until, workers_of
 
 from trioworkers.testing import SimBot, SimUser, Telegram, faults, serve_telegram
+
+if TYPE_CHECKING:
+    import trio
 
 FAILS_ONCE = """
 async def handle(update, bot):
@@ -190,7 +192,7 @@ async def test_a_handling_that_went_another_way_is_told(scene: Scene, nursery: t
 async def test_a_query_that_became_too_old_meanwhile_is_not_handled_again(
     scene: Scene, nursery: trio.Nursery
 ) -> None:
-    """150 s after it was accepted Telegram takes no answer to a pressed button: it expires, and is counted."""
+    """150 s after it was accepted Telegram takes no answer to a pressed button: it expires, is counted."""
     daemon = await scene.begin(nursery, WAITS)
     keyboard = {"inline_keyboard": [[{"text": "Yes", "callback_data": "yes"}]]}
     scene.alice.start(scene.bot)

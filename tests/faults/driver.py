@@ -20,13 +20,13 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import httpx
 import trio
-from matrix_bot import note
+from matrix_bot import note  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.config.settings import BotSettings
 from trioworkers.events import Events
@@ -39,6 +39,9 @@ from trioworkers.nursery.bot import BotScope, Surroundings
 from trioworkers.nursery.spawn import Exit
 from trioworkers.transport import api, poll
 from trioworkers.worker.process import main as run_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOT, TOKEN = 42, "42:matrix-secret"
 TEXTS = [(1, "fail"), (1, "hello"), (2, "dead"), (2, "hello"), (3, "drop")]
@@ -88,7 +91,7 @@ def watch_steps(steps: Steps) -> None:
     """Make steps of what this process does with its channels and its database, from now on."""
     send_all, receive_some = trio.SocketStream.send_all, trio.SocketStream.receive_some
 
-    async def send(self: trio.SocketStream, data: bytes) -> None:
+    async def send(self: trio.SocketStream, data: Any) -> None:
         def fail() -> None:  # as it fails in truth: for both, once what was sent has been read
             self.socket._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
             raise trio.BrokenResourceError
@@ -246,7 +249,7 @@ async def live(steps: Steps, driver: socket.socket) -> None:
                 bot.drain()
 
 
-def fork(role: Any, *descriptors: int) -> int:
+def fork(role: Callable[[], object]) -> int:
     """Fork a process for `role`, which never returns; its output goes to the life's `output`."""
     pid = os.fork()
     if pid:
@@ -271,17 +274,19 @@ def fork(role: Any, *descriptors: int) -> int:
         os._exit(code)
 
 
-def daemon(at: int, how: str, driver: socket.socket) -> None:
+def daemon(at: int, how: str, driver: socket.socket, drivers: socket.socket) -> None:
+    drivers.close()
     steps = Steps(at, how, "daemon")
     watch_steps(steps)
-    api.Wire = lambda *_, **__: FileTelegram(steps)  # type: ignore[assignment, misc]
+    setattr(api, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not api's own
     trio.run(live, steps, driver)
 
 
-def worker(at: int, how: str, channel: int) -> None:
+def worker(at: int, how: str, channel: int, drivers: socket.socket) -> None:
+    drivers.close()
     steps = Steps(at, how, "worker")
     watch_steps(steps)
-    api.Wire = lambda *_, **__: FileTelegram(steps)  # type: ignore[assignment, misc]
+    setattr(api, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not api's own
     run_worker(channel)
 
 
@@ -289,7 +294,7 @@ def run(folder: str, at: int, how: str) -> dict[str, Any]:
     """One life, to the end of all its processes."""
     os.chdir(folder)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    first = fork(lambda: (ours.close(), daemon(at, how, theirs)))
+    first = fork(partial(daemon, at, how, theirs, ours))
     theirs.close()
     pids = [first]
     pidfd = os.pidfd_open(first)
@@ -303,7 +308,7 @@ def run(folder: str, at: int, how: str) -> dict[str, Any]:
             word, descriptors, _, _ = socket.recv_fds(ours, 16, 2)
             if word:
                 channel, output = descriptors
-                pid = fork(lambda channel=channel: (ours.close(), worker(at, how, channel)))
+                pid = fork(partial(worker, at, how, channel, ours))
                 handle = os.pidfd_open(pid)
                 socket.send_fds(ours, [str(pid).encode()], [handle])
                 for descriptor in (channel, output, handle):

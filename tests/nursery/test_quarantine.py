@@ -9,7 +9,7 @@ import socket
 import pytest
 import trio
 import trio.testing
-from test_dispatch import START, Desk, clock, update
+from desk import START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.config.settings import BotSettings
 from trioworkers.events import Events
@@ -94,14 +94,14 @@ class Ward:
         self.turns = 0
         self.ended = trio.Event()
         self.quarantine = Quarantine(
-            self.desk,  # type: ignore[arg-type]
-            self.makes,  # type: ignore[arg-type]
+            self.desk,
+            self.makes,
             lambda: CONFIGURE,
             Output(tmp_path / "log", "7:x"),
             lambda worker, activity: Dispatch(
                 "b", self.desk, worker, lambda: SETTINGS, Events(), activity, random.Random(1),
                 alone=True, clock=clock,
-            ),  # type: ignore[arg-type]
+            ),
             self.turn,
             lambda event, **fields: self.told.append(event),
         )  # fmt: skip
