@@ -1,4 +1,4 @@
-"""Measures trioworkers on this machine: `scripts/bench inbox`, `scripts/bench fleet`.
+"""Measures trioworkers on this machine: `scripts/bench inbox`, `fleet`, `queue`, `frames`.
 
 Each figure stands beside what it is compared to, measured in the same run, and their ratio. Nothing here
 is a test: figures of another machine prove nothing.
@@ -12,7 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import fleet, inbox
+from benchmarks import fleet, frames, inbox, queues
+
+QUEUE_PARTS = ["storm", "blocked", "million"]
 
 
 def main() -> None:
@@ -28,6 +30,17 @@ def main() -> None:
     verb.add_argument("--updates", type=int, default=5000)
     verb.add_argument("--start", choices=["fork", "spawn"], nargs="+", default=["fork", "spawn"])
     verb.set_defaults(run=lambda args: fleet.run(args.bots, args.start, args.updates))
+    verb = verbs.add_parser("queue", help="a storm of failures and kills, a blocked chat, a million chats")
+    verb.add_argument("--parts", nargs="+", default=QUEUE_PARTS, choices=QUEUE_PARTS)
+    verb.add_argument(
+        "--updates", type=int, default=100_000, help="of the storm, and behind the blocked chat"
+    )
+    verb.add_argument("--waiting", type=int, default=1_000_000)
+    verb.add_argument("--limit", type=float, default=1800.0, help="seconds after which a storm has failed")
+    verb.set_defaults(run=lambda args: queues.run(args.parts, args.updates, args.waiting, args.limit))
+    verb = verbs.add_parser("frames", help="what batches of frames and of outcomes give")
+    verb.add_argument("--updates", type=int, default=20_000)
+    verb.set_defaults(run=lambda args: frames.run(args.updates))
     args = parser.parse_args()
     args.run(args)
 

@@ -20,15 +20,16 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import httpx
 import trio
-from matrix_bot import note
+from matrix_bot import note  # type: ignore[import-not-found] # it lies beside
 
-from trioworkers.config.settings import BotSettings
+from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
 from trioworkers.inbox import writer
 from trioworkers.inbox.inbox import open_inbox
@@ -36,9 +37,13 @@ from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.nursery import bot as bot_module
 from trioworkers.nursery import dispatch, quarantine
 from trioworkers.nursery.bot import BotScope, Surroundings
+from trioworkers.nursery.places import Places
 from trioworkers.nursery.spawn import Exit
 from trioworkers.transport import api, poll
-from trioworkers.worker.process import main as run_worker
+from trioworkers.worker.process import work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOT, TOKEN = 42, "42:matrix-secret"
 TEXTS = [(1, "fail"), (1, "hello"), (2, "dead"), (2, "hello"), (3, "drop")]
@@ -88,7 +93,7 @@ def watch_steps(steps: Steps) -> None:
     """Make steps of what this process does with its channels and its database, from now on."""
     send_all, receive_some = trio.SocketStream.send_all, trio.SocketStream.receive_some
 
-    async def send(self: trio.SocketStream, data: bytes) -> None:
+    async def send(self: trio.SocketStream, data: Any) -> None:
         def fail() -> None:  # as it fails in truth: for both, once what was sent has been read
             self.socket._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
             raise trio.BrokenResourceError
@@ -181,6 +186,9 @@ class Forked:
         self.signal_group(signal.SIGKILL)
         return Exit(0)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        signal.pidfd_send_signal(self._pidfd, number)
+
     def signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
@@ -192,7 +200,7 @@ class Forks:
     def __init__(self, driver: socket.socket) -> None:
         self._driver = driver
 
-    def start(self, channel: int, output: int) -> Forked:
+    async def start(self, channel: int, output: int) -> Forked:
         socket.send_fds(self._driver, [b"worker"], [channel, output])
         word, (pidfd,), _, _ = socket.recv_fds(self._driver, 16, 1)
         return Forked(int(word), pidfd)
@@ -221,16 +229,20 @@ async def live(steps: Steps, driver: socket.socket) -> None:
             "restart": {"initial": 0.001, "max": 0.01, "per_hour": 100},
         }
     )
+    fleet: Any = SimpleNamespace(
+        api_base="http://files",
+        python_path=[Path(__file__).parent],
+        log_dir=Path.cwd(),
+        log=LogSettings.model_validate({"level": "error"}),
+    )
     async with open_inbox(open_sqlite(Path("inbox.db"))) as inbox:
         around = Surroundings(
-            api_base="http://files",
-            python_path=[str(Path(__file__).parent)],
-            log_dir=Path.cwd(),
-            log_level="error",
+            fleet=lambda: fleet,
             inbox=inbox,
             makes=Forks(driver),
             events=tell,
             may_start=at_once,
+            places=Places(lambda: 10),
         )
         bot = BotScope(settings, around)
 
@@ -246,7 +258,7 @@ async def live(steps: Steps, driver: socket.socket) -> None:
                 bot.drain()
 
 
-def fork(role: Any, *descriptors: int) -> int:
+def fork(role: Callable[[], object]) -> int:
     """Fork a process for `role`, which never returns; its output goes to the life's `output`."""
     pid = os.fork()
     if pid:
@@ -271,25 +283,27 @@ def fork(role: Any, *descriptors: int) -> int:
         os._exit(code)
 
 
-def daemon(at: int, how: str, driver: socket.socket) -> None:
+def daemon(at: int, how: str, driver: socket.socket, drivers: socket.socket) -> None:
+    drivers.close()
     steps = Steps(at, how, "daemon")
     watch_steps(steps)
-    api.Wire = lambda *_, **__: FileTelegram(steps)  # type: ignore[assignment, misc]
+    setattr(api, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not api's own
     trio.run(live, steps, driver)
 
 
-def worker(at: int, how: str, channel: int) -> None:
+def worker(at: int, how: str, channel: int, drivers: socket.socket) -> None:
+    drivers.close()
     steps = Steps(at, how, "worker")
     watch_steps(steps)
-    api.Wire = lambda *_, **__: FileTelegram(steps)  # type: ignore[assignment, misc]
-    run_worker(channel)
+    setattr(api, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not api's own
+    raise SystemExit(work(channel))
 
 
 def run(folder: str, at: int, how: str) -> dict[str, Any]:
     """One life, to the end of all its processes."""
     os.chdir(folder)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    first = fork(lambda: (ours.close(), daemon(at, how, theirs)))
+    first = fork(partial(daemon, at, how, theirs, ours))
     theirs.close()
     pids = [first]
     pidfd = os.pidfd_open(first)
@@ -303,7 +317,7 @@ def run(folder: str, at: int, how: str) -> dict[str, Any]:
             word, descriptors, _, _ = socket.recv_fds(ours, 16, 2)
             if word:
                 channel, output = descriptors
-                pid = fork(lambda channel=channel: (ours.close(), worker(at, how, channel)))
+                pid = fork(partial(worker, at, how, channel, ours))
                 handle = os.pidfd_open(pid)
                 socket.send_fds(ours, [str(pid).encode()], [handle])
                 for descriptor in (channel, output, handle):

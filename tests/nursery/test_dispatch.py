@@ -11,81 +11,17 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from desk import START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 from msgspec.structs import replace
 
 from trioworkers.config.settings import RetrySettings
 from trioworkers.events import Event, Events
-from trioworkers.inbox.backlog import Feed
 from trioworkers.inbox.policy import MOST_CRASHES
-from trioworkers.inbox.queue import Queue
-from trioworkers.inbox.store import StoreError
 from trioworkers.nursery.dispatch import UNREAD_PAUSE, Activity, Dispatch
 from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
-from trioworkers.records import Attempt, Call, Waiting
+from trioworkers.records import Attempt
 
-BOT, START = 7, 1_700_000_000.0
 KEY = "sendMessage 5 c0ffee 1"
-
-
-def clock() -> float:
-    return START + trio.current_time()
-
-
-class Desk:
-    """A backlog whose store commits at once: what becomes of each update is in `ends`."""
-
-    def __init__(self, *updates: Waiting) -> None:
-        self.queue = Queue(behind=False)
-        self.ordinary = Feed(self.queue.take, self.queue.next_due, clock, self.queue.is_ready)
-        self.suspects = Feed(self.queue.take_suspect, self.queue.next_suspect_due, clock)
-        self.ends: list[Any] = []
-        self.recorded: dict[int, dict[str, bytes | None]] = {}
-        self.reading: trio.Event | None = None
-        self.unreadable = False
-        for update in updates:
-            self.queue.offer(update)
-
-    def offer(self, update):
-        self.queue.offer(update)
-        self.poke()
-
-    def poke(self):
-        self.ordinary.poke()
-        self.suspects.poke()
-
-    def finish(self, update, outcome):
-        self.ends.append((update.id, outcome))
-        self.queue.finish(update.id)
-        self.poke()
-
-    def bury(self, update, reason, attempts, failure=None):
-        self.ends.append((update.id, "dead", reason, attempts, failure))
-        self.queue.finish(update.id, dead=True)
-        self.poke()
-
-    def retry(self, update, failure):
-        self.ends.append((update, failure))
-        self.queue.put_back(update)
-        self.poke()
-
-    def put_back(self, update, due=0.0):
-        self.ends.append((update.id, "put back", due))
-        self.queue.put_back(replace(update, due=due))
-        self.poke()
-
-    def calling(self, update, key):
-        self.recorded.setdefault(update.id, {}).setdefault(key, None)
-
-    def called(self, update, key, answer):
-        self.recorded[update.id][key] = answer
-
-    async def calls(self, update):
-        if self.reading is not None:
-            await self.reading.wait()
-        if self.unreadable:
-            self.unreadable = False
-            raise StoreError
-        return [Call(key, 0.0, answer) for key, answer in self.recorded[update.id].items()]
 
 
 class Hands:
@@ -142,7 +78,7 @@ class Scene:
         self.hands = Hands()
         self.dispatch = Dispatch(
             "b",
-            self.desk,  # type: ignore[arg-type]
+            self.desk,
             self.hands,  # type: ignore[arg-type]
             lambda: self.settings,
             Events(self.events.append, least="debug"),
@@ -162,10 +98,6 @@ class Scene:
 
     def told(self, event):
         return [one.fields for one in self.events if one.event == event]
-
-
-def update(id_: int, key: str = "", **more: Any) -> Waiting:
-    return Waiting(id_, BOT, id_, key or str(id_), b'{"update_id":1}', START, **more)
 
 
 async def test_updates_go_out_as_their_chats_allow_and_end_as_their_handlers_say(nursery, autojump_clock):

@@ -9,7 +9,7 @@ import socket
 import pytest
 import trio
 import trio.testing
-from test_dispatch import START, Desk, clock, update
+from desk import START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events

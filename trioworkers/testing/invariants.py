@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping
@@ -80,7 +80,7 @@ def broken_order(handled: Iterable[Handled], *, gaps: Collection[int] = ()) -> l
 
 
 def broken_replies(
-    made: Iterable[Hashable], *, marked: Mapping[Hashable, int], unheard: Collection[Hashable] = ()
+    made: Iterable[Hashable], *, marked: Mapping[Any, int], unheard: Collection[Hashable] = ()
 ) -> list[str]:
     """Whether a call was repeated that nobody marked as repeated.
 
