@@ -322,3 +322,46 @@ async def test_the_other_side_that_vanishes_is_an_end(nursery):
     with pytest.raises(trio.BrokenResourceError):
         await sender.flush()
     await sender.aclose()
+
+
+async def test_waiting_until_it_is_sent_shares_a_write_with_its_turn_of_the_loop(nursery):
+    """Twenty tasks that send and wait leave in one write; what was written is there to be read."""
+    ours, theirs = trio.socket.socketpair()
+    stream = trio.SocketStream(ours)
+    writes: list[int] = []
+    send_all = stream.send_all
+
+    async def counted(data):
+        writes.append(len(data))
+        await send_all(data)
+
+    stream.send_all = counted  # type: ignore[method-assign]
+    channel, other = Channel(stream, FromWorker), Channel(trio.SocketStream(theirs), ToWorker)
+    nursery.start_soon(channel.serve_writes)
+    await trio.testing.wait_all_tasks_blocked()
+
+    async def say():
+        channel.send(Drain())
+        await channel.wait_sent()
+
+    async with trio.open_nursery() as sayers:
+        for _ in range(20):
+            sayers.start_soon(say)
+    assert len(writes) == 1
+    await channel.wait_sent()
+    assert len(await other.receive()) == 20
+    await channel.aclose()
+    await other.aclose()
+
+
+async def test_waiting_until_it_is_sent_ends_when_the_other_side_is_gone(nursery):
+    """Whoever waits then, and whoever comes later, hears that it did not leave."""
+    ours, theirs = trio.socket.socketpair()
+    channel = Channel(trio.SocketStream(ours), FromWorker)
+    nursery.start_soon(channel.serve_writes)
+    theirs.close()
+    for _ in range(2):
+        channel.send(Drain())
+        with pytest.raises(trio.BrokenResourceError):
+            await channel.wait_sent()
+    await channel.aclose()

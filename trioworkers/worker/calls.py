@@ -45,7 +45,7 @@ class Calls:
         delivery: its number.
         recorded: what earlier handlings called.
         send: takes the frames that tell what is called now.
-        flush: returns once what was sent has left this process.
+        wait_sent: returns once what was sent has left this process.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Calls:
         delivery: int,
         recorded: Sequence[Recorded],
         send: Callable[[Frame], None],
-        flush: Callable[[], Awaitable[None]],
+        wait_sent: Callable[[], Awaitable[None]],
     ) -> None:
         self._delivery = delivery
         self._answers = {call.key: call.answer for call in recorded if call.answered}
@@ -63,7 +63,7 @@ class Calls:
         self._given_back: defaultdict[str, list[int]] = defaultdict(list)
         self._under_way: dict[str, trio.Event] = {}
         self._send: Callable[[Frame], None] | None = send
-        self._flush = flush
+        self._wait_sent = wait_sent
 
     async def make(
         self,
@@ -115,7 +115,7 @@ class Calls:
     async def _recorded(self, key: str, make: Make) -> msgspec.Raw:
         async def begin() -> None:
             self._tell(Calling(self._delivery, key))
-            await self._flush()
+            await self._wait_sent()
 
         await begin()
         try:

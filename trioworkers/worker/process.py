@@ -149,7 +149,7 @@ class Worker:
         timeout = self._tuning.handler_timeout
         calls = None
         if frame.calls is not None:
-            calls = Calls(frame.delivery, frame.calls, self._channel.send, self._channel.flush)
+            calls = Calls(frame.delivery, frame.calls, self._channel.send, self._channel.wait_sent)
         outcome = Outcome(frame.delivery, "done")
         try:
             with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
