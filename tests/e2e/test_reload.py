@@ -1,0 +1,303 @@
+"""A running fleet follows its file: what changes touches what it must, and nothing else; nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import tomli_w
+import trio
+from fleet_project import Daemon, Project, until, workers_of
+
+from trioworkers.testing import Telegram, serve_telegram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GREETER = """
+async def handle(update, bot):
+    await bot.send_message(chat_id=update.chat_id, text=f"{bot.settings['greeting']} {update.text}")
+
+async def settings_changed(bot):
+    bot.log.info("changed", greeting=bot.settings["greeting"])
+"""
+OTHER = """
+async def handle(update, bot):
+    await bot.send_message(chat_id=update.chat_id, text=f"other {update.text}")
+"""
+
+
+class Greeters:
+    """Three bots that greet, and the file that they come from."""
+
+    def __init__(self, project: Project, world: Telegram, base: str) -> None:
+        self.project, self.base = project, base
+        self.bots = {name: world.add_bot(name) for name in ("one", "two", "three")}
+        self.alice = world.add_user("Alice")
+        project.module("greeter", GREETER)
+        project.module("other", OTHER)
+        self.tables: dict[str, dict[str, Any]] = {
+            name: {"token": bot.token, "handler": "greeter:handle", "settings": {"greeting": "hi"}}
+            for name, bot in self.bots.items()
+        }
+        self.fleet: dict[str, Any] = {}
+        self.write()
+
+    def write(self) -> None:
+        self.project.write(self.base, self.tables, fleet=dict(self.fleet))
+
+    async def answer(self, name: str, text: str = "there") -> str:
+        bot = self.bots[name]
+        await self.alice.say(bot, text)
+        return str((await self.alice.expect(bot, timeout=30))["text"])
+
+
+@pytest.fixture
+async def greeters(project: Project, world: Telegram, nursery: trio.Nursery) -> Greeters:
+    return Greeters(project, world, await nursery.start(serve_telegram, world))
+
+
+async def pids(daemon: Daemon) -> dict[str, int | None]:
+    return {row["bot"]: row["pid"] for row in (await daemon.status())["workers"]}
+
+
+async def applied(project: Project, times: int = 1) -> list[dict[str, Any]]:
+    """Wait until so many reloads have changed something; their plans."""
+    told = await until(lambda: (found := project.events("reload.applied"))[times - 1 :] and found)
+    return [event["plan"] for event in told]
+
+
+async def request(daemon: Daemon, method: str, path: str, body: Any = None) -> httpx.Response:
+    transport = httpx.AsyncHTTPTransport(uds=str(daemon.project.control))
+    async with httpx.AsyncClient(transport=transport, timeout=30) as client:
+        return await client.request(method, f"http://control{path}", json=body)
+
+
+async def test_a_new_greeting_is_in_force_and_no_process_changes(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """The next update sees it, `settings_changed` has run, and nobody was restarted."""
+    daemon = await project.start().ready()
+    before = await pids(daemon)
+    assert await greeters.answer("one") == "hi there"
+    greeters.tables["one"]["settings"]["greeting"] = "hello"
+    greeters.write()
+    assert (await applied(project))[0]["retuned"] == {"one": ["settings.greeting"]}
+    assert await greeters.answer("one") == "hello there"
+    assert await greeters.answer("two") == "hi there"
+    assert await pids(daemon) == before
+    log = (project.folder / "state" / "logs" / "worker_one.log").read_text()
+    assert '"event":"changed"' in log.replace(" ", "")
+    assert "hello" in log
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("key", ["handler", "token"])
+async def test_one_changed_handler_or_token_replaces_exactly_that_process(
+    project: Project, greeters: Greeters, world: Telegram, nursery: trio.Nursery, key: str
+) -> None:
+    """The others keep theirs; the bot goes on with what is new."""
+    daemon = await project.start().ready()
+    before = await pids(daemon)
+    if key == "handler":
+        greeters.tables["two"]["handler"] = "other:handle"
+    else:
+        greeters.bots["two"] = world.add_bot("two_again")
+        greeters.tables["two"]["token"] = greeters.bots["two"].token
+    greeters.write()
+    assert (await applied(project))[0]["replaced"] == {"two": [key]}
+    assert await greeters.answer("two") == ("other there" if key == "handler" else "hi there")
+    after = await pids(daemon)
+    assert {name for name in before if before[name] != after[name]} == {"two"}
+    assert len(workers_of(daemon.process.pid)) == 3
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_bots_come_and_go(project: Project, greeters: Greeters, nursery: trio.Nursery) -> None:
+    """Removed, disabled, enabled and added; the others are untouched."""
+    third = greeters.tables.pop("three")
+    daemon = await project.start().ready()
+    before = await pids(daemon)
+    greeters.tables["three"] = third
+    greeters.tables["two"]["enabled"] = False
+    greeters.write()
+    await applied(project)
+    assert await greeters.answer("three") == "hi there"
+
+    async def as_said() -> bool:
+        rows = {row["bot"]: row["state"] for row in (await daemon.status())["workers"]}
+        return rows == {"one": "running", "two": "stopped", "three": "running"}
+
+    await until(as_said)
+    del greeters.tables["three"]
+    greeters.tables["two"]["enabled"] = True
+    greeters.write()
+    await applied(project, 2)
+    assert await greeters.answer("two") == "hi there"
+    await until(lambda: len(workers_of(daemon.process.pid)) == 2)
+    after = await pids(daemon)
+    assert (after.keys(), after["one"]) == ({"one", "two"}, before["one"])
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_bad_file_changes_nothing_and_is_told(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """All problems in the event and the status, no secret in either; the next good file is applied."""
+    daemon = await project.start().ready()
+    before = await pids(daemon)
+    greeters.tables["one"] |= {"concurrency": -1, "settings": {"greeting": "never"}}
+    greeters.tables["two"]["handler"] = "nowhere:handle"
+    greeters.write()
+    (refused,) = await until(lambda: project.events("reload.refused"))
+    assert any("concurrency" in problem for problem in refused["problems"])
+    config = (await daemon.status())["fleet"]["config"]
+    assert config["last_reload_ok"] is False
+    assert "concurrency" in config["error"]
+    greeters.tables["one"]["concurrency"] = 4
+    greeters.write()
+    refused = await until(lambda: (told := project.events("reload.refused"))[1:] and told[-1])
+    assert "nowhere" in refused["problems"][0]
+    assert await greeters.answer("one") == "hi there"
+    assert await pids(daemon) == before
+    greeters.tables["two"]["handler"] = "greeter:handle"
+    greeters.write()
+    await applied(project)
+    assert await greeters.answer("one") == "never there"
+    assert (await daemon.status())["fleet"]["config"]["last_reload_ok"] is True
+    said = project.log.read_text() + str(await daemon.status())
+    assert not any(bot.token.partition(":")[2] in said for bot in greeters.bots.values())
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_deleted_file_is_told_and_the_old_settings_stay(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """Also after HUP; it may come back."""
+    daemon = await project.start().ready()
+    project.file.unlink()
+    await until(lambda: project.events("reload.refused"))
+    daemon.process.send_signal(signal.SIGHUP)
+    await until(lambda: len(project.events("reload.refused")) > 1)
+    assert await greeters.answer("one") == "hi there"
+    greeters.tables["one"]["settings"]["greeting"] = "back"
+    greeters.write()
+    await applied(project)
+    assert await greeters.answer("one") == "back there"
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_reloads_by_request(project: Project, greeters: Greeters, nursery: trio.Nursery) -> None:
+    """A dry run says what would be done and does nothing; a bad file is refused with its problems."""
+    daemon = await project.start().ready()
+    answer = await request(daemon, "POST", "/api/reload", {"dry_run": True})
+    assert (answer.status_code, answer.json()["unchanged"]) == (200, 3)
+    draft = project.folder / "fleet.d" / "four.toml"
+    draft.parent.mkdir()
+    draft.write_text("[bots.four]\ntoken = 5\n")
+    answer = await request(daemon, "POST", "/api/reload")
+    assert answer.status_code == 422
+    assert "bots.four.token" in answer.json()["error"]
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_bots_are_added_by_request_and_outlive_the_daemon(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """Written to `fleet.d` of the state directory, for its owner alone; a new token; removed again."""
+    table = greeters.tables.pop("three")
+    greeters.write()
+    daemon = await project.start().ready()
+    assert (await request(daemon, "POST", "/api/bots", {"name": "../x", "bot": table})).status_code == 422
+    assert (await request(daemon, "POST", "/api/bots", {"name": "one", "bot": table})).status_code == 409
+    answer = await request(daemon, "POST", "/api/bots", {"name": "three", "bot": table})
+    assert (answer.status_code, answer.json()["added"]) == (200, ["three"])
+    assert await greeters.answer("three") == "hi there"
+    file: Path = project.folder / "state" / "fleet.d" / "three.toml"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert await daemon.stop() == 0
+    daemon = await project.start().ready()
+    assert await greeters.answer("three") == "hi there"
+    assert (await request(daemon, "DELETE", "/api/bots/one")).status_code == 409
+    bad = await request(daemon, "PUT", "/api/bots/three", {"token": "none"})
+    assert bad.status_code == 422
+    answer = await request(daemon, "DELETE", "/api/bots/three")
+    assert (answer.status_code, answer.json()["removed"]) == (200, ["three"])
+    assert not file.exists()
+    await until(lambda: len(workers_of(daemon.process.pid)) == 2)
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_random_edits_under_load_lose_nothing_and_end_in_agreement(
+    project: Project, greeters: Greeters, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Valid, invalid and half-written files in any order, while people write."""
+    chance = random.Random(20)
+    daemon = await project.start().ready()
+    said = 0
+    for number in range(60):
+        tables = greeters.tables
+        name = chance.choice(list(tables))
+        deed = chance.randrange(6)
+        if deed == 0:
+            tables[name]["settings"] = {"greeting": f"g{number}"}
+        elif deed == 1:
+            tables[name]["concurrency"] = chance.randrange(1, 30)
+        elif deed == 2:
+            tables[name]["handler"] = chance.choice(["greeter:handle", "other:handle"])
+        elif deed == 3:
+            tables[name]["enabled"] = not tables[name].get("enabled", True)
+        if deed == 4:
+            project.file.write_text(project.file.read_text()[: chance.randrange(200)])
+        elif deed == 5:
+            project.file.write_text("[bots.one]\nconcurrency = 0\n")
+        else:
+            greeters.write()
+        for bot in greeters.bots.values():
+            greeters.alice.send(bot, str(number))
+            said += 1
+        await trio.sleep(chance.choice([0, 0.02, 0.15]))
+    for table in greeters.tables.values():
+        table["enabled"] = True
+    greeters.write()
+
+    def answered() -> bool:
+        texts = [call.params["text"].split()[-1] for call in world.calls_of("sendMessage")]
+        return len(texts) >= said
+
+    await until(answered, 60)
+    await trio.sleep(0.3)
+    assert len(world.calls_of("sendMessage")) == said
+    for bot in greeters.bots.values():
+        tally = project.tally(bot)
+        assert (tally["accepted"], tally["done"], tally["pending"]) == (60, 60, 0)
+    plan = (await request(daemon, "POST", "/api/reload", {"dry_run": True})).json()
+    assert (plan["unchanged"], plan["retuned"], plan["replaced"]) == (3, {}, {})
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_reload_during_a_stop_or_another_reload_harms_nobody(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """HUPs in numbers, edits and then TERM: the daemon ends in time with 0."""
+    daemon = await project.start().ready()
+    for number in range(5):
+        greeters.tables["one"]["settings"]["greeting"] = f"g{number}"
+        greeters.write()
+        os.kill(daemon.process.pid, signal.SIGHUP)
+        os.kill(daemon.process.pid, signal.SIGHUP)
+    project.file.write_text(tomli_w.dumps({}))
+    assert await daemon.stop(seconds=20) == 0
+    nursery.cancel_scope.cancel()
