@@ -1,4 +1,4 @@
-"""Measures trioworkers on this machine: `scripts/bench inbox`, `scripts/bench fleet`.
+"""Measures trioworkers on this machine: `scripts/bench inbox`, `fleet`, `webhook`.
 
 Each figure stands beside what it is compared to, measured in the same run, and their ratio. Nothing here
 is a test: figures of another machine prove nothing.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import fleet, inbox
+from benchmarks import fleet, inbox, webhook
 
 
 def main() -> None:
@@ -27,6 +27,12 @@ def main() -> None:
     verb.add_argument("--bots", type=int, nargs="+", default=[1, 10, 50])
     verb.add_argument("--updates", type=int, default=5000)
     verb.set_defaults(run=lambda args: fleet.run(args.bots, args.updates))
+    verb = verbs.add_parser("webhook", help="deliveries per second, beside bare hypercorn and aiogram")
+    verb.add_argument("--bots", type=int, default=10)
+    verb.add_argument("--connections", type=int, default=64)
+    verb.add_argument("--seconds", type=float, default=3.0, help="how long each server runs in a round")
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.set_defaults(run=lambda args: webhook.run(args.bots, args.connections, args.seconds, args.rounds))
     args = parser.parse_args()
     args.run(args)
 

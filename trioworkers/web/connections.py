@@ -131,7 +131,7 @@ class Connections:
         if self._tls is not None:
             wrapped = trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
         server = TCPServer(self._app, self._config, self._context, {}, wrapped)
-        server.idle_task = connection  # type: ignore[assignment] - its `SingleTask`, in all but the bases
+        server.idle_task = connection  # type: ignore[assignment]  # its SingleTask in all but name
         try:
             await server
         except* Exception:  # whatever a peer's bytes made of hypercorn's parsers; a detail may quote them

@@ -74,7 +74,7 @@ class WebhookApp:
     ) -> None:
         self._deliveries = deliveries
         self._settings = settings
-        self._rest = _make_rest(deliveries, token, connections)
+        self._rest: Any = _make_rest(deliveries, token, connections)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -87,7 +87,7 @@ class WebhookApp:
             await receive()
             await send({"type": "websocket.close"})
             return
-        await self._rest(scope, receive, send)  # type: ignore[arg-type] - typed by hypercorn's own dicts
+        await self._rest(scope, receive, send)
 
     async def _deliver(self, name: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         door = self._deliveries.door(name)
@@ -162,10 +162,14 @@ async def _answer(send: Send, status: int) -> None:
 async def _answer_early(receive: Receive, send: Send, status: int) -> None:
     """Answer a request whose body was not read: take in a little of it, or its sender would find the
     connection reset instead of an answer; then hypercorn closes the connection."""
+    complete: bool | None = False
     with trio.move_on_after(LINGER):
-        if await _drain(receive, LINGER_BYTES):
-            await _answer(send, status)
-            return
+        complete = await _drain(receive, LINGER_BYTES)
+    if complete is None:
+        return
+    if complete:
+        await _answer(send, status)
+        return
     async with trio.open_nursery() as nursery:
         # hypercorn tells the end through the same bounded queue: nobody reading it would block its sender
         nursery.start_soon(_drain, receive, float("inf"))
@@ -173,11 +177,13 @@ async def _answer_early(receive: Receive, send: Send, status: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _drain(receive: Receive, limit: float) -> bool:
-    """Take in up to so many bytes of a body; whether that was all of it."""
+async def _drain(receive: Receive, limit: float) -> bool | None:
+    """Take in up to so many bytes of a body; whether that was all of it, None when the connection ended."""
     while limit > 0:
         message = await receive()
-        if message["type"] != "http.request" or not message["more_body"]:
+        if message["type"] != "http.request":
+            return None
+        if not message["more_body"]:
             return True
         limit -= len(message["body"])
     return False
