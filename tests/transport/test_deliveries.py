@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,15 +153,14 @@ async def test_cancelled_it_lets_nobody_wait(store, autojump_clock):
     async def deliver(number: int) -> None:
         statuses.append(await deliveries.deliver("echo", b"right", body(number)))
 
-    async with trio.open_nursery() as outer:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(deliveries.serve)
-            deliveries.open("echo", BOT).add_secret("right")
-            outer.start_soon(deliver, 1)
-            await trio.testing.wait_all_tasks_blocked()
-            outer.start_soon(deliver, 2)
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
+        await nursery.start(deliveries.serve)
+        deliveries.open("echo", BOT).add_secret("right")
+        outer.start_soon(deliver, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        outer.start_soon(deliver, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     assert statuses == [503, 503]
 
 
