@@ -1,4 +1,4 @@
-"""The servers of `bench webhook`, one in each process: `NAME DESCRIPTOR BOTS FOLDER`; prints a line when ready.
+"""The servers of `bench webhook`, one in each process: `NAME DESCRIPTOR BOTS FOLDER`; says when it is ready.
 
 It imports what one of them needs only: aiogram's runs in an environment without trioworkers.
 """
@@ -83,7 +83,7 @@ def serve_aiogram(listener: socket.socket, bots: int) -> None:
 
     router = Router()
 
-    @router.message()
+    @router.message()  # type: ignore[untyped-decorator]
     async def handle(_message: Any) -> None:
         return None
 

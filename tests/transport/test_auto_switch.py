@@ -99,7 +99,7 @@ EVENT = st.one_of(
 
 @given(st.lists(st.tuples(st.floats(0, 700), EVENT)))
 def test_it_leaves_only_for_one_of_the_two_reasons(steps):
-    """Whatever happens when: a reason means polling, for ten minutes to two hours, and never without cause."""
+    """Whatever happens when: a reason means polling, for ten minutes to two hours; none without cause."""
     switch, now = AutoSwitch(), 0.0
     failures = 0
     seen: list[tuple[float, int]] = []  # of this webhook, beginning with nothing pending

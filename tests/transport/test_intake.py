@@ -44,7 +44,7 @@ class Told:
     def __getattr__(self, name: str) -> Any:
         return lambda *values: self.told.append((name, *values))
 
-    def reasons(self, name: str) -> list[tuple[Any, ...]]:
+    def reasons(self, name: str) -> list[list[Any]]:
         return [rest for what, *rest in self.told if what == name]
 
 
@@ -120,7 +120,7 @@ async def test_a_hundred_switches_lose_nothing_and_double_nothing(scene, nursery
     await scene.until(lambda: scene.accepted() == sent and scene.world.pending(scene.bot) == 0)
     assert len(scene.events.reasons("switched")) >= SWITCHES - 1
     backlog = scene.inbox.backlog(scene.bot.id)
-    seen = []
+    seen: list[int] = []
     while len(seen) < sent:
         update = backlog.take()
         if update is None:

@@ -38,7 +38,7 @@ class Bounds:
         connections: at once; a newcomer beyond it ends the one that has been idle longest. Half of the
             process's open files at most.
         idle: seconds from an answer, or the connection's start, to the end of the next request's head.
-        head: bytes of a request's line and headers.
+        head: bytes of a request's line and headers, or as much as one read brings (64 KiB).
         handshake: seconds for a TLS handshake.
     """
 
@@ -68,7 +68,7 @@ class Connections:
         self._context = WorkerContext(None)
         self._open: set[_Connection] = set()
         self._idle: dict[_Connection, float] = {}  # since when, the longest first
-        self._left = trio.Event()
+        self._room: trio.Event | None = None  # somebody waits for it
 
     @property
     def open(self) -> int:
@@ -123,24 +123,24 @@ class Connections:
             nursery.cancel_scope.cancel()
 
     async def _serve_one(self, stream: trio.SocketStream) -> None:
-        connection = _Connection(stream, self._idle)
+        connection = _Connection(stream, self._idle, self._tell_room)
         self.accepted += 1
         self._open.add(connection)
         self._idle[connection] = trio.current_time()
         wrapped: Any = stream
         if self._tls is not None:
             wrapped = trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
-        server = TCPServer(self._app, self._config, self._context, {}, wrapped)
+        server = _Server(self._app, self._config, self._context, {}, wrapped)
         server.idle_task = connection  # type: ignore[assignment]  # its SingleTask in all but name
         try:
-            await server
+            with connection.scope:
+                await server
         except* Exception:  # whatever a peer's bytes made of hypercorn's parsers; a detail may quote them
             self.broken += 1
         finally:
             self._idle.pop(connection, None)
             self._open.discard(connection)
-            self._left.set()
-            self._left = trio.Event()
+            self._tell_room()
 
     async def wait_room(self) -> None:
         """Return when one more connection may be; an idle one is ended for it, if there is one."""
@@ -152,7 +152,14 @@ class Connections:
                 self._open.discard(connection)
                 connection.sever()
             else:
-                await self._left.wait()
+                self._room = self._room or trio.Event()
+                await self._room.wait()
+
+    def _tell_room(self) -> None:
+        """A connection has ended or become idle."""
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
     async def _end_idle(self) -> None:
         while True:
@@ -172,36 +179,59 @@ class Connections:
                 connection.sever()
 
 
+class _Server(TCPServer):
+    """Hypercorn's connection, for HTTP/1.1 alone.
+
+    Whoever asks for HTTP/2 in plain text raises here and is cut off: hypercorn's tasks for it go on when the
+    peer is gone, and neither Telegram nor a proxy asks.
+    """
+
+    @property
+    def protocol(self) -> Any:
+        return self._http1
+
+    @protocol.setter
+    def protocol(self, wrapper: Any) -> None:
+        self._http1 = wrapper.protocol
+
+
 class _Connection:
     """Stands where hypercorn has the task that ends an idle connection, and notes since when it is idle."""
 
-    def __init__(self, stream: trio.SocketStream, idle: dict[_Connection, float]) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, idle: dict[_Connection, float], tell_room: Callable[[], None]
+    ) -> None:
+        self.scope = trio.CancelScope()
         self._stream = stream
         self._idle = idle
+        self._tell_room = tell_room
 
     async def restart(self, _task_group: object, _action: object) -> None:
         """It waits for a request's head from now on (hypercorn's call)."""
         self._idle.pop(self, None)
         self._idle[self] = trio.current_time()
+        self._tell_room()
 
     async def stop(self) -> None:
         """It has one (hypercorn's call)."""
         self._idle.pop(self, None)
 
     def sever(self) -> None:
-        """End it from below: whoever reads or writes it finds it closed."""
+        """End it, from below too: what hypercorn shields finds it closed."""
+        self.scope.cancel()
         with suppress(OSError):
             self._stream.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Bounded(trio.abc.Listener[trio.SocketStream]):
-    """Accepts when there is room."""
+    """Makes room for who is coming, and accepts then: until there is room the kernel keeps who comes."""
 
     def __init__(self, inner: trio.SocketListener, connections: Connections) -> None:
         self._inner = inner
         self._connections = connections
 
     async def accept(self) -> trio.SocketStream:
+        await trio.lowlevel.wait_readable(self._inner.socket)
         await self._connections.wait_room()
         return await self._inner.accept()
 
