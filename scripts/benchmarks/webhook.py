@@ -29,9 +29,7 @@ NAMES = {"bare": "bare hypercorn, ASGI", "ours": "trioworkers", "aiogram": "aiog
 
 def run(bots: int, connections: int, seconds: float, rounds: int) -> None:
     """Print a line for each server: medians over rounds in which all of them take turns."""
-    print(
-        f"{bots} bots, {connections} connections, updates of some 600 bytes, {os.cpu_count()} cores"
-    )
+    print(f"{bots} bots, {connections} connections, updates of some 600 bytes, {os.cpu_count()} cores")
     print(f"that the client shares; median of {rounds} rounds of {seconds:g} s, servers taking turns")
     interpreters = {"bare": sys.executable, "ours": sys.executable, "aiogram": _foreign()}
     rates: dict[str, list[float]] = {name: [] for name in interpreters}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Event, RawData
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -193,6 +194,11 @@ class _Server(TCPServer):
     @protocol.setter
     def protocol(self, wrapper: Any) -> None:
         self._http1 = wrapper.protocol
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send what there is: at a request's end hypercorn sends nothing, which costs as much as something."""
+        if not isinstance(event, RawData) or event.data:
+            await super().protocol_send(event)
 
 
 class _Connection:
