@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from listening import ListenerThread, request, update
+from listening import SECRET, ListenerThread, Settings, request, update
 
+from trioworkers.inbox.inbox import Accepted
+from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web.connections import Bounds, Connections
+from trioworkers.web.serve import listen_unix
+from trioworkers.web.webhook import WebhookApp
 
 
 def test_idle_connections_are_ended():
@@ -148,3 +152,30 @@ async def test_cancelling_cuts_off_a_peer_that_does_not_read():
                 await began.wait()
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 nursery.cancel_scope.cancel()
+
+
+async def test_a_unix_socket_is_served_and_its_peer_is_a_proxy(tmp_path):
+    """Nobody is there but by a proxy of this machine, whose word is taken for the sender's address."""
+    accepted: list[int] = []
+
+    async def accept(_bot_id: int, arrivals: Any) -> Accepted:
+        accepted.extend(arrival.update_id for arrival in arrivals)
+        return Accepted(len(arrivals), 0)
+
+    settings = Settings(telegram_ips_only=True)
+    deliveries = Deliveries(accept)
+    stop = trio.Event()
+    app = WebhookApp(deliveries, lambda: settings, "token")
+    path = tmp_path / "webhook.sock"
+    with trio.fail_after(20), listen_unix(path, key="[webhook] bind") as listener:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(deliveries.serve)
+            deliveries.open("echo", 7).add_secret(SECRET)
+            await nursery.start(Connections(app, bounds=Bounds()).serve, [listener], stop)
+            async with await trio.open_unix_socket(path) as stream:
+                for sender, status in (("149.154.167.1", b"200"), ("1.2.3.4", b"403")):
+                    await stream.send_all(request(update(1), headers=f"X-Forwarded-For: {sender}\r\n"))
+                    assert (await stream.receive_some()).split()[1] == status
+            deliveries.close()
+            stop.set()
+    assert accepted == [1]

@@ -196,7 +196,7 @@ class _Server(TCPServer):
         self._http1 = wrapper.protocol
 
     async def protocol_send(self, event: Event) -> None:
-        """Send what there is: at a request's end hypercorn sends nothing, which costs as much as something."""
+        """Send what there is: at a request's end hypercorn sends nothing, which costs as much as that."""
         if not isinstance(event, RawData) or event.data:
             await super().protocol_send(event)
 
