@@ -58,7 +58,8 @@ class Scene:
     intake: Intake
     events: Told
     deliveries: Deliveries
-    stop_listening: Any
+    listener: Any
+    stop: trio.Event
 
     async def until(self, condition) -> None:
         with trio.fail_after(30):
@@ -99,7 +100,7 @@ async def scene(nursery, tmp_path, monkeypatch):
             partial(trio.sleep, 0),
             events,
         )
-        yield Scene(world, bot, alice, settings, inbox, intake, events, deliveries, stop.set)
+        yield Scene(world, bot, alice, settings, inbox, intake, events, deliveries, listener, stop)
         inner.cancel_scope.cancel()
     nursery.cancel_scope.cancel()
 
@@ -157,7 +158,8 @@ async def test_auto_falls_back_when_deliveries_fail(scene, nursery, monkeypatch)
     scene.alice.send(scene.bot, "one")
     await scene.until(lambda: scene.accepted() == 1)
     assert scene.intake.transport == "webhook"
-    scene.stop_listening()
+    scene.stop.set()
+    await scene.until(lambda: scene.listener.fileno() == -1)
     scene.alice.send(scene.bot, "two")
     await scene.until(lambda: scene.accepted() == 2)
     assert scene.events.reasons("switched") == [["poll", "delivery errors while pending updates grew"]]

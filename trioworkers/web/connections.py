@@ -63,7 +63,10 @@ class Connections:
         self.accepted = self.evicted = self.broken = 0
         self._app: Any = wrap_app(app, 0, "asgi")
         self._bounds = bounds
-        self._most = min(bounds.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = (
+            bounds.connections if files == resource.RLIM_INFINITY else min(bounds.connections, files // 2)
+        )
         self._tls = tls
         self._config = _configure(bounds)
         self._context = WorkerContext(None)
@@ -128,12 +131,9 @@ class Connections:
         self.accepted += 1
         self._open.add(connection)
         self._idle[connection] = trio.current_time()
-        wrapped: Any = stream
-        if self._tls is not None:
-            wrapped = trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
-        server = _Server(self._app, self._config, self._context, {}, wrapped)
-        server.idle_task = connection  # type: ignore[assignment]  # its SingleTask in all but name
         try:
+            server = _Server(self._app, self._config, self._context, {}, self._wrap(stream))
+            server.idle_task = connection  # type: ignore[assignment]  # its SingleTask in all but name
             with connection.scope:
                 await server
         except* Exception:  # whatever a peer's bytes made of hypercorn's parsers; a detail may quote them
@@ -142,6 +142,11 @@ class Connections:
             self._idle.pop(connection, None)
             self._open.discard(connection)
             self._tell_room()
+
+    def _wrap(self, stream: trio.SocketStream) -> Any:
+        if self._tls is None:
+            return stream
+        return trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
 
     async def wait_room(self) -> None:
         """Return when one more connection may be; an idle one is ended for it, if there is one."""
