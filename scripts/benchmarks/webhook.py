@@ -28,7 +28,7 @@ NAMES = {"bare": "bare hypercorn, ASGI", "ours": "trioworkers", "aiogram": "aiog
 
 
 def run(bots: int, connections: int, seconds: float, rounds: int) -> None:
-    """Print a line for each server: medians over rounds in which all of them take turns."""
+    """Print a line for each server: medians, of the ratios too, over rounds in which all take turns."""
     print(f"{bots} bots, {connections} connections, updates of some 600 bytes, {os.cpu_count()} cores")
     print(f"that the client shares; median of {rounds} rounds of {seconds:g} s, servers taking turns")
     interpreters = {"bare": sys.executable, "ours": sys.executable, "aiogram": _foreign()}
@@ -39,11 +39,11 @@ def run(bots: int, connections: int, seconds: float, rounds: int) -> None:
             rate, cost = measure(name, interpreter, bots, connections, seconds)
             rates[name].append(rate)
             costs[name].append(cost)
-    bare = statistics.median(rates["bare"])
     print(f"{'':>22}  {'deliveries':>10}  {'of bare':>7}  {'CPU of one':>10}  durable before 200")
     for name in interpreters:
         rate, cost = statistics.median(rates[name]), statistics.median(costs[name])
-        print(f"{NAMES[name]:>22}  {rate:>8,.0f}/s  {rate / bare:>7.2f}  {cost:>7.0f} µs  {DURABLE[name]}")
+        ratio = statistics.median(own / bare for own, bare in zip(rates[name], rates["bare"], strict=True))
+        print(f"{NAMES[name]:>22}  {rate:>8,.0f}/s  {ratio:>7.2f}  {cost:>7.0f} µs  {DURABLE[name]}")
 
 
 def measure(name: str, interpreter: str, bots: int, connections: int, seconds: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from trioworkers.web.webhook import WebhookApp
 
 def test_idle_connections_are_ended():
     """One that asked for something and one that never did; a request under way is not idle."""
-    with ListenerThread(Bounds(idle=0.1)) as listener, listener.peer() as one, listener.peer() as two:
+    with ListenerThread(Bounds(idle=1.0)) as listener, listener.peer() as one, listener.peer() as two:
         one.send(request(update()))
         assert one.status() == 200
         with listener.peer() as busy:
@@ -33,7 +33,7 @@ def test_idle_connections_are_ended():
 
 def test_a_head_that_comes_slowly_is_cut_off():
     """However the bytes trickle: the whole head has one time limit."""
-    with ListenerThread(Bounds(idle=0.1)) as listener, listener.peer() as peer:
+    with ListenerThread(Bounds(idle=1.0)) as listener, listener.peer() as peer:
         with pytest.raises(ConnectionError):
             trickle(peer.raw)
         assert listener.ask(request(update())) == 200
