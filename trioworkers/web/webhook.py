@@ -1,7 +1,7 @@
 """The webhook listener: deliveries pass a thin ASGI layer, everything else is Quart's.
 
-`POST /webhook/<bot>` touches neither routes nor request objects: that is more than half of what a delivery
-would cost. A body is read only for whoever knows the bot's secret, so that strangers fill no memory. No
+`POST /webhook/<bot>` touches neither routes nor request objects: with them a delivery costs half as
+much again. A body is read only for whoever knows the bot's secret, so that strangers fill no memory. No
 body is logged, and nothing of one is answered.
 """
 
