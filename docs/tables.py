@@ -18,7 +18,6 @@ NOT_YET = frozenset(
     f"{table}.{key}"
     for table, keys in {
         "api": "metrics_public",
-        "webhook": "bind public_url secret tls_cert tls_key telegram_ips_only trusted_proxies max_body",
         "bots.NAME": "rate_limit rate_limit.per_second rate_limit.per_chat rate_limit.per_group_minute",
     }.items()
     for key in keys.split()

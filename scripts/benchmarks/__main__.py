@@ -1,4 +1,4 @@
-"""Measures trioworkers on this machine: `scripts/bench inbox`, `fleet`, `queue`, `frames`.
+"""Measures trioworkers on this machine: `scripts/bench inbox`, `fleet`, `queue`, `frames`, `webhook`.
 
 Each figure stands beside what it is compared to, measured in the same run, and their ratio. Nothing here
 is a test: figures of another machine prove nothing.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import fleet, frames, inbox, queues
+from benchmarks import fleet, frames, inbox, queues, webhook, webhook_kills
 
 QUEUE_PARTS = ["storm", "blocked", "million"]
 
@@ -41,6 +41,17 @@ def main() -> None:
     verb = verbs.add_parser("frames", help="what batches of frames and of outcomes give")
     verb.add_argument("--updates", type=int, default=20_000)
     verb.set_defaults(run=lambda args: frames.run(args.updates))
+    verb = verbs.add_parser("webhook", help="deliveries per second, beside bare hypercorn and aiogram")
+    verb.add_argument("--bots", type=int, default=10)
+    verb.add_argument("--connections", type=int, default=64)
+    verb.add_argument("--seconds", type=float, default=3.0, help="how long each server runs in a round")
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.set_defaults(run=lambda args: webhook.run(args.bots, args.connections, args.seconds, args.rounds))
+    verb = verbs.add_parser("webhook-kills", help="nothing is lost when the listener is killed over and over")
+    verb.add_argument("--bots", type=int, default=50)
+    verb.add_argument("--updates", type=int, default=50_000)
+    verb.add_argument("--kills", type=int, default=3)
+    verb.set_defaults(run=lambda args: webhook_kills.run(args.bots, args.updates, args.kills))
     args = parser.parse_args()
     args.run(args)
 

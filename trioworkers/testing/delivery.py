@@ -58,6 +58,8 @@ async def _dispatch(telegram: Telegram, bot: SimBot, webhook: Webhook) -> None:
                     free += 1
                     if line.open:
                         idle.append(line)
+                    else:
+                        line.abandon()
                     webhook.changed.fire()
 
             while not webhook.closed:

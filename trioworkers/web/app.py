@@ -83,7 +83,7 @@ def make_app(
         origin = request.headers.get("Origin")
         if origin is not None and (not host or origin.lower().partition("://")[2] != host):
             return {"error": "requests from other sites are refused"}, 403
-        if request.path in OPEN or _carries(request.headers.get("Authorization", ""), token):
+        if request.path in OPEN or carries(request.headers.get("Authorization", ""), token):
             return None
         return {"error": "expected the header Authorization: Bearer <API token>"}, 401
 
@@ -129,7 +129,8 @@ def make_app(
     return app
 
 
-def _carries(header: str, token: str) -> bool:
+def carries(header: str, token: str) -> bool:
+    """Whether an `Authorization` header has the API's token."""
     scheme, _, given = header.partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 

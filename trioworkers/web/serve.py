@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
-import stat
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from trioworkers.errors import TrioworkersError
 from trioworkers.folders import locked
 from trioworkers.web.app import MARK
+from trioworkers.web.connections import GRACE, Bounds, Connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+__all__ = ["GRACE", "ListenError", "SocketPathError", "Web", "listen_tcp", "listen_unix", "serve_app"]
 BACKLOG = 1024
-GRACE = 3.0  # seconds that requests under way have at a stop
 SOCKET_PATH_LIMIT = 107  # bytes: sockaddr_un, unix(7)
 
 
@@ -168,57 +165,5 @@ async def serve_app(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve an ASGI application on `listener`, which it closes, until `stop`; then end what is under way.
-
-    Cancelling it cuts requests off: hypercorn shields what it sends, so that a peer that does not read
-    would hold it up for ever, and only the end of the connection reaches it.
-    """
-    address = listener.getsockname()
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.graceful_timeout = GRACE
-    config.shutdown_timeout = GRACE
-    config.alpn_protocols = ["http/1.1"]
-    config.keep_alive_timeout = 75
-    config.keep_alive_max_requests = 1_000_000
-    config.include_server_header = False
-    async with trio.open_nursery() as severing:
-        severing.start_soon(_sever_at_end, address)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_serve, app, config, stop)
-            task_status.started()
-        severing.cancel_scope.cancel()
-
-
-async def _serve(app: Any, config: Config, stop: trio.Event, *, task_status: trio.TaskStatus[Any]) -> None:
-    await serve(app, config, shutdown_trigger=stop.wait, task_status=task_status)
-
-
-async def _sever_at_end(address: Any) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        _sever(address)
-
-
-def _sever(address: Any) -> None:
-    """Shut down every connection of this process that was accepted at `address`.
-
-    Found among the open descriptors, since hypercorn shows its connections to nobody.
-    """
-    for entry in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            if not stat.S_ISSOCK(os.fstat(int(entry)).st_mode):
-                continue  # fromfd would leave its duplicate open
-            with socket.fromfd(int(entry), socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                if _is_at(connection.getsockname(), address):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-
-def _is_at(own: Any, address: Any) -> bool:
-    """Whether a socket's own address is that of a listener, which may listen on every address."""
-    if isinstance(own, tuple) and isinstance(address, tuple):
-        return own[1] == address[1] and (own[0] == address[0] or address[0] in ("0.0.0.0", "::"))  # noqa: S104
-    return bool(own == address)
+    """Serve `app` on `listener`, which it closes, until `stop`; as :meth:`Connections.serve`."""
+    await Connections(app, bounds=Bounds()).serve([listener], stop, task_status=task_status)

@@ -1,0 +1,263 @@
+"""From a delivery to the inbox: secrets, batches, and what is answered when."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioworkers.inbox.inbox import Accepted, open_inbox
+from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.store import StoreError
+from trioworkers.transport.deliveries import GRACE, Deliveries, derive_secret
+
+BOT = 7
+
+
+def body(update_id: int, chat: int = 1) -> bytes:
+    return json.dumps({"update_id": update_id, "message": {"chat": {"id": chat}, "text": "ä"}}).encode()
+
+
+class Store:
+    """An inbox that commits when it is told to."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = trio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    async def accept(self, bot_id: int, arrivals: Any) -> Accepted:
+        self.batches.append([arrival.update_id for arrival in arrivals])
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return Accepted(len(arrivals), 0)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def deliveries(store: Store, nursery: trio.Nursery) -> Deliveries:
+    made = Deliveries(store.accept)
+    await nursery.start(made.serve)
+    made.open("echo", BOT).add_secret("right")
+    return made
+
+
+async def test_a_delivery_is_answered_once_it_is_durable(deliveries, store, autojump_clock):
+    """Not a moment before."""
+    store.gate = trio.Event()
+    statuses = []
+
+    async def deliver() -> None:
+        statuses.append(await deliveries.deliver("echo", b"right", body(1)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deliver)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (store.batches, statuses) == ([[1]], [])
+        store.gate.set()
+    assert statuses == [200]
+    traffic = deliveries.open("echo", BOT).traffic
+    assert (traffic.accepted, traffic.bytes) == (1, len(body(1)))
+
+
+async def test_what_waits_together_is_accepted_together(deliveries, store, autojump_clock):
+    """While one batch becomes durable the next one gathers; other bots do not wait for it."""
+    deliveries.open("other", 8).add_secret("its")
+    store.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deliveries.deliver, "echo", b"right", body(1))
+        await trio.testing.wait_all_tasks_blocked()
+        for number in (2, 3, 4):
+            nursery.start_soon(deliveries.deliver, "echo", b"right", body(number))
+        nursery.start_soon(deliveries.deliver, "other", b"its", body(9))
+        await trio.testing.wait_all_tasks_blocked()
+        assert store.batches == [[1], [9]]
+        store.gate.set()
+    assert [sorted(batch) for batch in store.batches] == [[1], [9], [2, 3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "content", "status", "reason"),
+    [
+        ("nobody", b"right", body(1), 404, "unknown bot"),
+        ("echo", b"wrong", body(1), 401, "wrong secret"),
+        ("echo", b"", body(1), 401, "wrong secret"),
+        ("echo", b"right", b"", 400, "no update"),
+        ("echo", b"right", b"[]", 400, "no update"),
+        ("echo", b"right", b'{"message":{}}', 400, "no update"),
+        ("echo", b"right", b'{"update_id":1,"message":{"text":"\xff"}}', 400, "no update"),
+        ("echo", b"right", b'{"update_id":99999999999}', 400, "no update"),
+    ],
+)
+async def test_refusals_are_told_apart_and_counted(deliveries, store, name, secret, content, status, reason):
+    """By status and by reason, at the bot's door if there is such a bot; nothing reaches the inbox."""
+    assert await deliveries.deliver(name, secret, content) == status
+    door = deliveries.door(name)
+    assert (deliveries.refused if door is None else door.traffic.refused) == {reason: 1}
+    assert store.batches == []
+
+
+@pytest.mark.parametrize("error", [StoreError("disk full"), RuntimeError("a mistake")])
+async def test_an_inbox_that_refuses_is_503(store, nursery, error):
+    """For a mistake of ours, too, which is told; the next batch is tried like the first."""
+    told: list[Any] = []
+    deliveries = Deliveries(store.accept, lambda bot_id, error: told.append((bot_id, error)))
+    await nursery.start(deliveries.serve)
+    deliveries.open("echo", BOT).add_secret("right")
+    store.error = error
+    assert await deliveries.deliver("echo", b"right", body(1)) == 503
+    assert told == ([] if isinstance(error, StoreError) else [(BOT, error)])
+    store.error = None
+    assert await deliveries.deliver("echo", b"right", body(1)) == 200
+
+
+async def test_once_closed_it_answers_503_and_ends_what_it_has(store, autojump_clock):
+    """What is in hand becomes durable and is answered; `serve` returns after it."""
+    deliveries = Deliveries(store.accept)
+    store.gate = trio.Event()
+    statuses = []
+
+    async def deliver(number: int) -> None:
+        statuses.append((number, await deliveries.deliver("echo", b"right", body(number))))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(deliveries.serve)
+        deliveries.open("echo", BOT).add_secret("right")
+        nursery.start_soon(deliver, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        deliveries.close()
+        await deliver(2)
+        assert statuses == [(2, 503)]
+        store.gate.set()
+    assert statuses == [(2, 503), (1, 200)]
+
+
+async def test_cancelled_it_lets_nobody_wait(store, autojump_clock):
+    """Whoever waits is answered 503, in hand or gathered: it comes again."""
+    deliveries = Deliveries(store.accept)
+    store.gate = trio.Event()
+    statuses = []
+
+    async def deliver(number: int) -> None:
+        statuses.append(await deliveries.deliver("echo", b"right", body(number)))
+
+    async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
+        await nursery.start(deliveries.serve)
+        deliveries.open("echo", BOT).add_secret("right")
+        outer.start_soon(deliver, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        outer.start_soon(deliver, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert statuses == [503, 503]
+
+
+async def test_a_client_that_hangs_up_takes_nobody_with_it(deliveries, store, autojump_clock):
+    """The batch that it began is accepted all the same."""
+    store.gate = trio.Event()
+    statuses = []
+
+    async def deliver(number: int) -> None:
+        statuses.append(await deliveries.deliver("echo", b"right", body(number)))
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as first:
+            nursery.start_soon(deliver, 2)
+            first.cancel()
+            await deliver(1)
+        await trio.testing.wait_all_tasks_blocked()
+        store.gate.set()
+    assert 200 in statuses
+
+
+async def test_old_secrets_are_good_until_ten_minutes_after_the_change(deliveries, autojump_clock):
+    """However long Telegram takes to be told the new one; both are good meanwhile."""
+    door = deliveries.open("echo", BOT)
+    door.add_secret("new")
+    await trio.sleep(10 * GRACE)
+    assert door.admits(b"right")
+    assert door.admits(b"new")
+    door.registered("new")
+    await trio.sleep(GRACE - 1)
+    door.registered("new")  # told again at each look: that prolongs nothing
+    assert door.admits(b"right")
+    await trio.sleep(1)
+    assert not door.admits(b"right")
+    assert door.admits(b"new")
+
+
+async def test_a_door_that_was_left_stays_open_for_ten_minutes(deliveries, autojump_clock):
+    """Deliveries that were under way are taken; then there is nothing at this address."""
+    door = deliveries.open("echo", BOT)
+    door.leave()
+    await trio.sleep(GRACE - 1)
+    assert await deliveries.deliver("echo", b"right", body(1)) == 200
+    await trio.sleep(1)
+    assert await deliveries.deliver("echo", b"right", body(2)) == 404
+    door.add_secret("right")
+    assert await deliveries.deliver("echo", b"right", body(2)) == 200
+
+
+async def test_a_name_that_another_bot_takes_opens_another_door(deliveries):
+    """The secrets of the one before are not its own."""
+    deliveries.open("echo", 8).add_secret("its")
+    assert await deliveries.deliver("echo", b"right", body(1)) == 401
+    deliveries.remove("echo")
+    assert await deliveries.deliver("echo", b"its", body(1)) == 404
+
+
+async def test_the_same_update_twice_in_a_batch_is_one(tmp_path, autojump_clock):
+    """With a real inbox: both are answered 200, one is counted as a duplicate."""
+    async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox, trio.open_nursery() as nursery:
+        deliveries = Deliveries(inbox.accept)
+        await nursery.start(deliveries.serve)
+        door = deliveries.open("echo", BOT)
+        door.add_secret("right")
+        async with trio.open_nursery() as posting:
+            for _ in range(2):
+                posting.start_soon(deliveries.deliver, "echo", b"right", body(1))
+        assert (door.traffic.accepted, door.traffic.duplicates) == (1, 1)
+        assert inbox.backlog(BOT).pending == 1
+        deliveries.close()
+
+
+@given(st.text(min_size=1), st.integers(1, 2**52), st.integers(1, 2**52))
+def test_each_bot_has_a_secret_of_its_own(secret, one, two):
+    """One that setWebhook takes; another for each bot and each fleet, always the same for the same."""
+    made = derive_secret(secret, one)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", made)
+    assert made == derive_secret(secret, one)
+    assert (made == derive_secret(secret, two)) == (one == two)
+    assert made != derive_secret(secret + "x", one)
+
+
+@given(st.binary())
+def test_garbage_is_refused(content):
+    """Whatever the bytes are, the answer is a status."""
+
+    async def main() -> None:
+        store = Store()
+        deliveries = Deliveries(store.accept)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(deliveries.serve)
+            deliveries.open("echo", BOT).add_secret("right")
+            assert await deliveries.deliver("echo", b"right", content) == 400
+            assert await deliveries.deliver("echo", content, body(1)) in (
+                401,
+                200 if content == b"right" else 401,
+            )
+            deliveries.close()
+
+    trio.run(main)

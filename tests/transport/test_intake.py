@@ -1,0 +1,193 @@
+"""Polling and webhook, switched under load: nothing lost, nothing handled twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from trioworkers.inbox.inbox import Inbox, open_inbox
+from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.testing import Telegram, serve_telegram
+from trioworkers.transport import auto, registration
+from trioworkers.transport.api import BotApi
+from trioworkers.transport.deliveries import Deliveries
+from trioworkers.transport.intake import Intake
+from trioworkers.transport.registration import Digests, Wanted
+from trioworkers.web.connections import Bounds, Connections
+from trioworkers.web.serve import listen_tcp
+from trioworkers.web.webhook import WebhookApp
+
+SWITCHES = 100
+SECRET = "s" * 43
+
+
+@dataclass
+class Settings:
+    transport: str = "poll"
+    poll_timeout: float = 1.0
+    allowed_updates: list[str] = field(default_factory=list)
+    max_body: int = 1_000_000
+    telegram_ips_only: bool = False
+    trusted_proxies: tuple[Any, ...] = ()
+
+
+@dataclass
+class Told:
+    """What was told, by what it was."""
+
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values: self.told.append((name, *values))
+
+    def reasons(self, name: str) -> list[list[Any]]:
+        return [rest for what, *rest in self.told if what == name]
+
+
+@dataclass
+class Scene:
+    world: Telegram
+    bot: Any
+    alice: Any
+    settings: Settings
+    inbox: Inbox
+    intake: Intake
+    events: Told
+    deliveries: Deliveries
+    listener: Any
+    stop: trio.Event
+
+    async def until(self, condition) -> None:
+        with trio.fail_after(30):
+            while not condition():  # noqa: ASYNC110 - the other side of a socket has no event
+                await trio.sleep(0.002)
+
+    def accepted(self) -> int:
+        return self.inbox.tally(self.bot.id).accepted
+
+
+@pytest.fixture
+async def scene(nursery, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "WATCH_EVERY", 0.05)
+    monkeypatch.setattr(registration, "FIRST_PAUSE", 0.002)
+    world = Telegram(seed=1, repeat_guard=False)
+    bot, alice = world.add_bot("echo"), world.add_user("Alice")
+    base = await nursery.start(serve_telegram, world)
+    settings, events = Settings(), Told()
+    async with (
+        open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox,
+        BotApi(base, bot.token) as api,
+        trio.open_nursery() as inner,
+    ):
+        deliveries = Deliveries(inbox.accept)
+        await inner.start(deliveries.serve)
+        stop = trio.Event()
+        listener = listen_tcp("127.0.0.1", 0, key="k")
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/webhook/echo"
+        app = WebhookApp(deliveries, lambda: settings, "token")
+        await inner.start(Connections(app, bounds=Bounds()).serve, [listener], stop)
+        intake = Intake(
+            api,
+            partial(inbox.accept, bot.id),
+            lambda: settings,
+            deliveries.open("echo", bot.id),
+            lambda: Wanted(url, SECRET),
+            Digests(tmp_path / "webhooks.json"),
+            partial(trio.sleep, 0),
+            events,
+        )
+        yield Scene(world, bot, alice, settings, inbox, intake, events, deliveries, listener, stop)
+        inner.cancel_scope.cancel()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_hundred_switches_lose_nothing_and_double_nothing(scene, nursery):
+    """While updates keep coming: each is in the inbox once, and Telegram has none left."""
+    nursery.start_soon(scene.intake.serve)
+    sent = 0
+    for switch in range(SWITCHES):
+        scene.settings.transport = "poll" if switch % 2 else "webhook"
+        scene.intake.changed()
+        await scene.until(lambda: scene.intake.transport == scene.settings.transport)
+        for _ in range(3):
+            scene.alice.send(scene.bot, "hello")
+            sent += 1
+        if switch % 3 == 0:  # also a switch before anything came of the one before
+            await scene.until(lambda sent=sent: scene.accepted() == sent)
+    await scene.until(lambda: scene.accepted() == sent and scene.world.pending(scene.bot) == 0)
+    assert len(scene.events.reasons("switched")) >= SWITCHES - 1
+    backlog = scene.inbox.backlog(scene.bot.id)
+    seen: list[int] = []
+    while len(seen) < sent:
+        update = backlog.take()
+        if update is None:
+            await backlog.wait_change()
+            continue
+        seen.append(update.update_id)
+        backlog.finish(update, "done")
+    assert seen == sorted(set(seen))
+    nursery.cancel_scope.cancel()
+
+
+async def test_auto_falls_back_when_the_webhook_cannot_be_set(scene, nursery, monkeypatch):
+    """After three failures it polls; when it may, it returns."""
+    monkeypatch.setattr(auto, "FIRST_RETURN", 0.3)
+    monkeypatch.setattr(scene.intake, "_wanted", lambda: Wanted("ftp://nowhere", SECRET))
+    monkeypatch.setattr(scene.intake._registration, "_wanted", lambda: Wanted("ftp://nowhere", SECRET))
+    scene.settings.transport = "auto"
+    scene.intake.changed()
+    nursery.start_soon(scene.intake.serve)
+    scene.alice.send(scene.bot, "hello")
+    await scene.until(lambda: scene.accepted() == 1)
+    assert scene.events.reasons("switched")[0] == ["poll", "registration failed 3 times"]
+    assert len(scene.events.reasons("webhook_refused")) == 3
+    await scene.until(lambda: ["webhook", "polled long enough"] in scene.events.reasons("switched"))
+    nursery.cancel_scope.cancel()
+
+
+async def test_auto_falls_back_when_deliveries_fail(scene, nursery, monkeypatch):
+    """Telegram reports errors and pending stays: polling brings what the webhook did not."""
+    monkeypatch.setattr(auto, "GROWTH", 0.2)
+    scene.settings.transport = "auto"
+    scene.intake.changed()
+    nursery.start_soon(scene.intake.serve)
+    scene.alice.send(scene.bot, "one")
+    await scene.until(lambda: scene.accepted() == 1)
+    assert scene.intake.transport == "webhook"
+    scene.stop.set()
+    await scene.until(lambda: scene.listener.fileno() == -1)
+    scene.alice.send(scene.bot, "two")
+    await scene.until(lambda: scene.accepted() == 2)
+    assert scene.events.reasons("switched") == [["poll", "delivery errors while pending updates grew"]]
+    assert scene.bot.webhook is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_webhook_stays_set_when_the_intake_ends(scene):
+    """A stop is no change of transport: Telegram waits for the next start."""
+    scene.settings.transport = "webhook"
+    scene.intake.changed()
+    async with trio.open_nursery() as serving:
+        serving.start_soon(scene.intake.serve)
+        await scene.until(lambda: scene.intake.info)
+        serving.cancel_scope.cancel()
+    assert scene.bot.webhook is not None
+    assert scene.intake.info.document()["pending"] == 0
+
+
+async def test_a_late_delivery_is_taken_after_the_webhook_was_left(scene, nursery):
+    """Its door stands open for a while, with the secret that it had."""
+    scene.settings.transport = "webhook"
+    scene.intake.changed()
+    nursery.start_soon(scene.intake.serve)
+    await scene.until(lambda: scene.intake.info)
+    scene.settings.transport = "poll"
+    scene.intake.changed()
+    await scene.until(lambda: scene.bot.webhook is None)
+    late = b'{"update_id":5,"message":{"chat":{"id":1}}}'
+    assert await scene.deliveries.deliver("echo", SECRET.encode(), late) == 200
+    nursery.cancel_scope.cancel()

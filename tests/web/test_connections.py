@@ -1,0 +1,181 @@
+"""Connections over real sockets: how many, how long, and how they end."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from listening import SECRET, ListenerThread, Settings, request, update
+
+from trioworkers.inbox.inbox import Accepted
+from trioworkers.transport.deliveries import Deliveries
+from trioworkers.web.connections import Bounds, Connections
+from trioworkers.web.serve import listen_unix
+from trioworkers.web.webhook import WebhookApp
+
+
+def test_idle_connections_are_ended():
+    """One that asked for something and one that never did; a request under way is not idle."""
+    with ListenerThread(Bounds(idle=1.0)) as listener, listener.peer() as one, listener.peer() as two:
+        one.send(request(update()))
+        assert one.status() == 200
+        with listener.peer() as busy:
+            listener.hold.clear()
+            busy.send(request(update(2)))
+            assert one.status() is None
+            assert two.status() is None
+            listener.hold.set()
+            assert busy.status() == 200
+
+
+def test_a_head_that_comes_slowly_is_cut_off():
+    """However the bytes trickle: the whole head has one time limit."""
+    with ListenerThread(Bounds(idle=1.0)) as listener, listener.peer() as peer:
+        with pytest.raises(ConnectionError):
+            trickle(peer.raw)
+        assert listener.ask(request(update())) == 200
+
+
+def trickle(raw: socket.socket) -> None:
+    raw.sendall(b"POST /webhook/echo HTTP/1.1\r\n")
+    raw.settimeout(0.005)
+    while True:
+        raw.sendall(b"X: y\r\n")
+        try:
+            if not raw.recv(1):
+                raise ConnectionResetError
+        except TimeoutError:
+            pass
+
+
+def test_a_newcomer_ends_the_idlest():
+    """Whoever fills all places with silence loses them."""
+    with ListenerThread(Bounds(connections=3)) as listener:
+        with listener.peer() as one, listener.peer() as two, listener.peer() as three:
+            for peer in (one, two, three, one):
+                peer.send(request(update()))
+                assert peer.status() == 200
+            assert listener.ask(request(update())) == 200
+            assert two.status() is None
+            one.send(request(update()))
+            assert one.status() == 200
+        assert listener.connections.evicted >= 1
+
+
+def test_when_all_are_busy_a_newcomer_waits():
+    """It is not refused: the kernel keeps it until one is done."""
+    with ListenerThread(Bounds(connections=2)) as listener:
+        listener.hold.clear()
+        with listener.peer() as one, listener.peer() as two:
+            for number, peer in enumerate((one, two)):
+                peer.send(request(update(number)))
+            listener.until(lambda: listener.connections.open == 2 and not listener.connections._idle)
+            with listener.peer() as three:
+                three.send(request(update(3)))
+                listener.hold.set()
+                assert [peer.status() for peer in (one, two, three)] == [200, 200, 200]
+            assert listener.connections.open <= 2
+
+
+def test_a_stop_finishes_what_is_in_hand_and_ends_the_rest():
+    """Idle connections end at once; a request under way is answered."""
+    with ListenerThread() as listener, listener.peer() as idle, listener.peer() as busy:
+        idle.send(request(update(1)))
+        assert idle.status() == 200
+        listener.hold.clear()
+        busy.send(request(update(2)))
+        listener.until(listener.entered.is_set)
+        listener.until(lambda: len(listener.connections._idle) == 1)
+        listener.stop()
+        assert idle.status() is None
+        listener.hold.set()
+        assert busy.statuses() == [200]
+
+
+def test_once_deliveries_are_closed_new_requests_are_503():
+    """The first step of a stop, while the listener still stands."""
+    with ListenerThread() as listener, listener.peer() as peer:
+        peer.send(request(update(1)))
+        assert peer.status() == 200
+        listener.do(listener.deliveries.close)
+        listener.until(listener.deliveries._closing.is_set)
+        peer.send(request(update(2)))
+        status, headers, _ = peer.answer() or (0, {"retry-after": ""}, b"")
+        assert (status, headers["retry-after"]) == (503, "5")
+
+
+async def test_what_was_not_accepted_stays_for_the_next():
+    """Two servers after each other on one socket, as under systemd: nobody is refused in between."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with trio.fail_after(20), socket.create_server(("127.0.0.1", 0), backlog=64) as held:
+        address = held.getsockname()
+        get = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        for _ in range(3):
+            stop = trio.Event()
+            early = [await trio.open_tcp_stream(*address) for _ in range(5)]  # nobody serves now
+            async with trio.open_nursery() as nursery:
+                await nursery.start(Connections(app, bounds=Bounds()).serve, [held.dup()], stop)
+                for stream in early:
+                    await stream.send_all(get)
+                    assert b"204" in await stream.receive_some()
+                    await stream.aclose()
+                stop.set()
+
+
+async def test_cancelling_cuts_off_a_peer_that_does_not_read():
+    """Hypercorn would wait for it for ever."""
+    began = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        began.set()
+        await send({"type": "http.response.body", "body": b"x" * 50_000_000})
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            address = listener.getsockname()
+            await nursery.start(Connections(app, bounds=Bounds()).serve, [listener], trio.Event())
+            async with await trio.open_tcp_stream(*address) as stream:
+                await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await began.wait()
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                nursery.cancel_scope.cancel()
+
+
+async def test_a_unix_socket_is_served_and_its_peer_is_a_proxy(tmp_path):
+    """Nobody is there but by a proxy of this machine, whose word is taken for the sender's address."""
+    accepted: list[int] = []
+
+    async def accept(_bot_id: int, arrivals: Any) -> Accepted:
+        accepted.extend(arrival.update_id for arrival in arrivals)
+        return Accepted(len(arrivals), 0)
+
+    settings = Settings(telegram_ips_only=True)
+    deliveries = Deliveries(accept)
+    stop = trio.Event()
+    app = WebhookApp(deliveries, lambda: settings, "token")
+    path = tmp_path / "webhook.sock"
+    with trio.fail_after(20), listen_unix(path, key="[webhook] bind") as listener:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(deliveries.serve)
+            deliveries.open("echo", 7).add_secret(SECRET)
+            await nursery.start(Connections(app, bounds=Bounds()).serve, [listener], stop)
+            async with await trio.open_unix_socket(path) as stream:
+                for sender, status in (("149.154.167.1", b"200"), ("1.2.3.4", b"403")):
+                    await stream.send_all(request(update(1), headers=f"X-Forwarded-For: {sender}\r\n"))
+                    assert (await stream.receive_some()).split()[1] == status
+            deliveries.close()
+            stop.set()
+    assert accepted == [1]

@@ -1,0 +1,262 @@
+"""What Telegram delivers to webhooks, from a body to the inbox. Knows nothing of HTTP servers.
+
+Each bot has a door with secrets of its own. What waits at a door together is accepted together: while
+one batch becomes durable, the next gathers. A delivery is answered only after that.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.inbox.store import StoreError
+from trioworkers.records import read_update
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from trioworkers.inbox.inbox import Accepted
+    from trioworkers.records import Arrival
+
+GRACE = 600.0  # seconds for which an old secret is good, and a door open that was left
+REASONS = {
+    400: "no update",
+    401: "wrong secret",
+    403: "foreign address",
+    404: "unknown bot",
+    405: "wrong method",
+    408: "body too slow",
+    413: "body too large",
+    503: "inbox not accepting",
+}
+"""Why a delivery is refused, by the status that says so."""
+
+
+def derive_secret(fleet_secret: str, bot_id: int) -> str:
+    """A bot's own secret, 43 characters that setWebhook takes; tells nothing of the fleet's or another's."""
+    digest = hmac.digest(fleet_secret.encode(), b"trioworkers webhook %d" % bot_id, hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What came in at one door. `bytes` of accepted bodies; times in seconds, `last_at` in Unix seconds."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    waited: float = 0.0
+    longest: float = 0.0
+    last_at: float | None = None
+
+    def document(self) -> dict[str, object]:
+        """As `GET /webhook/stats` tells it; latency is from a body's last byte to its commit."""
+        answered = self.accepted + self.duplicates
+        return {
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "refused": dict(self.refused),
+            "bytes": self.bytes,
+            "latency_ms": {
+                "mean": round(1000 * self.waited / answered, 3) if answered else None,
+                "max": round(1000 * self.longest, 3) if answered else None,
+            },
+            "last_delivery_at": self.last_at,
+        }
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Updates that are accepted together, and what becomes of all of them."""
+
+    arrivals: list[Arrival] = field(default_factory=list)
+    status: int = 503
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+class Door:
+    """Where one bot's deliveries come in; made by :meth:`Deliveries.open`.
+
+    Attributes:
+        bot_id: whose updates they are.
+        traffic: what came in.
+    """
+
+    def __init__(self, bot_id: int) -> None:
+        self.bot_id = bot_id
+        self.traffic = Traffic()
+        self.gathering: _Batch | None = None
+        self.committing = False
+        self._secrets: dict[bytes, float] = {}  # each is good until then, on Trio's clock
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any secret is good."""
+        now = trio.current_time()
+        return any(now < until for until in self._secrets.values())
+
+    def admits(self, secret: bytes) -> bool:
+        """Whether a delivery with this secret is Telegram's; its duration tells nothing of the secret."""
+        now = trio.current_time()
+        admitted = False
+        for known, until in self._secrets.items():
+            admitted |= hmac.compare_digest(known, secret) and now < until
+        return admitted
+
+    def add_secret(self, secret: str) -> None:
+        """Take deliveries with this secret; with the others still, until :meth:`registered`."""
+        self._secrets[secret.encode()] = float("inf")
+
+    def registered(self, secret: str) -> None:
+        """Telegram uses this secret from now on: others are good for ten minutes more."""
+        current = secret.encode()
+        now = trio.current_time()
+        kept = {known: until for known, until in self._secrets.items() if now < until}
+        self._secrets = {known: min(until, now + GRACE) for known, until in kept.items()}
+        self._secrets[current] = float("inf")
+
+    def leave(self) -> None:
+        """The webhook is being deleted: deliveries that are still under way are taken for ten minutes."""
+        end = trio.current_time() + GRACE
+        self._secrets = {known: min(until, end) for known, until in self._secrets.items()}
+
+
+class Deliveries:
+    """The doors of all bots. `serve` makes durable what comes in.
+
+    Args:
+        accept: makes a batch of one bot's updates durable; raises StoreError when it cannot.
+        trouble: hears, with the bot's id, of a mistake of ours that refused a batch.
+
+    Attributes:
+        refused: what was refused at no bot's door, by reason.
+    """
+
+    def __init__(
+        self,
+        accept: Callable[[int, Sequence[Arrival]], Awaitable[Accepted]],
+        trouble: Callable[[int, Exception], None] = lambda _bot_id, _error: None,
+    ) -> None:
+        self.refused: Counter[str] = Counter()
+        self._accept = accept
+        self._trouble = trouble
+        self._doors: dict[str, Door] = {}
+        self._nursery: trio.Nursery | None = None
+        self._closing = trio.Event()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Accept until :meth:`close`, then end once what is in hand is durable.
+
+        Cancelled, what is in hand is answered 503: it may be durable or not, and comes again.
+        """
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await self._closing.wait()
+            finally:
+                self._nursery = None
+
+    def close(self) -> None:
+        """Accept nothing more: deliveries are answered 503 and come again."""
+        self._nursery = None
+        self._closing.set()
+
+    def open(self, name: str, bot_id: int) -> Door:
+        """The door of the bot of that name; a new one when another bot had that name."""
+        door = self._doors.get(name)
+        if door is None or door.bot_id != bot_id:
+            door = self._doors[name] = Door(bot_id)
+        return door
+
+    def remove(self, name: str) -> None:
+        """There is no such bot any more."""
+        self._doors.pop(name, None)
+
+    def door(self, name: str) -> Door | None:
+        """Where a bot's deliveries come in, if they may."""
+        door = self._doors.get(name)
+        return door if door is not None and door.is_open else None
+
+    def doors(self) -> Iterator[tuple[str, Door]]:
+        """All doors by the names of their bots, also those that are shut again."""
+        yield from self._doors.items()
+
+    def refuse(self, door: Door | None, status: int) -> int:
+        """Count a refusal; returns its status."""
+        (self.refused if door is None else door.traffic.refused)[REASONS[status]] += 1
+        return status
+
+    async def deliver(self, name: str, secret: bytes, body: bytes) -> int:
+        """Take one delivery; return the status to answer: 200 once it is durable, else one of `REASONS`."""
+        door = self.door(name)
+        if door is None:
+            return self.refuse(None, 404)
+        if not door.admits(secret):
+            return self.refuse(door, 401)
+        return await self.take(door, body)
+
+    async def take(self, door: Door, body: bytes) -> int:
+        """Take a body that came in at a door, whose secret was right; as :meth:`deliver`.
+
+        Cancelling it leaves open whether the update is accepted, as it does for whoever hung up.
+        """
+        try:
+            str(body, "utf-8")  # an update's decoder does not look into the texts that it skips
+            arrival = read_update(body)
+        except ValueError:
+            return self.refuse(door, 400)
+        began = trio.current_time()
+        batch = door.gathering
+        if batch is None:
+            if self._nursery is None:
+                return self.refuse(door, 503)
+            batch = door.gathering = _Batch()
+            if not door.committing:
+                door.committing = True
+                self._nursery.start_soon(self._commit, door)
+        batch.arrivals.append(arrival)
+        await batch.done.wait()
+        if batch.status != 200:
+            return self.refuse(door, batch.status)
+        traffic = door.traffic
+        waited = trio.current_time() - began
+        traffic.waited += waited
+        traffic.longest = max(traffic.longest, waited)
+        traffic.bytes += len(body)
+        return 200
+
+    async def _commit(self, door: Door) -> None:
+        """Accept what has gathered, over and over, until nothing has."""
+        try:
+            while (batch := door.gathering) is not None:
+                door.gathering = None
+                await self._accept_batch(door, batch)
+        finally:
+            door.committing = False
+            if door.gathering is not None:  # cancelled
+                door.gathering.done.set()
+                door.gathering = None
+
+    async def _accept_batch(self, door: Door, batch: _Batch) -> None:
+        try:
+            accepted = await self._accept(door.bot_id, batch.arrivals)
+        except StoreError:
+            pass  # the inbox tells why
+        except Exception as error:  # of one batch: the deliveries of other bots go on
+            self._trouble(door.bot_id, error)
+        else:
+            batch.status = 200
+            door.traffic.accepted += accepted.new
+            door.traffic.duplicates += accepted.duplicates
+            door.traffic.last_at = time.time()
+        finally:
+            batch.done.set()

@@ -1,0 +1,166 @@
+"""One bot's way in: long polling, a webhook, or on `auto` whichever works, switched while it runs.
+
+Polling and webhook share one queue at Telegram, and one inbox here that knows what it has: a switch loses
+nothing and handles nothing twice. What was under way by the webhook that is left is still taken at its door.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from trioworkers.errors import BotApiError, TransportError
+from trioworkers.transport.auto import AutoSwitch
+from trioworkers.transport.poll import LongPoll, PollEvents, PollSettings
+from trioworkers.transport.registration import Registration, error_age
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trioworkers.inbox.inbox import Accepted
+    from trioworkers.records import Arrival
+    from trioworkers.transport.api import BotApi
+    from trioworkers.transport.deliveries import Door
+    from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
+
+
+class IntakeSettings(PollSettings, Protocol):
+    """What is read anew at each step."""
+
+    @property
+    def transport(self) -> str: ...
+
+
+class IntakeEvents(PollEvents, Protocol):
+    """What is told, beside what polling tells."""
+
+    def switched(self, transport: str, reason: str) -> None:
+        """From now on updates come by `poll` or `webhook`."""
+
+    def webhook_registered(self, reason: str) -> None:
+        """The webhook was set, because of `reason`."""
+
+    def webhook_refused(self, reason: str, pause: float) -> None:
+        """It could not be set or looked at; tried again in `pause` seconds."""
+
+
+class Intake:
+    """Brings one bot's updates in. `serve` runs until it is cancelled, and leaves a webhook set.
+
+    Args:
+        api: the bot's own connection.
+        accept: what the inbox does with a polled batch, as for :class:`LongPoll`.
+        settings: the settings in force.
+        door: where the bot's deliveries come in.
+        wanted: what its webhook should be now.
+        digests: what was registered last.
+        turn: waits for this bot's turn in the fleet's rate of registrations.
+        events: who hears of it.
+
+    Attributes:
+        transport: `poll` or `webhook`, as it is now.
+        info: what Telegram last said of the webhook, while there is one.
+    """
+
+    def __init__(
+        self,
+        api: BotApi,
+        accept: Callable[[Sequence[Arrival]], Awaitable[Accepted | None]],
+        settings: Callable[[], IntakeSettings],
+        door: Door,
+        wanted: Callable[[], Wanted],
+        digests: Digests,
+        turn: Callable[[], Awaitable[None]],
+        events: IntakeEvents,
+    ) -> None:
+        self.transport = ""
+        self.info: WebhookInfo | None = None
+        self._settings = settings
+        self._door = door
+        self._wanted = wanted
+        self._events = events
+        self._api = api
+        self._accept = accept
+        self._registration = Registration(api, door.bot_id, wanted, digests, turn, self)
+        self._auto = AutoSwitch()
+        self._setting = settings().transport
+        self._reason = "settings"
+        self._stint = trio.CancelScope()
+
+    def changed(self) -> None:
+        """Settings changed: obey them at once."""
+        setting = self._settings().transport
+        if setting != self._setting:
+            self._setting = setting
+            self._auto = AutoSwitch()
+            self._end("settings")
+        elif self.transport == "webhook":
+            self._door.add_secret(self._wanted().secret)
+            self._registration.changed()
+
+    async def serve(self) -> None:
+        """Bring updates in until cancelled.
+
+        Raises:
+            TokenRefusedError: the token was refused.
+        """
+        while True:
+            self._stint = trio.CancelScope()
+            polls = self._setting == "poll" or (self._setting == "auto" and self._auto.polling)
+            transport = "poll" if polls else "webhook"
+            left, self.transport = self.transport, transport
+            if left and left != transport:
+                self._events.switched(transport, self._reason)
+            with self._stint:
+                if polls:
+                    await self._serve_poll(left == "webhook")
+                else:
+                    self._door.add_secret(self._wanted().secret)
+                    await self._registration.serve()
+
+    async def _serve_poll(self, leaves_webhook: bool) -> None:
+        if leaves_webhook:
+            self.info = None
+            self._door.leave()
+            with suppress(BotApiError, TransportError):  # the poll finds out, and tells
+                await self._registration.delete()
+        with trio.move_on_after(self._polling_time()):
+            # a new one each time: an offset from before a webhook might confirm what nobody has seen
+            await LongPoll(self._api, self._accept, self._settings, self._events).serve()
+        self._auto.try_webhook()
+        self._reason = "polled long enough"
+
+    def _polling_time(self) -> float:
+        if self._setting == "poll":
+            return float("inf")
+        return self._auto.seconds_of_polling(trio.current_time())
+
+    def _end(self, reason: str | None) -> None:
+        """Let the present transport end, when there is a reason."""
+        if reason is not None:
+            self._reason = reason
+            self._stint.cancel()
+
+    # what the registration tells
+
+    def registered(self, secret: str, reason: str | None) -> None:
+        """It is set: the door knows, and `auto`."""
+        self._door.registered(secret)
+        self._auto.registered(trio.current_time())
+        if reason is not None:
+            self._events.webhook_registered(reason)
+
+    def refused(self, reason: str, pause: float) -> None:
+        """It failed; that Telegram could not be asked about a webhook that is set counts for nothing."""
+        self._events.webhook_refused(reason, pause)
+        if self._setting == "auto" and not self._registration.is_set:
+            self._end(self._auto.registration_failed(trio.current_time()))
+
+    def observed(self, info: WebhookInfo) -> None:
+        """It is set, and this is how it does."""
+        self.info = info
+        if self._setting == "auto":
+            pending, age = info.pending_update_count, error_age(info)
+            self._end(self._auto.observed(trio.current_time(), pending, age))

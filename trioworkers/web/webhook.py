@@ -1,0 +1,224 @@
+"""The webhook listener: deliveries pass a thin ASGI layer, everything else is Quart's.
+
+`POST /webhook/<bot>` touches neither routes nor request objects: with them a delivery costs half as
+much again. A body is read only for whoever knows the bot's secret, so that strangers fill no memory. No
+body is logged, and nothing of one is answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from trioworkers.transport.senders import is_telegram
+from trioworkers.web.app import carries
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trioworkers.transport.deliveries import Deliveries, Door
+    from trioworkers.transport.senders import Network
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PREFIX = "/webhook/"
+STATS = "/webhook/stats"
+BODY_TIME = 30.0  # seconds for a whole body
+LINGER, LINGER_BYTES = 1.0, 256 * 1024  # seconds and bytes: of a refused body, so that its sender hears of it
+RETRY_AFTER = b"5"  # seconds; Telegram honours it
+_SECRET = b"x-telegram-bot-api-secret-token"
+_EMPTY = (b"content-length", b"0")
+
+
+class ListenerSettings(Protocol):
+    """What is read anew for each delivery, so that changes apply at once."""
+
+    @property
+    def max_body(self) -> int: ...
+    @property
+    def telegram_ips_only(self) -> bool: ...
+    @property
+    def trusted_proxies(self) -> Sequence[Network]: ...
+
+
+@dataclass(slots=True)
+class _Head:
+    """What a delivery's headers say."""
+
+    secret: bytes = b""
+    length: int = 0
+    forwarded_for: str = ""
+
+
+class WebhookApp:
+    """The ASGI application of the `[webhook]` address.
+
+    Args:
+        deliveries: where deliveries go.
+        settings: the settings in force.
+        token: the API's token, that `GET /webhook/stats` asks for.
+        connections: how many connections there are, for the stats.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        settings: Callable[[], ListenerSettings],
+        token: str,
+        connections: Callable[[], dict[str, int]] = dict,
+    ) -> None:
+        self._deliveries = deliveries
+        self._settings = settings
+        self._rest: Any = _make_rest(deliveries, token, connections)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            path: str = scope["path"]
+            if path.startswith(PREFIX) and (path != STATS or scope["method"] == "POST"):
+                await self._deliver(path[len(PREFIX) :], scope, receive, send)
+                return
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+            return
+        await self._rest(scope, receive, send)
+
+    async def _deliver(self, name: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        door = self._deliveries.door(name)
+        settings = self._settings()
+        head = _read_head(scope["headers"])
+        status = self._judge(door, head, scope, settings)
+        body = bytearray()
+        ended = False
+        if status == 200:
+            with trio.move_on_after(BODY_TIME):
+                while not ended and len(body) <= settings.max_body:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return  # the connection ended before the body did
+                    body += message["body"]
+                    ended = not message["more_body"]
+            if not ended:
+                status = 413 if len(body) > settings.max_body else 408
+            elif len(body) > settings.max_body:
+                status = 413
+        if status == 200 and door is not None:
+            status = await self._deliveries.take(door, bytes(body))
+        else:
+            self._deliveries.refuse(door, status)
+        if ended:
+            await _answer(send, status)
+        else:
+            await _answer_early(receive, send, status)
+
+    def _judge(
+        self, door: Door | None, head: _Head, scope: dict[str, Any], settings: ListenerSettings
+    ) -> int:
+        """The status of a delivery by its head: 200 when its body may be read."""
+        if scope["method"] != "POST":
+            return 405
+        if settings.telegram_ips_only:
+            client = scope["client"]
+            peer = client[0] if client else None
+            if not is_telegram(peer, head.forwarded_for, settings.trusted_proxies):
+                return 403
+        if door is None:
+            return 404
+        if not door.admits(head.secret):
+            return 401
+        return 413 if head.length > settings.max_body else 200
+
+
+def _read_head(headers: Sequence[tuple[bytes, bytes]]) -> _Head:
+    head = _Head()
+    for name, value in headers:
+        if name == _SECRET:
+            head.secret = value
+        elif name == b"content-length":
+            head.length = int(value)  # hypercorn has seen that it is one
+        elif name == b"x-forwarded-for":
+            head.forwarded_for += (
+                f",{value.decode('latin-1')}" if head.forwarded_for else value.decode("latin-1")
+            )
+    return head
+
+
+async def _answer(send: Send, status: int) -> None:
+    headers = [_EMPTY]
+    if status == 503:
+        headers.append((b"retry-after", RETRY_AFTER))
+    elif status == 405:
+        headers.append((b"allow", b"POST"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _answer_early(receive: Receive, send: Send, status: int) -> None:
+    """Answer a request whose body was not read: take in a little of it, or its sender would find the
+    connection reset instead of an answer; then hypercorn closes the connection."""
+    complete: bool | None = False
+    with trio.move_on_after(LINGER):
+        complete = await _drain(receive, LINGER_BYTES)
+    if complete is None:
+        return
+    if complete:
+        await _answer(send, status)
+        return
+    async with trio.open_nursery() as nursery:
+        # hypercorn tells the end through the same bounded queue: nobody reading it would block its sender
+        nursery.start_soon(_drain, receive, float("inf"))
+        await _answer(send, status)
+        nursery.cancel_scope.cancel()
+
+
+async def _drain(receive: Receive, limit: float) -> bool | None:
+    """Take in up to so many bytes of a body; whether that was all of it, None when the connection ended."""
+    while limit > 0:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        if not message["more_body"]:
+            return True
+        limit -= len(message["body"])
+    return False
+
+
+def _make_rest(deliveries: Deliveries, token: str, connections: Callable[[], dict[str, int]]) -> QuartTrio:
+    app = QuartTrio(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(STATS)
+    async def stats() -> dict[str, Any] | tuple[dict[str, str], int]:
+        if not carries(request.headers.get("Authorization", ""), token):
+            return {"error": "expected the header Authorization: Bearer <API token>"}, 401
+        return {
+            "connections": connections(),
+            "refused": dict(deliveries.refused),
+            "bots": {name: door.traffic.document() for name, door in deliveries.doors()},
+        }
+
+    @app.after_request
+    async def harden(response: Response) -> Response:
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @app.errorhandler(404)
+    async def not_found(_: Exception) -> tuple[dict[str, str], int]:
+        return {"error": "there is nothing at this address"}, 404
+
+    @app.errorhandler(405)
+    async def wrong_method(_: Exception) -> tuple[dict[str, str], int]:
+        return {"error": "this address does not take that method"}, 405
+
+    return app
