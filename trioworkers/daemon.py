@@ -114,7 +114,11 @@ async def run_daemon(
     ):
         # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
         async with trio.open_nursery() as outer:
-            async with open_inbox(_open_store(fleet), trouble=partial(_tell_trouble, events)) as inbox:
+            async with open_inbox(
+                _open_store(fleet),
+                trouble=partial(_tell_trouble, events),
+                keep_dead=lambda: fleet.store.dead_retention,
+            ) as inbox:
                 daemon = Daemon(fleet, inbox, events, environ)
                 web = Web(daemon.app, control=control, api=api)
                 await outer.start(web.serve)
@@ -149,8 +153,9 @@ class Daemon:
         self._makes = _Killable(Spawn(fleet.folder, child_environ))
         self._deadline = math.inf
         self._inbox = inbox
+        own = {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
         self._fleet = FleetScope(
-            {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)},
+            own,
             Surroundings(
                 api_base=fleet.api_base,
                 python_path=[str(folder) for folder in fleet.python_path],
@@ -168,6 +173,11 @@ class Daemon:
             loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,
             is_ready=self._fleet.ready.is_set,
             status=self.status,
+            inbox=inbox,
+            backs_up=inbox,
+            bots=lambda: {name: bot.bot_id for name, bot in own.items()},
+            backups=fleet.state_dir / "backups",
+            events=events,
         )
 
     def status(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ EVENTS: Mapping[str, str] = {
     "transport.trouble": "warn",
     "transport.recovered": "info",
     "transport.unhooked": "warn",
+    "control.action": "info",
     "daemon.ready": "info",
     "daemon.stopping": "info",
     "daemon.stopped": "info",

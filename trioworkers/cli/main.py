@@ -107,12 +107,16 @@ def _only_leaf(error: BaseException) -> BaseException:
 
 
 def _add_verbs() -> None:
-    from trioworkers.cli import check, demo, logs, run, status
+    from trioworkers.cli.backup import backup
+    from trioworkers.cli.check import check, schema
+    from trioworkers.cli.demo import demo
+    from trioworkers.cli.dlq import dlq
+    from trioworkers.cli.logs import logs
+    from trioworkers.cli.run import run
+    from trioworkers.cli.status import status
 
-    for module in (run, check, demo, status, logs):
-        for command in vars(module).values():
-            if isinstance(command, click.Command) and command is not main:
-                main.add_command(command)
+    for command in (run, check, demo, status, logs, schema, dlq, backup):
+        main.add_command(command)
 
 
 _add_verbs()

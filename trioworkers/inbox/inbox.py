@@ -202,6 +202,7 @@ class Inbox:
         """Do it to the chosen dead letters, so many at a time; those that die meanwhile are not chosen."""
         if ids is None:
             return await self._sweep_pages(operation, None, bot_id, died_by)
+        ids = sorted(set(ids))  # the order of their chats, also from one slice to the next
         slices = [ids[start : start + LETTERS_AT_ONCE] for start in range(0, len(ids), LETTERS_AT_ONCE)]
         return sum([await self._sweep_pages(operation, chosen, bot_id, died_by) for chosen in slices])
 

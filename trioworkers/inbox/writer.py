@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trioworkers.inbox.store import Accept, StoreError
+from trioworkers.inbox.store import Accept, Purge, Replay, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -187,7 +187,7 @@ class Writer:
         self._tell(batch)
 
     def _refuse(self, batch: list[_Job], error: StoreError, waiting: deque[_Job]) -> None:
-        """A batch failed: what brings updates in is refused, what acknowledges them is kept for later.
+        """A batch failed: what somebody waits for is refused, what acknowledges updates is kept for later.
 
         What brings updates in and waits behind is refused with it: the acknowledgements before it may
         fill one batch after the other, and whoever brings updates has to hear that there is no room.
@@ -195,7 +195,7 @@ class Writer:
         refused = [
             job
             for job in (*batch, *waiting)
-            if any(isinstance(operation, Accept) for operation in job.operations)
+            if any(isinstance(operation, Accept | Replay | Purge) for operation in job.operations)
         ]
         for job in refused:
             job.error = error
