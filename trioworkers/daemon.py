@@ -27,7 +27,10 @@ from trioworkers.inbox.store import StoreRefusedError
 from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
+from trioworkers.nursery.oom import OomKills, find_counter
+from trioworkers.nursery.paused import PausedBots
 from trioworkers.nursery.places import Places
+from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.nursery.spawn import Spawn
 from trioworkers.status import DaemonStatus, summary
 from trioworkers.web.app import make_app
@@ -71,18 +74,19 @@ async def watch_signals(
 ) -> None:
     """Turn TERM and INT into stop requests, QUIT and a second INT into haste, until cancelled.
 
-    `others`: what USR1, USR2 and HUP do. Without it they do nothing; unhandled they would kill.
+    `others`: what USR1, USR2 and HUP do, and what QUIT does before. Without it they do nothing; unhandled
+    they would kill.
     """
     stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     with trio.open_signal_receiver(*stops, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
         task_status.started()
         async for number in signals:
+            if number in others:
+                others[number]()
             if number == signal.SIGQUIT or (number == signal.SIGINT and stop.requested.is_set()):
                 stop.hasten()
             elif number in stops:
                 stop.request()
-            elif number in others:
-                others[number]()
 
 
 async def run_daemon(
@@ -90,18 +94,20 @@ async def run_daemon(
     events: Events,
     stop: Stop,
     *,
+    restarts: RollingRestarts | None = None,
     environ: Mapping[str, str] = os.environ,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the fleet until `stop`, then end it gracefully within `fleet.shutdown_timeout`.
 
     `task_status` is told once the listeners are bound and every bot has its first verdict. Cancelling
-    ends all workers' groups at once; the inbox keeps what they had in hand.
+    ends all workers' groups at once; the inbox keeps what they had in hand. `restarts`: asked for rolling
+    restarts by signal.
 
     Raises (in groups, what comes after the locks):
         AlreadyRunningError: another daemon holds the state directory or listens on our sockets.
         ListenError: an address is in use or is not ours.
-        StoreError: the inbox cannot be opened.
+        StoreError: the inbox, or what says which bots are paused, cannot be opened.
         OSError: a directory cannot be made; PermissionError: others can write there, or know the token.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -119,7 +125,7 @@ async def run_daemon(
                 trouble=partial(_tell_trouble, events),
                 keep_dead=lambda: fleet.store.dead_retention,
             ) as inbox:
-                daemon = Daemon(fleet, inbox, events, environ)
+                daemon = Daemon(fleet, inbox, events, restarts or RollingRestarts(events.tell), environ)
                 web = Web(daemon.app, control=control, api=api)
                 await outer.start(web.serve)
                 await daemon.run(stop, task_status)
@@ -144,8 +150,16 @@ def _leave(events: Events) -> NoReturn:
 class Daemon:
     """The bots of one fleet and what is told of them; made and run by :func:`run_daemon`."""
 
-    def __init__(self, fleet: Fleet, inbox: Inbox, events: Events, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        inbox: Inbox,
+        events: Events,
+        restarts: RollingRestarts,
+        environ: Mapping[str, str],
+    ) -> None:
         self._settings = fleet
+        self._restarts = restarts
         self._events = events
         self._status = DaemonStatus(fleet.name, fleet.digest)
         pace = Pace(lambda: fleet.limits.start_rate)
@@ -166,6 +180,8 @@ class Daemon:
                 events=events,
                 may_start=pace.wait,
                 places=Places(lambda: _most_workers(fleet)),
+                paused=PausedBots(fleet.state_dir / "paused.json"),
+                oom=OomKills(find_counter()),
             ),
         )
         self.app = make_app(
@@ -175,7 +191,8 @@ class Daemon:
             status=self.status,
             inbox=inbox,
             backs_up=inbox,
-            bots=lambda: {name: bot.bot_id for name, bot in own.items()},
+            bots=lambda: self._fleet.bots,
+            restarts=restarts,
             backups=fleet.state_dir / "backups",
             events=events,
         )
@@ -199,11 +216,13 @@ class Daemon:
             nursery.start_soon(
                 serve_summary, self._figures, lambda: self._settings.log.summary_interval, self._tell_summary
             )
+            nursery.start_soon(self._restarts.serve, lambda: self._fleet.bots, self._fleet.ready, _renew)
             async with trio.open_nursery() as bots:
                 bots.start_soon(self._fleet.run)
                 await stop.requested.wait()
                 self._status.state = "stopping"
                 self._events.tell("daemon.stopping", status=summary(self._fleet.status()))
+                self._restarts.stop()
                 self._fleet.stop()
                 timeout = self._settings.shutdown_timeout
                 self._deadline = trio.current_time() + timeout
@@ -246,6 +265,11 @@ class Daemon:
 async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
+
+
+async def _renew() -> None:
+    """Every worker is a fresh interpreter as it is."""
+    await trio.lowlevel.checkpoint()
 
 
 def _most_workers(fleet: Fleet) -> int:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "records", "inbox.policy", "nursery.restart"),
     ("config", "nursery.frames"),
-    ("inbox", "events", "status", "logs", "folders"),
+    ("inbox", "events", "status", "logs", "folders", "stacks"),
     ("transport",),
     ("worker",),
     ("nursery",),

@@ -108,14 +108,17 @@ def _only_leaf(error: BaseException) -> BaseException:
 
 def _add_verbs() -> None:
     from trioworkers.cli.backup import backup
+    from trioworkers.cli.bots import bots
     from trioworkers.cli.check import check, schema
     from trioworkers.cli.demo import demo
     from trioworkers.cli.dlq import dlq
     from trioworkers.cli.logs import logs
     from trioworkers.cli.run import run
+    from trioworkers.cli.service import restart, start, stop
     from trioworkers.cli.status import status
 
-    for command in (run, check, demo, status, logs, schema, dlq, backup):
+    verbs = (run, check, demo, start, stop, restart, status, logs, bots, dlq, backup, schema)
+    for command in verbs:
         main.add_command(command)
 
 

@@ -52,6 +52,11 @@ class FleetScope:
         for bot in self._bots.values():
             bot.drain()
 
+    @property
+    def bots(self) -> Mapping[str, BotScope]:
+        """The bots, by name."""
+        return self._bots
+
     def status(self) -> list[dict[str, Any]]:
         """The rows of the status document."""
         return [bot.status() for bot in self._bots.values()]

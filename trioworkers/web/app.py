@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 from trioworkers.inbox.store import StoreError
 from trioworkers.web.asked import API, CONTROL, RefusedError
 from trioworkers.web.backup import backup_routes
+from trioworkers.web.bots import bot_routes
 from trioworkers.web.letters import letter_routes
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
+    from trioworkers.nursery.bot import BotScope
+    from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.web.backup import BacksUp
 
 OPEN = {"/health", "/ready"}  # paths that need no token
@@ -37,7 +40,8 @@ def make_app(
     status: Callable[[], dict[str, Any]],
     inbox: Inbox,
     backs_up: BacksUp,
-    bots: Callable[[], Mapping[str, int]],
+    bots: Callable[[], Mapping[str, BotScope]],
+    restarts: RollingRestarts,
     backups: Path,
     events: Events,
 ) -> QuartTrio:
@@ -58,13 +62,15 @@ def make_app(
         status: makes the status document.
         inbox: the updates and dead letters of all bots.
         backs_up: makes copies of what they are kept in; the inbox.
-        bots: the ids of the bots that this daemon runs, by name.
+        bots: the bots that this daemon runs, by name.
+        restarts: asked for rolling restarts.
         backups: the folder of backups that name no other.
         events: where actions are told.
     """
     app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
-    app.register_blueprint(letter_routes(inbox, bots, events))
+    app.register_blueprint(letter_routes(inbox, lambda: _ids(bots()), events))
+    app.register_blueprint(bot_routes(bots, restarts, events))
     app.register_blueprint(backup_routes(backs_up, backups, events))
 
     @app.before_request
@@ -122,6 +128,10 @@ def make_app(
         return {"error": str(error)}, 503
 
     return app
+
+
+def _ids(bots: Mapping[str, BotScope]) -> dict[str, int]:
+    return {name: bot.settings.bot_id for name, bot in bots.items()}
 
 
 def _carries(header: str, token: str) -> bool:
