@@ -13,27 +13,26 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import Task
 
-INNERMOST = 12  # frames that are shown of a stack
+INNERMOST = 20  # frames that are shown of a stack
+MACHINERY = "/trio/_core/"  # where every task that waits stands, and trio's own tasks alone
 
 
 def task_stacks() -> list[tuple[str, tuple[str, ...], int]]:
-    """The stacks of all tasks of this run, of trio's own not: name, places (innermost first), how many alike.
+    """The stacks of all tasks but trio's own: name, places (innermost first), how many are alike.
 
-    A place is `file.py:12 function`. The most frequent come first.
+    A place is `folder/file.py:12 function`. The most frequent come first.
     """
     root = trio.lowlevel.current_root_task()
     alike = Counter((_name(task), _places(task)) for task in _below(root))
-    return [(name, places, count) for (name, places), count in alike.most_common()]
+    return [(name, places, count) for (name, places), count in alike.most_common() if places]
 
 
 def _below(task: Task | None) -> Iterator[Task]:
-    """Tasks may be more deeply nested than Python recurses."""
     waiting = [] if task is None else [task]
     while waiting:
         task = waiting.pop()
         children = [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-        if task.parent_nursery is not None and not task.name.startswith("trio."):
-            yield task
+        yield task
         waiting.extend(children)
 
 
@@ -42,9 +41,9 @@ def _name(task: Task) -> str:
 
 
 def _places(task: Task) -> tuple[str, ...]:
-    frames: list[tuple[FrameType, int]] = list(task.iter_await_frames())
-    places = [f"{_file(frame)}:{line} {frame.f_code.co_qualname}" for frame, line in reversed(frames)]
-    return tuple(places[:INNERMOST])
+    frames = [at for at in task.iter_await_frames() if MACHINERY not in at[0].f_code.co_filename]
+    innermost = frames[: -INNERMOST - 1 : -1]
+    return tuple(f"{_file(frame)}:{line} {frame.f_code.co_qualname}" for frame, line in innermost)
 
 
 def _file(frame: FrameType) -> str:
