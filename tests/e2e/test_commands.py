@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -278,7 +277,8 @@ async def test_quit_tells_where_tasks_stand_without_values(
     assert await daemon.stop(signal.SIGQUIT, 20) == 0
     told = project.events("daemon.stack")
     assert all(line["stack"] and line["count"] for line in told)
-    assert any("supervisor.py" in line["stack"] and line["count"] == 3 for line in told), told
+    assert any("nursery/supervisor.py" in line["stack"] for line in told)
+    assert sum(line["count"] for line in told if "intake" in line["task"]) == 3
     master = (project.folder / "state/logs/master.log").read_text()
     assert master.count('"daemon.stack"') == len(told)
     everything = project.log.read_text() + master
@@ -291,21 +291,19 @@ async def test_quit_tells_where_tasks_stand_without_values(
 async def test_term_ends_a_start_of_many_in_time(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """While half of them are not there yet: exit code 0, within the time, and no process is left."""
+    """While most of them are not there yet: exit code 0, within the time, and no process is left."""
     base = await nursery.start(serve_telegram, world)
     bots = [world.add_bot(f"bot{number}") for number in range(60)]
     project.write(
         base,
         {bot.username: {"token": bot.token, "handler": "echo:handle"} for bot in bots},
         fleet={"shutdown_timeout": "20s"},
-        limits={"max_workers_per_core": 1000},
+        limits={"max_workers_per_core": 1000, "start_rate": 10},
     )
     daemon = project.start()
-    await until(lambda: len(project.events("worker.ready")) >= 5)
+    await until(lambda: len(project.events("worker.starting")) >= 10)
     started = workers_of(daemon.process.pid)
-    began = time.monotonic()
-    assert await daemon.stop(signal.SIGTERM, 60) == 0
-    assert time.monotonic() - began < 21.5
+    assert await daemon.stop(signal.SIGTERM, 21.5) == 0
     assert not any(alive(pid) for pid in started)
     assert len(project.events("worker.starting")) < 60
     nursery.cancel_scope.cancel()
