@@ -1,214 +1,105 @@
-"""The daemon: one run of a fleet, from its lock to its last commit.
-
-What is outermost lives longest: the locks, the inbox and its writer, the bots. A stop travels the other
-way: intake, dispatch, workers, then the web, then the writer, under one shared deadline; only what is left
-when it is near is cancelled, and what is left when it has come is killed.
-"""
+"""The daemon: the bots of a fleet, what changes them while they run, and what is told of them."""
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
 import signal
-import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
-from itertools import chain
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import trio
 
-from trioworkers.config import FleetFileError, load_fleet
+from trioworkers.config import FleetFileError
 from trioworkers.config.watch import serve_watch
-from trioworkers.folders import kept_token, locked, make_folder
-from trioworkers.inbox.file import open_file
-from trioworkers.inbox.inbox import DEAD_RETENTION, open_inbox
-from trioworkers.inbox.store import StoreFullError, StoreRefusedError
+from trioworkers.folders import kept_token
 from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
+from trioworkers.nursery.intake import Webhooks
+from trioworkers.nursery.oom import OomKills, find_counter
+from trioworkers.nursery.paused import PausedBots
 from trioworkers.nursery.places import Places
-from trioworkers.nursery.zygote import open_zygote
-from trioworkers.plugins import load_plugins
 from trioworkers.reload import Reload
-from trioworkers.sources import Sources
 from trioworkers.status import DaemonStatus, summary
+from trioworkers.transport.deliveries import Deliveries, derive_secret
+from trioworkers.transport.registration import Digests, Wanted
 from trioworkers.web.app import make_app
-from trioworkers.web.serve import GRACE, Web, listen_tcp, listen_unix
-from trioworkers.worker.orders import Prepare
-from trioworkers.worker.remains import begin_run
+from trioworkers.web.listener import WebhookListener
+from trioworkers.web.serve import ListenError
+from trioworkers.web.tls import CertificateError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from trioworkers.config import Bind, BotSettings, Fleet, Plan
+    from trioworkers.config import BotSettings, Fleet, Plan
     from trioworkers.events import Events
-    from trioworkers.inbox.damage import Damage
-    from trioworkers.inbox.inbox import Inbox
-    from trioworkers.inbox.store import Store, StoreError
-    from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
+    from trioworkers.inbox.inbox import Accepted, Inbox
+    from trioworkers.nursery.rolling import RollingRestarts
+    from trioworkers.nursery.spawn import WorkerProcess
+    from trioworkers.nursery.zygote import Zygote
+    from trioworkers.records import Arrival
+    from trioworkers.sources import Sources
+    from trioworkers.stop import Stop
 
 ENDS = 3.0  # seconds of a stop that are kept back for what ends the workers that did not drain
-SWITCH_INTERVAL = 0.0005  # seconds until the writer's thread gets its turn from a busy loop
-CONTROL_SOCKET = "control.sock"
-
-
-class Stop:
-    """Requests to end the daemon: `requested` gracefully, `hastened` at once."""
-
-    def __init__(self) -> None:
-        self.requested = trio.Event()
-        self.hastened = trio.Event()
-
-    def request(self) -> None:
-        self.requested.set()
-
-    def hasten(self) -> None:
-        self.requested.set()
-        self.hastened.set()
-
-
-async def watch_signals(
-    stop: Stop,
-    others: Mapping[int, Callable[[], None]] = MappingProxyType({}),
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Turn TERM and INT into stop requests, QUIT and a second INT into haste, until cancelled.
-
-    `others`: what USR1, USR2 and HUP do. Without it they do nothing; unhandled they would kill.
-    """
-    stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-    with trio.open_signal_receiver(*stops, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
-        task_status.started()
-        async for number in signals:
-            if number == signal.SIGQUIT or (number == signal.SIGINT and stop.requested.is_set()):
-                stop.hasten()
-            elif number in stops:
-                stop.request()
-            elif number in others:
-                others[number]()
-
-
-async def run_daemon(
-    fleet: Fleet,
-    events: Events,
-    stop: Stop,
-    others: dict[int, Callable[[], None]] | None = None,
-    *,
-    environ: Mapping[str, str] = os.environ,
-    task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Run the fleet until `stop`, then end it gracefully within `fleet.shutdown_timeout`.
-
-    `task_status` is told once the listeners are bound and every bot has its first verdict. Cancelling
-    ends all workers' groups at once; the inbox keeps what they had in hand.
-
-    `others` gets what the signals do that concern a running fleet, as for :func:`watch_signals`.
-
-    Raises (in groups, what comes after the locks):
-        AlreadyRunningError: another daemon holds the state directory or listens on our sockets.
-        ListenError: an address is in use or is not ours.
-        StoreError: the inbox cannot be opened.
-        ZygoteError: workers cannot be started as the fleet file says.
-        OSError: a directory cannot be made; PermissionError: others can write there, or know the token.
-    """
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    for folder in (fleet.state_dir, fleet.runtime_dir, fleet.log_dir, fleet.state_dir / "fleet.d"):
-        make_folder(folder)
-    with (
-        locked(fleet.state_dir / "daemon.lock", f"runs on {fleet.state_dir}"),
-        listen_unix(fleet.runtime_dir / CONTROL_SOCKET, key="fleet.runtime_dir") as control,
-        _listening(fleet.api.bind) as api,
-    ):
-        # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
-        async with trio.open_nursery() as outer:
-            fleet, sources = await _with_plugins(fleet, environ, events)
-            daemon: Daemon | None = None
-            run = await trio.to_thread.run_sync(begin_run, fleet.state_dir / "run-mark")
-            async with (
-                open_inbox(
-                    _open_store(fleet, events),
-                    trouble=partial(_tell_trouble, events),
-                    keep_dead=lambda: daemon.settings.store.dead_retention if daemon else DEAD_RETENTION,
-                ) as inbox,
-                open_zygote(
-                    Prepare(fleet.worker_start, fleet.api_base, fleet.preload, _folders(fleet)),
-                    run=run,
-                    folder=fleet.folder,
-                    environ={name: environ[name] for name in environ if name not in fleet.secret_env_names},
-                    tell=events.tell,
-                ) as zygote,
-            ):
-                daemon = Daemon(fleet, inbox, events, zygote, sources, environ)
-                web = Web(daemon.app, control=control, api=api)
-                await outer.start(web.serve)
-                await daemon.run(stop, {} if others is None else others, task_status)
-                await web.close(min(GRACE, daemon.time_left()), stop.hastened)
-            if not web.ended.is_set():
-                _leave(events)
-    events.tell("daemon.stopped")
-
-
-def _leave(events: Events) -> NoReturn:
-    """End the process with exit code 0, whatever still runs in it: the last resort.
-
-    Everything is written and closed by now, and every worker has ended. What did not end even when it was
-    cancelled and its connections were shut down would otherwise keep the daemon alive for ever, deaf to
-    TERM. Locks end with the process; a socket that is left behind is replaced by the next start.
-    """
-    events.tell("daemon.stopped", level="warn", reason="the API did not end and was left behind")
-    atexit._run_exitfuncs()  # the log may have a thread that still writes
-    os._exit(0)
-
-
-async def _with_plugins(fleet: Fleet, environ: Mapping[str, str], events: Events) -> tuple[Fleet, Sources]:
-    """Load the plugins, and ask them for further bots; the fleet with these."""
-    plugins = await trio.to_thread.run_sync(load_plugins, fleet)
-    for plugin in plugins.found:
-        if plugin.error is not None:
-            events.tell("plugin.failed", plugin=plugin.name, reason=plugin.error)
-    sources = Sources(plugins, events)
-    await sources.ask(fleet)
-    if sources.tables:
-        read = partial(load_fleet, fleet.path, environ, given=sources.tables)
-        fleet = await trio.to_thread.run_sync(read)
-        for problem in chain.from_iterable(fleet.refused.values()):
-            events.tell("plugin.failed", plugin=str(problem.file), reason=str(problem))
-    return fleet, sources
+REGISTRATIONS = 20.0  # per second, fleet-wide; each is two calls, and Telegram allows about 30 a second
 
 
 class Daemon:
-    """The bots of one fleet and what is told of them; made and run by :func:`run_daemon`.
+    """The bots of one fleet; made and run by :func:`trioworkers.run.run_daemon`.
+
+    Args:
+        fleet: what runs from the start.
+        events: told what happens.
+        environ: the daemon's environment.
+        inbox: the updates of all bots.
+        makes: makes their workers.
+        sources: further bots.
+        restarts: asked for rolling restarts.
+        handed: sockets for the webhook that systemd handed over.
 
     Attributes:
         settings: the fleet in force.
+        app: what the API and the control socket serve.
+
+    Raises:
+        ListenError, CertificateError: a bot wants a webhook, and it cannot be listened for.
     """
 
     def __init__(
         self,
         fleet: Fleet,
-        inbox: Inbox,
         events: Events,
-        makes: MakesWorkers,
-        sources: Sources,
         environ: Mapping[str, str],
+        *,
+        inbox: Inbox,
+        makes: Zygote,
+        sources: Sources,
+        restarts: RollingRestarts,
+        handed: Sequence[socket.socket],
     ) -> None:
         self.settings = fleet
+        self._events = events
+        self._inbox = inbox
+        inbox.keep_dead = lambda: self.settings.store.dead_retention
+        self._zygote = makes
+        self._makes = _Killable(makes)
         self._sources = sources
+        self._restarts = restarts
+        self._status = DaemonStatus(fleet.name, fleet.digest)
+        self._deadline = math.inf
         self._reload = Reload(fleet, environ, sources=sources, apply=self._apply, events=events)
         self._changes: trio.Nursery | None = None
-        self._events = events
-        self._status = DaemonStatus(fleet.name, fleet.digest)
-        pace = Pace(lambda: self.settings.limits.start_rate)
+        token = (fleet.api.token or kept_token(fleet.runtime_dir / "api-token")).reveal()
+        self._deliveries = Deliveries(self._accept)
+        self._listener = WebhookListener(
+            self._deliveries, lambda: self.settings.webhook, token, handed, self._tell_certificate
+        )
         self._places = Places(lambda: _most_workers(self.settings))
-        self._makes = _Killable(makes)
-        self._deadline = math.inf
-        self._inbox = inbox
         self._fleet = FleetScope(
             _own(fleet),
             Surroundings(
@@ -216,39 +107,33 @@ class Daemon:
                 inbox=inbox,
                 makes=self._makes,
                 events=events,
-                may_start=pace.wait,
+                may_start=Pace(lambda: self.settings.limits.start_rate).wait,
                 places=self._places,
+                webhooks=Webhooks(
+                    self._deliveries,
+                    self._wanted,
+                    Digests(fleet.state_dir / "webhooks.json"),
+                    Pace(lambda: REGISTRATIONS).wait,
+                ),
+                paused=PausedBots(fleet.state_dir / "paused.json"),
+                oom=OomKills(find_counter()),
             ),
         )
+        if _wants_webhook(fleet):
+            self._listener.bind()
         self.app = make_app(
-            token=(fleet.api.token or kept_token(fleet.runtime_dir / "api-token")).reveal(),
+            token=token,
             loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,
             is_ready=self._fleet.ready.is_set,
             status=self.status,
             inbox=inbox,
             backs_up=inbox,
-            bots=lambda: {name: bot.bot_id for name, bot in _own(self.settings).items()},
+            bots=lambda: self._fleet.bots,
+            restarts=restarts,
             backups=fleet.state_dir / "backups",
             events=events,
             reloads=self._reload,
         )
-
-    async def _apply(self, plan: Plan) -> None:
-        """Put a plan's fleet in force."""
-        self.settings = fleet = plan.fleet
-        self._status.name, self._status.config_hash = fleet.name, fleet.digest
-        self._events.least = fleet.log.level
-        self._fleet.apply(plan)
-        self._places.look_again()
-
-    def reload(self) -> None:
-        """Read the fleet anew and apply what changed, some time soon; what is wrong is told."""
-        if self._changes is not None:
-            self._changes.start_soon(self._reload_now)
-
-    async def _reload_now(self) -> None:
-        with suppress(FleetFileError):  # it was told
-            await self._reload.run()
 
     def status(self) -> dict[str, Any]:
         """The status document."""
@@ -261,41 +146,98 @@ class Daemon:
         """Seconds that a stop still may take."""
         return max(0.0, self._deadline - trio.current_time())
 
+    def reload(self) -> None:
+        """Read the fleet anew and apply what changed, some time soon; what is wrong is told."""
+        if self._changes is not None:
+            self._changes.start_soon(self._reload_now)
+
     async def run(
         self, stop: Stop, others: dict[int, Callable[[], None]], task_status: trio.TaskStatus[Daemon]
     ) -> None:
         """Run the bots until `stop`, then end them within the deadline.
 
         They drain until it is near, are cancelled when what is left is needed for their ends (TERM), and
-        are killed when it has come.
+        are killed when it has come. `others` gets what HUP does.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._announce, task_status)
             nursery.start_soon(
                 serve_summary, self._figures, lambda: self.settings.log.summary_interval, self._tell_summary
             )
+            nursery.start_soon(
+                self._restarts.serve, lambda: self._fleet.bots, self._fleet.ready, self._zygote.renew
+            )
+            await nursery.start(self._deliveries.serve)
+            nursery.start_soon(self._listener.serve)
             async with trio.open_nursery() as bots:
                 bots.start_soon(self._fleet.run)
                 others[signal.SIGHUP] = self.reload
-                async with trio.open_nursery() as self._changes:
-                    watch = partial(serve_watch, self._reload.watched, self._reload.changed)
-                    serve = partial(self._sources.serve, lambda: self.settings, self._reload.changed)
-                    await self._changes.start(watch)
-                    await self._changes.start(serve)
-                    await stop.requested.wait()
-                    self._changes.cancel_scope.cancel()
-                self._changes = None
+                await self._serve_changes(stop)
                 self._status.state = "stopping"
                 self._events.tell("daemon.stopping", status=summary(self._fleet.status()))
+                self._restarts.stop()
+                self._deliveries.close()
                 self._fleet.stop()
                 timeout = self.settings.shutdown_timeout
                 self._deadline = trio.current_time() + timeout
                 bots.cancel_scope.deadline = self._deadline - min(ENDS, timeout / 2)
                 nursery.start_soon(_cancel_on, stop.hastened, bots.cancel_scope)
                 nursery.start_soon(self._kill_late)
+            self._listener.close()
+            nursery.cancel_scope.deadline = trio.current_time() + min(ENDS, self.time_left())
+            await self._listener.ended.wait()
             nursery.cancel_scope.cancel()
         if not self._fleet.ready.is_set():  # a stop came first: whoever waits for the start waits no more
             task_status.started(self)
+
+    async def _serve_changes(self, stop: Stop) -> None:
+        """Follow the fleet's files and sources until `stop`."""
+        async with trio.open_nursery() as self._changes:
+            await self._changes.start(partial(serve_watch, self._reload.watched, self._reload.changed))
+            await self._changes.start(
+                partial(self._sources.serve, lambda: self.settings, self._reload.changed)
+            )
+            await stop.requested.wait()
+            self._changes.cancel_scope.cancel()
+        self._changes = None
+
+    async def _reload_now(self) -> None:
+        with suppress(FleetFileError):  # it was told
+            await self._reload.run()
+
+    async def _apply(self, plan: Plan) -> None:
+        """Put a plan's fleet in force."""
+        self.settings = fleet = plan.fleet
+        self._status.name, self._status.config_hash = fleet.name, fleet.digest
+        self._events.least = fleet.log.level
+        if _wants_webhook(fleet):
+            try:
+                self._listener.bind()
+            except (ListenError, CertificateError) as error:
+                self._events.tell("webhook.refused", reason=str(error))
+        self._fleet.apply(plan)
+        self._places.look_again()
+
+    async def _accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
+        """Make a webhook's deliveries durable."""
+        accepted = await self._inbox.accept(bot_id, arrivals)
+        name = next((name for name, bot in self._fleet.bots.items() if bot.settings.bot_id == bot_id), None)
+        self._events.tell("update.accepted", name, new=accepted.new, duplicates=accepted.duplicates)
+        return accepted
+
+    def _wanted(self, bot: BotSettings) -> Wanted:
+        """What a bot's webhook should be."""
+        fleet = self.settings
+        secret = fleet.webhook.secret or kept_token(fleet.state_dir / "webhook-secret")
+        return Wanted(
+            f"{fleet.webhook.public_url}/webhook/{bot.name}",
+            derive_secret(secret.reveal(), bot.bot_id),
+            bot.allowed_updates,
+            certificate=self._listener.upload(),
+        )
+
+    def _tell_certificate(self, error: CertificateError) -> None:
+        self._events.tell("webhook.refused", reason=str(error))
 
     def _figures(self) -> Figures:
         rows = self._fleet.status()
@@ -335,49 +277,19 @@ def _own(fleet: Fleet) -> dict[str, BotSettings]:
     return {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
 
 
+def _wants_webhook(fleet: Fleet) -> bool:
+    return any(bot.transport != "poll" and bot.enabled for bot in _own(fleet).values())
+
+
 def _most_workers(fleet: Fleet) -> int:
     limits = fleet.limits
     return min(limits.max_workers, limits.max_workers_per_core * len(os.sched_getaffinity(0)))
 
 
-def _tell_trouble(events: Events, error: StoreError | None) -> None:
-    if error is None:
-        events.tell("inbox.recovered")
-    elif isinstance(error, StoreFullError):
-        events.tell("inbox.full", reason=str(error))
-    else:
-        events.tell("inbox.trouble", reason=str(error))
-
-
-def _folders(fleet: Fleet) -> tuple[str, ...]:
-    return tuple(str(folder) for folder in fleet.python_path)
-
-
-def _tell_damage(events: Events, damage: Damage) -> None:
-    events.tell(
-        "inbox.damaged",
-        reason=damage.reason,
-        moved_to=str(damage.moved_to),
-        recovered=dict(damage.recovered),
-        lost=damage.lost,
-    )
-
-
-def _open_store(fleet: Fleet, events: Events) -> Store:
-    if fleet.store.url != "sqlite":
-        message = 'store.url: PostgreSQL is not available in this version, expected "sqlite"'
-        raise StoreRefusedError(message)
-    return open_file(
-        fleet.state_dir / "inbox.db",
-        durability=fleet.store.durability,
-        damaged=partial(_tell_damage, events),
-    )
-
-
 class _Killable:
     """Makes workers as another does, and can kill those that still live."""
 
-    def __init__(self, makes: MakesWorkers) -> None:
+    def __init__(self, makes: Zygote) -> None:
         self._makes = makes
         self._made: WeakSet[WorkerProcess] = WeakSet()
 
@@ -390,13 +302,3 @@ class _Killable:
         """Kill every group; one that has ended is signalled no more."""
         for process in self._made:
             process.signal_group(signal.SIGKILL)
-
-
-@contextmanager
-def _listening(bind: Bind) -> Iterator[socket.socket]:
-    if bind.path is not None:
-        with listen_unix(bind.path, key="[api] bind") as listener:
-            yield listener
-        return
-    with listen_tcp(bind.host, bind.port, key="[api] bind") as listener:
-        yield listener

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from trioworkers.daemon import SWITCH_INTERVAL
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.records import Arrival, read_update
+from trioworkers.run import SWITCH_INTERVAL
 
 if TYPE_CHECKING:
     from trioworkers.inbox.backlog import Backlog

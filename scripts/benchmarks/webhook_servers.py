@@ -51,9 +51,9 @@ def serve_ours(listener: socket.socket, bots: int, folder: Path) -> None:
     import trio
 
     from trioworkers.config.settings import Webhook
-    from trioworkers.daemon import SWITCH_INTERVAL
     from trioworkers.inbox.inbox import open_inbox
     from trioworkers.inbox.sqlite import open_sqlite
+    from trioworkers.run import SWITCH_INTERVAL
     from trioworkers.transport.deliveries import Deliveries
     from trioworkers.web.connections import Bounds, Connections
     from trioworkers.web.webhook import WebhookApp

@@ -33,7 +33,7 @@ api_base = "http://127.0.0.1:1"
 bind = "127.0.0.1:0"
 """
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-VERBS = ["run", "check", "status", "schema", "demo", "dlq", "backup"]
+VERBS = ["run", "check", "status", "schema", "demo", "dlq", "backup", "bots", "start", "stop", "restart"]
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
     assert "Usage: " in result.stderr or result.stderr.startswith("Error: ")
 
 
-@pytest.mark.parametrize("verb", ["run", "check", "status", "backup"])
+@pytest.mark.parametrize("verb", ["run", "check", "status", "backup", "start", "stop", "restart"])
 def test_an_absent_fleet_file_is_78(fleet: Path, verb: str) -> None:
     """One line that names it."""
     result = call("-c", "absent.toml", verb)

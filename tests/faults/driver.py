@@ -34,12 +34,16 @@ from trioworkers.events import Events
 from trioworkers.inbox import writer
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.nursery import bot as bot_module
-from trioworkers.nursery import dispatch, quarantine
+from trioworkers.nursery import dispatch, intake, quarantine
 from trioworkers.nursery.bot import BotScope, Surroundings
+from trioworkers.nursery.intake import Webhooks
+from trioworkers.nursery.oom import OomKills
+from trioworkers.nursery.paused import PausedBots
 from trioworkers.nursery.places import Places
 from trioworkers.nursery.spawn import Exit
 from trioworkers.transport import api, poll
+from trioworkers.transport.deliveries import Deliveries
+from trioworkers.transport.registration import Digests, Wanted
 from trioworkers.worker.process import work
 
 if TYPE_CHECKING:
@@ -59,7 +63,7 @@ for module, name in (
     (writer, "PAUSE_AFTER_FAILURE"),
     (dispatch, "UNREAD_PAUSE"),
     (quarantine, "FAILED_START"),
-    (bot_module, "INTAKE_PAUSE"),
+    (intake, "PAUSE"),
     (api, "FIRST_PAUSE"),
     (poll, "FIRST_PAUSE"),
     (poll, "LONGEST_PAUSE"),
@@ -243,6 +247,14 @@ async def live(steps: Steps, driver: socket.socket) -> None:
             events=tell,
             may_start=at_once,
             places=Places(lambda: 10),
+            webhooks=Webhooks(
+                Deliveries(inbox.accept),
+                lambda bot: Wanted("https://example.org", "secret"),
+                Digests(Path("digests")),
+                at_once,
+            ),
+            paused=PausedBots(Path("paused")),
+            oom=OomKills(None),
         )
         bot = BotScope(settings, around)
 

@@ -17,6 +17,7 @@ from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.dispatch import Dispatch, trace
 from trioworkers.nursery.frames import Channel, Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
 from trioworkers.nursery.life import Means
+from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import FAILED_START, IDLE, Quarantine
 from trioworkers.nursery.spawn import Exit
@@ -103,12 +104,13 @@ class Ward:
             make_dispatch=lambda worker, activity: Dispatch(
                 "b", self.desk, worker, lambda: SETTINGS, Events(), activity, random.Random(1),
                 alone=True, clock=clock,
-            ),  # type: ignore[arg-type]
+            ),
             tell=lambda event, **fields: self.told.append(event),
             is_paused=lambda: self.paused,
+            oom=OomKills(None),
         )  # fmt: skip
         self.paused = False
-        self.quarantine = Quarantine(means, self.desk, self.turn)  # type: ignore[arg-type]
+        self.quarantine = Quarantine(means, self.desk, self.turn)
         nursery.start_soon(self.serve)
 
     async def turn(self):

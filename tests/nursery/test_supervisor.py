@@ -207,6 +207,63 @@ async def test_fifty_restarts_at_once_are_one_and_never_two_processes(stage, nur
     it.supervisor.drain()
 
 
+async def test_who_asks_when_the_next_has_begun_gets_another(stage, nursery, autojump_clock):
+    """It may have read older code; fifty such askers get one more together, and never two at a time."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart())
+
+    async with trio.open_nursery() as askers:
+        askers.start_soon(restart)
+        await trio.sleep(1)  # the second one has begun
+        for _ in range(50):
+            askers.start_soon(restart)
+        await trio.sleep(1)
+        it.prompt = True
+        it.last.ready.set()
+    assert answers == [None] * 51
+    assert (len(it.lives), it.most) == (3, 1)
+    it.supervisor.drain()
+
+
+async def test_a_restart_whose_worker_ends_at_once_does_not_wait_for_the_next(stage, nursery, autojump_clock):
+    """It says so; the bot goes on trying."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart())
+
+    nursery.start_soon(restart)
+    await trio.sleep(0.6)
+    it.last.crash()
+    await trio.sleep(0.6)
+    assert answers == ["its worker ended before it was ready"]
+    assert it.supervisor.state == "backoff"
+    it.supervisor.drain()
+    await trio.sleep(1)
+    assert await it.supervisor.restart() == "the daemon stops"
+
+
+async def test_a_restart_that_finds_no_place_says_so(stage, nursery, autojump_clock):
+    """The place that it had went to one that waited longer."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.limit = 0
+    with trio.fail_after(5):
+        assert await it.supervisor.restart() == "waits for a place: 0 workers are allowed at once"
+    it.supervisor.drain()
+
+
 async def test_a_restart_does_not_wait_for_a_pause(stage, nursery, autojump_clock):
     """Neither for a back-off nor for a trial."""
     it = stage(restart=Restart(initial=45))

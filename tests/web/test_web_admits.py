@@ -28,6 +28,7 @@ async def ask(
         inbox=nothing,
         backs_up=nothing,
         bots=dict,
+        restarts=nothing,
         backups=nothing,
         events=nothing,
         reloads=nothing,

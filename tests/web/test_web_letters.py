@@ -6,6 +6,7 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +17,7 @@ from trioworkers.events import Event, Events
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import Purge, Replay, StoreFullError
+from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.records import Attempt, read_update
 from trioworkers.web.app import MARK, make_app
 from trioworkers.web.serve import Web, listen_tcp, listen_unix
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 ECHO, GONE = 11, 99
 TOKEN = "right"
 SECRET = "the words of a user"
+
+
+def bot(bot_id: int) -> Any:
+    return SimpleNamespace(settings=SimpleNamespace(bot_id=bot_id))
 
 
 @dataclass
@@ -118,7 +124,8 @@ async def opened(folder: Path, backs_up: Copies | None = None) -> AsyncIterator[
                 status=dict,
                 inbox=inbox,
                 backs_up=backs_up or Copies(),
-                bots=lambda: {"echo": ECHO, "quiet": 12},
+                bots=lambda: {"echo": bot(ECHO), "quiet": bot(12)},
+                restarts=RollingRestarts(Events().tell),
                 backups=folder / "backups",
                 events=Events(note),
                 reloads=None,  # type: ignore[arg-type] # not asked here

@@ -88,10 +88,11 @@ def ask_or_fail(
     *,
     timeout: float | None = TIMEOUT,
     absent: int = UNREACHABLE,
+    missing: int = FAILED,
 ) -> Any:
     """As :func:`ask`, of the fleet that is meant; what goes wrong is told in one line, with an exit code.
 
-    `absent`: the exit code where no daemon runs.
+    `absent`: the exit code where no daemon runs; `missing`: where it has not what `path` names.
     """
     try:
         return ask(find_socket(config), path, body, timeout=timeout)
@@ -104,7 +105,7 @@ def ask_or_fail(
     except UnreachableError as error:
         fail(str(error), UNREACHABLE)
     except RefusedError as error:
-        fail(str(error), {403: NOT_PERMITTED, 503: TRY_AGAIN}.get(error.status, FAILED))
+        fail(str(error), {403: NOT_PERMITTED, 404: missing, 503: TRY_AGAIN}.get(error.status, FAILED))
 
 
 def _raise_refused(response: httpx.Response) -> None:

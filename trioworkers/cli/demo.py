@@ -47,9 +47,9 @@ def demo(seconds: float | None, users: int, seed: int, as_json: bool) -> None:
 def _play(seconds: float | None, users: int, seed: int, as_json: bool) -> None:
     import trio
 
-    from trioworkers.daemon import Stop, watch_signals
     from trioworkers.demo.fleet import ABOUT, run_demo
     from trioworkers.demo.screen import Screen
+    from trioworkers.stop import Stop, watch_signals
 
     os.umask(0o077)
     stream = sys.stderr if as_json else sys.stdout

@@ -73,9 +73,11 @@ def run_or_fail(work: Callable[[], None]) -> None:
     from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
     from trioworkers.nursery.zygote import ZygoteError
     from trioworkers.web.serve import ListenError, SocketPathError
+    from trioworkers.web.tls import CertificateError
 
     codes: dict[type[Exception], int] = {
         SocketPathError: BAD_CONFIGURATION,
+        CertificateError: BAD_CONFIGURATION,
         StoreRefusedError: BAD_CONFIGURATION,
         ZygoteError: BAD_CONFIGURATION,
         StoreForbiddenError: NOT_PERMITTED,
@@ -113,14 +115,17 @@ def _only_leaf(error: BaseException) -> BaseException:
 
 def _add_verbs() -> None:
     from trioworkers.cli.backup import backup
+    from trioworkers.cli.bots import bots
     from trioworkers.cli.check import check, schema
     from trioworkers.cli.demo import demo
     from trioworkers.cli.dlq import dlq
     from trioworkers.cli.logs import logs
     from trioworkers.cli.run import run
+    from trioworkers.cli.service import restart, start, stop
     from trioworkers.cli.status import status
 
-    for command in (run, check, demo, status, schema, logs, dlq, backup):
+    verbs = (run, check, demo, start, stop, restart, status, logs, bots, dlq, backup, schema)
+    for command in verbs:
         main.add_command(command)
 
 

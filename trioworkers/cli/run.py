@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
-from typing import TYPE_CHECKING
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -22,11 +25,14 @@ HELP = """Run the fleet in the foreground, until TERM or INT.
 \b
 A first TERM or INT stops gracefully: nothing more is fetched, what is being handled ends, within
 fleet.shutdown_timeout. A second INT stops at once; what was in hand is handled after the next start.
+USR2 replaces all workers one after another, USR1 says that logs were moved, QUIT stops at once and tells
+where every task stands.
 
 \b
   trioworkers run
   trioworkers -c /etc/trioworkers/fleet.toml run --dry-run
 """
+ERRORS = "daemon.err"  # in log_dir: the standard error of a detached daemon
 
 
 @click.command(help=HELP)
@@ -46,26 +52,59 @@ def run(config: Path | None, dry_run: bool) -> None:
 def _serve(fleet: Fleet) -> None:
     import trio
 
-    from trioworkers.daemon import Stop, run_daemon, watch_signals
     from trioworkers.events import Events
     from trioworkers.logs import open_log
     from trioworkers.logs.files import RotatedFile
+    from trioworkers.nursery.rolling import RollingRestarts
+    from trioworkers.run import run_daemon
+    from trioworkers.stacks import task_stacks
+    from trioworkers.stop import Stop, watch_signals
 
     os.umask(0o077)
     master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
-    log = open_log(format=fleet.log.format, file=master, throttle_window=lambda: fleet.log.throttle_window)
+    log = open_log(
+        format=fleet.log.format,
+        stream=_stream(fleet),
+        file=master,
+        throttle_window=lambda: fleet.log.throttle_window,
+    )
     events = Events(log, least=fleet.log.level)
-    others: dict[int, Callable[[], None]] = {signal.SIGUSR1: lambda: events.tell("log.reopened")}
+    restarts = RollingRestarts(events.tell)
+
+    def tell_stacks() -> None:
+        for task, places, count in task_stacks():
+            events.tell("daemon.stack", task=task, count=count, stack=" < ".join(places))
+
+    others: dict[int, Callable[[], None]] = {
+        signal.SIGUSR1: lambda: events.tell("log.reopened"),
+        signal.SIGUSR2: restarts.request,
+        signal.SIGQUIT: tell_stacks,
+    }
 
     async def serve() -> None:
         stop = Stop()
         async with trio.open_nursery() as nursery:
             await nursery.start(watch_signals, stop, others)
+            _show_threads()
             await nursery.start(log.serve)
-            await run_daemon(fleet, events, stop, others)
+            await run_daemon(fleet, events, stop, others, restarts=restarts)
             nursery.cancel_scope.cancel()
 
     trio.run(serve)
+
+
+def _show_threads() -> None:
+    """Let QUIT also write the stacks of all threads to standard error, even while the loop is held up."""
+    with suppress(AttributeError, OSError, ValueError):  # there is none
+        faulthandler.register(signal.SIGQUIT, chain=True)
+
+
+def _stream(fleet: Fleet) -> TextIO | None:
+    """Where events go beside master.log: nowhere when standard error is a file beside it, never rotated."""
+    with suppress(AttributeError, OSError, ValueError):
+        if os.path.samestat(os.fstat(sys.stderr.fileno()), os.stat(fleet.log_dir / ERRORS)):
+            return open(os.devnull, "w")
+    return None
 
 
 def _print_plan(fleet: Fleet) -> None:

@@ -15,13 +15,14 @@ import tomli_w
 import trio
 
 from trioworkers.config import load_fleet
-from trioworkers.daemon import Stop, run_daemon
 from trioworkers.demo.people import People, Town
 from trioworkers.demo.summary import Counts, Summary
 from trioworkers.events import Events
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import Tally
 from trioworkers.logs import open_log
+from trioworkers.run import run_daemon
+from trioworkers.stop import Stop
 from trioworkers.testing import serve_telegram
 
 if TYPE_CHECKING:

@@ -71,7 +71,11 @@ class Accepted:
 
 
 class Inbox:
-    """All bots' updates. One per daemon; made by :func:`open_inbox`."""
+    """All bots' updates. One per daemon; made by :func:`open_inbox`.
+
+    Attributes:
+        keep_dead: gives the seconds for which dead letters are kept; may be set.
+    """
 
     def __init__(
         self,
@@ -83,7 +87,7 @@ class Inbox:
         self._writer = writer
         self._counts = {bot_id: asdict(tally) for bot_id, tally in tallies.items()}
         self._clock = clock
-        self._keep_dead = keep_dead
+        self.keep_dead = keep_dead
         self._backlogs: dict[int, Backlog] = {}
 
     async def accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
@@ -204,7 +208,7 @@ class Inbox:
             for backlog in self._backlogs.values():
                 backlog.fetch()
             with suppress(StoreError):  # it is told as the store's trouble
-                await self._sweep(Purge, None, None, now - self._keep_dead())
+                await self._sweep(Purge, None, None, now - self.keep_dead())
 
     async def _sweep(
         self,

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.logs.files import RotatedFile
+from trioworkers.nursery.canary import try_worker
 from trioworkers.nursery.dispatch import Activity, Dispatch
 from trioworkers.nursery.frames import Configure, Retune
-from trioworkers.nursery.intake import serve_intake
+from trioworkers.nursery.intake import BotIntake
 from trioworkers.nursery.life import OVERDUE, Means
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings, Fleet
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Accepted, Inbox
+    from trioworkers.nursery.intake import Webhooks
+    from trioworkers.nursery.oom import OomKills
+    from trioworkers.nursery.paused import PausedBots
     from trioworkers.nursery.places import Places
     from trioworkers.nursery.spawn import MakesWorkers
     from trioworkers.nursery.worker import Worker
@@ -49,6 +53,9 @@ class Surroundings:
     may_start: Callable[[], Awaitable[None]]
     """Waits for this bot's turn in the fleet's start rate."""
     places: Places
+    webhooks: Webhooks
+    paused: PausedBots
+    oom: OomKills
 
 
 class BotScope:
@@ -60,22 +67,22 @@ class BotScope:
         ended: set by who runs it, when it has been drained.
     """
 
-    def __init__(self, settings: BotSettings, around: Surroundings, *, paused: bool = False) -> None:
+    def __init__(self, settings: BotSettings, around: Surroundings) -> None:
         self.settings = settings
         self._around = around
-        self._paused = paused
         self._backlog = around.inbox.backlog(settings.bot_id)
         self._chance = random.Random()  # noqa: S311 - jitter
         token = settings.token.reveal()
         log = RotatedFile(around.fleet().log_dir / f"worker_{settings.name}.log", lambda: around.fleet().log)
-        means = Means(
+        self._means = means = Means(
             makes=around.makes,
             settings=lambda: self.settings,
             configure=self._configure,
             output=Output(log, token),
             make_dispatch=self._make_dispatch,
             tell=self._tell,
-            is_paused=lambda: self._paused,
+            is_paused=lambda: self.paused,
+            oom=around.oom,
         )
         self._supervisor = Supervisor(
             means, self._backlog.ordinary, around.places, around.may_start, self._chance
@@ -85,7 +92,9 @@ class BotScope:
         )
         self._quarantine = Quarantine(alone, self._backlog, around.may_start)
         self._leaving = trio.Event()
-        self._intake = trio.CancelScope()
+        self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._tell)
+        self._intake_scope = trio.CancelScope()
+        self._asked_again = trio.Event()
         self.judged = self._supervisor.judged
         self.ended = trio.Event()
 
@@ -93,21 +102,18 @@ class BotScope:
     def state(self) -> str:
         """As in the status document."""
         state = self._supervisor.state
-        return "paused" if self._paused and state in ("running", "sleeping") else state
+        return "paused" if self.paused and state in ("running", "sleeping") else state
 
     @property
     def paused(self) -> bool:
         """Whether its updates are accepted, and none is handled."""
-        return self._paused
+        return self.settings.bot_id in self._around.paused
 
     async def run(self) -> None:
         """Run until drained; cancelling it ends the worker's group and leaves no trace."""
         if not self.settings.enabled:
             self.stop_intake()
             self.drain()
-        elif self.settings.transport == "webhook":
-            self.stop_intake()
-            self._supervisor.park("transport webhook is not available in this version, poll and auto are")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_intake)
             async with trio.open_nursery() as workers:
@@ -118,7 +124,7 @@ class BotScope:
 
     def stop_intake(self) -> None:
         """Fetch no more updates; what was accepted is still handled."""
-        self._intake.cancel()
+        self._intake_scope.cancel()
 
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
@@ -131,12 +137,37 @@ class BotScope:
 
         Returns why there is none, or None.
         """
+        if not self.settings.enabled:
+            return "the bot is not enabled"
+        if self._quarantine.life is not None:
+            self._quarantine.life.end("restarted")
+        self._asked_again.set()
         return await self._supervisor.restart()
 
-    def pause(self, paused: bool) -> None:
-        """Hand out nothing more, or go on. Updates are accepted all the same."""
-        self._paused = paused
-        self._backlog.poke()
+    async def try_worker(self) -> str | None:
+        """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
+        await self._around.may_start()
+        return await try_worker(self._means)
+
+    async def pause(self) -> None:
+        """Hand out nothing more, also after a restart of the daemon. Updates are accepted all the same.
+
+        Raises:
+            OSError: it could not be made durable, and nothing changed.
+        """
+        if await self._around.paused.change(self.settings.bot_id, True):
+            self._tell("bot.paused")
+            self._backlog.poke()
+
+    async def resume(self) -> None:
+        """Hand out updates again.
+
+        Raises:
+            OSError: it could not be made durable, and nothing changed.
+        """
+        if await self._around.paused.change(self.settings.bot_id, False):
+            self._tell("bot.resumed")
+            self._backlog.poke()
 
     def retune(self, settings: BotSettings) -> None:
         """Work with new settings that touch no process; updates in hand keep those they began with."""
@@ -145,7 +176,12 @@ class BotScope:
             if life is not None and life.worker is not None:
                 life.worker.send(self._tuning())
         self._backlog.poke()
+        self._intake.changed()
         self._supervisor.look_again()
+
+    def look_again(self) -> None:
+        """Settings of the fleet changed that concern its webhook."""
+        self._intake.changed()
 
     def replace(self, settings: BotSettings) -> None:
         """Replace the worker by one with these settings; updates come in all the while."""
@@ -170,14 +206,15 @@ class BotScope:
             "bot_id": self.settings.bot_id,
             "state": self.state,
             "pid": worker and worker.pid,
-            "transport": "webhook" if self.settings.transport == "webhook" else "poll",
+            "transport": self._intake.transport,
+            "webhook": self._intake.webhook,
             "uptime_ms": worker and round((now - worker.started_at) * 1000),
             "messages": activity.messages + aside.messages,
             "errors": activity.errors + aside.errors,
             "restarts": supervisor.restarts,
             "memory_bytes": worker and activity.memory,
             "last_heartbeat_age_ms": None if beat is None or not worker else round((now - beat) * 1000),
-            "paused": self._paused,
+            "paused": self.paused,
             "code": supervisor.code,
             "queue": {
                 "ready": max(0, tally.pending - backlog.in_hand - backlog.waiting_for_retry),
@@ -220,16 +257,17 @@ class BotScope:
             await self._quarantine.serve()
 
     async def _serve_intake(self) -> None:
-        with self._intake:
+        with self._intake_scope:
             if self.settings.worker != "on_demand":
                 await self._supervisor.proven.wait()
-            try:
-                await serve_intake(
-                    self._around.fleet().api_base, lambda: self.settings, self._accept, self._tell
-                )
-            except TokenRefusedError:
-                self._tell("transport.refused")
-                self._supervisor.park("token refused")
+            while True:
+                try:
+                    await self._intake.serve(self._around.fleet().api_base)
+                except TokenRefusedError:
+                    self._tell("transport.refused")
+                    self._supervisor.park("token refused")
+                    self._asked_again = trio.Event()
+                await self._asked_again.wait()
 
     async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
         accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
@@ -246,7 +284,7 @@ class BotScope:
             activity,
             self._chance,
             alone=alone,
-            is_paused=lambda: self._paused,
+            is_paused=lambda: self.paused,
         )
 
     def _tuning(self) -> Retune:

@@ -76,6 +76,11 @@ class FleetScope:
         for bot in self._bots.values():
             bot.drain()
 
+    @property
+    def bots(self) -> Mapping[str, BotScope]:
+        """The bots, by name."""
+        return self._bots
+
     def apply(self, plan: Plan) -> None:
         """Do what a plan says; the fleet in force is its fleet already.
 
@@ -95,6 +100,8 @@ class FleetScope:
                 self._bots[name].replace(bots[name])
             else:
                 self._bots[name].retune(bots[name])
+        for bot in self._bots.values():
+            bot.look_again()
         for name in fresh:
             bot = self._bots[name] = BotScope(bots[name], self._around)
             if self._nursery is not None:
@@ -127,6 +134,8 @@ class FleetScope:
         bot.ended.set()
         if bot in self._gone:
             self._gone.remove(bot)
+            if bot.settings.name not in self._bots:
+                self._around.webhooks.deliveries.remove(bot.settings.name)
 
     async def _watch_verdicts(self, bots: Sequence[BotScope]) -> None:
         for bot in bots:

@@ -1,13 +1,15 @@
-"""What brings one bot's updates in: its transport, from the day it may begin to the day it may not go on."""
+"""What brings one bot's updates in, from the day it may begin to the day it may not go on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from trioworkers.transport.api import BotApi
-from trioworkers.transport.poll import LongPoll, TokenRefusedError
+from trioworkers.transport.intake import Intake
+from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
@@ -16,30 +18,92 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings
     from trioworkers.inbox.inbox import Accepted
     from trioworkers.records import Arrival
+    from trioworkers.transport.deliveries import Deliveries
+    from trioworkers.transport.registration import Digests, Wanted
 
 PAUSE = 15.0  # seconds before an intake that broke is begun anew
 
 
-async def serve_intake(
-    api_base: str,
-    settings: Callable[[], BotSettings],
-    accept: Callable[[Sequence[Arrival]], Awaitable[Accepted]],
-    tell: Callable[..., None],
-) -> None:
-    """Bring updates in until cancelled; `tell` hears what happens to the transport.
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What bots need of the daemon for webhooks.
 
-    Raises:
-        TokenRefusedError: Telegram does not know the bot's token any more.
+    Attributes:
+        deliveries: the doors where updates come in.
+        wanted: what a bot's webhook should be now.
+        digests: what was registered last.
+        turn: waits for this bot's turn in the fleet's rate of registrations.
     """
-    while True:
-        async with BotApi(api_base, settings().token.reveal()) as api:
-            try:
-                await LongPoll(api, accept, settings, _Trouble(tell)).serve()
-            except TokenRefusedError:
-                raise
-            except Exception as error:  # a mistake of ours must not silence a bot for good
-                tell("transport.trouble", level="error", reason="internal", error=describe(error))
-        await trio.sleep(PAUSE)
+
+    deliveries: Deliveries
+    wanted: Callable[[BotSettings], Wanted]
+    digests: Digests
+    turn: Callable[[], Awaitable[None]]
+
+
+class BotIntake:
+    """One bot's intake; :meth:`serve` runs it."""
+
+    def __init__(
+        self,
+        settings: Callable[[], BotSettings],
+        accept: Callable[[Sequence[Arrival]], Awaitable[Accepted]],
+        webhooks: Webhooks,
+        tell: Callable[..., None],
+    ) -> None:
+        self._settings = settings
+        self._accept = accept
+        self._webhooks = webhooks
+        self._tell = tell
+        self._intake: Intake | None = None
+
+    @property
+    def transport(self) -> str:
+        """`poll` or `webhook`: how updates come, or would, if they did."""
+        if self._intake is not None and self._intake.transport:
+            return self._intake.transport
+        return "poll" if self._settings().transport == "poll" else "webhook"
+
+    @property
+    def webhook(self) -> dict[str, Any] | None:
+        """What Telegram last said of the webhook, while there is one."""
+        info = None if self._intake is None else self._intake.info
+        return None if info is None else info.document()
+
+    def changed(self) -> None:
+        """Settings changed: obey them at once."""
+        if self._intake is not None:
+            self._intake.changed()
+
+    async def serve(self, api_base: str) -> None:
+        """Bring updates in until cancelled.
+
+        Raises:
+            TokenRefusedError: Telegram does not know the bot's token any more.
+        """
+        settings = self._settings()
+        webhooks = self._webhooks
+        while True:
+            async with BotApi(api_base, settings.token.reveal()) as api:
+                self._intake = Intake(
+                    api,
+                    self._accept,
+                    self._settings,
+                    webhooks.deliveries.open(settings.name, settings.bot_id),
+                    lambda: webhooks.wanted(self._settings()),
+                    webhooks.digests,
+                    webhooks.turn,
+                    _Trouble(self._tell),
+                )
+                try:
+                    await self._intake.serve()
+                except TokenRefusedError:
+                    raise
+                except Exception as error:  # a mistake of ours must not silence a bot for good
+                    self._tell("transport.trouble", level="error", reason="internal", error=describe(error))
+                finally:
+                    self._intake = None
+            await trio.sleep(PAUSE)
 
 
 class _Trouble:
@@ -48,6 +112,7 @@ class _Trouble:
     def __init__(self, tell: Callable[..., None]) -> None:
         self._tell = tell
         self._last: str | None = None
+        self._refused: str | None = None
 
     def conflict(self, reason: str, pause: float) -> None:
         self._tell("transport.conflict", reason=reason, pause=round(pause, 1))
@@ -67,3 +132,15 @@ class _Trouble:
 
     def unreadable(self, reason: str) -> None:
         self._tell("update.unreadable", reason=reason)
+
+    def switched(self, transport: str, reason: str) -> None:
+        self._tell("transport.switched", to=transport, reason=reason)
+
+    def webhook_registered(self, reason: str) -> None:
+        self._refused = None
+        self._tell("webhook.registered", reason=reason)
+
+    def webhook_refused(self, reason: str, pause: float) -> None:
+        if reason != self._refused:
+            self._tell("webhook.refused", reason=reason, pause=round(pause, 1))
+        self._refused = reason

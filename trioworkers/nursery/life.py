@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings
     from trioworkers.nursery.dispatch import Activity, Dispatch
     from trioworkers.nursery.frames import Configure
+    from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import Exit, MakesWorkers
     from trioworkers.nursery.worker import Worker
@@ -44,6 +45,7 @@ class Means:
     make_dispatch: Callable[[Worker, Activity], Dispatch]
     tell: Callable[..., None]
     is_paused: Callable[[], bool]
+    oom: OomKills
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,14 @@ class Ended:
         lived: seconds from its start.
         why: what it was asked to end for; None when it was not, and crashed.
         unfit: it said that it can never work like this.
+        oom: whether the kernel killed it for want of memory; None is not known.
     """
 
     exit: Exit | None
     lived: float
     why: str | None
     unfit: Unfit | None = None
+    oom: bool | None = False
 
 
 class Life:
@@ -93,6 +97,7 @@ class Life:
         self._dispatch: Dispatch | None = None
         self._starting = trio.CancelScope()
         self._working = trio.CancelScope()
+        self._oom_kills: int | None = None  # when it was last known to live
 
     @property
     def idle_since(self) -> float:
@@ -117,8 +122,10 @@ class Life:
         """Live; cancelling it ends the process's group."""
         self._tell("worker.starting")
         began = trio.current_time()
+        self._oom_kills = self._means.oom.count()
         exit_: Exit | None = None
         unfit: Unfit | None = None
+        oom: bool | None = False
         try:
             async with open_worker(self._means.makes, self._means.configure(), self._means.output) as worker:
                 self.worker = worker
@@ -129,12 +136,14 @@ class Life:
                 finally:
                     self.worker = None
                 exit_ = await worker.end()
+                if exit_.signal == "SIGKILL" and not worker.killed:
+                    oom = self._means.oom.explain(self._oom_kills)
         except OSError as error:
             self._tell("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
         else:
             wanted = self.why is not None or unfit is not None
-            self._tell("worker.exited", level="info" if wanted else "warn", how=str(exit_))
-        return Ended(exit_, trio.current_time() - began, self.why, unfit)
+            self._tell("worker.exited", level="info" if wanted else "warn", how=str(exit_), oom=oom or None)
+        return Ended(exit_, trio.current_time() - began, self.why, unfit, oom)
 
     async def _start(self, worker: Worker) -> Unfit | None:
         """Wait for its first word."""
@@ -180,6 +189,8 @@ class Life:
             heard_at = self._activity.heartbeat_at or now
             if pinged_at <= heard_at:
                 pinged_at = math.inf
+            if now - heard_at < min(pauses):
+                self._oom_kills = self._means.oom.count()
             if now - heard_at > settings.hang_timeout or now - pinged_at > PING_TIMEOUT:
                 await self._end_hung(worker, now - heard_at)
             elif pinged_at == math.inf and dispatch.held_for > settings.handler_timeout + OVERDUE:

@@ -113,12 +113,19 @@ class Supervisor:
     async def restart(self) -> str | None:
         """Replace the worker, or start one, whatever stood in the way; return once it is ready.
 
-        Returns why there is none, or None. Those who ask while one is being replaced get the same one.
+        Returns why there is none, or None. Those who ask while one is being replaced get the same one;
+        those who ask when the next has begun get another, since it may have read older code.
         """
+        while self._called and self._life is not None and self._life.why is None:
+            await self._verdict.wait()
+        if self._leaving:
+            return "the daemon stops"
         if not self._called:
             self._called = True
             self.renew()
         await self._verdict.wait()
+        if self.state == "backoff" and self._failure is None and not self._in_line:
+            return "its worker ended before it was ready"
         return None if self.state == "running" else self.reason or f"the bot is {self.state}"
 
     def renew(self) -> None:
@@ -197,7 +204,7 @@ class Supervisor:
                 "at": time.time(),
                 "code": ended.exit.code,
                 "signal": ended.exit.signal,
-                "oom": False,
+                "oom": ended.oom,
                 "stderr": self._means.output.last_lines,
             }
         if ended.unfit is not None:
@@ -228,7 +235,7 @@ class Supervisor:
         self.next_start_at = None
         if state not in ("starting", "draining"):
             self.judged.set()
-        if state in ("running", "failed", "stopped"):
+        if state in ("running", "failed", "stopped", "backoff"):
             self._verdict.set()
             self._verdict = trio.Event()
             self._called = False

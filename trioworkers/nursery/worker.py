@@ -81,12 +81,14 @@ class Worker:
     Attributes:
         started_at: trio time.
         leaves: it is about to exit by itself.
+        killed: it was sent SIGKILL from here.
     """
 
     def __init__(self, process: WorkerProcess, channel: Channel) -> None:
         self._process = process
         self._channel = channel
         self.leaves = False
+        self.killed = False
         self._unread: list[Any] = []
         self.started_at = trio.current_time()
 
@@ -132,6 +134,7 @@ class Worker:
 
     def kill(self) -> None:
         """End it and its group at once."""
+        self.killed = True
         self._process.signal_group(signal.SIGKILL)
 
     async def end(self) -> Exit:
@@ -145,5 +148,5 @@ class Worker:
         self._process.signal_group(signal.SIGTERM)
         with trio.move_on_after(TERM_GRACE):
             return await self._process.wait()
-        self._process.signal_group(signal.SIGKILL)
+        self.kill()
         return await self._process.wait()

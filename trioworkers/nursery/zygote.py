@@ -7,6 +7,7 @@ which may be a plugin's, but for those that it knows one by one.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -133,6 +134,24 @@ class Zygote:
                 self._tell("zygote.exited", reason=how)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def renew(self) -> None:
+        """Start workers from a new zygote from now on, with fresh libraries; running ones go on.
+
+        The old one is killed: told to end, it would end its workers.
+
+        Raises:
+            OSError: there is no new one yet; it is tried on.
+        """
+        old = self._link
+        if old is not None:
+            old.process.kill()
+            await old.gone.wait()
+        with trio.move_on_after(WARM_TIMEOUT):
+            while self._link is None or self._link is old:
+                await self._came.wait()
+            return
+        raise OSError(errno.EAGAIN, "the zygote did not start again")
 
     def close(self) -> None:
         """Let `serve` end the zygote, and end."""

@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 from trioworkers.inbox.store import StoreError
 from trioworkers.web.asked import API, CONTROL, RefusedError
 from trioworkers.web.backup import backup_routes
+from trioworkers.web.bots import bot_routes
 from trioworkers.web.changes import change_routes
 from trioworkers.web.letters import letter_routes
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
+    from trioworkers.nursery.bot import BotScope
+    from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.web.backup import BacksUp
     from trioworkers.web.changes import Reloads
 
@@ -39,7 +42,8 @@ def make_app(
     status: Callable[[], dict[str, Any]],
     inbox: Inbox,
     backs_up: BacksUp,
-    bots: Callable[[], Mapping[str, int]],
+    bots: Callable[[], Mapping[str, BotScope]],
+    restarts: RollingRestarts,
     backups: Path,
     events: Events,
     reloads: Reloads,
@@ -61,14 +65,16 @@ def make_app(
         status: makes the status document.
         inbox: the updates and dead letters of all bots.
         backs_up: makes copies of what they are kept in; the inbox.
-        bots: the ids of the bots that this daemon runs, by name.
+        bots: the bots that this daemon runs, by name.
+        restarts: asked for rolling restarts.
         backups: the folder of backups that name no other.
         events: where actions are told.
         reloads: changes the fleet.
     """
     app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
-    app.register_blueprint(letter_routes(inbox, bots, events))
+    app.register_blueprint(letter_routes(inbox, lambda: _ids(bots()), events))
+    app.register_blueprint(bot_routes(bots, restarts, events))
     app.register_blueprint(backup_routes(backs_up, backups, events))
     app.register_blueprint(change_routes(reloads, events))
 
@@ -127,6 +133,10 @@ def make_app(
         return {"error": str(error)}, 503
 
     return app
+
+
+def _ids(bots: Mapping[str, BotScope]) -> dict[str, int]:
+    return {name: bot.settings.bot_id for name, bot in bots.items()}
 
 
 def carries(header: str, token: str) -> bool:

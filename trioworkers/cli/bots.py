@@ -1,0 +1,155 @@
+"""`trioworkers bots`: one bot, listed, shown, paused, resumed, restarted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from trioworkers.cli.exits import USAGE
+from trioworkers.cli.shown import moment, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HELP = """The bots of the running fleet, one by one.
+
+\b
+  trioworkers bots list
+  trioworkers bots pause support
+  trioworkers bots restart support
+"""
+LIST = """List the bots.
+
+\b
+  trioworkers bots list
+  trioworkers bots list --json | jq -r '.[] | select(.paused) | .bot'
+"""
+SHOW = """Show one bot: what it is, what its worker does, how the last one ended.
+
+\b
+  trioworkers bots show support
+  trioworkers bots show support --json
+"""
+PAUSE = """Handle no more updates of BOT until it is resumed, also after a restart of the daemon.
+
+\b
+Updates are accepted all the same and wait; what is in hand is finished.
+
+\b
+  trioworkers bots pause support
+"""
+RESUME = """Handle the updates of BOT again, first those that waited.
+
+\b
+  trioworkers bots resume support
+"""
+RESTART = """Replace BOT's worker by one that runs its code as it is now; return when it is ready.
+
+\b
+What the old one has in hand is finished first. Exit 1, with the reason, when the new one is not ready.
+
+\b
+  trioworkers bots restart support
+"""
+COLUMNS = ("bot", "id", "state", "handler", "code", "pid")
+
+
+@click.group(help=HELP)
+def bots() -> None:
+    pass
+
+
+@bots.command("list", help=LIST)
+@click.option("--json", "as_json", is_flag=True, help="A list of objects.")
+@click.pass_obj
+def list_bots(config: Path | None, as_json: bool) -> None:
+    from trioworkers.cli.control import ask_or_fail
+
+    found = ask_or_fail(config, "/api/bots")["bots"]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    rows = [COLUMNS, *map(_cells, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if found else ():
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+    if not found:
+        click.echo("no bots")
+
+
+@bots.command(help=SHOW)
+@click.argument("bot")
+@click.option("--json", "as_json", is_flag=True, help="As an object.")
+@click.pass_obj
+def show(config: Path | None, bot: str, as_json: bool) -> None:
+    found = _ask(config, bot)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        if name == "last_exit" and value is not None:
+            stderr = value.pop("stderr")
+            value["at"] = moment(value["at"])
+            click.echo(f"last_exit  {_words(value)}")
+            for line in stderr:
+                click.echo(f"  {printable(line)}")
+        else:
+            click.echo(f"{name}  {_words(value)}")
+
+
+@bots.command(help=PAUSE)
+@click.argument("bot")
+@click.pass_obj
+def pause(config: Path | None, bot: str) -> None:
+    _ask(config, bot, "pause")
+    click.echo(f"{bot} is paused: updates are accepted, none is handled")
+
+
+@bots.command(help=RESUME)
+@click.argument("bot")
+@click.pass_obj
+def resume(config: Path | None, bot: str) -> None:
+    click.echo(f"{bot} is {_ask(config, bot, 'resume')['state']}")
+
+
+@bots.command(help=RESTART)
+@click.argument("bot")
+@click.pass_obj
+def restart(config: Path | None, bot: str) -> None:
+    fresh = _ask(config, bot, "restart")
+    click.echo(f"{bot} is {fresh['state']}, pid {fresh['pid']}, code {printable(fresh['code'] or '-')}")
+
+
+def _ask(config: Path | None, bot: str, action: str | None = None) -> Any:
+    """Ask for the bot, or for what to do with it; exits with 2 when there is none of that name."""
+    from trioworkers.cli.control import ask_or_fail
+
+    path = f"/api/bots/{quote(bot, safe='')}"
+    if action is None:
+        return ask_or_fail(config, path, missing=USAGE)
+    return ask_or_fail(config, f"{path}/{action}", {}, timeout=None, missing=USAGE)
+
+
+def _cells(bot: dict[str, Any]) -> tuple[str, ...]:
+    reason = f" ({printable(bot['reason'])})" if bot["reason"] else ""
+    code, pid = bot["code"] or "-", bot["pid"] or "-"
+    return (
+        bot["bot"],
+        str(bot["bot_id"]),
+        bot["state"] + reason,
+        printable(bot["handler"]),
+        printable(code),
+        str(pid),
+    )
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if value is None:
+        return "-"
+    return printable(json.dumps(value) if not isinstance(value, str) else value)

@@ -1,0 +1,183 @@
+"""`trioworkers start`, `stop` and `restart`: the daemon of `run`, detached."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trioworkers.cli.exits import FAILED, NOT_PERMITTED, NOT_RUNNING, TRY_AGAIN, UNREACHABLE
+from trioworkers.cli.main import fail, read_fleet, refuse, run_or_fail
+from trioworkers.cli.run import ERRORS
+from trioworkers.cli.shown import counted, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trioworkers.config import Fleet
+
+START = """Run the fleet detached from this terminal; return when every bot has had its first verdict.
+
+\b
+Its log is in fleet.log_dir: `trioworkers logs`. What is no log goes to daemon.err there. Exit 75 when it
+runs already, 78 when the fleet file is bad, and 1 with the reason when it does not start.
+
+\b
+  trioworkers start
+  trioworkers -c /etc/trioworkers/fleet.toml start
+"""
+STOP = """Stop the running fleet gracefully; return when it has ended: exit 0, or 3 when none runs.
+
+\b
+It takes at most fleet.shutdown_timeout. What has not ended by then is there for the next start.
+
+\b
+  trioworkers stop
+"""
+RESTART = """Replace the workers of all bots by ones that run the code as it is now; the daemon goes on.
+
+\b
+For each handler one worker is tried first. When one is not ready, nothing is replaced: exit 1 and the
+reason. The others follow a tenth of the fleet at a time, each after it has finished what it has in hand.
+Exit 1 also when a bot has no ready worker in the end.
+
+\b
+  trioworkers restart
+"""
+LOOK_EVERY = 0.05  # seconds
+ANSWERS = 5.0  # seconds until it has taken a connection
+LAST_LINES = 20
+
+
+@click.command(help=START)
+@click.pass_obj
+def start(config: Path | None) -> None:
+    fleet = read_fleet(config)
+    run_or_fail(lambda: _start(fleet))
+
+
+@click.command(help=STOP)
+@click.pass_obj
+def stop(config: Path | None) -> None:
+    from trioworkers.cli.control import find_socket
+    from trioworkers.config import FleetFileError
+
+    try:
+        daemon = _find_daemon(find_socket(config))
+    except FleetFileError as error:
+        refuse([str(problem) for problem in error.problems])
+    except PermissionError as error:
+        fail(f"{error.filename} belongs to another user", NOT_PERMITTED)
+    with open(daemon, "rb"):  # closes it
+        try:
+            signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        except ProcessLookupError:
+            pass  # it has just ended
+        except PermissionError:
+            fail("the daemon runs as another user", NOT_PERMITTED)
+        select.select([daemon], [], [])
+    click.echo("stopped")
+
+
+@click.command(help=RESTART)
+@click.pass_obj
+def restart(config: Path | None) -> None:
+    from trioworkers.cli.control import ask_or_fail
+
+    done = ask_or_fail(config, "/api/restart", {}, timeout=None)
+    click.echo(f"replaced {counted(done['replaced'], 'worker')}")
+    for bot, reason in done["failed"].items():
+        click.echo(f"trioworkers: {bot} has no ready worker: {printable(reason)}", err=True)
+    if done["failed"]:
+        sys.exit(FAILED)
+
+
+def _start(fleet: Fleet) -> None:
+    """Start the daemon and wait until it is ready; exits with its code, and what it said, when it ends.
+
+    Raises:
+        OSError: its log folder cannot be made, or no process started; PermissionError: others write there.
+    """
+    from trioworkers.cli.control import UnreachableError
+    from trioworkers.folders import make_folder
+    from trioworkers.status import summary
+
+    control = fleet.runtime_dir / "control.sock"
+    errors = fleet.log_dir / ERRORS
+    make_folder(fleet.log_dir)
+    try:
+        running = _ask_status(control)
+    except UnreachableError as error:
+        fail(str(error), TRY_AGAIN)
+    if running is not None:
+        fail(f"a daemon is running already (pid {running['fleet']['pid']})", TRY_AGAIN)
+    if errors.exists() and errors.stat().st_size:
+        errors.replace(f"{errors}.1")  # how the last one ended may be in it
+    with open(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "w") as sink:
+        daemon = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-m", "trioworkers.cli", "-c", str(fleet.path), "run"],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    while daemon.poll() is None:
+        document = None
+        with suppress(UnreachableError):
+            document = _ask_status(control)
+        if document and document["fleet"]["pid"] == daemon.pid and document["fleet"]["state"] == "running":
+            click.echo(f"runs with pid {daemon.pid}, {summary(document['workers'])}")
+            daemon.returncode = 0  # it lives on without us
+            return
+        time.sleep(LOOK_EVERY)
+    for line in errors.read_text(errors="replace").splitlines()[-LAST_LINES:]:
+        click.echo(printable(line), err=True)
+    sys.exit(daemon.returncode if daemon.returncode > 0 else FAILED)
+
+
+def _ask_status(control: Path) -> Any:
+    """The status document of the daemon that listens there; None when none does."""
+    from trioworkers.cli.control import NotRunningError, ask
+
+    try:
+        return ask(control, "/api/workers/status")
+    except NotRunningError:
+        return None
+
+
+def _find_daemon(control: Path) -> int:
+    """A descriptor of the process that listens there; exits with 3 when none does.
+
+    The kernel says which it is, whatever the daemon answers, or if it answers at all; and the descriptor
+    means that process and never another that got its number.
+
+    Raises:
+        PermissionError: the socket is another user's.
+    """
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_UNIX) as peer:
+        try:
+            peer.settimeout(ANSWERS)
+            peer.connect(str(control))
+        except PermissionError as error:
+            raise PermissionError(error.errno, error.strerror, str(control)) from None
+        except TimeoutError:
+            fail(f"the daemon behind {control} takes no connection", UNREACHABLE)
+        except OSError:
+            fail(f"no daemon is running: nobody listens on {control}", NOT_RUNNING)
+        pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            fail("no daemon is running: it has just ended", NOT_RUNNING)
+        except OSError:  # of another container, it has no number here
+            fail(f"the process that listens on {control} cannot be seen from here", UNREACHABLE)

@@ -1,0 +1,88 @@
+"""Which bots are paused, kept over restarts of the daemon: a file of bot ids in the state directory.
+
+By id, not by name: a bot that is renamed stays paused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.inbox.store import StoreRefusedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class PausedBots:
+    """The ids of paused bots.
+
+    Args:
+        path: the file; absent while no bot was ever paused.
+
+    Raises:
+        StoreRefusedError: the file is not what was written. Whoever took it for empty would let bots
+            handle what they were paused for.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._ids = _read(path)
+        self._turn = trio.StrictFIFOLock()
+
+    def __contains__(self, bot_id: object) -> bool:
+        return bot_id in self._ids
+
+    async def change(self, bot_id: int, paused: bool) -> bool:
+        """Pause a bot or not: durable first, then in force. Return whether that was a change.
+
+        Once the writing has begun, cancellation waits for it.
+
+        Raises:
+            OSError: it could not be written; nothing changed.
+        """
+        async with self._turn:
+            if paused == (bot_id in self._ids):
+                return False
+            ids = self._ids ^ {bot_id}
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_write, self._path, ids)
+            self._ids = ids
+            return True
+
+
+def _read(path: Path) -> frozenset[int]:
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return frozenset()
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(type(id_) is int for id_ in found):
+        message = f"{path} is damaged, expected a list of bot ids: mend it, or delete it and pause bots anew"
+        raise StoreRefusedError(message)
+    return frozenset(found)
+
+
+def _write(path: Path, ids: frozenset[int]) -> None:
+    """All of it or nothing, and on disk when it returns."""
+    fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            json.dump(sorted(ids), file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,184 @@
+"""All workers replaced while the fleet runs: canaries first, then a window at a time.
+
+For each handler that a bot works with, a second worker of one of its bots is started up to its
+handshake. When one does not get there, nothing is replaced. Then the bots are restarted, some at a time;
+each is handled by one worker at most at any moment, and its updates wait in the inbox meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from trioworkers.config import BotSettings
+
+PART = 10  # one of so many bots is replaced at a time,
+MOST = 50  # but never more than these
+IDLE = ("sleeping", "stopped")  # states without a worker to replace
+STOPPED = "the daemon stops"
+
+
+class Rolls(Protocol):
+    """A bot, as far as it is restarted."""
+
+    @property
+    def settings(self) -> BotSettings: ...
+    @property
+    def state(self) -> str: ...
+    async def try_worker(self) -> str | None: ...
+    async def restart(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """What became of a rolling restart.
+
+    Attributes:
+        refused: why nothing was replaced; None when it was.
+        replaced: how many workers were.
+        failed: the bots that have no ready worker now, and why.
+    """
+
+    refused: str | None = None
+    replaced: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Turn:
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.outcome = Rolled(refused=STOPPED)
+
+    def finish(self, outcome: Rolled | None = None) -> None:
+        self.outcome = outcome or self.outcome
+        self.done.set()
+
+
+class RollingRestarts:
+    """Rolling restarts, one after another. Who asks while one is under way gets the next one.
+
+    Args:
+        tell: hears what happens.
+    """
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._next: _Turn | None = None
+        self._asked = trio.Event()
+        self._scope = trio.CancelScope()
+
+    def request(self) -> None:
+        """Ask for one."""
+        self._turn()
+
+    async def ask(self) -> Rolled:
+        """Ask for one and wait for what becomes of it; cancelling stops the waiting only."""
+        turn = self._turn()
+        await turn.done.wait()
+        return turn.outcome
+
+    def stop(self) -> None:
+        """Begin none any more, and let go of the one under way; `serve` returns then."""
+        self._scope.cancel()
+
+    async def serve(
+        self,
+        bots: Callable[[], Mapping[str, Rolls]],
+        ready: trio.Event,
+        renew: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Do what is asked for, until stopped.
+
+        Args:
+            bots: the bots there are, by name.
+            ready: set when the fleet has started; none begins before.
+            renew: makes workers from now on start from fresh libraries; OSError when it cannot, and then
+                nothing has changed.
+        """
+        turn: _Turn | None = None
+        try:
+            with self._scope:
+                await ready.wait()
+                while True:
+                    await self._asked.wait()
+                    turn = self._turn()
+                    self._next, self._asked = None, trio.Event()
+                    turn.finish(await self._roll(bots(), renew))
+        finally:
+            for left in (turn, self._next):
+                if left is not None:
+                    left.finish()
+
+    def _turn(self) -> _Turn:
+        if self._next is None:
+            self._next = _Turn()
+            self._asked.set()
+            if self._scope.cancel_called:
+                self._next.finish()
+        return self._next
+
+    async def _roll(self, bots: Mapping[str, Rolls], renew: Callable[[], Awaitable[None]]) -> Rolled:
+        self._tell("restart.began", count=len(bots))
+        try:
+            await renew()
+        except OSError as error:
+            return self._refuse(f"no fresh start of workers: {error}")
+        window = max(1, min(MOST, len(bots) // PART))
+        canaries = choose_canaries(bots)
+        problems = await _each(canaries, window, lambda name: bots[name].try_worker(), enough=1)
+        if problems:
+            ((name, problem),) = problems.items()
+            self._tell("restart.refused", name, handler=bots[name].settings.handler, reason=problem)
+            return Rolled(refused=f"{name}: {problem}; nothing was replaced")
+        names = [name for name, bot in bots.items() if bot.state not in IDLE]
+        failed = await _each(names, window, lambda name: bots[name].restart())
+        replaced = len(names) - len(failed)
+        self._tell("restart.done", level="error" if failed else None, count=replaced, failed=len(failed))
+        return Rolled(replaced=replaced, failed=failed)
+
+    def _refuse(self, reason: str) -> Rolled:
+        self._tell("restart.refused", reason=reason)
+        return Rolled(refused=f"{reason}; nothing was replaced")
+
+
+def choose_canaries(bots: Mapping[str, Rolls]) -> list[str]:
+    """One bot for each handler that a bot works with; one that runs, where there is one.
+
+    Bots that failed have no worker to lose: a handler that only they have is given no canary, so that it
+    does not hold up all others.
+    """
+    working = {name: bot for name, bot in bots.items() if bot.state not in ("failed", "stopped")}
+    chosen: dict[str, str] = {}
+    for name in sorted(working, key=lambda name: working[name].state not in ("running", "paused")):
+        chosen.setdefault(working[name].settings.handler, name)
+    return list(chosen.values())
+
+
+async def _each(
+    names: Sequence[str],
+    window: int,
+    work: Callable[[str], Awaitable[str | None]],
+    *,
+    enough: int | None = None,
+) -> dict[str, str]:
+    """Do it for all, `window` at a time; return the problems, and give up once there are `enough`."""
+    problems: dict[str, str] = {}
+
+    async def take(names: Iterable[str], scope: trio.CancelScope) -> None:
+        for name in names:
+            problem = await work(name)
+            if problem is not None and (enough is None or len(problems) < enough):
+                problems[name] = problem
+            if len(problems) == enough:
+                scope.cancel()
+
+    left = iter(names)  # shared: who is done takes the next
+    async with trio.open_nursery() as nursery:
+        for _ in range(window):
+            nursery.start_soon(take, left, nursery.cancel_scope)
+    return problems

@@ -1,0 +1,102 @@
+"""The webhook's listener: bound from the moment a bot needs it, to the end of the daemon.
+
+It stays when no bot needs it any more: what was under way to it is still taken for ten minutes.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.web.connections import Bounds, Connections
+from trioworkers.web.serve import listen_tcp, listen_unix
+from trioworkers.web.tls import Certificate, CertificateError
+from trioworkers.web.webhook import WebhookApp
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from trioworkers.config import Webhook
+    from trioworkers.transport.deliveries import Deliveries
+
+KEY = "[webhook] bind"
+
+
+class WebhookListener:
+    """Listens once it is asked to.
+
+    Args:
+        deliveries: where deliveries go.
+        settings: the settings in force.
+        token: the API's token, for the statistics.
+        handed: sockets that systemd handed over; then none is bound.
+        trouble: hears of certificates that cannot be used.
+
+    Attributes:
+        ended: set when `serve` has.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        settings: Callable[[], Webhook],
+        token: str,
+        handed: Sequence[socket.socket],
+        trouble: Callable[[CertificateError], None],
+    ) -> None:
+        self._deliveries = deliveries
+        self._settings = settings
+        self._token = token
+        self._handed = list(handed)
+        self._trouble = trouble
+        self._stop = trio.Event()
+        self._sockets = ExitStack()
+        self._bound: list[socket.socket] | None = None
+        self._wanted = trio.Event()
+        self.certificate: Certificate | None = None
+        self.ended = trio.Event()
+
+    def bind(self) -> None:
+        """Listen from now on. Idempotent.
+
+        Raises:
+            ListenError: the address is in use or is not ours.
+            CertificateError: the files are no certificate with its key.
+        """
+        if self._bound is not None:
+            return
+        settings = self._settings()
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._trouble)
+        self._bound = self._handed or [self._listen(settings)]
+        self._wanted.set()
+
+    def upload(self) -> bytes | None:
+        """The certificate that Telegram has to be given; None for one that it can verify by itself."""
+        return None if self.certificate is None else self.certificate.upload()
+
+    async def serve(self) -> None:
+        """Serve what was bound, until :meth:`close`; cancelling it cuts requests off."""
+        try:
+            with self._sockets:
+                await self._wanted.wait()
+                if self._bound is not None:
+                    app = WebhookApp(self._deliveries, self._settings, self._token)
+                    tls = None if self.certificate is None else self.certificate.context
+                    await Connections(app, bounds=Bounds(), tls=tls).serve(self._bound, self._stop)
+        finally:
+            self.ended.set()
+
+    def close(self) -> None:
+        """Take no more connections, end those that are idle, and let `serve` return."""
+        self._stop.set()
+        self._wanted.set()
+
+    def _listen(self, settings: Webhook) -> socket.socket:
+        bind = settings.bind
+        if bind.path is not None:
+            return self._sockets.enter_context(listen_unix(bind.path, key=KEY))
+        return self._sockets.enter_context(listen_tcp(bind.host, bind.port, key=KEY))
