@@ -37,13 +37,16 @@ class RecordedCalls:
                 continue
             at, answer, began = rows.get(place, (0.0, None, 0))
             if isinstance(operation, Calling):
-                rows[place] = operation.at, answer, began + 1
+                rows[place] = at if began else operation.at, answer, began + 1
             elif operation.answer is not None:
                 rows[place] = at, operation.answer, began
             elif began > 1:  # an earlier try may have been made
                 continue
             elif began:
                 rows.pop(place)
+                self._connection.execute(
+                    "UPDATE calls SET repeated = 1 WHERE id = ? AND key = ? AND answer IS NULL", place
+                )
             else:
                 self._connection.execute(
                     "DELETE FROM calls WHERE id = ? AND key = ? AND answer IS NULL AND NOT repeated", place

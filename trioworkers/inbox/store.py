@@ -102,7 +102,10 @@ class Calling(msgspec.Struct, frozen=True, gc=False):
 
 
 class Called(msgspec.Struct, frozen=True, gc=False):
-    """The call has this answer (JSON), or is known not to have been made (None), and then forgotten."""
+    """The call has this answer (JSON), or is known not to have been made (None), and then forgotten.
+
+    One that is marked, or was begun more than once since, is not: an earlier try may have been made.
+    """
 
     id: int
     key: str
