@@ -22,7 +22,7 @@ NOT_YET = frozenset(
         "api": "metrics_public",
         "webhook": "bind public_url secret tls_cert tls_key telegram_ips_only trusted_proxies max_body",
         "log": "throttle_window summary_interval",
-        "bots.NAME": "on_failure replay_safe rate_limit rate_limit.per_second rate_limit.per_chat"
+        "bots.NAME": "rate_limit rate_limit.per_second rate_limit.per_chat"
         " rate_limit.per_group_minute worker idle_stop hang_timeout memory_limit memory_check_interval"
         " restart.per_hour",
     }.items()

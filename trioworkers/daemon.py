@@ -20,9 +20,9 @@ from weakref import WeakSet
 import trio
 
 from trioworkers.folders import kept_token, locked, make_folder
+from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import StoreRefusedError
+from trioworkers.inbox.store import StoreFullError, StoreRefusedError
 from trioworkers.nursery.bot import Surroundings
 from trioworkers.nursery.fleet import FleetScope, Pace
 from trioworkers.nursery.spawn import Spawn
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Bind, Fleet
     from trioworkers.events import Events
+    from trioworkers.inbox.damage import Damage
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.store import Store, StoreError
     from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
@@ -104,7 +105,11 @@ async def run_daemon(
     ):
         # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
         async with trio.open_nursery() as outer:
-            async with open_inbox(_open_store(fleet), trouble=partial(_tell_trouble, events)) as inbox:
+            async with open_inbox(
+                _open_store(fleet, events),
+                trouble=partial(_tell_trouble, events),
+                keep_dead=lambda: fleet.store.dead_retention,
+            ) as inbox:
                 daemon = Daemon(fleet, inbox, events, environ)
                 web = Web(daemon.app, control=control, api=api)
                 await outer.start(web.serve)
@@ -138,8 +143,9 @@ class Daemon:
         child_environ = {name: environ[name] for name in environ if name not in fleet.secret_env_names}
         self._makes = _Killable(Spawn(fleet.folder, child_environ))
         self._deadline = math.inf
+        own = {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
         self._fleet = FleetScope(
-            {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)},
+            own,
             Surroundings(
                 api_base=fleet.api_base,
                 python_path=[str(folder) for folder in fleet.python_path],
@@ -156,6 +162,11 @@ class Daemon:
             loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,
             is_ready=self._fleet.ready.is_set,
             status=self.status,
+            inbox=inbox,
+            backs_up=inbox,
+            bots=lambda: {name: bot.bot_id for name, bot in own.items()},
+            backups=fleet.state_dir / "backups",
+            events=events,
         )
 
     def status(self) -> dict[str, Any]:
@@ -209,15 +220,31 @@ async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
 def _tell_trouble(events: Events, error: StoreError | None) -> None:
     if error is None:
         events.tell("inbox.recovered")
+    elif isinstance(error, StoreFullError):
+        events.tell("inbox.full", reason=str(error))
     else:
         events.tell("inbox.trouble", reason=str(error))
 
 
-def _open_store(fleet: Fleet) -> Store:
+def _tell_damage(events: Events, damage: Damage) -> None:
+    events.tell(
+        "inbox.damaged",
+        reason=damage.reason,
+        moved_to=str(damage.moved_to),
+        recovered=dict(damage.recovered),
+        lost=damage.lost,
+    )
+
+
+def _open_store(fleet: Fleet, events: Events) -> Store:
     if fleet.store.url != "sqlite":
         message = 'store.url: PostgreSQL is not available in this version, expected "sqlite"'
         raise StoreRefusedError(message)
-    return open_sqlite(fleet.state_dir / "inbox.db", durability=fleet.store.durability)
+    return open_file(
+        fleet.state_dir / "inbox.db",
+        durability=fleet.store.durability,
+        damaged=partial(_tell_damage, events),
+    )
 
 
 class _Killable:

@@ -26,6 +26,8 @@ EVENTS: Mapping[str, str] = {
     "update.dead": "error",
     "update.unreadable": "warn",
     "inbox.trouble": "error",
+    "inbox.full": "error",
+    "inbox.damaged": "error",
     "inbox.recovered": "info",
     "worker.starting": "info",
     "worker.ready": "info",
@@ -37,6 +39,7 @@ EVENTS: Mapping[str, str] = {
     "transport.trouble": "warn",
     "transport.recovered": "info",
     "transport.unhooked": "warn",
+    "control.action": "info",
     "daemon.ready": "info",
     "daemon.stopping": "info",
     "daemon.stopped": "info",
@@ -79,11 +82,12 @@ class Events:
         level: str | None = None,
         **fields: Any,
     ) -> None:
-        """Tell an event of :data:`EVENTS`, at its usual level or at `level`."""
+        """Tell an event of :data:`EVENTS`, at its usual level or at `level`; without fields that are None."""
         self._seq += 1
         level = level or EVENTS[event]
         if LEVELS[level] < self._least:
             return
-        told = Event(event, time.time(), self._seq, level, bot, trace_id, fields)
+        given = {name: value for name, value in fields.items() if value is not None}
+        told = Event(event, time.time(), self._seq, level, bot, trace_id, given)
         for listener in self._listeners:
             listener(told)

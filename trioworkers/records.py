@@ -108,8 +108,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Call(msgspec.Struct, frozen=True, gc=False):
     """A recorded Bot API call. `at`: Unix seconds.
 
-    `answer` is JSON, None while it is not known whether the call was made; `repeated`: it was begun again
-    in that state, and may have been made twice.
+    `answer` is JSON, None while it is not known whether the call was made; `repeated`: it was begun again,
+    and may have been made twice.
     """
 
     key: str

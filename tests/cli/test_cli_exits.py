@@ -33,7 +33,7 @@ api_base = "http://127.0.0.1:1"
 bind = "127.0.0.1:0"
 """
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-VERBS = ["run", "check", "status", "schema", "demo"]
+VERBS = ["run", "check", "status", "schema", "demo", "dlq", "backup"]
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def test_help_has_examples(verb: str) -> None:
     "words",
     [
         [], ["nonsense"], ["--nonsense"], *([verb, "--nonsense"] for verb in VERBS),
-        *([verb, "x"] for verb in VERBS), ["demo", "--seconds", "nan"], ["demo", "--seconds", "-1"],
-        ["demo", "--users", "0"], ["-c"],
+        *([verb, "x"] for verb in VERBS if verb != "backup"), ["demo", "--seconds", "nan"],
+        ["demo", "--seconds", "-1"], ["demo", "--users", "0"], ["-c"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -121,7 +121,7 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
     assert "Usage: " in result.stderr or result.stderr.startswith("Error: ")
 
 
-@pytest.mark.parametrize("verb", ["run", "check", "status"])
+@pytest.mark.parametrize("verb", ["run", "check", "status", "backup"])
 def test_an_absent_fleet_file_is_78(fleet: Path, verb: str) -> None:
     """One line that names it."""
     result = call("-c", "absent.toml", verb)
@@ -186,7 +186,7 @@ def test_a_daemon_that_does_not_answer_is_69(
 
 def test_json_is_json_only(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The document as the daemon gave it."""
-    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_: document(row()))
+    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: document(row()))
     result = call("status", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     assert json.loads(result.stdout) == document(row())
@@ -197,7 +197,7 @@ def test_status_has_a_line_for_each_bot_and_no_colour_in_a_pipe(
 ) -> None:
     """Two lines about the fleet, the head, the bots."""
     rows = [row(), row(bot="two", state="failed", reason="token refused", pid=None, memory_bytes=None)]
-    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_: document(*rows))
+    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: document(*rows))
     result = call("status")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -226,7 +226,7 @@ def test_absurd_figures_are_shown_as_such(
 ) -> None:
     """A worker runs a bot's own code, which may report anything; the others are shown all the same."""
     mad = row(bot="mad", memory_bytes=figure, uptime_ms=figure, messages=figure, errors=figure)
-    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_: document(mad, row()))
+    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: document(mad, row()))
     result = call("status")
     assert result.exit_code == 0, result.exception
     assert result.stdout.splitlines()[3].split() == [
@@ -247,7 +247,7 @@ def test_absurd_figures_are_shown_as_such(
 def test_a_reason_steers_no_terminal(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a worker's word: neither escapes nor rich's own marks mean anything in it."""
     mad = row(state="failed", reason="\x1b[2J[/red][bold]")
-    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_: document(mad))
+    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: document(mad))
     result = call("status")
     assert result.exit_code == 0, result.exception
     assert "failed (?[2J[/red][bold])" in result.stdout

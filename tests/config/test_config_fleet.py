@@ -55,7 +55,11 @@ TABLE_KEYS: dict[str, Any] = {
         "trusted_proxies": ("live", ()),
         "max_body": ("live", 2**20),
     },
-    "store": {"url": ("daemon", "sqlite"), "durability": ("daemon", "full")},
+    "store": {
+        "url": ("daemon", "sqlite"),
+        "durability": ("daemon", "full"),
+        "dead_retention": ("live", 30 * 86400.0),
+    },
     "log": {
         "level": ("live", "info"),
         "format": ("daemon", "auto"),
@@ -229,6 +233,7 @@ def test_every_key_is_read(load, tmp_path):
         [store]
         url = "postgresql://u:p@h/d"
         durability = "normal"
+        dead_retention = "7d"
         [log]
         level = "debug"
         format = "json"

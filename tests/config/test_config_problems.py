@@ -14,7 +14,7 @@ from trioworkers.config import FleetFileError, Problem, load_fleet
 CANARY = "123456:zeisig-Zeisig_ZEISIG-zeisig_zeisig"  # a canary, under a name that no traceback quotes
 BOT = '[bots.echo]\ntoken = "123:abc"\nhandler = "echo:handle"\n'
 KINDS = '"host:port", "[ipv6]:port" or "unix:/path"'
-DURATION = 'seconds or a string such as "50ms", "45s", "5m" or "1h"'
+DURATION = 'seconds or a string such as "50ms", "45s", "5m", "1h" or "30d"'
 
 
 def problems_of(folder, text, environ=None, **files):
@@ -34,7 +34,7 @@ ONE_FAULT = [
     ("limitz = 1", "1:1: limitz: unknown key, did you mean limits"),
     ("limits = 1", "1:10: limits: expected a table, got an integer"),
     ("[fleet]\nnam = 1", "2:1: fleet.nam: unknown key, did you mean name"),
-    ("[store]\nx = 1", "2:1: store.x: unknown key, expected one of url, durability"),
+    ("[store]\nx = 1", "2:1: store.x: unknown key, expected one of url, durability, dead_retention"),
     ('[fleet]\nname = ""', "2:8: fleet.name: expected at least 1 character, got 0"),
     ("[fleet]\nname = 1979-05-27", "2:8: fleet.name: expected a string, got a date or a time"),
     ("[fleet]\nstate_dir = 5", "2:13: fleet.state_dir: expected a path, got an integer"),

@@ -20,16 +20,25 @@ CANARY = "123456:CANARY-canary_CANARY-canary_CANARY"
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [("50ms", 0.05), ("45s", 45.0), ("5m", 300.0), ("1h", 3600.0), ("1.5 s", 1.5), (0, 0.0), (2.5, 2.5)],
+    [
+        ("50ms", 0.05),
+        ("45s", 45.0),
+        ("5m", 300.0),
+        ("1h", 3600.0),
+        ("30d", 2_592_000.0),
+        ("1.5 s", 1.5),
+        (0, 0.0),
+        (2.5, 2.5),
+    ],
 )
 def test_durations_are_seconds(written, seconds):
-    """A duration is a number of seconds, or a string with one of four units."""
+    """A duration is a number of seconds, or a string with one of five units."""
     assert parse_duration(written) == seconds
     assert isinstance(parse_duration(written), float)
 
 
 @pytest.mark.parametrize(
-    "written", ["", "5", "5 minutes", "-1s", "1d", "s", "5M", True, None, [], "1e3s", 10**400]
+    "written", ["", "5", "5 minutes", "-1s", "1w", "s", "5M", True, None, [], "1e3s", 10**400]
 )
 def test_other_durations_are_refused(written):
     """Anything else is no duration, a boolean and a bare number in quotes included."""

@@ -13,9 +13,10 @@ LIVES = 10
 CHILD = """
 import os, sys, trio
 from pathlib import Path
+from msgspec.structs import replace
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.records import Arrival
+from trioworkers.records import Arrival, Attempt
 
 path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 
@@ -34,13 +35,14 @@ async def accept(inbox, lane):
 async def handle(inbox):
     backlog = inbox.backlog(bot)
     while True:
-        update = backlog.take()
+        update = backlog.ordinary.take()
         if update is None:
-            await backlog.wait_change()
+            await backlog.ordinary.wait_change()
             continue
         say("took", update.key, update.id, update.update_id)
         if update.update_id % 5 == 0 and update.attempt == 0:
-            backlog.retry(update, due=0.001, attempt=1, started_at=1.0, error="")
+            again = replace(update, due=0.001, attempt=1, started_at=1.0)
+            backlog.retry(again, Attempt(1.0, "ValueError"))
         elif update.update_id % 11 == 0:
             backlog.bury(update, "no", 1)
         else:

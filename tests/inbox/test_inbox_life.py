@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox.inbox import Accepted, open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import StoreError, Tally
-from trioworkers.records import Arrival
+from trioworkers.records import Arrival, Attempt
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
+FAILURE = Attempt(1000.0, "ValueError")
 
 
 class Clock:
@@ -57,8 +59,8 @@ async def inbox(open_again):
 async def next_of(backlog):
     """The next update to handle, as soon as there is one."""
     with trio.fail_after(10):
-        while (update := backlog.take()) is None:
-            await backlog.wait_change()
+        while (update := backlog.ordinary.take()) is None:
+            await backlog.ordinary.wait_change()
     return update
 
 
@@ -78,7 +80,7 @@ async def test_a_batch_is_accepted_once(inbox):
     assert inbox.tally(BOT) == Tally(accepted=2, duplicates=2, pending=2)
     backlog = inbox.backlog(BOT)
     assert (await next_of(backlog)).update_id == 1
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     assert backlog.pending == 2
 
 
@@ -86,7 +88,7 @@ async def test_a_bot_gets_its_own_updates_only(inbox):
     """Whoever else has some of the same key."""
     mine, theirs = inbox.backlog(BOT), inbox.backlog(OTHER)
     await inbox.accept(OTHER, [arrival(7)])
-    assert mine.take() is None
+    assert mine.ordinary.take() is None
     update = await next_of(theirs)
     assert (update.bot_id, update.update_id, update.body, update.accepted_at) == (
         OTHER,
@@ -106,7 +108,7 @@ async def test_updates_come_whether_the_backlog_was_there_before(inbox, early):
     assert backlog is inbox.backlog(BOT)
     assert (await next_of(backlog)).update_id == 1
     await settled(inbox)
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
 
 
 async def test_the_next_goes_out_once_the_end_is_durable(inbox):
@@ -114,7 +116,7 @@ async def test_the_next_goes_out_once_the_end_is_durable(inbox):
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1), arrival(2)])
     backlog.finish(await next_of(backlog), "done")
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     assert (await next_of(backlog)).update_id == 2
 
 
@@ -139,7 +141,7 @@ async def test_what_ended_is_counted_the_same_in_memory_and_on_disk(open_again, 
         assert inbox.tally(BOT) == tally
         backlog = inbox.backlog(BOT)
         await settled(inbox)
-        assert backlog.take() is None
+        assert backlog.ordinary.take() is None
 
 
 async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
@@ -147,10 +149,10 @@ async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1), arrival(2), arrival(3, key="b")])
     update = await next_of(backlog)
-    backlog.retry(update, due=1010.0, attempt=1, started_at=1000.0, error="ValueError")
+    backlog.retry(replace(update, due=1010.0, attempt=1, started_at=1000.0), FAILURE)
     assert (await next_of(backlog)).update_id == 3
     await settled(inbox)
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     assert (backlog.waiting_for_retry, backlog.in_hand, inbox.tally(BOT).retried) == (1, 1, 1)
     clock.now = 1010.0
     again = await next_of(backlog)
@@ -161,12 +163,12 @@ async def test_waiting_for_change_ends_when_a_retry_is_due(inbox, clock):
     """Not at once, and not only when something new comes."""
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1)])
-    backlog.retry(await next_of(backlog), due=1000.05, attempt=1, started_at=1000.0, error="")
+    backlog.retry(replace(await next_of(backlog), due=1000.05, attempt=1, started_at=1000.0), FAILURE)
     await settled(inbox)
-    await backlog.wait_change()
+    await backlog.ordinary.wait_change()
     began = trio.current_time()
     with trio.fail_after(10):
-        await backlog.wait_change()
+        await backlog.ordinary.wait_change()
     assert trio.current_time() - began >= 0.04
 
 
@@ -176,7 +178,7 @@ async def test_what_is_put_back_comes_again_as_it_was(inbox):
     await inbox.accept(BOT, [arrival(1), arrival(2)])
     update = await next_of(backlog)
     backlog.put_back(update)
-    assert backlog.take() == update
+    assert backlog.ordinary.take() == update
     assert inbox.tally(BOT) == Tally(2, pending=2)
 
 
@@ -184,12 +186,12 @@ async def test_a_retry_that_is_put_back_does_not_wait_again(inbox, clock):
     """Its time had come, also by a clock that was set back since."""
     backlog = inbox.backlog(BOT)
     await inbox.accept(BOT, [arrival(1)])
-    backlog.retry(await next_of(backlog), due=1010.0, attempt=1, started_at=1000.0, error="")
+    backlog.retry(replace(await next_of(backlog), due=1010.0, attempt=1, started_at=1000.0), FAILURE)
     await settled(inbox)
     clock.now = 1010.0
     backlog.put_back(await next_of(backlog))
     clock.now = 1005.0
-    again = backlog.take()
+    again = backlog.ordinary.take()
     assert (again.update_id, again.attempt) == (1, 1)
 
 
@@ -202,14 +204,14 @@ async def test_after_reopening_it_goes_on_where_it_was(open_again, clock):
         )
         hand = {update.update_id: update for update in [await next_of(backlog) for _ in range(3)]}
         assert sorted(hand) == [1, 3, 5]
-        backlog.retry(hand[1], due=1050.0, attempt=3, started_at=990.0, error="ValueError")
+        backlog.retry(replace(hand[1], due=1050.0, attempt=3, started_at=990.0), FAILURE)
         backlog.bury(hand[3], "no", 1)
     async with open_again() as inbox:
         assert inbox.tally(BOT) == Tally(6, retried=1, dead=1, pending=5)
         backlog = inbox.backlog(BOT)
         taken = [await next_of(backlog) for _ in range(2)]
         assert [(update.update_id, update.after_gap) for update in taken] == [(4, True), (5, False)]
-        assert backlog.take() is None
+        assert backlog.ordinary.take() is None
         clock.now = 1050.0
         again = await next_of(backlog)
         assert (again.update_id, again.attempt, again.due, again.started_at) == (1, 3, 1050.0, 990.0)
@@ -227,9 +229,9 @@ async def test_a_thousand_chats_are_handled_completely_and_in_order(open_again):
     async with open_again() as inbox:
         backlog = inbox.backlog(BOT)
         while backlog.pending:
-            update = backlog.take()
+            update = backlog.ordinary.take()
             if update is None:
-                await backlog.wait_change()
+                await backlog.ordinary.wait_change()
             else:
                 handled.append(update.update_id)
                 backlog.finish(update, "done")
@@ -258,7 +260,7 @@ async def test_a_refused_batch_is_not_counted(inbox, tmp_path):
     with pytest.raises(StoreError):
         await inbox.accept(BOT, [arrival(1)])
     assert inbox.tally(BOT) == Tally()
-    assert backlog.take() is None
+    assert backlog.ordinary.take() is None
     inbox._writer._store._connection.execute("PRAGMA query_only = 0")
     assert await inbox.accept(BOT, [arrival(1)]) == Accepted(1, 0)
 
@@ -291,3 +293,143 @@ async def test_leaving_writes_what_was_submitted(open_again):
             backlog.finish(await next_of(backlog), "done")
     async with open_again() as inbox:
         assert inbox.tally(BOT) == Tally(50, done=50)
+
+
+async def bury_all(inbox, backlog, *arrivals):
+    """Accept these and bury each; the last word of each is its number."""
+    await inbox.accept(BOT, arrivals)
+    for _ in arrivals:
+        update = await next_of(backlog)
+        backlog.bury(update, "no use", 1, Attempt(1000.0, f"error {update.update_id}"))
+        await settled(inbox)
+
+
+async def test_the_next_of_a_dead_one_is_told_of_the_gap_whenever_it_comes(open_again):
+    """Here already, in the same run, or after reopening."""
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        await bury_all(inbox, backlog, arrival(1))
+        await inbox.accept(BOT, [arrival(2)])
+        assert (await next_of(backlog)).after_gap
+        await bury_all(inbox, backlog, arrival(3, "b"))
+    async with open_again() as inbox:
+        await inbox.accept(BOT, [arrival(4, "b"), arrival(5, "c")])
+        backlog = inbox.backlog(BOT)
+        taken = [await next_of(backlog) for _ in range(3)]
+        assert {update.update_id: update.after_gap for update in taken} == {2: True, 4: True, 5: False}
+
+
+async def test_suspects_come_apart_also_after_reopening(open_again):
+    """Ordinary handling goes on with the other chats; the suspect's own waits for it."""
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        await inbox.accept(BOT, [arrival(1), arrival(2), arrival(3, "b")])
+        suspect = replace(await next_of(backlog), attempt=1, suspect=True, started_at=1000.0)
+        backlog.retry(suspect, FAILURE)
+        await settled(inbox)
+        assert backlog.has_suspects
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        assert (await next_of(backlog)).update_id == 3
+        assert backlog.ordinary.take() is None
+        with trio.fail_after(10):
+            await backlog.suspects.wait_change()
+        again = backlog.suspects.take()
+        assert (again, backlog.has_suspects) == (suspect, False)
+        backlog.finish(again, "done")
+        assert (await next_of(backlog)).update_id == 2
+
+
+async def test_recorded_calls_come_back_with_their_update(open_again):
+    """After a crash and for a dead letter alike; what was not made is not there."""
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        await inbox.accept(BOT, [arrival(1)])
+        update = await next_of(backlog)
+        assert not update.called
+        for key, answer in (("sendMessage 1", b'{"ok":true}'), ("sendPhoto 1", None)):
+            backlog.calling(update, key)
+            backlog.called(update, key, answer)
+        backlog.calling(update, "sendDice 1")
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        update = await next_of(backlog)
+        assert update.called
+        calls = [("sendDice 1", None), ("sendMessage 1", b'{"ok":true}')]
+        assert [(call.key, call.answer) for call in await backlog.calls(update)] == calls
+        backlog.bury(update, "no use", 1)
+        await settled(inbox)
+        assert [(call.key, call.answer) for call in await inbox.recorded_calls(update.id)] == calls
+
+
+async def test_replayed_letters_go_to_the_tails_of_their_chats(open_again):
+    """In their order, attempts counted anew; counted the same in memory and on disk."""
+    async with open_again() as inbox:
+        backlog = inbox.backlog(BOT)
+        await bury_all(inbox, backlog, arrival(1), arrival(2, "b"), arrival(3))
+        await inbox.accept(BOT, [arrival(4)])
+        assert await inbox.replay(bot_id=OTHER) == 0
+        assert await inbox.replay(bot_id=BOT) == 3
+        taken = []
+        while backlog.pending:
+            taken.append(await next_of(backlog))
+            backlog.finish(taken[-1], "done")
+            await settled(inbox)
+        of_a = [update.update_id for update in taken if update.key == "a"]
+        assert (of_a, {update.attempt for update in taken}) == ([4, 1, 3], {0})
+        tally = inbox.tally(BOT)
+        assert tally == Tally(4, done=4)
+        assert await inbox.dead_letters(limit=9) == []
+    async with open_again() as inbox:
+        assert inbox.tally(BOT) == tally
+
+
+async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, monkeypatch):
+    """Though it dies while the others are still being replayed, a letter at a time."""
+    monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 1)
+    backlog = inbox.backlog(BOT)
+    await bury_all(inbox, backlog, *[arrival(number, str(number)) for number in range(5)])
+
+    async def die_again():
+        clock.now += 1
+        while True:
+            backlog.bury(await next_of(backlog), "again", 1)
+
+    clock.now += 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(die_again)
+        with trio.fail_after(10):
+            assert await inbox.replay() == 5
+        nursery.cancel_scope.cancel()
+
+
+async def test_letters_are_purged_by_id_bot_and_age(inbox, clock):
+    """Each chosen one once; the tally tells how many."""
+    backlog = inbox.backlog(BOT)
+    for number in range(6):
+        await bury_all(inbox, backlog, arrival(number, str(number)))
+        clock.now += 10
+    assert await inbox.purge(ids=[1, 99]) == 1
+    assert await inbox.purge(died_by=1010.0) == 1
+    assert [letter.id for letter in await inbox.dead_letters(limit=9)] == [3, 4, 5, 6]
+    assert await inbox.purge(bot_id=OTHER) == 0
+    assert await inbox.purge(bot_id=BOT, died_by=1030.0) == 2
+    assert await inbox.purge() == 2
+    assert inbox.tally(BOT) == Tally(6, purged=6)
+
+
+async def test_letters_that_are_kept_long_enough_are_purged_by_themselves(tmp_path, clock, monkeypatch):
+    """How long is asked anew each time, as it may have been set meanwhile."""
+    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.005)
+    keep = 1e9
+    store = open_sqlite(tmp_path / "inbox.db")
+    with trio.fail_after(20):
+        async with open_inbox(store, clock=clock, keep_dead=lambda: keep) as inbox:
+            await bury_all(inbox, inbox.backlog(BOT), arrival(1))
+            clock.now += 100
+            await bury_all(inbox, inbox.backlog(BOT), arrival(2))
+            keep = 50.0
+            while inbox.tally(BOT).dead > 1:  # noqa: ASYNC110 - the other side is a thread
+                await trio.sleep(0.005)
+            assert [letter.id for letter in await inbox.dead_letters(limit=9)] == [2]
+            assert inbox.tally(BOT) == Tally(2, dead=1, purged=1)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -16,17 +17,34 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from trioworkers.inbox.queue import LANE, WAITING_WINDOWS, WINDOW, Fetch, Queue
-from trioworkers.records import Waiting
+from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.policy import Again, Never, after_failure
+from trioworkers.inbox.queue import LANE, WAITING_WINDOWS, WINDOW, Queue
+from trioworkers.inbox.store import Accept, Bury, Finish, Replay, Reschedule
+from trioworkers.records import Attempt, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trioworkers.inbox.queue import Fetch
+    from trioworkers.inbox.store import Operation
 
 FEW, SHORT, AT_ONCE = 4, 2, 3
 FAR = 1e9
-STEPS = ["accept", "write", "tell", "take", "end", "time", "ask", "crash"]
-ENDS = ["finish", "finish", "bury", "retry", "put_back"]
+BOT = 1
+STEPS = ["accept", "write", "tell", "take", "end", "time", "ask", "replay", "crash"]
+ENDS = ["finish", "finish", "finish", "bury", "fail", "fail", "skip", "crash", "put_back"]
+FAILURE = Attempt(0.0, "ValueError")
 
 
-def waiting(id_: int, key: str, **more) -> Waiting:
-    return Waiting(id_, 1, id_, key, b"{}", 0.0, **more)
+def waiting(id_: int, key: str, **more: Any) -> Waiting:
+    return Waiting(id_, BOT, id_, key, b"{}", 0.0, **more)
+
+
+class Limits:
+    """Of the policy: few attempts, so that some die of it."""
+
+    attempts, initial, factor, max, deadline = 4, 2.0, 2.0, 5.0, 30.0
 
 
 class World:
@@ -34,108 +52,140 @@ class World:
 
     def __init__(self, window: int = FEW, lane: int = SHORT) -> None:
         self.window, self.lane = window, lane
-        self.store: dict[int, Waiting] = {}
-        self.lanes: dict[str, list[int]] = {}
-        self.last_id = 0
+        self.store = MemoryStore()
+        self.chance = random.Random(1)
+        self.came = 0
         self.now = 1.0
         self.reads = 0
         self.open()
 
     def open(self) -> None:
         """Start anew, as after a crash: only the store is left."""
-        self.jobs: deque[tuple[Any, ...]] = deque()
-        self.news: deque[tuple[Any, ...]] = deque()
+        self.jobs: deque[tuple[Any, Callable[[Any], None]]] = deque()
+        self.news: deque[Callable[[], None]] = deque()
         self.hand: dict[int, Waiting] = {}
         self.ending: set[int] = set()
-        self.queue = Queue(behind=bool(self.store), window=self.window, lane=self.lane)
+        self.queue = Queue(behind=bool(self.pending()), window=self.window, lane=self.lane)
         self.ask()
+
+    def pending(self) -> int:
+        tally = self.store.tallies().get(BOT)
+        return tally.pending if tally else 0
 
     def ask(self) -> None:
         fetch = self.queue.wanted()
         if fetch is not None:
-            self.jobs.append(("read", fetch))
+            self.jobs.append((fetch, partial(self.fetched, fetch)))
+
+    def fetched(self, fetch: Fetch, updates: Sequence[Waiting] | None) -> None:
+        if updates is None:
+            self.queue.not_fetched()
+            return
+        self.queue.fetched(fetch, updates)
+        self.ask()
 
     # -- the writer -----------------------------------------------------------------------------
 
     def write(self, *, works: bool = True) -> None:
         """Do the first job; one that fails changes nothing, an acknowledgement is then tried again."""
-        kind, what, *more = self.jobs[0]
-        if not works and kind not in ("read", "accept"):
+        what, then = self.jobs[0]
+        if isinstance(what, list):
+            if works:
+                self.commit(1)
+            elif isinstance(what[0], Accept | Replay):
+                self.jobs.popleft()
             return
         self.jobs.popleft()
-        if kind == "read":
-            self.news.append(("answer", what, self.read(what) if works else None))
-        elif works:
-            self.commit(kind, what, *more)
-
-    def commit(self, kind: str, what, *more) -> None:
-        if kind == "accept":
-            self.last_id += 1
-            update = waiting(self.last_id, what)
-            self.store[update.id] = update
-            self.lanes.setdefault(what, []).append(update.id)
-            self.news.append(("offer", update))
-        elif kind == "retry":
-            self.store[what.id] = what
-            self.news.append(("retried", what))
-        else:
-            dead = kind == "bury"
-            update = self.store.pop(what)
-            lane = self.lanes[update.key]
-            lane.remove(what)
-            if dead and update.key and lane:
-                self.store[lane[0]] = replace(self.store[lane[0]], after_gap=True)
-            self.news.append(("ended", what, dead))
-
-    def read(self, fetch: Fetch) -> list[Waiting]:
         self.reads += 1
-        ids = list(self.store) if fetch.key is None else self.lanes.get(fetch.key, [])
-        until = float("inf") if fetch.until is None else fetch.until
-        found = [self.store[id_] for id_ in sorted(ids) if fetch.after < id_ <= until]
-        return found[: fetch.limit]
+        self.news.append(partial(then, self.read(what) if works else None))
+
+    def read(self, fetch: Fetch) -> Sequence[Waiting]:
+        return self.store.waiting(BOT, after=fetch.after, until=fetch.until, key=fetch.key, limit=fetch.limit)
+
+    def commit(self, most: int) -> None:
+        """Commit the first jobs together, up to the next read."""
+        jobs: list[tuple[list[Operation], Callable[[Any], None]]] = []
+        while self.jobs and len(jobs) < most and isinstance(self.jobs[0][0], list):
+            operations, then = self.jobs.popleft()
+            jobs.append((operations, then))
+        results = iter(self.store.commit([one for operations, _ in jobs for one in operations]))
+        for operations, then in jobs:
+            self.news.append(partial(then, [next(results) for _ in operations]))
 
     # -- the loop -------------------------------------------------------------------------------
 
+    def accept(self, *keys: str) -> None:
+        """One update of each key comes, in a batch of its own."""
+        for key in keys:
+            self.came += 1
+            offer = partial(self.offer, waiting(self.came, key))
+            self.jobs.append(([Accept(BOT, self.came, key, b"{}", 0.0)], offer))
+
+    def offer(self, update: Waiting, kept: Sequence[Any]) -> None:
+        self.queue.offer(replace(update, id=kept[0].id, after_gap=kept[0].after_gap))
+
+    def replay(self) -> None:
+        """All dead letters go to the tail."""
+        letters = self.store.dead(limit=1000)
+        if letters:
+            self.jobs.append(([Replay(letter.id, BOT) for letter in letters], self.replayed))
+
+    def replayed(self, kept: Sequence[Any]) -> None:
+        if any(kept):
+            self.queue.more()
+            self.ask()
+
     def tell(self) -> None:
         """Let the loop hear of the oldest thing that the writer did."""
-        kind, *what = self.news.popleft()
-        if kind == "offer":
-            self.queue.offer(what[0])
-            return
-        if kind == "answer" and what[1] is None:
-            self.queue.not_fetched()
-            return
-        if kind == "answer":
-            self.queue.fetched(*what)
-        elif kind == "ended":
-            del self.hand[what[0]]
-            self.ending.discard(what[0])
-            self.queue.finish(what[0], dead=what[1])
-        else:
-            del self.hand[what[0].id]
-            self.ending.discard(what[0].id)
-            self.queue.put_back(what[0])
-        self.ask()
+        self.news.popleft()()
 
-    def take(self):
-        update = self.queue.take(self.now)
+    def take(self) -> Any:  # None when there is none
+
+        return self.taken(self.queue.take(self.now), suspect=False)
+
+    def take_suspect(self) -> Any:
+        return self.taken(self.queue.take_suspect(self.now), suspect=True)
+
+    def taken(self, update: Waiting | None, *, suspect: bool) -> Waiting | None:
         if update is None:
             return None
+        assert update.suspect is suspect, "suspects are handled apart"
         assert update.id not in self.hand, "handed out twice"
         assert update.due <= self.now, "handed out too early"
-        lane = self.lanes[update.key]
-        assert update.id in lane, "handed out, but it is not in the store"
-        if update.key:
-            assert update.id == lane[0], "handed out before an older one of its key"
-            assert update.key not in {other.key for other in self.hand.values()}
-        kept = self.store[update.id]
-        assert (update.attempt, update.after_gap) == (kept.attempt, kept.after_gap)
+        kept = self.store.waiting(BOT, after=update.id - 1, until=update.id, limit=1)
+        assert kept, "handed out, but it is not in the store"
+        assert replace(update, due=0.0) == replace(kept[0], due=0.0), "not as the store has it"
+        if update.key and not update.skipped:
+            (oldest,) = self.store.waiting(BOT, after=0, key=update.key, limit=1)
+            assert update.id == oldest.id, "handed out before an older one of its key"
+            assert all(other.key != update.key or other.skipped for other in self.hand.values())
         self.hand[update.id] = update
         return update
 
-    def end(self, update: Waiting, kind: str, *more) -> None:
+    def end(self, update: Waiting, kind: str) -> None:
+        """It is finished, buried, or comes again as it is given."""
         self.ending.add(update.id)
-        self.jobs.append((kind, update if kind == "retry" else update.id, *more))
+        if kind == "retry":
+            self.jobs.append(([Reschedule(update, FAILURE)], lambda _: self.put_back(update)))
+            return
+        operation = (
+            Bury(update.id, BOT, update.key, update.attempt + 1, "no use", self.now)
+            if kind == "bury"
+            else Finish(update.id, BOT, "done")
+        )
+        self.jobs.append(([operation], lambda _: self.ended(update, dead=kind == "bury")))
+
+    def ended(self, update: Waiting, *, dead: bool) -> None:
+        del self.hand[update.id]
+        self.ending.discard(update.id)
+        self.queue.finish(update.id, dead=dead and not update.skipped)
+        self.ask()
+
+    def put_back(self, update: Waiting) -> None:
+        del self.hand[update.id]
+        self.ending.discard(update.id)
+        self.queue.put_back(update)
+        self.ask()
 
     def settle(self) -> None:
         """Write and tell until nothing is under way."""
@@ -155,7 +205,7 @@ class World:
             self.settle()
             for update in self.unsettled():
                 self.end(update, "finish")
-            taken = self.take()
+            taken = self.take() or self.take_suspect()
             if taken is None and not self.jobs:
                 return handled
             if taken is not None:
@@ -168,31 +218,48 @@ class World:
         return [update for update in self.hand.values() if update.id not in self.ending]
 
     def settle_one(self, update: Waiting, what: str, seconds: float) -> None:
-        """End an update in hand in one of the ways that there are."""
-        if what == "retry":
-            attempt, due = update.attempt + 1, self.now + seconds
-            self.end(replace(update, attempt=attempt, due=due, started_at=self.now), "retry")
+        """End an update in hand in one of the ways that there are, as the policy says."""
+        started_at = self.now if update.started_at is None else update.started_at
+        skipped = update.skipped or what == "skip"
+        if what in ("fail", "skip"):
+            verdict = after_failure(update.attempt + 1, started_at, self.now, Limits(), self.chance)
+            again = replace(update, suspect=False)
+        elif what == "crash" and update.suspect:
+            crashes = update.crashes + 1
+            verdict = Never("it ended 3 workers") if crashes >= 3 else Again(self.now + seconds)
+            again = replace(update, crashes=crashes)
+        elif what == "crash":
+            verdict, again = Again(0.0), replace(update, suspect=True)
         elif what == "put_back":
-            del self.hand[update.id]
-            self.queue.put_back(replace(update, due=0.0))
+            self.put_back(replace(update, due=self.now + seconds if seconds else 0.0))
+            return
         else:
             self.end(update, what)
+            return
+        if isinstance(verdict, Again):
+            attempt = update.attempt + 1
+            again = replace(again, attempt=attempt, due=verdict.due, started_at=started_at, skipped=skipped)
+            self.end(again, "retry")
+        else:
+            self.end(update, "bury")
 
     def check(self) -> None:
-        """Memory is bounded, and a lane that is about to be filled again has its place in it."""
-        queue = self.queue
+        """Memory is bounded, and no update is counted that is not there."""
+        queue, most = self.queue, WAITING_WINDOWS * self.window
         assert queue._held == self.held()
-        assert queue._held + len(queue._empty) <= WAITING_WINDOWS * self.window
-        assert len(queue._lanes) <= WAITING_WINDOWS * self.window
+        assert queue._held <= most + 1
+        assert len(queue._lanes) <= 2 * most + 1
         assert all(len(lane.updates) <= self.lane for lane in queue._lanes.values())
         assert queue.in_hand == len(self.hand)
 
     def check_that_it_ends(self) -> None:
         """Whatever happened before: once everything is taken and finished, nothing is left anywhere."""
         self.finish_everything()
-        assert self.store == {}
+        assert self.store.waiting(BOT, after=0, limit=1) == []
         assert self.queue._lanes == {}
-        assert (self.queue._held, self.queue.next_due()) == (0, None)
+        assert (self.queue._held, self.queue.next_due(), self.queue.next_suspect_due()) == (0, None, None)
+        tally = self.store.tallies().get(BOT)
+        assert tally is None or tally.accepted == tally.done + tally.dead
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -204,13 +271,18 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(["a", "a", "a", "a", "b", "b", "c", "d", "e", ""]), times=st.integers(1, 5))
     def accept(self, key, times):
-        self.world.jobs.extend([("accept", key)] * times)
+        self.world.accept(*[key] * times)
 
     @precondition(lambda self: self.world.jobs)
     @rule(works=st.sampled_from([True, True, True, False]), times=st.integers(1, 12))
     def write(self, works, times):
         for _ in range(min(times, len(self.world.jobs))):
             self.world.write(works=works)
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(most=st.integers(2, 12))
+    def write_together(self, most):
+        self.world.commit(most)
 
     @precondition(lambda self: self.world.news)
     @rule(times=st.integers(1, 12))
@@ -222,6 +294,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def take(self):
         self.world.take()
+
+    @rule()
+    def take_suspect(self):
+        self.world.take_suspect()
 
     @precondition(lambda self: self.world.unsettled())
     @rule(data=st.data(), what=st.sampled_from(ENDS), seconds=st.integers(0, 5))
@@ -236,6 +312,10 @@ class QueueMachine(RuleBasedStateMachine):
     def tend(self):
         """What is asked again now and then, since a read may have failed."""
         self.world.ask()
+
+    @rule()
+    def replay(self):
+        self.world.replay()
 
     @rule(really=st.sampled_from([False, False, False, True]))
     def crash(self, really):
@@ -264,21 +344,25 @@ def test_long_lives(seed):
         [5, 10, 20, 150]
     )  # updates in the store: below the window it keeps up, above it is behind
     pace = dice.choice([6, 14])  # of the writer, and of the loop that hears of it
-    for what in dice.choices(STEPS, [6, pace, dice.choice([6, 14]), 8, 7, 1, 1, 0.03], k=10_000):
-        if what == "accept" and len(world.store) < most:
-            world.jobs.extend([("accept", dice.choice([*"aaabbcdefghijklmnop", ""]))] * dice.randint(1, 3))
+    for what in dice.choices(STEPS, [6, pace, dice.choice([6, 14]), 8, 7, 1, 1, 0.3, 0.03], k=10_000):
+        if what == "accept" and world.pending() < most:
+            world.accept(*dice.choices([*"aaabbcdefghijklmnop", ""], k=1) * dice.randint(1, 3))
         elif what == "write" and world.jobs:
-            world.write(works=dice.random() < 0.9)
+            world.commit(dice.randint(1, 6)) if dice.random() < 0.3 else world.write(
+                works=dice.random() < 0.9
+            )
         elif what == "tell" and world.news:
             world.tell()
         elif what == "take" and len(world.hand) < 8:
-            world.take()
+            world.take() or world.take_suspect()
         elif what == "end" and world.unsettled():
             world.settle_one(dice.choice(world.unsettled()), dice.choice(ENDS), dice.randint(0, 5))
         elif what == "time":
             world.now += 1
         elif what == "ask":
             world.ask()
+        elif what == "replay":
+            world.replay()
         elif what == "crash":
             world.open()
         world.check()
@@ -286,7 +370,7 @@ def test_long_lives(seed):
 
 
 def accept(world, *keys):
-    world.jobs.extend(("accept", key) for key in keys)
+    world.accept(*keys)
     world.settle()
 
 
@@ -337,8 +421,7 @@ def test_what_is_put_back_is_the_next_of_its_key():
     world = World()
     accept(world, "a", "a")
     first = world.take()
-    del world.hand[first.id]
-    world.queue.put_back(first)
+    world.put_back(first)
     assert world.take() == first
 
 
@@ -362,9 +445,7 @@ def test_the_flag_survives_being_put_back():
     accept(world, "a", "a")
     world.end(world.take(), "bury")
     world.settle()
-    flagged = world.take()
-    del world.hand[flagged.id]
-    world.queue.put_back(flagged)
+    world.put_back(world.take())
     assert world.take().after_gap
 
 
@@ -375,9 +456,9 @@ def test_an_update_offered_between_question_and_answer_is_not_lost():
     world.end(world.take(), "finish")
     world.write()
     world.tell()  # now the lane is empty and has asked
-    assert world.jobs[0][0] == "read"
+    assert world.jobs[0][0].key == "a"
     world.write()
-    world.jobs.append(("accept", "a"))
+    world.accept("a")
     world.write()
     world.settle()
     assert [update.id for update in world.finish_everything()] == [2, 3]
@@ -392,7 +473,7 @@ def test_a_lane_that_is_filled_leaves_room_for_what_came_since_it_asked():
     accept(world, "a", "a", "a", "a")
     world.now = 5.0
     world.end(world.take(), "finish")
-    world.jobs.extend(("accept", key) for key in "bcd")
+    world.accept(*"bcd")
     while world.jobs:
         world.write()
     world.tell()  # the end: the lane asks for all of its four
@@ -421,7 +502,7 @@ def test_a_hundred_thousand_behind_one_waiting_chat_delay_nobody():
     world.settle()
     reads = world.reads
     for _ in range(100_000):
-        world.jobs.append(("accept", "blocked"))
+        world.accept("blocked")
         world.write()
         world.tell()
     accept(world, "other")
@@ -434,10 +515,10 @@ def test_after_a_restart_the_chat_behind_them_is_reached_by_reading_each_once():
     """100,000 rows are looked at, a window at a time, and no more than once."""
     world = World(window=WINDOW, lane=LANE)
     for number in range(100_000):
-        world.commit("accept", "blocked" if number else "first")
-    world.commit("accept", "other")
-    world.news.clear()
-    world.store[2] = waiting(2, "blocked", attempt=1, due=1e6)
+        world.accept("blocked" if number else "first")
+    world.accept("other")
+    world.commit(200_000)
+    world.store.commit([Reschedule(waiting(2, "blocked", attempt=1, due=1e6), FAILURE)])
     world.reads = 0
     world.open()
     world.settle()
@@ -498,8 +579,8 @@ def test_a_window_full_of_waiting_chats_holds_up_nobody():
     """A hundred chats whose heads wait for a retry, far more than the window: one behind them is handled."""
     world = World(window=16, lane=4)
     for number in range(100):
-        world.jobs.append(("accept", f"bad{number}"))
-    world.jobs.append(("accept", "good"))
+        world.accept(f"bad{number}")
+    world.accept("good")
     while world.jobs:
         world.write()
     world.settle()
@@ -513,3 +594,74 @@ def test_a_window_full_of_waiting_chats_holds_up_nobody():
         world.settle()
         world.check()
     assert "good" in handled
+
+
+def test_a_suspect_is_handled_apart_and_its_chat_waits():
+    """Ordinary handling goes on with the other chats; the suspect's own goes on behind it."""
+    world = World()
+    accept(world, "a", "a", "b")
+    world.end(replace(world.take(), suspect=True, attempt=1), "retry")
+    world.settle()
+    assert world.take().key == "b"
+    assert world.take() is None
+    assert world.queue.next_suspect_due() == 0.0
+    suspect = world.take_suspect()
+    assert (suspect.id, suspect.suspect) == (1, True)
+    world.end(suspect, "finish")
+    world.settle()
+    assert world.take().id == 2
+
+
+def test_a_suspect_waits_for_its_time_like_any_other():
+    """It is not taken before it is due, by nobody."""
+    world = World()
+    accept(world, "a")
+    world.end(replace(world.take(), suspect=True, due=5.0), "retry")
+    world.settle()
+    assert (world.take(), world.take_suspect()) == (None, None)
+    assert (world.queue.next_due(), world.queue.next_suspect_due()) == (None, 5.0)
+    world.now = 5.0
+    assert world.take_suspect().id == 1
+
+
+def test_a_skipped_update_lets_its_chat_go_on_behind_a_gap():
+    """The next is told; the skipped one comes again in its own time, beside the others of its chat."""
+    world = World()
+    accept(world, "a", "a", "a")
+    world.end(replace(world.take(), skipped=True, attempt=1, due=5.0), "retry")
+    world.settle()
+    second = world.take()
+    assert (second.id, second.after_gap) == (2, True)
+    world.now = 5.0
+    assert world.take().id == 1
+    world.end(second, "finish")
+    world.settle()
+    assert (third := world.take()).id == 3
+    assert not third.after_gap
+
+
+def test_an_update_without_a_key_can_be_skipped():
+    """It stood in nobody's way before, and leaves nothing behind now."""
+    world = World()
+    accept(world, "", "")
+    world.end(replace(world.take(), skipped=True, attempt=1, due=5.0), "retry")
+    world.settle()
+    world.check()
+    assert world.take().id == 2
+    world.now = 5.0
+    assert world.take().id == 1
+    world.check_that_it_ends()
+
+
+def test_a_chat_whose_updates_are_all_skipped_does_not_fill_the_memory():
+    """Its next ones stay in the store once as many wait for their time as may be held."""
+    world = World(window=4, lane=2)
+    accept(world, *["a"] * 100, "other")
+    taken = 0
+    while (update := world.take()) is not None:
+        taken += 1
+        world.end(replace(update, skipped=True, attempt=1, due=1e6), "retry")
+        world.settle()
+        world.check()
+    assert taken < 40
+    assert len(world.finish_everything()) == 101

@@ -1,26 +1,35 @@
-"""The inbox's file: every operation, what is refused, and that it holds what was committed."""
+"""What only SQLite's store has: its file, its statements, and that it holds what was committed."""
 
 from __future__ import annotations
 
 import sqlite3
 import stat
-from collections import Counter, defaultdict
-from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
-from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import Accept, Bury, Finish, Reschedule, StoreError, StoreRefusedError, Tally
-from trioworkers.records import Waiting
+from trioworkers.inbox.sqlite import BEFORE_ALL, open_sqlite
+from trioworkers.inbox.store import (
+    Accept,
+    Bury,
+    Called,
+    Calling,
+    Finish,
+    Kept,
+    Purge,
+    Replay,
+    Reschedule,
+    StoreError,
+    StoreRefusedError,
+    Tally,
+)
+from trioworkers.records import Attempt
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
 CHUNKS = [1, 2, 3, 511, 512, 513, 1023, 1024, 1537]
+FAILURE = Attempt(90.0, "ValueError")
+MANY = 20_000  # rows of each table
+MOST_STEPS = 3  # times as many of SQLite's steps as with few rows
 
 
 @pytest.fixture
@@ -44,135 +53,43 @@ def ids(store, **which):
     return [update.id for update in store.waiting(which.pop("bot_id", BOT), **which)]
 
 
+def again(store, id_, **changes):
+    (update,) = store.waiting(BOT, after=id_ - 1, until=id_, limit=1)
+    return Reschedule(replace(update, **changes), FAILURE)
+
+
 def rows(store, query):
     return store._connection.execute(query).fetchall()
 
 
-# -- operations ---------------------------------------------------------------------------------
-
-
-def test_what_is_accepted_waits_as_it_came(store):
-    """Every field is read back; ids are given in order."""
-    assert store.commit([Accept(BOT, 5, "-100/7", b"\x00\xff", 12.5), Accept(OTHER, 5, "", b"{}", 13.0)]) == [
-        1,
-        2,
-    ]
-    assert store.waiting(BOT, after=0, limit=9) == [Waiting(1, BOT, 5, "-100/7", b"\x00\xff", 12.5)]
-    assert store.waiting(OTHER, after=0, limit=9) == [Waiting(2, OTHER, 5, "", b"{}", 13.0)]
-
-
-def test_an_update_is_accepted_once(store):
-    """Not again in the same batch, in a later one, after it was done, nor after it is dead."""
-    assert accept(store, 1, 2, 1) == [1, 2, None]
-    assert accept(store, 2, 3) == [None, 3]
-    store.commit([Finish(1, BOT, "done"), Bury(2, BOT, "1", 1, "no", 1.0)])
-    assert accept(store, 1, 2, 3) == [None, None, None]
-    assert accept(store, 1, bot=OTHER) == [4]
-    assert store.tallies()[BOT] == Tally(accepted=3, duplicates=5, done=1, dead=1, pending=1)
-    assert store.tallies()[OTHER] == Tally(accepted=1, pending=1)
-
-
 @pytest.mark.parametrize("size", CHUNKS)
-def test_batches_of_any_size_are_whole(store, size):
-    """Around the number of rows that one statement takes: nothing is left out, nothing doubled."""
-    assert accept(store, *range(size)) == list(range(1, size + 1))
-    assert accept(store, *range(size)) == [None] * size
-    assert [update.update_id for update in store.waiting(BOT, after=0, limit=size + 1)] == list(range(size))
-    half = list(range(1, size + 1, 2))
-    assert set(store.commit([Finish(id_, BOT, "done") for id_ in half])) == {None}
-    assert ids(store) == list(range(2, size + 1, 2))
-    tally = store.tallies()[BOT]
-    assert (tally.accepted, tally.duplicates, tally.done) == (size, size, len(half))
-    store._examined = (-(2**63), -(2**63))
+def test_statements_of_many_rows_take_all_of_them(store, size):
+    """Around the number of rows that one takes; their number of texts stays small."""
+    accept(store, *range(size))
+    store.commit([Calling(id_, "k", 1.0) for id_ in range(1, size + 1)])
+    assert rows(store, "SELECT count(*), sum(id) FROM calls") == [(size, size * (size + 1) // 2)]
+    store.commit([Finish(id_, BOT, "done") for id_ in range(1, size + 1)])
+    assert rows(store, "SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM calls)") == [(0, 0)]
+    store._examined = BEFORE_ALL
     assert store.forget(101.0, 5000) == size
     assert rows(store, "SELECT count(*) FROM seen") == [(0,)]
 
 
-@pytest.mark.parametrize(("outcome", "tally"), [("done", Tally(1, done=1)), ("dropped", Tally(1, dropped=1))])
-def test_what_is_finished_is_gone(store, outcome, tally):
-    """Counted once, also when it is finished twice in one batch and again in another."""
-    accept(store, 1)
-    store.commit([Finish(1, BOT, outcome), Finish(1, BOT, outcome)])
-    store.commit([Finish(1, BOT, outcome)])
-    assert ids(store) == []
-    assert store.tallies() == {BOT: tally}
-
-
-def test_what_is_rescheduled_keeps_its_place(store):
-    """Attempt, due and first handling are kept; the order stays that of arrival."""
+def test_a_late_call_leaves_nothing_in_memory(store):
+    """What is recorded for an update that is gone is not recorded, and not remembered either."""
     accept(store, 1, 2)
-    store.commit([Reschedule(1, BOT, 3, 555.5, 111.0, "ValueError")])
-    again, other = store.waiting(BOT, after=0, limit=9)
-    assert (again.id, again.attempt, again.due, again.started_at) == (1, 3, 555.5, 111.0)
-    assert (other.id, other.attempt, other.due, other.started_at) == (2, 0, 0.0, None)
-    assert store.tallies()[BOT].retried == 1
-    assert rows(store, "SELECT error FROM inbox WHERE id = 1") == [("ValueError",)]
+    store.commit([Finish(1, BOT, "done")])
+    store.commit([Calling(1, "k", 1.0), Called(1, "k", b"1"), Calling(2, "k", 1.0)])
+    assert [id_ in store._calls.ids for id_ in (1, 2)] == [False, True]
 
 
-def test_what_is_buried_is_a_dead_letter_with_everything(store):
-    """Body, attempts, reason and last error move; the next of its key, and no other, follows a gap."""
-    accept(store, 1, 2, 3, key="a")
-    accept(store, 4, key="b")
-    store.commit([Reschedule(1, BOT, 1, 5.0, 4.0, "last words")])
-    store.commit([Bury(1, BOT, "a", 2, "no use", 9.0)])
-    assert [(w.id, w.after_gap) for w in store.waiting(BOT, after=0, limit=9)] == [
-        (2, True),
-        (3, False),
-        (4, False),
-    ]
-    assert rows(
-        store, "SELECT id, update_id, key, body, attempts, started_at, died_at, reason, error FROM dead"
-    ) == [(1, 1, "a", b'{"update_id":1}', 2, 4.0, 9.0, "no use", "last words")]
-    store.commit([Bury(1, BOT, "a", 2, "no use", 9.0)])
-    assert store.tallies()[BOT] == Tally(4, retried=1, dead=1, pending=3)
-    assert [w.id for w in store.waiting(BOT, after=0, limit=9) if w.after_gap] == [2]
-
-
-def test_without_a_key_nothing_follows_a_gap(store):
-    """Updates without a key have no next one; nor has the same chat at another bot."""
-    accept(store, 1, 2, key="")
-    accept(store, 3, key="a")
-    accept(store, 4, key="a", bot=OTHER)
-    store.commit([Bury(1, BOT, "", 1, "x", 1.0), Bury(3, BOT, "a", 1, "x", 1.0)])
-    assert rows(store, "SELECT count(*) FROM inbox WHERE after_gap") == [(0,)]
-
-
-@pytest.mark.parametrize(
-    "operation", [Finish(9, BOT, "done"), Reschedule(9, BOT, 1, 1.0, 1.0, ""), Bury(9, BOT, "1", 1, "", 1.0)]
-)
-def test_what_is_not_there_is_left_alone(store, operation):
-    """An operation on an update that is gone changes nothing, tallies included."""
-    accept(store, 1)
-    before = store.tallies()
-    assert store.commit([operation]) == [None]
-    assert store.tallies() == before
-    assert ids(store) == [1]
-    assert rows(store, "SELECT count(*) FROM dead") == [(0,)]
-
-
-def test_results_stand_where_their_operations_stood(store):
-    """A mixed batch: only what was accepted has an id."""
-    accept(store, 1, 2)
-    assert store.commit(
-        [
-            Finish(1, BOT, "done"),
-            Accept(BOT, 3, "1", b"", 1.0),
-            Finish(2, BOT, "done"),
-            Accept(BOT, 1, "1", b"", 1.0),
-        ]
-    ) == [None, 3, None, None]
-
-
-def test_waiting_reads_a_range_of_one_bot_and_one_key(store):
-    """After is excluded, until included, the limit obeyed, the order by id."""
-    for number in range(1, 13):
-        accept(store, number, key="ab"[number % 2], bot=BOT if number < 11 else OTHER)
-    assert ids(store) == list(range(1, 11))
-    assert ids(store, after=3, until=6) == [4, 5, 6]
-    assert ids(store, key="b") == [1, 3, 5, 7, 9]
-    assert ids(store, key="b", after=3, until=8, limit=1) == [5]
-    assert ids(store, bot_id=OTHER) == [11, 12]
-    assert ids(store, key="c") == ids(store, limit=0) == ids(store, bot_id=3) == []
+def test_forgetting_looks_at_so_many_rows_and_goes_on_where_it_stopped(store):
+    """Whether they are old or not: a round costs the same whatever there is."""
+    for bot in (BOT, OTHER):
+        for number in range(-5, 20):
+            accept(store, number, bot=bot, at=float(number))
+    assert sum(store.forget(10.0, 7) for _ in range(8)) == 30
+    assert [store.forget(20.0, 7) for _ in range(4)] == [7, 7, 6, 0]
 
 
 def test_a_damaged_body_is_told(store, path):
@@ -185,30 +102,6 @@ def test_a_damaged_body_is_told(store, path):
         (1, True),
         (2, False),
     ]
-
-
-# -- forgetting ---------------------------------------------------------------------------------
-
-
-def test_forgetting_walks_the_whole_table_in_steps(store):
-    """Each call looks at so many rows, whether old or not, and goes on where the last one stopped."""
-    for bot in (BOT, OTHER):
-        for number in range(-5, 20):
-            accept(store, number, bot=bot, at=float(number))
-    forgotten = [store.forget(10.0, 7) for _ in range(8)]
-    assert max(forgotten) <= 7
-    assert sum(forgotten) == 30
-    assert rows(store, "SELECT count(*), min(at) FROM seen") == [(20, 10.0)]
-    assert [store.forget(20.0, 7) for _ in range(4)] == [7, 7, 6, 0]
-
-
-def test_what_is_forgotten_is_new_again(store):
-    """The price of a bounded memory; what waits is not touched."""
-    accept(store, 1, at=1.0)
-    assert store.forget(1.0, 10) == 0
-    assert store.forget(1.5, 10) == 1
-    assert ids(store) == [1]
-    assert accept(store, 1) == [2]
 
 
 # -- failures -----------------------------------------------------------------------------------
@@ -230,40 +123,50 @@ def test_a_full_disk_takes_nothing_of_the_batch(store):
     assert ids(store) == [1]
     assert store.tallies() == {BOT: Tally(1, pending=1)}
     store._connection.execute("PRAGMA max_page_count = 1000000")
-    assert accept(store, 2, 3) == [2, 3]
+    assert accept(store, 2, 3) == [Kept(2), Kept(3)]
     assert store.tallies() == {BOT: Tally(3, pending=3)}
 
 
-@pytest.mark.parametrize("table", ["seen", "inbox", "dead", "tally"])
+@pytest.mark.parametrize("table", ["seen", "inbox", "dead", "calls", "gaps", "tally"])
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
-def test_whichever_statement_fails_nothing_of_the_batch_happened(store, table, event):
-    """A fault at each step of a commit that has every kind of operation."""
-    accept(store, 1, 2, 3, 4)
+def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, event):
+    """A fault at each write of a commit that has every kind of operation; then it works as if new."""
+    accept(store, 1, 2, 3, 4, 5, 6, 7)
+    accept(store, 8, 9, key="2")
+    store.commit([Calling(id_, "k", 1.0) for id_ in (1, 2, 5)])
+    store.commit([Bury(id_, BOT, "1", 1, "no", 1.0) for id_ in (5, 6, 7)])
     before = list(store._connection.iterdump())
     store._connection.execute(
         f"CREATE TEMP TRIGGER fault BEFORE {event} ON main.{table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
     )
     batch = [
-        Accept(BOT, 5, "1", b"{}", 1.0),
+        Accept(BOT, 10, "1", b"{}", 1.0),
         Accept(BOT, 1, "1", b"{}", 1.0),
+        Calling(2, "k", 2.0),
+        Calling(3, "k", 2.0),
         Finish(1, BOT, "done"),
-        Reschedule(2, BOT, 1, 1.0, 1.0, ""),
+        again(store, 2, attempt=1),
         Bury(3, BOT, "1", 1, "no", 1.0),
+        Bury(8, BOT, "2", 1, "no", 1.0),
+        Bury(9, BOT, "2", 1, "no", 1.0),
+        Replay(5, BOT),
+        Purge(6, BOT),
     ]
-    meets = (table, event) not in {
+    never = {
         ("seen", "UPDATE"),
         ("seen", "DELETE"),
         ("dead", "UPDATE"),
-        ("dead", "DELETE"),
+        ("gaps", "UPDATE"),
         ("tally", "DELETE"),
     }
-    if meets:
+    if (table, event) not in never:
         with pytest.raises(StoreError, match="the inbox could not commit: broken"):
             store.commit(batch)
         assert list(store._connection.iterdump()) == before
         store._connection.execute("DROP TRIGGER fault")
-    assert store.commit(batch) == [5, None, None, None, None]
-    assert store.tallies() == {BOT: Tally(5, 1, done=1, retried=1, dead=1, pending=3)}
+    assert store.commit(batch) == [Kept(10, after_gap=True), *[None] * 8, Kept(11), True]
+    assert store.tallies() == {BOT: Tally(10, 1, done=1, retried=1, dead=4, purged=1, pending=4)}
+    assert accept(store, 11, key="2") == [Kept(12, after_gap=True)]
 
 
 def test_values_that_sqlite_cannot_hold_leave_nothing_open(store):
@@ -271,7 +174,7 @@ def test_values_that_sqlite_cannot_hold_leave_nothing_open(store):
     with pytest.raises(OverflowError):
         store.commit([Accept(BOT, 1, "", b"", 1.0), Accept(2**64, 2, "", b"", 1.0)])
     assert not store._connection.in_transaction
-    assert accept(store, 1) == [1]
+    assert accept(store, 1) == [Kept(1)]
 
 
 def test_a_store_that_is_locked_says_so(store, path):
@@ -283,7 +186,7 @@ def test_a_store_that_is_locked_says_so(store, path):
         accept(store, 1)
     other.execute("ROLLBACK")
     other.close()
-    assert accept(store, 1) == [1]
+    assert accept(store, 1) == [Kept(1)]
 
 
 def test_a_store_that_cannot_be_read_says_so(store):
@@ -309,25 +212,14 @@ def test_everything_is_there_after_reopening(path):
     """Also without closing, as after a kill: a commit that returned is in the file."""
     first = open_sqlite(path)
     accept(first, 1, 2, 3)
-    first.commit([Reschedule(2, BOT, 4, 9.0, 8.0, "e"), Bury(1, BOT, "1", 1, "no", 1.0)])
+    first.commit([again(first, 2, attempt=4, due=9.0, started_at=8.0), Bury(1, BOT, "1", 1, "no", 1.0)])
     told, tallies = first.waiting(BOT, after=0, limit=9), first.tallies()
     second = open_sqlite(path)
     assert second.waiting(BOT, after=0, limit=9) == told
     assert second.tallies() == tallies == {BOT: Tally(3, retried=1, dead=1, pending=2)}
-    assert accept(second, 1, 4) == [None, 4]
+    assert accept(second, 1, 4) == [None, Kept(4)]
     first.close()
     second.close()
-
-
-def test_an_id_is_never_used_again(path):
-    """Not even when all updates are gone and the file was reopened: a stale acknowledgement hits nothing."""
-    store = open_sqlite(path)
-    assert accept(store, 1, 2) == [1, 2]
-    store.commit([Finish(1, BOT, "done"), Finish(2, BOT, "done")])
-    store.close()
-    store = open_sqlite(path)
-    assert accept(store, 3) == [3]
-    store.close()
 
 
 @pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1)])
@@ -347,18 +239,6 @@ def test_durability_is_set_on_a_file_that_exists(path, durability):
     store = open_sqlite(path, durability=durability)
     assert rows(store, "PRAGMA synchronous") == [(2 if durability == "full" else 1,)]
     store.close()
-
-
-def test_a_newer_schema_is_refused(path):
-    """It is left alone, and both versions are named."""
-    open_sqlite(path).close()
-    with sqlite3.connect(path) as other:
-        other.execute("PRAGMA user_version = 99")
-    other.close()
-    before = path.read_bytes()
-    with pytest.raises(StoreRefusedError, match="has schema 99 of a newer trioworkers, this one knows 1"):
-        open_sqlite(path)
-    assert path.read_bytes() == before
 
 
 def test_another_programs_database_is_refused(path):
@@ -400,148 +280,96 @@ def test_a_missing_folder_is_told(tmp_path):
 
 # -- speed --------------------------------------------------------------------------------------
 
+FILL = """
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {many}),
+    chat (i, key) AS (SELECT i, CASE WHEN i % 2 THEN 'blocked' ELSE i END FROM n)
+INSERT INTO {into} FROM chat;
+"""
+TABLES = (
+    "seen (bot_id, update_id, at) SELECT 7000000001 + i % 3, i, i",
+    "inbox (bot_id, update_id, key, kind, body, checksum, accepted_at)"
+    " SELECT 7000000001 + i % 3, i, key, 'message', x'7b7d', 0, i",
+    "dead (id, bot_id, update_id, key, kind, body, checksum, accepted_at, attempts, died_at, reason)"
+    " SELECT i + 1000000, 7000000001 + i % 3, i, key, 'message', x'7b7d', 0, i, 1, i, ''",
+    "calls (id, key, at, repeated) SELECT i, 'k', 1.0, 0",
+    "calls (id, key, at, repeated) SELECT i + 1000000, 'k', 1.0, 0",
+    "gaps (bot_id, key) SELECT 7000000001 + i % 3, 'gone ' || i",
+)
+SCANS = ("SCAN seen", "SCAN inbox", "SCAN dead", "SCAN calls", "SCAN gaps")
 
-def test_no_hot_statement_scans_a_table(store, monkeypatch):
-    """Whatever the tables hold, a commit, a read and a round of forgetting touch their own rows only."""
-    plans: dict[str, str] = {}
-    execute = store._execute
 
-    def explain(statement, values=()):
+def filled(path, many):
+    """A store whose tables have so many rows, half of them of one chat."""
+    open_sqlite(path, durability="normal").close()
+    with sqlite3.connect(path) as other:
+        other.executescript("".join(FILL.format(many=many, into=into) for into in TABLES))
+    other.close()
+    return open_sqlite(path, durability="normal")
+
+
+def hot_paths(store):
+    """What is done while bots run, each with a few rows to touch."""
+    (head, second, third) = store.waiting(BOT, after=0, key="blocked", limit=3)
+    letters = store.dead(limit=4)
+    new = [Accept(BOT, 10**6 + n, key, b"{}", 1.0) for n, key in enumerate(["blocked", "gone 3", "new", ""])]
+    yield "accept", lambda: store.commit([*new, Accept(BOT, 3, "x", b"{}", 1.0)])
+    yield "calling", lambda: store.commit([Calling(head.id, "k", 1.0), Calling(second.id, "l", 1.0)])
+    yield "called", lambda: store.commit([Called(head.id, "k", b"1"), Called(second.id, "l", None)])
+    yield "reschedule", lambda: store.commit([again(store, head.id, attempt=1)])
+    yield "skip", lambda: store.commit([again(store, head.id, attempt=2, skipped=True)])
+    yield "bury", lambda: store.commit([Bury(second.id, BOT, "blocked", 1, "", 1.0, FAILURE)])
+    yield "finish", lambda: store.commit([Finish(third.id, BOT, "done"), Finish(999_999, BOT, "done")])
+    yield "replay", lambda: store.commit([Replay(letters[0].id, BOT), Replay(999_999, BOT)])
+    yield "purge", lambda: store.commit([Purge(letters[1].id, BOT), Purge(999_999, BOT)])
+    yield "refill", lambda: store.waiting(BOT, after=store._last_id // 2, limit=8)
+    yield "lane", lambda: store.waiting(BOT, after=9, until=store._last_id - 9, key="blocked", limit=8)
+    yield "calls", lambda: store.calls(head.id)
+    yield "page", lambda: store.dead(after=letters[3].id, limit=8)
+    yield "page of a bot", lambda: store.dead(bot_id=BOT, after=letters[3].id, limit=8)
+    yield "letters", lambda: store.dead(ids=[letters[2].id, letters[3].id], bot_id=BOT, limit=8)
+    yield "no old ones", lambda: store.dead(died_by=0.5, limit=8)
+    yield "few old ones", lambda: store.dead(died_by=9.0, limit=8)
+    yield "forget", lambda: store.forget(1.0, 64)
+
+
+def test_no_hot_statement_scans_a_table(path):
+    """Whatever the tables hold, each statement goes straight to its own rows."""
+    store = filled(path, MANY)
+    said: list[str] = []
+    for _, do in hot_paths(store):
+        store._connection.set_trace_callback(said.append)
+        do()
+        store._connection.set_trace_callback(None)
+    scans = []
+    for statement in said:
         if statement.split()[0] in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"):
-            plan = store._connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
-            plans.update({detail: statement[:60] for *_, detail in plan})
-        return execute(statement, values)
-
-    monkeypatch.setattr(store, "_execute", explain)
-    accept(store, *range(1000))
-    store.commit(
-        [Finish(id_, BOT, "done") for id_ in range(1, 600)]
-        + [Reschedule(700, BOT, 1, 1.0, 1.0, ""), Bury(701, BOT, "1", 1, "", 1.0)]
-    )
-    ids(store)
-    ids(store, until=900)
-    ids(store, until=900, key="1")
-    store.forget(1e9, 600)
-    assert any(plan.startswith("SEARCH seen USING PRIMARY KEY") for plan in plans)
-    assert any(plan.startswith("SEARCH inbox USING INDEX inbox_by_key") for plan in plans)
-    assert [
-        (plan, plans[plan])
-        for plan in plans
-        if plan.startswith(("SCAN seen", "SCAN inbox", "SCAN dead")) or "TEMP B-TREE" in plan
-    ] == []
+            plan = [row[3] for row in rows(store, f"EXPLAIN QUERY PLAN {statement}")]
+            scans += [(statement[:80], step) for step in plan if step.startswith(SCANS)]
+            if "FROM inbox" in statement:
+                scans += [(statement[:80], step) for step in plan if "TEMP B-TREE" in step]
+    store.close()
+    assert scans == []
 
 
-# -- against a model ----------------------------------------------------------------------------
+def test_what_is_done_often_costs_the_same_whatever_waits(tmp_path):
+    """Counted in SQLite's own steps: a table of many rows costs no more than one of a few hundred."""
+    costs = []
+    for many in (MANY // 40, MANY):
+        store = filled(tmp_path / f"{many}.db", many)
+        cost = {}
+        for name, do in hot_paths(store):
+            steps = [0]
 
+            def step(steps=steps):
+                steps[0] += 1
 
-class StoreMachine(RuleBasedStateMachine):
-    """Any sequence of batches, failures and reopenings, beside the simplest thing that could be right."""
-
-    def __init__(self):
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.path = Path(self.folder.name) / "inbox.db"
-        self.store = open_sqlite(self.path, durability="normal")
-        self.born = {}  # id → (bot, key), of all that ever were
-        self.known = set()
-        self.waits = {}
-        self.counts = defaultdict(Counter)
-
-    def teardown(self):
-        self.store.close()
-        self.folder.cleanup()
-
-    @rule(
-        accepts=st.lists(
-            st.tuples(st.sampled_from([1, 2]), st.integers(0, 30), st.sampled_from("ab")), max_size=6
-        ),
-        ends=st.lists(
-            st.tuples(st.sampled_from(["done", "dropped", "again", "bury"]), st.integers(1, 40)), max_size=6
-        ),
-        works=st.sampled_from([True, True, True, False]),
-    )
-    def commit(self, accepts, ends, works):
-        ends = [(how, id_) for how, id_ in ends if id_ in self.born]
-        batch = [Accept(bot, number, key, b"{}", 1.0) for bot, number, key in accepts]
-        batch += [self.operation(how, id_) for how, id_ in ends]
-        if works:
-            assert self.store.commit(batch) == self.expected(accepts) + [None] * len(ends)
-            self.expect_ends(ends)
-            return
-        self.store._connection.execute(
-            "CREATE TEMP TRIGGER fault BEFORE INSERT ON main.tally BEGIN SELECT RAISE(ABORT, 'broken'); END"
-        )
-        with suppress(StoreError):  # a batch that changes nothing writes no tally
-            self.store.commit(batch)
-        self.store._connection.execute("DROP TRIGGER fault")
-
-    def operation(self, how, id_):
-        bot, key = self.born[id_]
-        if how == "again":
-            return Reschedule(id_, bot, 1, 2.0, 1.0, "")
-        return Bury(id_, bot, key, 1, "no", 1.0) if how == "bury" else Finish(id_, bot, how)
-
-    def expected(self, accepts):
-        """Accept in the model; the results."""
-        results: list[int | None] = []
-        for bot, number, key in accepts:
-            self.counts[bot]["duplicates" if (bot, number) in self.known else "accepted"] += 1
-            if (bot, number) in self.known:
-                results.append(None)
-                continue
-            self.known.add((bot, number))
-            id_ = len(self.born) + 1
-            self.born[id_] = (bot, key)
-            self.waits[id_] = (number, key, 0, False)
-            results.append(id_)
-        return results
-
-    def expect_ends(self, ends):
-        """End in the model; in one batch finishing comes first, burying last."""
-        for kinds in (("done", "dropped"), ("again",), ("bury",)):
-            for how, id_ in ends:
-                if how not in kinds or id_ not in self.waits:
-                    continue
-                bot, key = self.born[id_]
-                number, _, _, gap = self.waits[id_]
-                self.counts[bot][{"again": "retried", "bury": "dead"}.get(how, how)] += 1
-                if how == "again":
-                    self.waits[id_] = (number, key, 1, gap)
-                    continue
-                del self.waits[id_]
-                following = [other for other in sorted(self.waits) if self.born[other] == (bot, key)]
-                if how == "bury" and following:
-                    self.waits[following[0]] = (*self.waits[following[0]][:3], True)
-
-    @rule()
-    def reopen(self):
-        self.store.close()
-        self.store = open_sqlite(self.path, durability="normal")
-
-    @rule()
-    def reopen_without_closing(self):
-        abandoned, self.store = self.store, open_sqlite(self.path, durability="normal")
-        abandoned.close()
-
-    @invariant()
-    def what_waits_is_what_should(self):
-        for bot in (1, 2):
-            assert [
-                (w.id, (w.update_id, w.key, w.attempt, w.after_gap))
-                for w in self.store.waiting(bot, after=0, limit=1000)
-            ] == [(id_, self.waits[id_]) for id_ in sorted(self.waits) if self.born[id_][0] == bot]
-
-    @invariant()
-    def the_tally_adds_up(self):
-        tallies = self.store.tallies()
-        for bot in (1, 2):
-            tally = tallies.get(bot, Tally())
-            assert tally.accepted == tally.done + tally.dropped + tally.dead + tally.pending
-            expected = {name: count for name, count in self.counts[bot].items() if count}
-            told = {name: count for name, count in asdict(tally).items() if count and name != "pending"}
-            assert told == expected
-
-
-TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-"""`accepted = done + dropped + dead + pending`, and every row is where the model has it."""
+            store._connection.set_progress_handler(step, 1)
+            do()
+            store._connection.set_progress_handler(None, 0)
+            cost[name] = steps[0]
+        store.close()
+        costs.append(cost)
+    few, much = costs
+    assert {
+        name: (few[name], steps) for name, steps in much.items() if steps > MOST_STEPS * few[name] + 50
+    } == {}

@@ -12,7 +12,7 @@ import trio.testing
 
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import Accept, Finish, StoreError
+from trioworkers.inbox.store import Accept, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 
 BOT = 7_000_000_001
@@ -63,6 +63,10 @@ async def writer(gated, nursery):
     writer.close()
 
 
+def kept(*ids):
+    return [Kept(id_) for id_ in ids]
+
+
 def new(number):
     return Accept(BOT, number, "", b"{}", 1.0)
 
@@ -84,7 +88,7 @@ async def test_a_commit_returns_once_it_is_durable(gated, writer):
     """By then the rows are there and the results were told."""
     told: list[Any] = []
     await writer.commit([new(5), new(6), new(5)], told.append)
-    assert told == [[1, 2, None]]
+    assert told == [[*kept(1, 2), None]]
     assert gated.ids() == [5, 6]
 
 
@@ -112,7 +116,7 @@ async def test_results_are_told_in_the_order_of_the_commits(gated, writer):
         async with trio.open_nursery() as callers:
             for number in range(500):
                 callers.start_soon(writer.commit, [new(number)], told.extend)
-    assert told == list(range(1, 501))
+    assert told == kept(*range(1, 501))
     assert [operation.update_id for commit in gated.commits for operation in commit] == gated.ids()
 
 
@@ -152,7 +156,7 @@ async def test_a_cancelled_caller_leaves_and_its_operations_are_committed(gated,
     assert told == []
     gated.gate.set()
     await until(lambda: told)
-    assert told == [[1]]
+    assert told == [kept(1)]
     assert gated.ids() == [1]
 
 
@@ -166,7 +170,7 @@ async def test_reads_and_commits_are_done_in_one_order(gated, writer, nursery):
         writer.fetch(lambda store: store.ids(), heard.append)
     gated.gate.set()
     await until(lambda: len(heard) == 10)
-    assert heard == [[1], [0], [2], [0, 1], [3], [0, 1, 2], [4], [0, 1, 2, 3], [5], [0, 1, 2, 3, 4]]
+    assert heard == [part for number in range(5) for part in (kept(number + 1), list(range(number + 1)))]
 
 
 async def test_a_read_that_fails_tells_its_error(gated, writer):
@@ -180,7 +184,7 @@ async def test_a_read_that_fails_tells_its_error(gated, writer):
     await until(lambda: heard)
     assert str(heard[0]) == "no such table"
     await writer.commit([new(1)], heard.append)
-    assert heard[1:] == [[1]]
+    assert heard[1:] == [kept(1)]
 
 
 async def test_a_full_disk_refuses_what_comes_in(gated, writer):
@@ -191,7 +195,7 @@ async def test_a_full_disk_refuses_what_comes_in(gated, writer):
         await writer.commit([new(1)], told.append)
     gated.full = False
     await writer.commit([new(2)], told.append)
-    assert told == [[1]]
+    assert told == [kept(1)]
     assert gated.ids() == [2]
 
 
@@ -224,6 +228,13 @@ async def test_a_full_disk_refuses_what_comes_in_however_much_is_kept(gated, wri
     gated.full = False
     await until(lambda: len(told) == acknowledgements)
     assert told == list(range(acknowledgements))
+
+
+async def test_whoever_waits_hears_of_a_full_disk(gated, writer):
+    """Also who moves dead letters about: nobody waits without a word until there is room."""
+    gated.full = True
+    with trio.fail_after(5), pytest.raises(StoreError, match="disk is full"):
+        await writer.commit([Replay(1, BOT), Purge(2, BOT)], lambda results: None)
 
 
 async def test_reads_keep_their_place_while_the_disk_is_full(gated, writer):

@@ -8,6 +8,9 @@ from typing import Any
 
 import httpx
 
+from trioworkers.cli.exits import FAILED, NOT_PERMITTED, TRY_AGAIN, UNREACHABLE
+from trioworkers.cli.main import fail, refuse
+from trioworkers.cli.shown import printable
 from trioworkers.config import FleetFileError, find_fleet_file, find_runtime_dir
 from trioworkers.errors import TrioworkersError
 
@@ -17,6 +20,14 @@ TIMEOUT = 10.0  # seconds
 
 class NotRunningError(TrioworkersError):
     """There is no daemon behind the control socket."""
+
+
+class RefusedError(TrioworkersError):
+    """The daemon does not do what it was asked for; the message is its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UnreachableError(TrioworkersError):
@@ -40,18 +51,24 @@ def find_socket(config: Path | None) -> Path:
     return find_runtime_dir(path, os.environ) / "control.sock"
 
 
-def ask(socket: Path, path: str) -> Any:
-    """GET `path` of the daemon's API over its control socket; return the answer's JSON.
+def ask(socket: Path, path: str, body: object = None, *, timeout: float | None = TIMEOUT) -> Any:
+    """GET `path` of the daemon's API over its control socket, or POST a JSON body; return the answer's JSON.
+
+    `timeout`: seconds for each step of it; None waits as long as the daemon takes.
 
     Raises:
         NotRunningError: nobody listens there.
         PermissionError: the socket is another user's.
-        UnreachableError: the daemon does not answer, or with an error.
+        RefusedError: the daemon does not do it, and says why.
+        UnreachableError: the daemon does not answer, or not as it should.
     """
+    method = "GET" if body is None else "POST"
+    transport = httpx.HTTPTransport(uds=str(socket), verify=False)  # no TLS here
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=TIMEOUT) as client:
-            response = client.get(f"http://control{path}")
-            response.raise_for_status()
+        with httpx.Client(transport=transport, timeout=timeout) as client:
+            response = client.request(method, f"http://control{path}", json=body)
+            if response.is_error:
+                _raise_refused(response)
             return response.json()
     except httpx.ConnectError as error:
         if _is_foreign(socket):
@@ -62,6 +79,40 @@ def ask(socket: Path, path: str) -> Any:
     except (httpx.HTTPError, ValueError) as error:
         message = f"the daemon behind {socket} does not answer: {type(error).__name__}"
         raise UnreachableError(message) from None
+
+
+def ask_or_fail(
+    config: Path | None,
+    path: str,
+    body: object = None,
+    *,
+    timeout: float | None = TIMEOUT,
+    absent: int = UNREACHABLE,
+) -> Any:
+    """As :func:`ask`, of the fleet that is meant; what goes wrong is told in one line, with an exit code.
+
+    `absent`: the exit code where no daemon runs.
+    """
+    try:
+        return ask(find_socket(config), path, body, timeout=timeout)
+    except FleetFileError as error:
+        refuse([str(problem) for problem in error.problems])
+    except NotRunningError as error:
+        fail(str(error), absent)
+    except PermissionError as error:
+        fail(str(error), NOT_PERMITTED)
+    except UnreachableError as error:
+        fail(str(error), UNREACHABLE)
+    except RefusedError as error:
+        fail(str(error), {403: NOT_PERMITTED, 503: TRY_AGAIN}.get(error.status, FAILED))
+
+
+def _raise_refused(response: httpx.Response) -> None:
+    """Raise what an error of the daemon's own says; another is one of HTTP."""
+    answer = response.json()
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+        raise RefusedError(response.status_code, printable(answer["error"]))
+    response.raise_for_status()
 
 
 def _is_foreign(socket: Path) -> bool:

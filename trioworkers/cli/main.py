@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -69,12 +70,13 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 def run_or_fail(work: Callable[[], None]) -> None:
     """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
     from trioworkers.folders import AlreadyRunningError
-    from trioworkers.inbox.store import StoreError, StoreRefusedError
+    from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
     from trioworkers.web.serve import ListenError, SocketPathError
 
     codes: dict[type[Exception], int] = {
         SocketPathError: BAD_CONFIGURATION,
         StoreRefusedError: BAD_CONFIGURATION,
+        StoreForbiddenError: NOT_PERMITTED,
         AlreadyRunningError: TRY_AGAIN,
         ListenError: TRY_AGAIN,
         StoreError: FAILED,
@@ -87,7 +89,8 @@ def run_or_fail(work: Callable[[], None]) -> None:
         expected = _only_leaf(error)
         for kind, code in codes.items():
             if isinstance(expected, kind):
-                fail(_words(expected), code)
+                read_only = isinstance(expected, OSError) and expected.errno == errno.EROFS
+                fail(_words(expected), NOT_PERMITTED if read_only else code)
         raise
 
 
@@ -107,12 +110,15 @@ def _only_leaf(error: BaseException) -> BaseException:
 
 
 def _add_verbs() -> None:
-    from trioworkers.cli import check, demo, run, status
+    from trioworkers.cli.backup import backup
+    from trioworkers.cli.check import check, schema
+    from trioworkers.cli.demo import demo
+    from trioworkers.cli.dlq import dlq
+    from trioworkers.cli.run import run
+    from trioworkers.cli.status import status
 
-    for module in (run, check, demo, status):
-        for command in vars(module).values():
-            if isinstance(command, click.Command) and command is not main:
-                main.add_command(command)
+    for command in (run, check, demo, status, schema, dlq, backup):
+        main.add_command(command)
 
 
 _add_verbs()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trioworkers.cli.exits import NOT_PERMITTED, NOT_RUNNING, UNREACHABLE
-from trioworkers.cli.main import fail, refuse
+from trioworkers.cli.exits import NOT_RUNNING
+from trioworkers.cli.shown import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,19 +27,9 @@ COLOURS = {"running": "green", "failed": "red", "backoff": "yellow", "draining":
 @click.option("--json", "as_json", is_flag=True, help="The status document, as the API gives it.")
 @click.pass_obj
 def status(config: Path | None, as_json: bool) -> None:
-    from trioworkers.cli.control import NotRunningError, UnreachableError, ask, find_socket
-    from trioworkers.config import FleetFileError
+    from trioworkers.cli.control import ask_or_fail
 
-    try:
-        document = ask(find_socket(config), "/api/workers/status")
-    except FleetFileError as error:
-        refuse([str(problem) for problem in error.problems])
-    except NotRunningError as error:
-        fail(str(error), NOT_RUNNING)
-    except PermissionError as error:
-        fail(str(error), NOT_PERMITTED)
-    except UnreachableError as error:
-        fail(str(error), UNREACHABLE)
+    document = ask_or_fail(config, "/api/workers/status", absent=NOT_RUNNING)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
@@ -60,7 +50,7 @@ def _print(document: dict[str, Any]) -> None:
     )  # fmt: skip
     for worker in workers:
         queue = worker["queue"]
-        reason = f" ({_printable(worker['reason'])})" if worker["reason"] else ""
+        reason = f" ({printable(worker['reason'])})" if worker["reason"] else ""
         memory = worker["memory_bytes"]
         table.add_row(
             worker["bot"],
@@ -89,11 +79,6 @@ def _is_absurd(number: float) -> bool:
 
 def _figure(number: float) -> str:
     return "?" if _is_absurd(number) else str(number)
-
-
-def _printable(text: str) -> str:
-    """The text without what would steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _duration(milliseconds: float | None) -> str:

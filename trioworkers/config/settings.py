@@ -225,6 +225,7 @@ class StoreSettings(_Table):
     durability: Literal["full", "normal"] = per_daemon(
         "full", "normal: a power cut may lose the last moments"
     )
+    dead_retention: Seconds = live("30d", "how long dead letters are kept", gt=0)
 
 
 class LogSettings(_Table):

@@ -1,6 +1,6 @@
 """Durations and sizes: numbers in the base unit, or strings with a unit.
 
-A duration is seconds as a float: `45`, `0.05`, `"50ms"`, `"45s"`, `"5m"`, `"1h"`. A size is bytes
+A duration is seconds as a float: `45`, `0.05`, `"50ms"`, `"45s"`, `"5m"`, `"1h"`, `"30d"`. A size is bytes
 as an int: `1048576`, `"150MB"`. Units of sizes are powers of 1024, and `MB` is the same as `MiB`:
 systemd's `MemoryMax=150M`, Docker's `--memory 150m` and PM2's `max_memory_restart: "150M"` all
 mean 150 x 2^20, and a limit that moves over from there must not shrink by 5 %. Decimal units
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_RULE = 'expected seconds or a string such as "50ms", "45s", "5m", "1h" or "30d"'
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([KMG]i?B|B)")
 
 
@@ -37,12 +38,12 @@ def parse_duration(value: object) -> float:
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
         if match is None:
-            raise ValueError('expected seconds or a string such as "50ms", "45s", "5m" or "1h"')
+            raise ValueError(DURATION_RULE)
         # Milliseconds are divided, so that "50ms" is exactly 0.05.
         number, unit = float(match[1]), match[2]
         return number / 1000 if unit == "ms" else number * _SECONDS[unit]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError('expected seconds or a string such as "50ms", "45s", "5m" or "1h"')
+        raise ValueError(DURATION_RULE)
     try:
         seconds = float(value)
     except OverflowError:

@@ -17,6 +17,7 @@ from trioworkers.records import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from trioworkers.inbox.store import Kept, Store
     from trioworkers.records import Arrival, Call, DeadLetter
@@ -37,6 +38,8 @@ async def open_inbox(
     keep_dead: Callable[[], float] = lambda: DEAD_RETENTION,
 ) -> AsyncIterator[Inbox]:
     """Run an inbox over `store`, and close both at the end.
+
+    When the store is found damaged, what runs inside is cancelled and StoreDamagedError raised, in a group.
 
     `trouble` hears when the store begins to fail, with why, and None when it works again. `keep_dead`
     gives the seconds for which dead letters are kept.
@@ -160,7 +163,7 @@ class Inbox:
         Raises:
             StoreError: they cannot be moved now; some may have been.
         """
-        return await self._sweep(Replay, ids, bot_id, self._clock())
+        return await self._sweep(Replay, ids, bot_id, None)
 
     async def purge(
         self,
@@ -176,7 +179,17 @@ class Inbox:
         Raises:
             StoreError: they cannot be removed now; some may have been.
         """
-        return await self._sweep(Purge, ids, bot_id, self._clock() if died_by is None else died_by)
+        return await self._sweep(Purge, ids, bot_id, died_by)
+
+    async def backup(self, path: Path) -> None:
+        """Put a consistent copy of everything at `path`; updates are accepted and handled meanwhile.
+
+        What is there is replaced once the copy is whole. Cancellation waits for it.
+
+        Raises:
+            StoreError: there is no copy.
+        """
+        await self._writer.backup(path)
 
     async def tend(self) -> None:
         """Forget old ids and dead letters, a few at a time, until cancelled.
@@ -185,6 +198,7 @@ class Inbox:
         """
         while True:
             await trio.sleep(TEND_EVERY)
+            self._writer.tend()
             now = self._clock()
             self._writer.fetch(partial(_forget, now - RETENTION), lambda _: None)
             for backlog in self._backlogs.values():
@@ -197,11 +211,12 @@ class Inbox:
         operation: type[Replay | Purge],
         ids: Sequence[int] | None,
         bot_id: int | None,
-        died_by: float,
+        died_by: float | None,
     ) -> int:
         """Do it to the chosen dead letters, so many at a time; those that die meanwhile are not chosen."""
         if ids is None:
             return await self._sweep_pages(operation, None, bot_id, died_by)
+        ids = sorted(set(ids))  # the order of their chats, also from one slice to the next
         slices = [ids[start : start + LETTERS_AT_ONCE] for start in range(0, len(ids), LETTERS_AT_ONCE)]
         return sum([await self._sweep_pages(operation, chosen, bot_id, died_by) for chosen in slices])
 
@@ -210,9 +225,10 @@ class Inbox:
         operation: type[Replay | Purge],
         ids: Sequence[int] | None,
         bot_id: int | None,
-        died_by: float,
+        died_by: float | None,
     ) -> int:
         done = after = 0
+        began = self._clock()
         while True:
             page = partial(
                 _letters, ids=ids, bot_id=bot_id, died_by=died_by, after=after, limit=LETTERS_AT_ONCE
@@ -220,7 +236,7 @@ class Inbox:
             letters = await self._writer.read(page)
             if not letters:
                 return done
-            done += await self._take_out(operation, letters)
+            done += await self._take_out(operation, [one for one in letters if one.died_at <= began])
             after = letters[-1].id
 
     async def _take_out(self, operation: type[Replay | Purge], letters: Sequence[DeadLetter]) -> int:

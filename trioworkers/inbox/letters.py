@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from trioworkers.inbox.rows import Mirror
+from trioworkers.inbox.store import MOST_LOGGED
 from trioworkers.records import Attempt, DeadLetter
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
     from trioworkers.inbox.store import Bury
 
-MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 LOG = (
-    f"UPDATE inbox SET history = CASE WHEN json_array_length(history) < {MOST_LOGGED}"
-    " THEN json_insert(history, '$[#]', json(?)) ELSE history END WHERE id = ?"
+    "UPDATE inbox SET history = json_set(iif(json_valid(history), history, '[]'),"
+    f" iif(json_valid(history) AND json_array_length(history) >= {MOST_LOGGED}, '$[#-1]', '$[#]'), json(?))"
+    " WHERE id = ?"
 )
 BURY = (
     "INSERT INTO dead"
@@ -33,6 +34,10 @@ REVIVE = (
     " SELECT ?, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, history FROM dead WHERE id = ?"
 )
 FIELDS = "id, bot_id, update_id, key, kind, body, accepted_at, attempts, died_at, reason, history, checksum"
+READ_OLD = (
+    f"SELECT {FIELDS} FROM dead WHERE id IN (SELECT id FROM dead INDEXED BY dead_by_time"
+    " WHERE died_at <= ? AND id > ? ORDER BY id LIMIT ?) ORDER BY id"
+)
 _history = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
@@ -108,17 +113,30 @@ class Letters:
         self, ids: Sequence[int] | None, bot_id: int | None, died_by: float | None, after: int, limit: int
     ) -> list[DeadLetter]:
         """The chosen dead letters by ascending id."""
+        if died_by is not None and ids is None and bot_id is None:  # few are old; by id all would be read
+            rows = self._connection.execute(READ_OLD, (died_by, after, limit))
+            return [_dead_letter(row) for row in rows]
         where = "id > ?"
         values: list[object] = [after]
         if ids is not None:
             where, values = f"{where} AND id IN ({', '.join('?' * len(ids))})", [*values, *ids]
-        for condition, value in (("bot_id = ?", bot_id), ("died_at <= ?", died_by)):
+        of_bot = "bot_id = ?" if ids is None else "+bot_id = ?"  # + keeps the index away: the ids are fewer
+        for condition, value in ((of_bot, bot_id), ("died_at <= ?", died_by)):
             if value is not None:
                 where, values = f"{where} AND {condition}", [*values, value]
         rows = self._connection.execute(
             f"SELECT {FIELDS} FROM dead WHERE {where} ORDER BY id LIMIT ?", [*values, limit]
         )
         return [_dead_letter(row) for row in rows]
+
+
+def is_history(value: object) -> bool:
+    """Whether this is a log of attempts as the tables hold it."""
+    try:
+        _history.decode(value)  # type: ignore[arg-type]  # of a damaged file it may be anything
+    except (msgspec.MsgspecError, TypeError):
+        return False
+    return True
 
 
 def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:

@@ -149,7 +149,7 @@ class Queue:
     def put_back(self, update: Waiting) -> None:
         """An update in hand waits at the head of its lane again, as it is given now."""
         lane = self._in_hand.pop(update.id)
-        if update.skipped and not lane.updates[0].skipped:
+        if update.key and update.skipped and not lane.updates[0].skipped:
             own = self._lanes[_lane_key(update)] = _Lane(_lane_key(update), deque([update]), update.id)
             self._held += 1  # what left the other lane is counted off there
             self._leave_lane(lane, gap=True)
@@ -178,11 +178,11 @@ class Queue:
         """What to fetch from the store now. Each answer is followed by one call of :meth:`fetched`."""
         if self._fetching:
             return None
-        if self._empty:
+        if self._empty and self._held < WAITING_WINDOWS * self._window:  # skipped ones may fill it all
             self._fetching = True
             lane, limit = self._empty[0], min(self._lane, self._room + 1)
             return Fetch(lane.last_id, limit, until=self._cursor, key=lane.key)
-        if self._behind and self._room >= self._window // 2:
+        if self._behind and self._room >= max(1, self._window // 2):
             self._fetching = True
             return Fetch(self._cursor, self._window)
         return None

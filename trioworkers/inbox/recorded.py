@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from trioworkers.inbox.rows import Mirror, chunks, flat, places
 from trioworkers.inbox.store import Called, Calling
@@ -12,13 +13,16 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Sequence
 
-# what is unknown already and begun again may have been made twice; only updates that still wait have records
+# what is recorded and begun again may have been made twice; of what does not wait nothing is changed
 RECORD = (
     "WITH came (i, k, at, answer, began) AS ({values}) INSERT INTO calls (id, key, at, answer, repeated)"
     " SELECT i, k, at, answer, began > 1 OR (began AND EXISTS (SELECT 1 FROM calls WHERE id = i AND key = k))"
     " FROM came WHERE i IN (SELECT id FROM inbox) ON CONFLICT (id, key) DO UPDATE"
     " SET answer = coalesce(excluded.answer, answer), repeated = max(repeated, excluded.repeated)"
 )
+ONE = "WHERE id = ? AND key = ? AND id IN (SELECT id FROM inbox)"
+NOT_MADE = f"DELETE FROM calls {ONE} AND answer IS NULL AND NOT repeated"
+BEGUN_AGAIN = f"UPDATE calls SET repeated = 1 {ONE}"
 
 
 class RecordedCalls:
@@ -35,25 +39,33 @@ class RecordedCalls:
             place = operation.id, operation.key
             if operation.id in finished:
                 continue
-            at, answer, began = rows.get(place, (0.0, None, 0))
+            row = rows.get(place)
             if isinstance(operation, Calling):
-                rows[place] = at if began else operation.at, answer, began + 1
+                rows[place] = (operation.at, None, 1) if row is None else (row[0], row[1], 2)
             elif operation.answer is not None:
+                at, _, began = row or (0.0, None, 0)
                 rows[place] = at, operation.answer, began
-            elif began > 1:  # an earlier try may have been made
-                continue
-            elif began:
-                rows.pop(place)
-                self._connection.execute(
-                    "UPDATE calls SET repeated = 1 WHERE id = ? AND key = ? AND answer IS NULL", place
-                )
-            else:
-                self._connection.execute(
-                    "DELETE FROM calls WHERE id = ? AND key = ? AND answer IS NULL AND NOT repeated", place
-                )
+            elif row is None:
+                self._not_made(*place)
+            elif row[1:] == (None, 1):
+                del rows[place]
+                if operation.id in self.ids:  # it may have been begun in an earlier transaction, too
+                    self._connection.execute(BEGUN_AGAIN, place)
         for chunk in chunks([(*place, *row) for place, row in rows.items()]):
-            self._connection.execute(RECORD.format(values=places(len(chunk), 5)), flat(chunk))
-        for id_, _ in rows:
+            self._record(chunk)
+
+    def _not_made(self, id_: int, key: str) -> None:
+        if self._connection.execute(NOT_MADE, (id_, key)).rowcount and not self.of(id_):
+            self.ids.drop(id_)
+
+    def _record(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        changes = self._connection.total_changes
+        self._connection.execute(RECORD.format(values=places(len(rows), 5)), flat(rows))
+        ids = {row[0] for row in rows}
+        if self._connection.total_changes - changes < len(rows):  # some do not wait any more
+            among = ", ".join("?" * len(ids))
+            ids = set(chain(*self._connection.execute(f"SELECT id FROM inbox WHERE id IN ({among})", [*ids])))
+        for id_ in ids:
             self.ids.add(id_)
 
     def forget(self, ids: Sequence[int]) -> None:
@@ -71,7 +83,7 @@ class RecordedCalls:
             self.ids.add(new)
 
     def of(self, id_: int) -> list[Call]:
-        """The calls of an update, in the order in which they were begun."""
+        """The calls of an update, by when they were begun, then by key."""
         rows = self._connection.execute(
             "SELECT key, at, answer, repeated FROM calls WHERE id = ? ORDER BY at, key", (id_,)
         )

@@ -6,14 +6,16 @@ uses.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import zlib
 from collections import defaultdict
-from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.inbox.errors import store_error
+from trioworkers.inbox.guard import Guard
 from trioworkers.inbox.letters import Gaps, Letters
 from trioworkers.inbox.recorded import RecordedCalls
 from trioworkers.inbox.rows import chunks, flat, insert, places
@@ -29,10 +31,8 @@ from trioworkers.inbox.store import (
     Purge,
     Replay,
     Reschedule,
-    StoreDamagedError,
     StoreError,
-    StoreFullError,
-    StoreRefusedError,
+    StoreForbiddenError,
     Tally,
 )
 from trioworkers.records import Waiting
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trioworkers.inbox.disk import Room
     from trioworkers.records import Call, DeadLetter
 
     Counts = defaultdict[int, list[int]]
@@ -56,16 +57,18 @@ KNOWN = (
 )
 
 
-def open_sqlite(path: Path, *, durability: str = "full") -> SqliteStore:
+def open_sqlite(path: Path, *, durability: str = "full", room: Room | None = None) -> SqliteStore:
     """Open or create the inbox's file, mode 0600.
 
     Args:
         path: the database file; its folder exists.
         durability: `full` syncs every commit; with `normal` a power cut may take the last ones back
             (https://sqlite.org/wal.html, "Performance Considerations").
+        room: the disk's, without which updates are accepted until it is full.
 
     Raises:
         StoreRefusedError: the file is not an inbox, or was written by a newer trioworkers.
+        StoreForbiddenError: the file may not be written.
         StoreError: the file cannot be opened.
     """
     try:
@@ -74,37 +77,26 @@ def open_sqlite(path: Path, *, durability: str = "full") -> SqliteStore:
             path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=5
         )
     except (OSError, sqlite3.Error) as error:
+        forbidden = isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
         message = f"cannot open {path}: {error}"
-        raise StoreError(message) from error
+        raise (StoreForbiddenError if forbidden else StoreError)(message) from error
     try:
         prepare(connection, path, durability)
-        return SqliteStore(connection)
+        return SqliteStore(connection, path, room)
     except sqlite3.Error as error:
         connection.close()
-        foreign = error.sqlite_errorcode == sqlite3.SQLITE_NOTADB
-        message = f"cannot use {path}: {error}"
-        raise (StoreRefusedError(message) if foreign else store_error(f"cannot use {path}", error)) from error
+        raise store_error(f"cannot use {path}", error) from error
     except StoreError:
         connection.close()
         raise
 
 
-def store_error(what: str, error: sqlite3.Error) -> StoreError:
-    """What an error of SQLite means for a store (https://sqlite.org/rescode.html)."""
-    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    kinds = {
-        sqlite3.SQLITE_FULL: StoreFullError,
-        sqlite3.SQLITE_CORRUPT: StoreDamagedError,
-        sqlite3.SQLITE_NOTADB: StoreDamagedError,
-    }
-    return kinds.get(primary, StoreError)(f"{what}: {error}")
-
-
 class SqliteStore:
     """A :class:`~trioworkers.inbox.store.Store` over an open connection, which it owns."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, room: Room | None) -> None:
         self._connection = connection
+        self._guard = Guard(connection, path, room)
         self._execute = connection.execute
         row = self._execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
         self._last_id: int = row[0] if row else 0
@@ -117,17 +109,20 @@ class SqliteStore:
         by_type: dict[type, list[Any]] = defaultdict(list)
         for operation in operations:
             by_type[Calling if type(operation) is Called else type(operation)].append(operation)
+        if by_type[Accept]:
+            self._guard.see_room()
         counts: Counts = defaultdict(lambda: [0] * len(COUNTS))
         finished = {finish.id for finish in by_type[Finish]}
         last_id = self._last_id
         try:
-            with self._transaction():
+            with self._guard.transaction():
                 self._calls.record(by_type[Calling], finished)
                 self._finish(by_type[Finish], counts)
                 for reschedule in by_type[Reschedule]:
                     self._reschedule(reschedule, counts)
                 for bury in by_type[Bury]:
-                    counts[bury.bot_id][DEAD] += self._letters.bury(bury)
+                    if self._letters.bury(bury):
+                        counts[bury.bot_id][DEAD] += 1
                 # after what leaves gaps, so that it is told of them; before what the queue has to fetch
                 accepted = iter(self._accept(by_type[Accept], counts))
                 replayed = iter([self._replay(replay, counts) for replay in by_type[Replay]])
@@ -162,15 +157,16 @@ class SqliteStore:
             where, values = f"{where} AND id <= ?", [*values, until]
         if key is not None:
             where, values = f"{where} AND key = ? AND NOT skipped", [*values, key]
-        rows = self._read(
-            "SELECT id, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap,"
-            f" checksum, kind, suspect, crashes, skipped FROM inbox WHERE {where} ORDER BY id LIMIT ?",
-            [*values, limit],
-        )
-        return [_waiting(row, row[0] in self._calls.ids) for row in rows]
+        with self._guard.reading():
+            rows = self._execute(
+                "SELECT id, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap,"
+                f" checksum, kind, suspect, crashes, skipped FROM inbox WHERE {where} ORDER BY id LIMIT ?",
+                [*values, limit],
+            )
+            return [_waiting(row, row[0] in self._calls.ids) for row in rows]
 
     def calls(self, id: int) -> Sequence[Call]:
-        with self._reading():
+        with self._guard.reading():
             return self._calls.of(id)
 
     def dead(
@@ -182,7 +178,7 @@ class SqliteStore:
         after: int = 0,
         limit: int,
     ) -> Sequence[DeadLetter]:
-        with self._reading():
+        with self._guard.reading():
             return self._letters.read(ids, bot_id, died_by, after, limit)
 
     def tallies(self) -> Mapping[int, Tally]:
@@ -200,12 +196,18 @@ class SqliteStore:
         )
         old = [row[:2] for row in window if row[2] < before]
         if old:
-            with self._transaction():
+            with self._guard.transaction():
                 for rows in chunks(old):
                     either = " OR ".join(["(bot_id = ? AND update_id = ?)"] * len(rows))
                     self._execute(f"DELETE FROM seen WHERE {either}", flat(rows))
         self._examined = window[-1][:2] if len(window) == limit else BEFORE_ALL
         return len(old)
+
+    def tend(self) -> None:
+        self._guard.tend()
+
+    def backup(self, path: Path) -> None:
+        self._guard.backup(path)
 
     def close(self) -> None:
         self._connection.close()
@@ -262,28 +264,28 @@ class SqliteStore:
                 set() if found == len(ids) else set(ids) - {*chain(*self._execute(f"SELECT id {among}", ids))}
             )
             self._execute(f"DELETE {among}", ids)
+            self._calls.forget([id_ for id_ in ids if id_ not in absent])
             for operation in chunk:
                 if operation.id not in absent:
                     absent.add(operation.id)
                     counts[operation.bot_id][OUTCOMES[operation.outcome]] += 1
-            self._calls.forget(ids)
 
     def _reschedule(self, operation: Reschedule, counts: Counts) -> None:
         update = operation.update
-        row = self._execute("SELECT skipped FROM inbox WHERE id = ?", (update.id,)).fetchone()
-        if row is None:
+        before = self._execute(
+            "SELECT attempt, due, started_at, suspect, crashes, skipped FROM inbox WHERE id = ?", (update.id,)
+        ).fetchone()
+        after = update.attempt, update.due, update.started_at, update.suspect, update.crashes, update.skipped
+        if before is None or before == after:
             return
         counts[update.bot_id][RETRIED] += 1
         self._execute(
             "UPDATE inbox SET attempt = ?, due = ?, started_at = ?, suspect = ?, crashes = ?, skipped = ?"
             " WHERE id = ?",
-            (
-                *(update.attempt, update.due, update.started_at, update.suspect, update.crashes),
-                *(update.skipped, update.id),
-            ),
+            (*after, update.id),
         )
         self._letters.log(update.id, operation.failure)
-        if update.skipped and not row[0]:
+        if update.skipped and not before[-1]:
             self._gaps.leave(update.bot_id, update.key, update.id)
 
     def _replay(self, operation: Replay, counts: Counts) -> Kept | None:
@@ -297,40 +299,15 @@ class SqliteStore:
         return new
 
     def _purge(self, operation: Purge, counts: Counts) -> bool:
-        purged = self._letters.remove(operation.id)
+        if not self._letters.remove(operation.id):
+            return False
         self._calls.forget([operation.id])
-        counts[operation.bot_id][DEAD] -= purged
-        counts[operation.bot_id][PURGED] += purged
-        return purged
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All of what is done inside, durably, or nothing of it.
-
-        Raises:
-            StoreError: SQLite refused something; nothing took effect.
-        """
-        try:
-            self._execute("BEGIN IMMEDIATE")
-            yield
-            self._execute("COMMIT")
-        except BaseException as error:
-            if self._connection.in_transaction:
-                with suppress(sqlite3.Error):  # what went wrong first is what is told
-                    self._execute("ROLLBACK")
-            if not isinstance(error, sqlite3.Error):
-                raise
-            raise store_error("the inbox could not commit", error) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise store_error("the inbox could not be read", error) from error
+        counts[operation.bot_id][DEAD] -= 1
+        counts[operation.bot_id][PURGED] += 1
+        return True
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._reading():
+        with self._guard.reading():
             return self._execute(query, values).fetchall()
 
 

@@ -15,8 +15,11 @@ from trioworkers.errors import TrioworkersError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from trioworkers.records import Attempt, Call, DeadLetter, Waiting
+
+MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 
 
 class StoreError(TrioworkersError):
@@ -27,12 +30,16 @@ class StoreRefusedError(StoreError):
     """The store cannot be used as it is: not ours, too new, or held by another daemon."""
 
 
+class StoreForbiddenError(StoreError):
+    """The store may be read, but not written."""
+
+
 class StoreFullError(StoreError):
     """There is no room; it comes back by itself when there is."""
 
 
 class StoreDamagedError(StoreError):
-    """The store's file is not whole any more; nothing may be written to it."""
+    """The store's file is not whole any more; nothing may be written to it, and no method works any more."""
 
 
 class Accept(msgspec.Struct, frozen=True, gc=False):
@@ -67,8 +74,10 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
 class Reschedule(msgspec.Struct, frozen=True, gc=False):
     """Handle this update again, as `update` says; log the attempt that failed.
 
-    Of `update` are kept: `attempt`, `due`, `started_at`, `suspect`, `crashes` and `skipped`. One that is
-    skipped for the first time leaves a gap: the next of its key is marked as after it.
+    Of `update` are kept: `attempt`, `due`, `started_at`, `suspect`, `crashes` and `skipped`; where all are
+    as they were, it was rescheduled so before, and nothing changes. One that is skipped for the first time
+    leaves a gap: the next of its key is marked as after it. Of more than `MOST_LOGGED` attempts the log
+    holds the first and the last.
     """
 
     update: Waiting
@@ -93,7 +102,7 @@ class Bury(msgspec.Struct, frozen=True, gc=False):
 class Calling(msgspec.Struct, frozen=True, gc=False):
     """A Bot API call is about to be made for this update. `key` names it among the calls of one handling.
 
-    One that was recorded and has no answer is marked: it may have been made twice.
+    One that is recorded already is marked: it may have been made twice.
     """
 
     id: int
@@ -102,9 +111,9 @@ class Calling(msgspec.Struct, frozen=True, gc=False):
 
 
 class Called(msgspec.Struct, frozen=True, gc=False):
-    """The call has this answer (JSON), or is known not to have been made (None), and then forgotten.
+    """The call has this answer (JSON), or is known not to have been made (None).
 
-    One that is marked, or was begun more than once since, is not: an earlier try may have been made.
+    Then it is forgotten, unless it was begun more than once or has an answer.
     """
 
     id: int
@@ -157,9 +166,9 @@ class Store(Protocol):
         """Run all operations in one transaction; return one result for each, in order.
 
         When it returns, they are durable. When it raises, none took effect. Operations on updates that
-        are not there any more change nothing: each may be given twice. They take effect by kind: calls,
-        finished, rescheduled, buried, accepted, replayed, purged; within a kind in the order given. The
-        calls of an update that the same batch finishes need not be recorded. Ids ascend in that order.
+        do not wait any more change nothing, those on dead letters included: an end may be given twice.
+        They take effect by kind: calls, finished, rescheduled, buried, accepted, replayed, purged; within a
+        kind in the order given. Ids ascend in that order, and none is given twice.
         """
 
     def waiting(
@@ -171,7 +180,7 @@ class Store(Protocol):
         """
 
     def calls(self, id: int) -> Sequence[Call]:
-        """The recorded calls of an update or dead letter, in the order in which they were begun."""
+        """The recorded calls of an update or dead letter, by when they were begun, then by key."""
 
     def dead(
         self,
@@ -185,10 +194,32 @@ class Store(Protocol):
         """Dead letters by ascending id, from past `after`: those of `ids`, of a bot, that died by then."""
 
     def tallies(self) -> Mapping[int, Tally]:
-        """Every bot's tally, by bot id."""
+        """The tally of every bot that has one, by bot id."""
 
     def forget(self, before: float, limit: int) -> int:
-        """Forget up to `limit` keys of updates that were accepted before `before`; how many it were."""
+        """Forget up to `limit` ids of updates that were accepted before `before`; how many it were.
+
+        They are new if they come again; what waits or is dead stays. It may look at part of the ids only,
+        and at the others when it is called again.
+        """
+
+    def tend(self) -> None:
+        """Do a moment's upkeep; called about each second.
+
+        Raises:
+            StoreFullError: new updates are not accepted now; the room for them was looked at anew.
+        """
+
+    def backup(self, path: Path) -> None:
+        """Put a consistent copy at `path`, in whole or not at all; commits go on meanwhile.
+
+        This method alone may be called from any thread.
+        """
 
     def close(self) -> None:
         """Give the file or connection back. Nothing may follow."""
+
+
+def logged(history: Sequence[Attempt], failure: Attempt) -> tuple[Attempt, ...]:
+    """The log of an update's attempts with one more."""
+    return (*history[: MOST_LOGGED - 1], failure)

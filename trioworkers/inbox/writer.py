@@ -11,15 +11,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
+from enum import IntEnum
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trioworkers.inbox.store import Accept, StoreError
+from trioworkers.inbox.store import Accept, Purge, Replay, StoreDamagedError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from trioworkers.inbox.store import Operation, Store
 
@@ -38,6 +40,15 @@ class _Job:
     resolve: Callable[[_Job], None]
     result: Any = None
     error: StoreError | None = None
+    upkeep: bool = False
+
+
+class _Proof(IntEnum):
+    """What of the store works, by what succeeded; each includes those before."""
+
+    READS = 0
+    WRITES = 1
+    ACCEPTS = 2
 
 
 class Writer:
@@ -49,6 +60,8 @@ class Writer:
         self._store = store
         self._trouble = trouble
         self._troubled: str | None = None
+        self._needed = _Proof.READS
+        self._backups = trio.CapacityLimiter(1)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._closed = False
@@ -57,6 +70,9 @@ class Writer:
         """Write until :meth:`close`, then write what is left.
 
         Cancellation does not reach it: what was submitted is written. Close it to end it.
+
+        Raises:
+            StoreDamagedError: the store is damaged; nothing more is written, not even what was submitted.
         """
         task_status.started()
         with trio.CancelScope(shield=True):
@@ -121,7 +137,7 @@ class Writer:
         For acknowledgements: they hold no update that Telegram could send again, so they are tried
         until they are written, however long a full disk stands in the way.
         """
-        self._jobs.put(_Job(operations, None, lambda _: then()))
+        self._jobs.put(_Job(operations, None, lambda job: then() if job.error is None else None))
 
     def fetch(self, read: Callable[[Store], T], then: Callable[[T | StoreError], None]) -> None:
         """Read in the thread, after everything that was submitted before; call `then` on the loop.
@@ -130,9 +146,34 @@ class Writer:
         """
         self._jobs.put(_Job((), read, lambda job: then(job.result if job.error is None else job.error)))
 
+    def tend(self) -> None:
+        """Let the store do its upkeep; that it succeeds proves that updates are accepted again."""
+        self._jobs.put(_Job((), lambda store: store.tend(), lambda _: None, upkeep=True))
+
+    async def backup(self, path: Path) -> None:
+        """Copy the store to `path`, beside what the thread does; one copy at a time.
+
+        Cancellation waits for the copy.
+
+        Raises:
+            StoreError: there is no copy.
+        """
+        await trio.to_thread.run_sync(self._store.backup, path, limiter=self._backups)
+
     def _work(self) -> None:
-        """The thread: gather, commit, tell."""
+        """The thread: gather, commit, tell; until there is nothing more, or nothing to write to."""
         waiting: deque[_Job] = deque()
+        try:
+            self._work_off(waiting)
+        except StoreDamagedError as error:
+            self._closed = True
+            self._gather(waiting, block=False)
+            for job in waiting:
+                job.error = error
+            self._tell([*waiting])
+            raise
+
+    def _work_off(self, waiting: deque[_Job]) -> None:
         closing = False
         while not closing or waiting:
             if not waiting:
@@ -164,8 +205,10 @@ class Writer:
                 job.result = read(self._store)
             except StoreError as error:
                 job.error = error
-            self._note(job.error)
+            self._note(job.error, _Proof.ACCEPTS if job.upkeep else _Proof.READS)
             self._tell([job])
+            if isinstance(job.error, StoreDamagedError):
+                raise job.error
             return
         batch: list[_Job] = []
         operations: list[Operation] = []
@@ -176,10 +219,14 @@ class Writer:
         try:
             results = self._store.commit(operations)
         except StoreError as error:
-            self._note(error)
+            self._note(error, _Proof.WRITES)
+            if isinstance(error, StoreDamagedError):
+                waiting.extendleft(reversed(batch))
+                raise
             self._refuse(batch, error, waiting)
             return
-        self._note(None)
+        accepts = any(isinstance(operation, Accept) for operation in operations)
+        self._note(None, _Proof.ACCEPTS if accepts else _Proof.WRITES)
         start = 0
         for job in batch:
             job.result = results[start : start + len(job.operations)]
@@ -187,7 +234,7 @@ class Writer:
         self._tell(batch)
 
     def _refuse(self, batch: list[_Job], error: StoreError, waiting: deque[_Job]) -> None:
-        """A batch failed: what brings updates in is refused, what acknowledges them is kept for later.
+        """A batch failed: what somebody waits for is refused, what acknowledges updates is kept for later.
 
         What brings updates in and waits behind is refused with it: the acknowledgements before it may
         fill one batch after the other, and whoever brings updates has to hear that there is no room.
@@ -195,7 +242,7 @@ class Writer:
         refused = [
             job
             for job in (*batch, *waiting)
-            if any(isinstance(operation, Accept) for operation in job.operations)
+            if any(isinstance(operation, Accept | Replay | Purge) for operation in job.operations)
         ]
         for job in refused:
             job.error = error
@@ -207,11 +254,22 @@ class Writer:
         if kept and not refused and not self._closed:
             time.sleep(PAUSE_AFTER_FAILURE)
 
-    def _note(self, error: StoreError | None) -> None:
-        """Tell a change: that the store fails, for another reason, or works again."""
-        reason = None if error is None else str(error)
-        if reason != self._troubled:
-            self._troubled = reason
+    def _note(self, error: StoreError | None, proof: _Proof) -> None:
+        """Tell a change: that the store fails, for another reason, or does again what it could not do.
+
+        On a full or read-only disk reads succeed, and with the ballast gone so do acknowledgements.
+        """
+        if error is None:
+            if self._troubled is None or proof < self._needed:
+                return
+            self._troubled, self._needed = None, _Proof.READS
+            self._token.run_sync_soon(self._trouble, None)
+            return
+        if isinstance(error, StoreFullError):
+            proof = _Proof.ACCEPTS
+        self._needed = max(self._needed, proof)
+        if str(error) != self._troubled:
+            self._troubled = str(error)
             self._token.run_sync_soon(self._trouble, error)
 
     def _tell(self, jobs: list[_Job]) -> None:

@@ -281,9 +281,14 @@ class Dispatch:
 
     def _retry(self, update: Waiting, failure: Attempt) -> None:
         self._backlog.retry(update, failure)
-        fields: dict[str, Any] = {"unknown": list(failure.unknown)} if failure.unknown else {}
-        wait = round(max(0.0, update.due - failure.at), 3)
-        self._tell("update.retried", update, attempt=update.attempt, error=failure.error, wait=wait, **fields)
+        self._tell(
+            "update.retried",
+            update,
+            attempt=update.attempt,
+            error=failure.error,
+            wait=round(max(0.0, update.due - failure.at), 3),
+            unknown=list(failure.unknown) or None,
+        )
 
     def _bury(
         self,

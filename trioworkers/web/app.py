@@ -8,18 +8,38 @@ import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from quart import Response, request
+from quart import Response, g, request
 from quart_trio import QuartTrio
 
+from trioworkers.inbox.store import StoreError
+from trioworkers.web.asked import API, CONTROL, RefusedError
+from trioworkers.web.backup import backup_routes
+from trioworkers.web.letters import letter_routes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from trioworkers.events import Events
+    from trioworkers.inbox.inbox import Inbox
+    from trioworkers.web.backup import BacksUp
 
 OPEN = {"/health", "/ready"}  # paths that need no token
 MARK = "trioworkers.control"  # in the scope of requests that came by the control socket
+LARGEST_BODY = 2**20  # bytes
 
 
 def make_app(
-    *, token: str, loopback: bool, is_ready: Callable[[], bool], status: Callable[[], dict[str, Any]]
+    *,
+    token: str,
+    loopback: bool,
+    is_ready: Callable[[], bool],
+    status: Callable[[], dict[str, Any]],
+    inbox: Inbox,
+    backs_up: BacksUp,
+    bots: Callable[[], Mapping[str, int]],
+    backups: Path,
+    events: Events,
 ) -> QuartTrio:
     """The daemon's application.
 
@@ -36,12 +56,21 @@ def make_app(
         loopback: the API is bound to a loopback address.
         is_ready: whether every bot has had its first verdict.
         status: makes the status document.
+        inbox: the updates and dead letters of all bots.
+        backs_up: makes copies of what they are kept in; the inbox.
+        bots: the ids of the bots that this daemon runs, by name.
+        backups: the folder of backups that name no other.
+        events: where actions are told.
     """
     app = QuartTrio(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.register_blueprint(letter_routes(inbox, bots, events))
+    app.register_blueprint(backup_routes(backs_up, backups, events))
 
     @app.before_request
     async def admit() -> tuple[dict[str, str], int] | None:
-        if request.scope.get(MARK):
+        g.by = CONTROL if request.scope.get(MARK) else API
+        if g.by == CONTROL:
             return None
         host = request.headers.get("Host", "").lower()
         if loopback and not _is_loopback(host):
@@ -78,6 +107,19 @@ def make_app(
     @app.errorhandler(405)
     async def wrong_method(_: Exception) -> tuple[dict[str, str], int]:
         return {"error": "this address does not take that method"}, 405
+
+    @app.errorhandler(413)
+    async def too_large(_: Exception) -> tuple[dict[str, str], int, dict[str, str]]:
+        # the rest of the body stands where the next request would
+        return {"error": f"expected a body of at most {LARGEST_BODY} bytes"}, 413, {"Connection": "close"}
+
+    @app.errorhandler(RefusedError)
+    async def refused(error: RefusedError) -> tuple[dict[str, str], int]:
+        return {"error": str(error)}, error.status
+
+    @app.errorhandler(StoreError)
+    async def store_fails(error: StoreError) -> tuple[dict[str, str], int]:
+        return {"error": str(error)}, 503
 
     return app
 

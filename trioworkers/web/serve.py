@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import stat
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -208,9 +209,12 @@ def _sever(address: Any) -> None:
     Found among the open descriptors, since hypercorn shows its connections to nobody.
     """
     for entry in os.listdir("/proc/self/fd"):
-        with suppress(OSError), socket.fromfd(int(entry), socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            if _is_at(connection.getsockname(), address):
-                connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(int(entry)).st_mode):
+                continue  # fromfd would leave its duplicate open
+            with socket.fromfd(int(entry), socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                if _is_at(connection.getsockname(), address):
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 def _is_at(own: Any, address: Any) -> bool:

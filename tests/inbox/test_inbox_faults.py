@@ -1,0 +1,148 @@
+"""Every statement of every operation fails once: after each failure a reopened file shows all or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from typing import Any, cast
+
+import pytest
+
+from trioworkers.inbox.sqlite import SqliteStore, open_sqlite
+from trioworkers.inbox.store import (
+    Accept,
+    Bury,
+    Called,
+    Calling,
+    Finish,
+    Purge,
+    Replay,
+    Reschedule,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+)
+from trioworkers.records import Attempt, Waiting
+
+BOT = 7_000_000_001
+TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "sqlite_sequence"
+AGAIN = Waiting(2, BOT, 1, "a", b"{}", 1.0, attempt=1, due=9.0, skipped=True)
+WORK: dict[str, list[Any]] = {
+    "accept": [Accept(BOT, n, "ab"[n % 2], b"{}", 1.0) for n in range(100, 105)],
+    "calls": [Calling(2, "new", 2.0), Called(2, "new", b"{}"), Called(3, "open", None), Calling(4, "x", 2.0)],
+    "finish": [Finish(1, BOT, "done"), Finish(3, BOT, "expired"), Finish(999, BOT, "done")],
+    "retry": [Reschedule(AGAIN, Attempt(1.0, "ValueError"))],
+    "bury": [Bury(2, BOT, "a", 1, "no", 2.0, Attempt(1.0, "KeyError")), Bury(4, BOT, "c", 1, "no", 2.0)],
+    "replay": [Replay(5, BOT), Replay(999, BOT)],
+    "purge": [Purge(5, BOT)],
+}
+WORK["all"] = [operation for operations in list(WORK.values()) for operation in operations]
+REASONS = {
+    "write": (sqlite3.SQLITE_IOERR_WRITE, "disk I/O error", StoreError),
+    "full": (sqlite3.SQLITE_FULL, "database or disk is full", StoreFullError),
+}
+
+
+class Faulty:
+    """A connection whose n-th statement fails, before it is run or after."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self.fails_at, self.after = 0, False
+        self.error = sqlite3.Error()
+        self.run = 0
+
+    def execute(self, statement, values=()):
+        if not self.fails_at or statement == "ROLLBACK" or statement.startswith("PRAGMA"):
+            return self._connection.execute(statement, values)
+        self.run += 1
+        if self.run != self.fails_at:
+            return self._connection.execute(statement, values)
+        if self.after:
+            self._connection.execute(statement, values)
+        raise self.error
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
+def prepared(path):
+    """Updates that wait, one with calls, one dead with calls."""
+    store = open_sqlite(path)
+    store.commit([Accept(BOT, n, key, b"{}", 1.0) for n, key in enumerate("aaacd")])
+    store.commit([Calling(2, "done", 1.0), Called(2, "done", b"{}"), Calling(3, "open", 1.0)])
+    store.commit([Calling(5, "sent", 1.0), Called(5, "sent", b"{}")])
+    store.commit([Bury(5, BOT, "d", 1, "no", 1.0)])
+    return store
+
+
+def snapshot(path):
+    with sqlite3.connect(path) as connection:
+        shown = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+    connection.close()
+    return shown
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("work", WORK)
+def test_a_failure_at_any_statement_leaves_all_or_nothing(tmp_path, work, after, reason):
+    """The n-th statement fails, n growing until a run is clean; then the store goes on with a second try.
+
+    One that fails although it was carried out is the worst of a disk; of a commit it leaves everything.
+    """
+    code, words, kind = REASONS[reason]
+    prepared(tmp_path / "prepared.db").close()
+    store = prepared(tmp_path / "reference.db")
+    nothing = snapshot(tmp_path / "reference.db")
+    results = store.commit(WORK[work])
+    store.close()
+    everything = snapshot(tmp_path / "reference.db")
+    assert everything != nothing
+    fails_at, failed = 0, True
+    while failed:
+        fails_at += 1
+        path = tmp_path / f"{fails_at}.db"
+        shutil.copyfile(tmp_path / "prepared.db", path)
+        plain = sqlite3.connect(path, isolation_level=None)
+        faulty = Faulty(plain)
+        store = SqliteStore(cast("sqlite3.Connection", faulty), path, None)
+        faulty.error = sqlite3.OperationalError(words)
+        faulty.error.sqlite_errorcode = code
+        faulty.fails_at, faulty.after = fails_at, after
+        try:
+            store.commit(WORK[work])
+            failed = False
+        except kind:
+            pass
+        committed = after and failed and faulty.run == fails_at and not plain.in_transaction
+        shown = snapshot(path)
+        assert shown in (nothing, everything)
+        assert failed or shown == everything
+        if failed and shown == nothing:
+            faulty.fails_at = 0
+            assert store.commit(WORK[work]) == results
+            assert snapshot(path) == everything
+        elif failed:
+            assert committed
+        store.close()
+    assert fails_at > 3
+
+
+def test_damage_at_any_statement_ends_all_writing(tmp_path):
+    """The transaction is rolled back, and nothing is written from then on."""
+    for fails_at in range(2, 12):
+        path = tmp_path / f"{fails_at}.db"
+        prepared(path).close()
+        before = snapshot(path)
+        faulty = Faulty(sqlite3.connect(path, isolation_level=None))
+        store = SqliteStore(cast("sqlite3.Connection", faulty), path, None)
+        faulty.error = sqlite3.DatabaseError("database disk image is malformed")
+        faulty.error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        faulty.fails_at = fails_at
+        for _ in range(2):
+            with pytest.raises(StoreDamagedError, match="malformed"):
+                store.commit(WORK["all"])
+        assert snapshot(path) == before
+        assert path.with_name(path.name + ".damaged").exists()
+        store.close()

@@ -1,0 +1,177 @@
+"""Both stores side by side: whatever is done, in whatever batches, they answer the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.store import (
+    Accept,
+    Bury,
+    Called,
+    Calling,
+    Finish,
+    Purge,
+    Replay,
+    Reschedule,
+    StoreError,
+    Tally,
+)
+from trioworkers.records import Attempt, Waiting
+
+BOTS = (1, 2)
+MOST_IDS = 40
+few = st.integers(0, 3)
+times = st.integers(0, 8).map(float)
+ids = st.integers(1, 12)
+calls = st.sampled_from(["sendMessage 1", "sendPhoto 2"])
+attempts = st.builds(
+    Attempt, times, st.sampled_from(["ValueError", "KeyError"]), st.just(()) | st.just(("k",))
+)
+accepts = st.builds(
+    lambda bot, number, key, at: Accept(bot, number, key, b"%d" % number, at, "message"),
+    st.sampled_from(BOTS),
+    st.integers(0, 20),
+    st.sampled_from(["a", "a", "b", ""]),
+    times,
+)
+
+
+class StoresMachine(RuleBasedStateMachine):
+    """Any batches of any operations; SQLite is closed, opened and killed in between."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.path = Path(self.folder.name) / "inbox.db"
+        self.sqlite = open_sqlite(self.path, durability="normal")
+        self.memory = MemoryStore()
+        self.home: dict[int, tuple[int, str]] = {}  # id → bot and key, of all that ever were
+
+    def teardown(self):
+        self.sqlite.close()
+        self.folder.cleanup()
+
+    @rule(batch=st.lists(accepts, min_size=1, max_size=6))
+    def accept(self, batch):
+        self.commit(batch)
+
+    @rule(data=st.data(), size=st.integers(1, 8), broken=st.sampled_from([False, False, False, True]))
+    def work(self, data, size, broken):
+        batch = [data.draw(self.operation()) for _ in range(size)]
+        self.fail(batch) if broken else self.commit(batch)
+
+    def operation(self):
+        """One that is possible now; those on updates are about any that ever was, or none."""
+        return st.one_of(
+            accepts,
+            st.builds(Calling, ids, calls, times),
+            st.builds(Called, ids, calls, st.none() | st.just(b"1") | st.just(b"2")),
+            ids.flatmap(self.on_update),
+        )
+
+    def on_update(self, id_):
+        bot, key = self.home.get(id_, (BOTS[0], "a"))
+        update = st.builds(
+            Waiting,
+            *map(st.just, (id_, bot, id_, key, b"", 0.0)),
+            attempt=few,
+            due=times,
+            started_at=st.none() | times,
+            suspect=st.booleans(),
+            crashes=few,
+            skipped=st.booleans(),
+        )
+        return st.one_of(
+            st.builds(Finish, st.just(id_), st.just(bot), st.sampled_from(["done", "dropped", "expired"])),
+            st.tuples(update, attempts).map(lambda both: Reschedule(*both)),
+            st.tuples(times, st.none() | attempts).map(lambda end: Bury(id_, bot, key, 1, "no use", *end)),
+            st.just(Replay(id_, bot)),
+            st.just(Purge(id_, bot)),
+        )
+
+    def commit(self, batch):
+        results = self.memory.commit(batch)
+        assert self.sqlite.commit(batch) == results
+        for bot in BOTS:
+            self.home.update((w.id, (w.bot_id, w.key)) for w in self.memory.waiting(bot, after=0, limit=1000))
+
+    def fail(self, batch):
+        """SQLite fails in the batch, or changes nothing by it."""
+        self.sqlite._connection.execute("PRAGMA query_only = 1")
+        try:
+            self.sqlite.commit(batch)
+        except StoreError:
+            pass
+        else:
+            before = self.seen(self.memory)
+            self.memory.commit(batch)
+            assert self.seen(self.memory) == before
+        self.sqlite._connection.execute("PRAGMA query_only = 0")
+
+    @rule(before=times)
+    def forget(self, before):
+        """SQLite looks at a part of the ids each time; so often it has looked at all."""
+        assert sum(self.sqlite.forget(before, 25) for _ in range(4)) == self.memory.forget(before, 100)
+
+    @rule()
+    def reopen(self):
+        self.sqlite.close()
+        self.sqlite = open_sqlite(self.path, durability="normal")
+
+    @rule()
+    def reopen_without_closing(self):
+        abandoned, self.sqlite = self.sqlite, open_sqlite(self.path, durability="normal")
+        abandoned.close()
+
+    @rule(
+        bot=st.sampled_from(BOTS),
+        after=ids,
+        until=st.none() | ids,
+        key=st.sampled_from([None, "a", "b", ""]),
+        limit=st.integers(0, 5),
+    )
+    def read(self, bot, after, until, key, limit):
+        which = {"after": after, "until": until, "key": key, "limit": limit}
+        assert self.sqlite.waiting(bot, **which) == self.memory.waiting(bot, **which)
+
+    @rule(
+        chosen=st.none() | st.lists(ids, max_size=4),
+        bot=st.none() | st.sampled_from(BOTS),
+        died_by=st.none() | times,
+        after=st.integers(0, 6),
+        limit=st.integers(0, 5),
+    )
+    def read_letters(self, chosen, bot, died_by, after, limit):
+        which = {"ids": chosen, "bot_id": bot, "died_by": died_by, "after": after, "limit": limit}
+        assert self.sqlite.dead(**which) == self.memory.dead(**which)
+
+    @staticmethod
+    def seen(store):
+        return (
+            [store.waiting(bot, after=0, limit=1000) for bot in BOTS],
+            store.dead(limit=1000),
+            [store.calls(id_) for id_ in range(1, MOST_IDS)],
+            {bot_id: tally for bot_id, tally in store.tallies().items() if tally != Tally()},
+        )
+
+    @invariant()
+    def they_hold_the_same(self):
+        assert self.seen(self.sqlite) == self.seen(self.memory)
+
+    @invariant()
+    def the_tallies_add_up(self):
+        for tally in self.memory.tallies().values():
+            ended = tally.done + tally.dropped + tally.expired + tally.dead + tally.purged
+            assert tally.accepted == ended + tally.pending
+
+
+TestStoresMachine = StoresMachine.TestCase
+TestStoresMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+"""Results, contents, calls and tallies are those of the plainest store there could be."""

@@ -1,0 +1,269 @@
+"""The inbox in memory: the store for tests, and the plainest account of what a store does.
+
+It keeps every promise of :class:`~trioworkers.inbox.store.Store` but to last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace as changed
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict, replace
+
+from trioworkers.inbox.store import (
+    Accept,
+    Bury,
+    Called,
+    Calling,
+    Finish,
+    Kept,
+    Operation,
+    Purge,
+    Replay,
+    Reschedule,
+    StoreError,
+    Tally,
+    logged,
+)
+from trioworkers.records import Call, DeadLetter, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from trioworkers.records import Attempt
+
+ORDER = ((Calling, Called), (Finish,), (Reschedule,), (Bury,), (Accept,), (Replay,), (Purge,))
+
+
+class MemoryStore:
+    """A :class:`~trioworkers.inbox.store.Store` that ends with its process.
+
+    `fault` is called with each operation before it is done, and with the name of each read: what it raises
+    is what the store fails with. All of a commit are asked before the first is done, so a fault at any of
+    them leaves everything as it was.
+    """
+
+    def __init__(self, fault: Callable[[Operation | str], None] = lambda _: None) -> None:
+        self.fault = fault
+        self._last_id = 0
+        self._seen: dict[tuple[int, int], float] = {}
+        self._inbox: dict[int, Waiting] = {}  # ids ascend, so it is in their order
+        self._dead: dict[int, DeadLetter] = {}
+        self._history: dict[int, tuple[Attempt, ...]] = {}
+        self._calls: defaultdict[int, dict[str, Call]] = defaultdict(dict)
+        self._gaps: set[tuple[int, str]] = set()
+        self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
+
+    def commit(self, operations: Sequence[Operation]) -> Sequence[Kept | bool | None]:
+        for operation in operations:
+            self.fault(operation)
+        do: dict[type, Callable[[Any], Kept | bool | None]] = {
+            Calling: self._calling,
+            Called: self._called,
+            Finish: self._finish,
+            Reschedule: self._reschedule,
+            Bury: self._bury,
+            Accept: self._accept,
+            Replay: self._replay,
+            Purge: self._purge,
+        }
+        results: list[Kept | bool | None] = [None] * len(operations)
+        for kinds in ORDER:
+            for place, operation in enumerate(operations):
+                if isinstance(operation, kinds):
+                    results[place] = do[type(operation)](operation)
+        return results
+
+    def waiting(
+        self, bot_id: int, *, after: int, until: int | None = None, key: str | None = None, limit: int
+    ) -> Sequence[Waiting]:
+        self.fault("waiting")
+        found = (
+            replace(update, called=bool(self._calls.get(update.id)))
+            for update in self._inbox.values()
+            if update.bot_id == bot_id
+            and update.id > after
+            and (until is None or update.id <= until)
+            and (key is None or (update.key == key and not update.skipped))
+        )
+        return list(islice(found, limit))
+
+    def calls(self, id: int) -> Sequence[Call]:
+        self.fault("calls")
+        return sorted(self._calls.get(id, {}).values(), key=lambda call: (call.at, call.key))
+
+    def dead(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        bot_id: int | None = None,
+        died_by: float | None = None,
+        after: int = 0,
+        limit: int,
+    ) -> Sequence[DeadLetter]:
+        self.fault("dead")
+        found = (
+            letter
+            for id_, letter in sorted(self._dead.items())
+            if id_ > after
+            and (ids is None or id_ in ids)
+            and (bot_id is None or letter.bot_id == bot_id)
+            and (died_by is None or letter.died_at <= died_by)
+        )
+        return list(islice(found, limit))
+
+    def tallies(self) -> Mapping[int, Tally]:
+        self.fault("tallies")
+        pending = Counter(update.bot_id for update in self._inbox.values())
+        return {
+            bot_id: changed(Tally(**counts), pending=pending[bot_id])
+            for bot_id, counts in self._counts.items()
+        }
+
+    def forget(self, before: float, limit: int) -> int:
+        self.fault("forget")
+        old = list(islice((key for key, at in self._seen.items() if at < before), limit))
+        for key in old:
+            del self._seen[key]
+        return len(old)
+
+    def tend(self) -> None:
+        """Nothing has to be looked after."""
+
+    def backup(self, path: Path) -> None:
+        message = f"cannot copy what is in memory to {path}"
+        raise StoreError(message)
+
+    def close(self) -> None:
+        """Nothing has to be given back."""
+
+    def _calling(self, operation: Calling) -> None:
+        if operation.id in self._inbox:
+            calls = self._calls[operation.id]
+            before = calls.get(operation.key)
+            calls[operation.key] = (
+                replace(before, repeated=True) if before else Call(operation.key, operation.at)
+            )
+
+    def _called(self, operation: Called) -> None:
+        if operation.id not in self._inbox:
+            return
+        calls = self._calls[operation.id]
+        call = calls.get(operation.key)
+        if operation.answer is not None:
+            calls[operation.key] = replace(call or Call(operation.key, 0.0), answer=operation.answer)
+        elif call and call.answer is None and not call.repeated:
+            del calls[operation.key]
+
+    def _finish(self, operation: Finish) -> None:
+        if self._inbox.pop(operation.id, None):
+            self._history.pop(operation.id, None)
+            self._calls.pop(operation.id, None)
+            self._counts[operation.bot_id][operation.outcome] += 1
+
+    def _reschedule(self, operation: Reschedule) -> None:
+        now, before = operation.update, self._inbox.get(operation.update.id)
+        if before is None:
+            return
+        after = replace(
+            before,
+            attempt=now.attempt,
+            due=now.due,
+            started_at=now.started_at,
+            suspect=now.suspect,
+            crashes=now.crashes,
+            skipped=now.skipped,
+        )
+        if after == before:
+            return
+        self._inbox[now.id] = after
+        self._counts[now.bot_id]["retried"] += 1
+        self._history[now.id] = logged(self._history.get(now.id, ()), operation.failure)
+        if now.skipped and not before.skipped:
+            self._leave_gap(before)
+
+    def _bury(self, operation: Bury) -> None:
+        update = self._inbox.pop(operation.id, None)
+        if update is None:
+            return
+        history = self._history.pop(update.id, ())
+        self._dead[update.id] = DeadLetter(
+            *(update.id, update.bot_id, update.update_id, update.key, update.kind, update.body),
+            *(update.accepted_at, operation.attempts, operation.at, operation.reason),
+            history if operation.failure is None else logged(history, operation.failure),
+        )
+        self._counts[operation.bot_id]["dead"] += 1
+        if not update.skipped:
+            self._leave_gap(update)
+
+    def _accept(self, operation: Accept) -> Kept | None:
+        known = (operation.bot_id, operation.update_id) in self._seen
+        self._counts[operation.bot_id]["duplicates" if known else "accepted"] += 1
+        if known:
+            return None
+        self._seen[operation.bot_id, operation.update_id] = operation.at
+        kept = self._keep(operation.bot_id, operation.key)
+        self._inbox[kept.id] = Waiting(
+            **asdict(kept),
+            bot_id=operation.bot_id,
+            update_id=operation.update_id,
+            key=operation.key,
+            body=operation.body,
+            accepted_at=operation.at,
+            kind=operation.kind,
+        )
+        return kept
+
+    def _replay(self, operation: Replay) -> Kept | None:
+        letter = self._dead.pop(operation.id, None)
+        if letter is None:
+            return None
+        kept = self._keep(letter.bot_id, letter.key)
+        self._inbox[kept.id] = Waiting(
+            **asdict(kept),
+            bot_id=letter.bot_id,
+            update_id=letter.update_id,
+            key=letter.key,
+            body=letter.body,
+            accepted_at=letter.accepted_at,
+            kind=letter.kind,
+        )
+        self._history[kept.id] = letter.history
+        if operation.id in self._calls:
+            self._calls[kept.id] = self._calls.pop(operation.id)
+        self._counts[operation.bot_id]["dead"] -= 1
+        return kept
+
+    def _purge(self, operation: Purge) -> bool:
+        purged = self._dead.pop(operation.id, None) is not None
+        if purged:
+            self._calls.pop(operation.id, None)
+            self._counts[operation.bot_id].update(dead=-1, purged=1)
+        return purged
+
+    def _keep(self, bot_id: int, key: str) -> Kept:
+        self._last_id += 1
+        after_gap = (bot_id, key) in self._gaps
+        self._gaps.discard((bot_id, key))
+        return Kept(self._last_id, after_gap)
+
+    def _leave_gap(self, update: Waiting) -> None:
+        if not update.key:
+            return
+        following = next(self._behind(update), None)
+        if following is None:
+            self._gaps.add((update.bot_id, update.key))
+        else:
+            self._inbox[following.id] = replace(following, after_gap=True)
+
+    def _behind(self, update: Waiting) -> Iterator[Waiting]:
+        return (
+            other
+            for other in self._inbox.values()
+            if (other.bot_id, other.key) == (update.bot_id, update.key)
+            and other.id > update.id
+            and not other.skipped
+        )

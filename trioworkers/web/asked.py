@@ -1,0 +1,86 @@
+"""What a request asks for, read against its declaration; and how what cannot be is answered.
+
+Each field of a declaration describes what it expects, in words for the person who asks: these are the
+message, whatever was found. What was found is not repeated, since it may be anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from quart import request
+
+from trioworkers.errors import TrioworkersError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LARGEST_ID = 2**63 - 1
+CONTROL = "control socket"
+API = "api"
+
+
+class RefusedError(TrioworkersError):
+    """A request is answered with `status` and the message, and nothing was done."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Asked(BaseModel):
+    """Base of the declarations of bodies and queries."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+M = TypeVar("M", bound=Asked)
+
+
+def read_query(model: type[M]) -> M:
+    """The request's query.
+
+    Raises:
+        RefusedError: 400, with every fault.
+    """
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise RefusedError(400, "; ".join(_faults(model, error))) from None
+
+
+async def read_body(model: type[M]) -> M:
+    """The request's JSON body; no body is an empty one.
+
+    Raises:
+        RefusedError: 400, with every fault.
+    """
+    raw = await request.get_data(as_text=False)
+    try:
+        return model.model_validate_json(raw or b"{}", strict=True)
+    except ValidationError as error:
+        raise RefusedError(400, "; ".join(_faults(model, error))) from None
+
+
+def _faults(model: type[Asked], error: ValidationError) -> Iterator[str]:
+    fields = model.model_fields
+    told = set()
+    for details in error.errors(include_url=False, include_input=False):
+        name = str(details["loc"][0]) if details["loc"] else ""
+        if name in told:
+            continue
+        told.add(name)
+        if name in fields:
+            yield f"{name}: expected {fields[name].description}"
+        elif name:
+            yield f"unknown key, expected only {', '.join(fields)}"
+        else:
+            yield _whole(details)
+
+
+def _whole(details: Any) -> str:
+    """What is wrong with all of it: a rule between fields says it itself."""
+    if details["type"] == "rule":
+        return str(details["msg"])
+    return "expected a JSON object"
