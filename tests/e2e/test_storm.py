@@ -11,7 +11,17 @@ BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
 
 def test_a_storm_of_failures_and_kills_breaks_nothing(tmp_path: Path) -> None:
     """Every update is somewhere, no reply was repeated that was not told, each chat went in order."""
-    command = [sys.executable, str(BENCHMARKS), "queue", "--parts", "storm", "--updates", "3000", "--limit", "90"]
+    command = [
+        sys.executable,
+        str(BENCHMARKS),
+        "queue",
+        "--parts",
+        "storm",
+        "--updates",
+        "3000",
+        "--limit",
+        "90",
+    ]
     storm = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
     assert storm.returncode == 0, storm.stdout + storm.stderr
     assert storm.stdout.endswith("nothing is broken\n")

@@ -210,6 +210,22 @@ async def test_whoever_has_no_patience_decides(line):
         await line.say(patience=None_())
 
 
+async def test_a_try_that_may_have_succeeded_is_announced_before_it_is_repeated(line):
+    """After a failure on the way, once for each; not after a refusal, a wait or an error of the server's."""
+    line.fault(faults.close_after())
+    line.fault(faults.server_error())
+    line.fault(faults.too_many_requests(1))
+    line.fault(faults.close_before())
+    announced: list[int] = []
+
+    async def again():
+        announced.append(len(line.world.calls_of("sendMessage")))
+
+    await line.say("hello", patience=Noted(), again=again)
+    assert announced == [1, 4]
+    assert line.heard() == ["hello", "hello"]
+
+
 async def test_a_429_that_only_has_the_header_is_obeyed(line):
     """A proxy in between may have left no parameters."""
     body = b'{"ok":false,"error_code":429,"description":"Too Many Requests"}'
