@@ -30,7 +30,9 @@ class Daemon:
         self.answer: Any = {**ROW, "queue": {"ready": 3, "dead": 0}, "last_exit": EXIT}
         self.refused: control.RefusedError | None = None
 
-    def __call__(self, _: Path, path: str, body: Any = None, *, timeout: float | None) -> Any:
+    def __call__(
+        self, _: Path, path: str, body: Any = None, *, timeout: float | None, method: str | None = None
+    ) -> Any:
         self.asked.append((path, body))
         assert body is None or timeout is None, "it takes as long as it takes"
         if self.refused is not None:

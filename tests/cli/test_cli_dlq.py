@@ -46,7 +46,9 @@ class Daemon:
         self.count, self.changed = count, changed
         self.asked: list[tuple[str, Any]] = []
 
-    def __call__(self, _: Path, path: str, body: Any = None, *, timeout: float | None) -> Any:
+    def __call__(
+        self, _: Path, path: str, body: Any = None, *, timeout: float | None, method: str | None = None
+    ) -> Any:
         self.asked.append((path, body))
         url = urlsplit(path)
         if url.path == "/api/dlq":

@@ -33,7 +33,20 @@ api_base = "http://127.0.0.1:1"
 bind = "127.0.0.1:0"
 """
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-VERBS = ["run", "check", "status", "schema", "demo", "dlq", "backup", "bots", "start", "stop", "restart"]
+VERBS = [
+    "run",
+    "check",
+    "status",
+    "schema",
+    "demo",
+    "dlq",
+    "backup",
+    "bots",
+    "start",
+    "stop",
+    "restart",
+    "reload",
+]
 
 
 @pytest.fixture

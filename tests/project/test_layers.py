@@ -22,11 +22,13 @@ ROOT = Path(__file__).parents[2]
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "records", "private", "inbox.policy", "nursery.restart"),
     ("config", "hookspecs", "nursery.frames"),
-    ("inbox", "events", "status", "logs", "folders", "stacks", "plugins", "sources"),
+    ("inbox", "events", "status", "logs", "folders", "stacks", "stop", "plugins", "sources"),
     ("transport",),
     ("worker",),
     ("nursery",),
-    ("daemon", "reload", "web"),
+    ("reload", "web"),
+    ("daemon",),
+    ("run",),
     ("cli", "demo"),
 ]
 """Lowest first. The longest name that fits a module counts."""

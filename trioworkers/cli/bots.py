@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import click
 
 from trioworkers.cli.exits import USAGE
 from trioworkers.cli.shown import moment, printable
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HELP = """The bots of the running fleet, one by one.
 
@@ -53,6 +53,25 @@ What the old one has in hand is finished first. Exit 1, with the reason, when th
 
 \b
   trioworkers bots restart support
+"""
+ADD = """Add a bot to the running fleet, and to those that start with it.
+
+\b
+The daemon writes it to <state_dir>/fleet.d/NAME.toml, with mode 0600. The token never stands on the
+command line: it is read from standard input, or the bot gets it from a file, a variable or a
+credential of the daemon's.
+
+\b
+  trioworkers bots add shop --handler shop:handle --token-file /etc/bots/shop.token
+  trioworkers bots add shop --handler shop:handle --set 'settings.greeting="hi"' <token.txt
+"""
+REMOVE = """Remove a bot that was added by command; what it has in hand is finished first.
+
+\b
+Its updates that wait stay in the inbox, and so do its dead letters.
+
+\b
+  trioworkers bots remove shop
 """
 COLUMNS = ("bot", "id", "state", "handler", "code", "pid")
 
@@ -99,6 +118,61 @@ def show(config: Path | None, bot: str, as_json: bool) -> None:
                 click.echo(f"  {printable(line)}")
         else:
             click.echo(f"{name}  {_words(value)}")
+
+
+@bots.command(help=ADD)
+@click.argument("bot")
+@click.option("--handler", help="module:function; without it that of [defaults].")
+@click.option("--token-file", type=click.Path(path_type=Path), help="A file that holds the token.")
+@click.option("--token-env", help="A variable of the daemon's environment.")
+@click.option("--token-credential", help="A credential of the daemon's unit.")
+@click.option(
+    "--set", "keys", multiple=True, metavar="KEY=VALUE", help="A further key, its value as in TOML."
+)
+@click.pass_obj
+def add(
+    config: Path | None,
+    bot: str,
+    handler: str | None,
+    token_file: Path | None,
+    token_env: str | None,
+    token_credential: str | None,
+    keys: tuple[str, ...],
+) -> None:
+    from trioworkers.cli.control import ask_or_fail
+    from trioworkers.cli.reload import print_plan
+
+    sources = {
+        "file": None if token_file is None else os.path.abspath(token_file),
+        "env": token_env,
+        "credential": token_credential,
+    }
+    given = {name: value for name, value in sources.items() if value is not None}
+    if len(given) > 1:
+        raise click.UsageError("expected one of --token-file, --token-env and --token-credential")
+    table = _table(keys)
+    table["token"] = given or click.get_text_stream("stdin").readline().strip()
+    if handler is not None:
+        table["handler"] = handler
+    print_plan(ask_or_fail(config, "/api/bots", {"name": bot, "bot": table}, timeout=None))
+
+
+def _table(keys: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        return tomllib.loads("\n".join(keys))
+    except tomllib.TOMLDecodeError as error:
+        raise click.BadParameter(f"expected KEY=VALUE with a value as in TOML: {error}") from None
+
+
+@bots.command(help=REMOVE)
+@click.argument("bot")
+@click.pass_obj
+def remove(config: Path | None, bot: str) -> None:
+    from trioworkers.cli.control import ask_or_fail
+    from trioworkers.cli.reload import print_plan
+
+    path = f"/api/bots/{quote(bot, safe='')}"
+    print_plan(ask_or_fail(config, path, timeout=None, missing=USAGE, method="DELETE"))
 
 
 @bots.command(help=PAUSE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from trioworkers.cli.exits import FAILED, NOT_PERMITTED, TRY_AGAIN, UNREACHABLE
+from trioworkers.cli.exits import BAD_CONFIGURATION, FAILED, NOT_PERMITTED, TRY_AGAIN, UNREACHABLE
 from trioworkers.cli.main import fail, refuse
 from trioworkers.cli.shown import printable
 from trioworkers.config import FleetFileError, find_fleet_file, find_runtime_dir
@@ -51,7 +51,14 @@ def find_socket(config: Path | None) -> Path:
     return find_runtime_dir(path, os.environ) / "control.sock"
 
 
-def ask(socket: Path, path: str, body: object = None, *, timeout: float | None = TIMEOUT) -> Any:
+def ask(
+    socket: Path,
+    path: str,
+    body: object = None,
+    *,
+    timeout: float | None = TIMEOUT,
+    method: str | None = None,
+) -> Any:
     """GET `path` of the daemon's API over its control socket, or POST a JSON body; return the answer's JSON.
 
     `timeout`: seconds for each step of it; None waits as long as the daemon takes.
@@ -62,7 +69,7 @@ def ask(socket: Path, path: str, body: object = None, *, timeout: float | None =
         RefusedError: the daemon does not do it, and says why.
         UnreachableError: the daemon does not answer, or not as it should.
     """
-    method = "GET" if body is None else "POST"
+    method = method or ("GET" if body is None else "POST")
     transport = httpx.HTTPTransport(uds=str(socket), verify=False)  # no TLS here
     try:
         with httpx.Client(transport=transport, timeout=timeout) as client:
@@ -89,13 +96,14 @@ def ask_or_fail(
     timeout: float | None = TIMEOUT,
     absent: int = UNREACHABLE,
     missing: int = FAILED,
+    method: str | None = None,
 ) -> Any:
     """As :func:`ask`, of the fleet that is meant; what goes wrong is told in one line, with an exit code.
 
     `absent`: the exit code where no daemon runs; `missing`: where it has not what `path` names.
     """
     try:
-        return ask(find_socket(config), path, body, timeout=timeout)
+        return ask(find_socket(config), path, body, timeout=timeout, method=method)
     except FleetFileError as error:
         refuse([str(problem) for problem in error.problems])
     except NotRunningError as error:
@@ -105,7 +113,8 @@ def ask_or_fail(
     except UnreachableError as error:
         fail(str(error), UNREACHABLE)
     except RefusedError as error:
-        fail(str(error), {403: NOT_PERMITTED, 404: missing, 503: TRY_AGAIN}.get(error.status, FAILED))
+        codes = {403: NOT_PERMITTED, 404: missing, 422: BAD_CONFIGURATION, 503: TRY_AGAIN}
+        fail(str(error), codes.get(error.status, FAILED))
 
 
 def _raise_refused(response: httpx.Response) -> None:

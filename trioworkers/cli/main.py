@@ -120,11 +120,12 @@ def _add_verbs() -> None:
     from trioworkers.cli.demo import demo
     from trioworkers.cli.dlq import dlq
     from trioworkers.cli.logs import logs
+    from trioworkers.cli.reload import reload
     from trioworkers.cli.run import run
     from trioworkers.cli.service import restart, start, stop
     from trioworkers.cli.status import status
 
-    verbs = (run, check, demo, start, stop, restart, status, logs, bots, dlq, backup, schema)
+    verbs = (run, check, demo, start, stop, restart, reload, status, logs, bots, dlq, backup, schema)
     for command in verbs:
         main.add_command(command)
 

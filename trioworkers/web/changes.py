@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -91,7 +92,7 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
         with _refusals():
             draft = draft_removal(fleet, name) if table is None else draft_bot(fleet.state_dir, name, table)
             plan = await reloads.run(drafts=[draft])
-        events.tell("control.action", bot=name, action=action, by=g.by)
+        events.tell("control.action", name, action=action, by=g.by)
         return plan.document()
 
     return routes
@@ -104,7 +105,8 @@ def _own_table(fleet: Fleet, name: str) -> Mapping[str, Any]:
         RefusedError: there is no such bot, or it stands elsewhere.
     """
     if name not in fleet.bots:
-        raise RefusedError(404, f'there is no bot "{name}"')
+        near = get_close_matches(name, fleet.bots, 1)
+        raise RefusedError(404, f"there is no bot {name}" + (f", did you mean {near[0]}" if near else ""))
     try:
         draft_removal(fleet, name)
     except NotDynamicError as error:

@@ -1,0 +1,44 @@
+"""`trioworkers reload`: the running daemon reads its fleet anew."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HELP = """Read the fleet anew, now, and apply what changed; print what was done.
+
+\b
+The daemon does so by itself when a file changes. With any problem nothing changes at all, and the problems
+are printed with exit code 78.
+
+\b
+  trioworkers reload
+  trioworkers reload --dry-run
+"""
+
+
+@click.command(help=HELP)
+@click.option("--dry-run", is_flag=True, help="Print what would be done; do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="The plan as an object.")
+@click.pass_obj
+def reload(config: Path | None, dry_run: bool, as_json: bool) -> None:
+    from trioworkers.cli.control import ask_or_fail
+
+    print_plan(ask_or_fail(config, "/api/reload", {"dry_run": dry_run}, timeout=None), as_json=as_json)
+
+
+def print_plan(plan: Any, *, as_json: bool = False) -> None:
+    """Print what a reload did, or would do."""
+    from trioworkers.cli.shown import printable
+    from trioworkers.config import plan_lines
+
+    if as_json:
+        click.echo(json.dumps(plan, indent=2))
+        return
+    for line in plan_lines(plan):
+        click.echo(printable(line))
