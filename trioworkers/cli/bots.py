@@ -151,7 +151,8 @@ def add(
     if len(given) > 1:
         raise click.UsageError("expected one of --token-file, --token-env and --token-credential")
     table = _table(keys)
-    table["token"] = given or click.get_text_stream("stdin").readline().strip()
+    token: object = given or click.get_text_stream("stdin").readline().strip()
+    table["token"] = token
     if handler is not None:
         table["handler"] = handler
     print_plan(ask_or_fail(config, "/api/bots", {"name": bot, "bot": table}, timeout=None))
