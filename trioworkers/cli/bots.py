@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,7 @@ def add(
     if len(given) > 1:
         raise click.UsageError("expected one of --token-file, --token-env and --token-credential")
     table = _table(keys)
-    token: object = given or click.get_text_stream("stdin").readline().strip()
-    table["token"] = token
+    table["token"] = given or sys.stdin.readline().strip()
     if handler is not None:
         table["handler"] = handler
     print_plan(ask_or_fail(config, "/api/bots", {"name": bot, "bot": table}, timeout=None))
