@@ -17,7 +17,7 @@ BEGIN, END = "<!-- settings -->\n", "<!-- end of settings -->"
 NOT_YET = frozenset(
     f"{table}.{key}"
     for table, keys in {
-        "fleet": "plugins_dir plugin_modules disabled_plugins worker_start preload",
+        "fleet": "plugins_dir plugin_modules disabled_plugins",
         "api": "metrics_public",
         "webhook": "bind public_url secret tls_cert tls_key telegram_ips_only trusted_proxies max_body",
         "bots.NAME": "rate_limit rate_limit.per_second rate_limit.per_chat rate_limit.per_group_minute",

@@ -31,10 +31,12 @@ from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.paused import PausedBots
 from trioworkers.nursery.places import Places
 from trioworkers.nursery.rolling import RollingRestarts
-from trioworkers.nursery.spawn import Spawn
+from trioworkers.nursery.zygote import open_zygote
 from trioworkers.status import DaemonStatus, summary
 from trioworkers.web.app import make_app
 from trioworkers.web.serve import GRACE, Web, listen_tcp, listen_unix
+from trioworkers.worker.orders import Prepare
+from trioworkers.worker.remains import begin_run
 
 if TYPE_CHECKING:
     import socket
@@ -108,6 +110,7 @@ async def run_daemon(
         AlreadyRunningError: another daemon holds the state directory or listens on our sockets.
         ListenError: an address is in use or is not ours.
         StoreError: the inbox, or what says which bots are paused, cannot be opened.
+        ZygoteError: workers cannot be started as the fleet file says.
         OSError: a directory cannot be made; PermissionError: others can write there, or know the token.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -120,12 +123,22 @@ async def run_daemon(
     ):
         # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
         async with trio.open_nursery() as outer:
-            async with open_inbox(
-                _open_store(fleet),
-                trouble=partial(_tell_trouble, events),
-                keep_dead=lambda: fleet.store.dead_retention,
-            ) as inbox:
-                daemon = Daemon(fleet, inbox, events, restarts or RollingRestarts(events.tell), environ)
+            run = await trio.to_thread.run_sync(begin_run, fleet.state_dir / "run-mark")
+            async with (
+                open_inbox(
+                    _open_store(fleet),
+                    trouble=partial(_tell_trouble, events),
+                    keep_dead=lambda: fleet.store.dead_retention,
+                ) as inbox,
+                open_zygote(
+                    Prepare(fleet.worker_start, fleet.api_base, fleet.preload, _folders(fleet)),
+                    run=run,
+                    folder=fleet.folder,
+                    environ={name: environ[name] for name in environ if name not in fleet.secret_env_names},
+                    tell=events.tell,
+                ) as zygote,
+            ):
+                daemon = Daemon(fleet, inbox, events, zygote, restarts or RollingRestarts(events.tell))
                 web = Web(daemon.app, control=control, api=api)
                 await outer.start(web.serve)
                 await daemon.run(stop, task_status)
@@ -155,16 +168,15 @@ class Daemon:
         fleet: Fleet,
         inbox: Inbox,
         events: Events,
+        makes: MakesWorkers,
         restarts: RollingRestarts,
-        environ: Mapping[str, str],
     ) -> None:
         self._settings = fleet
         self._restarts = restarts
         self._events = events
         self._status = DaemonStatus(fleet.name, fleet.digest)
         pace = Pace(lambda: fleet.limits.start_rate)
-        child_environ = {name: environ[name] for name in environ if name not in fleet.secret_env_names}
-        self._makes = _Killable(Spawn(fleet.folder, child_environ))
+        self._makes = _Killable(makes)
         self._deadline = math.inf
         self._inbox = inbox
         own = {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
@@ -172,7 +184,7 @@ class Daemon:
             own,
             Surroundings(
                 api_base=fleet.api_base,
-                python_path=[str(folder) for folder in fleet.python_path],
+                python_path=_folders(fleet),
                 log_dir=fleet.log_dir,
                 log=lambda: fleet.log,
                 inbox=inbox,
@@ -268,7 +280,7 @@ async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
 
 
 async def _renew() -> None:
-    """Every worker is a fresh interpreter as it is."""
+    """Workers import their handlers anew as it is; libraries of `preload` stay as they are."""
     await trio.lowlevel.checkpoint()
 
 
@@ -282,6 +294,10 @@ def _tell_trouble(events: Events, error: StoreError | None) -> None:
         events.tell("inbox.recovered")
     else:
         events.tell("inbox.trouble", reason=str(error))
+
+
+def _folders(fleet: Fleet) -> tuple[str, ...]:
+    return tuple(str(folder) for folder in fleet.python_path)
 
 
 def _open_store(fleet: Fleet) -> Store:
@@ -298,8 +314,8 @@ class _Killable:
         self._makes = makes
         self._made: WeakSet[WorkerProcess] = WeakSet()
 
-    def start(self, channel: int, output: int) -> WorkerProcess:
-        process = self._makes.start(channel, output)
+    async def start(self, channel: int, output: int) -> WorkerProcess:
+        process = await self._makes.start(channel, output)
         self._made.add(process)
         return process
 

@@ -33,6 +33,8 @@ EVENTS: Mapping[str, str] = {
     "worker.hung": "error",
     "worker.recycled": "info",
     "worker.sleeping": "info",
+    "zygote.ready": "info",
+    "zygote.exited": "warn",
     "bot.failed": "error",
     "bot.paused": "info",
     "bot.resumed": "info",

@@ -26,7 +26,8 @@ def main() -> None:
     verb = verbs.add_parser("fleet", help="updates per second from a stand-in Bot API to its sendMessage")
     verb.add_argument("--bots", type=int, nargs="+", default=[1, 10, 50])
     verb.add_argument("--updates", type=int, default=5000)
-    verb.set_defaults(run=lambda args: fleet.run(args.bots, args.updates))
+    verb.add_argument("--start", choices=["fork", "spawn"], nargs="+", default=["fork", "spawn"])
+    verb.set_defaults(run=lambda args: fleet.run(args.bots, args.start, args.updates))
     args = parser.parse_args()
     args.run(args)
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +28,44 @@ async def handle(update, bot):
 """
 STANDIN = Path(__file__).with_name("standin.py")
 RUNS = 3
+SETTLE, IDLE = 5.0, 50.0  # seconds; a heartbeat is every 45, a poll every 50
 
 
-def run(counts: list[int], updates: int) -> None:
-    """Print a line for each number of bots."""
+def run(counts: list[int], ways: list[str], updates: int) -> None:
+    """Print a line for each number of bots and way of starting their workers."""
     print(f"a burst of {updates} updates over 100 chats, echo bots, long polling, durability full;")
     print(f"median of {RUNS}; on {os.cpu_count()} cores that the stand-in shares")
-    print(f"{'':>25}  {'PSS, MB':^14}  {'CPU of one update, µs':^26}")
-    names = f"{'bot':>6}  {'daemon':>6}  {'daemon':>7} {'worker':>8} {'stand-in':>9}"
-    print(f"{'bots':>5}  {'ready':>7}  {'updates':>9}  {names}")
-    for count in counts:
+    print(f"{'':>23}  {'PSS, MB':^22}  {'':>8}  {'':>9}  {'CPU of one update, µs':^26}")
+    memory = f"{'bot':>6}  {'worked':>6}  {'daemon':>6}"
+    names = f"{'idle CPU':>8}  {'updates':>9}  {'daemon':>7} {'worker':>8} {'stand-in':>9}"
+    print(f"{'bots':>5}  {'start':>5}  {'ready':>7}  {memory}  {names}")
+    for count, way in product(counts, ways):
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder:
-            row = measure(Path(folder), count, updates)
-        times = f"{count:>5}  {row.ready:>6.2f}s  {row.rate:>7,.0f}/s"
-        memory = f"{row.worker_memory:>6.1f}  {row.memory:>6.1f}"
+            row = measure(Path(folder), count, way, updates)
+        start = f"{count:>5}  {way:>5}  {row.ready:>6.2f}s"
+        memory = f"{row.fresh_memory:>6.1f}  {row.worker_memory:>6.1f}  {row.memory:>6.1f}"
         spent = f"{row.cpu[0]:>7.0f} {row.cpu[1]:>8.0f} {row.cpu[2]:>9.0f}"
-        print(f"{times}  {memory}  {spent}", flush=True)
+        print(f"{start}  {memory}  {100 * row.idle:>7.1f}%  {row.rate:>7,.0f}/s  {spent}", flush=True)
 
 
 @dataclass
 class Row:
-    """One line: seconds until ready, updates/s, MB of PSS, and CPU µs of daemon, workers and stand-in."""
+    """One line: seconds until ready, updates/s, MB of PSS, and CPU µs of daemon, workers and stand-in.
+
+    The memory of a worker before and after it has worked; of the daemon with the zygote. `idle`: cores that
+    all of these use while nothing happens.
+    """
 
     ready: float
     rate: float
+    fresh_memory: float
     worker_memory: float
     memory: float
+    idle: float
     cpu: tuple[float, float, float]
 
 
-def measure(folder: Path, count: int, updates: int) -> Row:
+def measure(folder: Path, count: int, way: str, updates: int) -> Row:
     """Run a fleet of so many bots and answer all updates with it, a few times."""
     standin = subprocess.Popen(
         [sys.executable, str(STANDIN), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -67,7 +76,7 @@ def measure(folder: Path, count: int, updates: int) -> Row:
     (folder / "echo.py").write_text(HANDLER)
     bots = {f"bot{number}": {"token": token} for number, token in enumerate(offered["tokens"])}
     fleet: dict[str, Any] = {
-        "fleet": {"api_base": offered["base"]},
+        "fleet": {"api_base": offered["base"], "worker_start": way},
         "limits": {"start_rate": 2000},
         "api": {"bind": "127.0.0.1:0"},
         "defaults": {"handler": "echo:handle"},
@@ -84,7 +93,13 @@ def measure(folder: Path, count: int, updates: int) -> Row:
         ready = time.perf_counter() - began
         seconds = []
         workers = [row["pid"] for row in status["workers"]]
-        groups = [[daemon.pid], workers, [standin.pid]]
+        ours = [
+            daemon.pid,
+            *map(int, Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()),
+        ]
+        groups = [ours, workers, [standin.pid]]
+        fresh = sum(map(pss, workers)) / len(workers)
+        idle = used_while_idle([*ours, *workers])
         before = [sum(map(cpu, group)) for group in groups]
         for _ in range(RUNS):
             standin.stdin.write(f"{updates}\n")
@@ -95,8 +110,10 @@ def measure(folder: Path, count: int, updates: int) -> Row:
         return Row(
             ready,
             updates / sorted(seconds)[RUNS // 2],
+            fresh,
             sum(map(pss, workers)) / len(workers),
-            pss(daemon.pid),
+            sum(map(pss, ours)),
+            idle,
             (daemon_cpu, worker_cpu, standin_cpu),
         )
     finally:
@@ -122,10 +139,24 @@ def wait_ready(control: Path, daemon: subprocess.Popen[bytes]) -> dict[str, Any]
     raise SystemExit(message)
 
 
+def used_while_idle(pids: list[int]) -> float:
+    """Cores that processes use, over a heartbeat or so in which nobody says anything."""
+    time.sleep(SETTLE)
+    before, began = sum(map(cpu, pids)), time.perf_counter()
+    time.sleep(IDLE)
+    return (sum(map(cpu, pids)) - before) / (time.perf_counter() - began)
+
+
 def cpu(pid: int) -> float:
-    """Seconds of processor that a process has used (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of processor that a process has used, all threads that live.
+
+    From the scheduler, in nanoseconds: of a thousand workers that each use some milliseconds, the clock
+    ticks of proc(5) show nothing.
+    """
+    return (
+        sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
+        / 1e9
+    )
 
 
 def pss(pid: int) -> float:

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def worker_start(request: pytest.FixtureRequest) -> str:
+    """How workers start: forked, unless a test is about their lives and runs both ways."""
+    return str(getattr(request, "param", "fork"))
+
+
+@pytest.fixture
+def project(tmp_path_factory: pytest.TempPathFactory, worker_start: str) -> Iterator[Project]:
     """A folder for a fleet; whatever daemon is left at the end is killed, and that is an error."""
-    project = Project(tmp_path_factory.mktemp("f"))
+    project = Project(tmp_path_factory.mktemp("f"), worker_start)
     project.module("echo", ECHO)
     yield project
     for daemon in project.daemons:

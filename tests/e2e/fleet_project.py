@@ -88,8 +88,9 @@ class Daemon:
 class Project:
     """A fleet in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, worker_start: str = "fork") -> None:
         self.folder = folder
+        self.worker_start = worker_start
         self.file = folder / "fleet.toml"
         self.log = folder / "daemon.log"
         self.control = folder / "state" / "run" / "control.sock"
@@ -99,7 +100,12 @@ class Project:
 
     def write(self, api_base: str, bots: dict[str, dict[str, Any]], **tables: dict[str, Any]) -> None:
         """Write the fleet file; handlers come from modules written with :meth:`module`."""
-        fleet = {"api_base": api_base, "shutdown_timeout": "15s", **tables.pop("fleet", {})}
+        fleet = {
+            "api_base": api_base,
+            "shutdown_timeout": "15s",
+            "worker_start": self.worker_start,
+            **tables.pop("fleet", {}),
+        }
         api = {"bind": "127.0.0.1:0", **tables.pop("api", {})}
         document = {"fleet": fleet, "api": api, **tables, "bots": bots}
         self.file.write_text(tomli_w.dumps(document))
@@ -175,16 +181,25 @@ def children_of(pid: int) -> list[int]:
     return children
 
 
+def zygote_of(pid: int) -> int:
+    """The zygote of a daemon."""
+    (zygote,) = [child for child in children_of(pid) if _comm(child) == "tw-zygote"]
+    return zygote
+
+
 def workers_of(pid: int) -> list[int]:
-    """The workers among the children of a daemon; an import may have run something, too."""
-    return [child for child in children_of(pid) if b"trioworkers.worker" in _command(child)]
+    """The workers of a daemon: children of its zygote, and its own once a zygote has died."""
+    children = children_of(pid)
+    zygotes = [child for child in children if _comm(child) == "tw-zygote"]
+    children += [child for zygote in zygotes for child in children_of(zygote)]
+    return [child for child in children if _comm(child) == "tw-worker"]
 
 
-def _command(pid: int) -> bytes:
+def _comm(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
-        return b""
+        return ""
 
 
 def alive(pid: int) -> bool:

@@ -46,6 +46,9 @@ async def handle(update, bot):
 """
 
 
+pytestmark = pytest.mark.parametrize("worker_start", ["fork", "spawn"], indirect=True)
+
+
 def cpu_seconds(pid: int) -> float:
     """What a process has used of a processor (proc(5), stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 import trio
@@ -16,7 +16,8 @@ from trioworkers.nursery.frames import Configure, Retune
 from trioworkers.nursery.life import Ended, Life, Means
 from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.output import Output
-from trioworkers.nursery.spawn import Spawn
+from trioworkers.nursery.zygote import open_zygote
+from trioworkers.worker.orders import Prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,10 @@ async def handle(update, bot): ...
 
 
 @pytest.mark.parametrize(("rises", "oom"), [(0, False), (1, True)])
-async def test_a_worker_that_was_killed_is_told_apart(tmp_path: Path, rises: int, oom: bool) -> None:
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+async def test_a_worker_that_was_killed_is_told_apart(
+    tmp_path: Path, way: Literal["fork", "spawn"], rises: int, oom: bool
+) -> None:
     """A real one, killed by somebody else; a file stands for the kernel's counter."""
     (tmp_path / "held.py").write_text(HELD)
     log = LogSettings()
@@ -127,29 +131,34 @@ async def test_a_worker_that_was_killed_is_told_apart(tmp_path: Path, rises: int
         name="held", bot_id=7, token="7:x", api_base="http://127.0.0.1:1", handler="held:handle",
         python_path=[str(tmp_path)], concurrency=1, tuning=tuning,
     )  # fmt: skip
-    means = Means(
-        makes=Spawn(tmp_path, os.environ),
-        settings=lambda: cast("Any", None),
-        configure=lambda: configure,
-        output=Output(RotatedFile(tmp_path / "held.log", lambda: log), "7:x"),
-        make_dispatch=lambda *_: cast("Any", None),
-        tell=lambda event, **fields: told.append({"event": event, **fields}),
-        is_paused=lambda: False,
-        oom=OomKills(counter(tmp_path, 2)),
-    )
-    life = Life(means, Activity(), lambda: None)
+    prepare = Prepare(way, "http://127.0.0.1:1", (), (str(tmp_path),))
+    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     ends: list[Ended] = []
+    with trio.fail_after(60):
+        async with open_zygote(
+            prepare, run="0" * 32, folder=tmp_path, environ=environ, tell=lambda *_, **__: None
+        ) as zygote:
+            means = Means(
+                makes=zygote,
+                settings=lambda: cast("Any", None),
+                configure=lambda: configure,
+                output=Output(RotatedFile(tmp_path / "held.log", lambda: log), "7:x"),
+                make_dispatch=lambda *_: cast("Any", None),
+                tell=lambda event, **fields: told.append({"event": event, **fields}),
+                is_paused=lambda: False,
+                oom=OomKills(counter(tmp_path, 2)),
+            )
+            life = Life(means, Activity(), lambda: None)
 
-    async def live() -> None:
-        ends.append(await life.run())
+            async def live() -> None:
+                ends.append(await life.run())
 
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(live)
-            while life.worker is None:  # noqa: ASYNC110 - nothing tells it
-                await trio.sleep(0.01)
-            counter(tmp_path, 2 + rises)
-            os.kill(life.worker.pid, signal.SIGKILL)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(live)
+                while life.worker is None:  # noqa: ASYNC110 - nothing tells it
+                    await trio.sleep(0.01)
+                counter(tmp_path, 2 + rises)
+                os.kill(life.worker.pid, signal.SIGKILL)
     (ended,) = ends
     assert ended.exit is not None
     assert (ended.exit.signal, ended.oom) == ("SIGKILL", oom)

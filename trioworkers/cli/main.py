@@ -70,11 +70,13 @@ def run_or_fail(work: Callable[[], None]) -> None:
     """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
     from trioworkers.folders import AlreadyRunningError
     from trioworkers.inbox.store import StoreError, StoreRefusedError
+    from trioworkers.nursery.zygote import ZygoteError
     from trioworkers.web.serve import ListenError, SocketPathError
 
     codes: dict[type[Exception], int] = {
         SocketPathError: BAD_CONFIGURATION,
         StoreRefusedError: BAD_CONFIGURATION,
+        ZygoteError: BAD_CONFIGURATION,
         AlreadyRunningError: TRY_AGAIN,
         ListenError: TRY_AGAIN,
         StoreError: FAILED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,17 +15,29 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings
 
 
+TICK = 0.01  # seconds
+
+
 class Pace:
-    """Lets starts through at a rate, first come first served. `rate`: starts per second, read each time."""
+    """Lets starts through at a rate, first come first served. `rate`: starts per second, read each time.
+
+    The rate is kept by a schedule, not by a pause at each start: those that are due within a `TICK` go at
+    once, since a thousand sleeps of half a millisecond each take twice as long.
+    """
 
     def __init__(self, rate: Callable[[], float]) -> None:
         self._rate = rate
         self._turn = trio.StrictFIFOLock()
+        self._due = -math.inf
 
     async def wait(self) -> None:
         """Wait for the next turn."""
         async with self._turn:
-            await trio.sleep(1 / self._rate())
+            now = trio.current_time()
+            due = max(self._due, now)
+            if due - now > TICK:
+                await trio.sleep_until(due)
+            self._due = due + 1 / self._rate()
 
 
 class FleetScope:

@@ -37,7 +37,7 @@ async def open_worker(makes: MakesWorkers, configure: Configure, output: Output)
     ours, theirs = socket.socketpair()
     reads, writes = os.pipe()
     try:
-        process = makes.start(theirs.fileno(), writes)
+        process = await makes.start(theirs.fileno(), writes)
     except BaseException:
         ours.close()
         os.close(reads)

@@ -1,4 +1,4 @@
-"""`python -m trioworkers.worker DESCRIPTOR`: how the daemon starts a worker; not for people."""
+"""`python -m trioworkers.worker [zygote] DESCRIPTOR`: how the daemon starts workers; not for people."""
 
 import sys
 
@@ -6,6 +6,11 @@ import sys
 # worker for what it never does. httpx is made for it to be missing.
 sys.modules["httpx._main"] = None  # type: ignore[assignment]
 
-from trioworkers.worker.process import main  # noqa: E402 - only now
+if sys.argv[1] == "zygote":
+    from trioworkers.worker.zygote import main
 
-main(int(sys.argv[1]))
+    main(int(sys.argv[2]))
+else:
+    from trioworkers.worker.process import work
+
+    sys.exit(work(int(sys.argv[1])))

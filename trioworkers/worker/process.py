@@ -1,8 +1,8 @@
 """A worker process: take deliveries from the channel, run the handler, send outcomes back.
 
 The channel is the lifeline: at its end of file the daemon is gone, and the worker ends itself with
-whatever it was doing (:mod:`trioworkers.worker.lifeline`); the updates in hand are in the inbox and come
-again.
+whatever it was doing; the updates in hand are in the inbox and come again. One whose loop is held up does
+not see it, and is ended from outside (:mod:`trioworkers.worker.zygote`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
@@ -37,8 +37,8 @@ from trioworkers.transport.api import BotApi
 from trioworkers.worker.bot import Bot, Handling
 from trioworkers.worker.calls import Calls
 from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
-from trioworkers.worker.lifeline import end_group, watch_lifeline
 from trioworkers.worker.log import BotLog, describe, leaves
+from trioworkers.worker.remains import WORKER, call_this_process
 from trioworkers.worker.update import Update
 
 if TYPE_CHECKING:
@@ -49,16 +49,23 @@ CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
 START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all of it
 
 
-def main(descriptor: int) -> None:
-    """Run a worker on the socket that the daemon left at `descriptor`. Does not return."""
+def work(descriptor: int) -> int:
+    """Be a worker on the socket that the daemon left at `descriptor`; return the exit code."""
     os.set_inheritable(descriptor, False)  # what a handler starts must not keep the channel open
-    end = socket.socket(fileno=descriptor)
-    watch_lifeline(end)
+    os.environ[WORKER] = str(os.getpid())
+    call_this_process("tw-worker")
     faulthandler.register(signal.SIGQUIT, all_threads=True)  # what the daemon asks one that hangs for
-    raise SystemExit(trio.run(_run, end))
+    return trio.run(serve_worker, socket.socket(fileno=descriptor))
 
 
-async def _run(end: socket.socket) -> int:
+def end_group() -> NoReturn:
+    """End this process and all that it started: there is nobody left to report to."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    raise SystemExit(1)  # not reached
+
+
+async def serve_worker(end: socket.socket) -> int:
+    """Be a worker on the socket `end`, which stays the caller's to close; return the exit code."""
     channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(end)), ToWorker)
     try:
         first, *others = await channel.receive() or [None]

@@ -1,0 +1,268 @@
+"""The zygote, real: what its workers are like, what becomes of what they leave, and of its own death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+import trio
+
+from trioworkers.nursery.frames import Channel, Configure, Deliver, Drain, FromWorker, Ready, Retune
+from trioworkers.nursery.spawn import Exit
+from trioworkers.nursery.zygote import ZygoteError, open_zygote
+from trioworkers.worker.orders import Prepare
+from trioworkers.worker.remains import variable_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+RUN = "0123456789abcdef" * 2
+QUIET = "async def handle(update, bot): ...\n"
+BLOCK = "    print('here', flush=True)\n    while True: pass\n"
+WAIT = "    print('here', flush=True)\n    await trio.sleep_forever()\n"
+HANG = {
+    "import": "print('here', flush=True)\nwhile True: pass\n",
+    "start": QUIET + "async def start(bot):\n" + BLOCK,
+    "start that waits": "import trio\n" + QUIET + "async def start(bot):\n" + WAIT,
+    "handle": "async def handle(update, bot):\n" + BLOCK,
+    "handle that catches everything": "async def handle(update, bot):\n    print('here', flush=True)\n"
+    "    while True:\n        try:\n            while True: pass\n        except BaseException: pass\n",
+    "stop": QUIET + "async def stop(bot):\n" + BLOCK,
+    "stop that waits": "import trio\n" + QUIET + "async def stop(bot):\n" + WAIT,
+}
+LOOK = QUIET + (
+    "import gc, json, os, sys\n"
+    "async def start(bot):\n"
+    "    print(json.dumps({'frozen': gc.get_freeze_count(), 'collects': gc.isenabled(),\n"
+    "        'threads': len(os.listdir('/proc/self/task')), 'leads': os.getsid(0) == os.getpid(),\n"
+    "        'fds': [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')[:-1]],\n"
+    "        'environ': dict(os.environ), 'folder': os.getcwd(),\n"
+    "        'modules': sorted(sys.modules)}), flush=True)\n"
+)
+DAEMONISE = QUIET + (
+    "import subprocess, sys\n"
+    "CHILD = ('import os, time; os.fork() and os._exit(0); os.setsid();'\n"
+    "         'print(os.getpid(), flush=True); time.sleep(300)')\n"
+    "async def start(bot):\n"
+    "    subprocess.run([sys.executable, '-c', CHILD], check=True)\n"
+)
+
+
+class Bench:
+    """A folder with handlers, and workers started there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def module(self, name: str, source: str) -> None:
+        (self.folder / f"{name}.py").write_text(source)
+
+    @asynccontextmanager
+    async def zygote(self, way: Any, *preload: str, **environ: str) -> AsyncIterator[Any]:
+        prepare = Prepare(way, "http://127.0.0.1:9", preload, (str(self.folder),))
+        environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environ}
+        with trio.fail_after(60):
+            async with open_zygote(
+                prepare, run=RUN, folder=self.folder, environ=environ, tell=self._tell
+            ) as zygote:
+                yield zygote
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        self.told.append((event, fields))
+
+    @asynccontextmanager
+    async def worker(self, zygote: Any, handler: str) -> AsyncIterator[Worker]:
+        ours, theirs = socket.socketpair()
+        reads, writes = os.pipe()
+        with theirs:
+            process = await zygote.start(theirs.fileno(), writes)
+        os.close(writes)
+        channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), FromWorker)
+        try:
+            async with trio.lowlevel.FdStream(reads) as output, trio.open_nursery() as nursery:
+                nursery.start_soon(channel.serve_writes)
+                where = ("http://127.0.0.1:9", f"{handler}:handle", [str(self.folder)])
+                channel.send(Configure("echo", 1, "1:a", *where, 1, Retune({}, 300.0, 60.0, 60.0, "info")))
+                yield Worker(process, channel, output)
+                nursery.cancel_scope.cancel()
+        finally:
+            process.signal_group(signal.SIGKILL)
+            with trio.CancelScope(shield=True):
+                await channel.aclose()
+                await process.wait()
+
+
+class Worker:
+    def __init__(self, process: Any, channel: Channel, output: trio.lowlevel.FdStream) -> None:
+        self.process = process
+        self.channel = channel
+        self._output = output
+        self._rest = b""
+
+    async def line(self) -> str:
+        while b"\n" not in self._rest:
+            data = await self._output.receive_some()
+            assert data, "it ended"
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
+
+    async def ready(self) -> None:
+        assert isinstance((await self.channel.receive())[0], Ready)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    with trio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 - of the system, which wakes nobody
+            await trio.sleep(0.01)
+
+
+both_ways = pytest.mark.parametrize("way", ["fork", "spawn"])
+
+
+@both_ways
+@pytest.mark.parametrize("where", HANG)
+async def test_a_worker_does_not_outlive_its_daemon(bench, way, where):
+    """Whatever its handler does just then, be it to hold up the loop for ever."""
+    bench.module("hangs", HANG[where])
+    async with bench.zygote(way) as zygote, bench.worker(zygote, "hangs") as worker:
+        if where.startswith("handle"):
+            worker.channel.send(Deliver(1, 0, False, "t", msgspec.Raw(b'{"update_id":1}')))
+        elif where.startswith("stop"):
+            worker.channel.send(Drain())
+        assert await worker.line() == "here"
+        zygote.close()  # the end of its socket is all that it sees of a daemon's end
+        await until(lambda: not alive(worker.process.pid), 5)
+
+
+@both_ways
+async def test_a_worker_is_a_process_of_its_own(bench, way):
+    """It leads a session, has one thread, its own descriptors, a clean environment, the right folder."""
+    bench.module("looks", LOOK)
+    bench.module("library", "")
+    async with (
+        bench.zygote(way, "library", LANG="C.UTF-8") as zygote,
+        bench.worker(zygote, "looks") as worker,
+    ):
+        seen = msgspec.json.decode(await worker.line())
+        assert (seen["threads"], seen["leads"], seen["collects"]) == (1, True, True)
+        assert seen["folder"] == str(bench.folder)
+        pid = str(worker.process.pid)
+        marks = {"TRIOWORKERS_RUN": RUN, "TRIOWORKERS_WORKER": pid}
+        expected = {"PATH", "PYTHONDONTWRITEBYTECODE", "LANG", *marks}
+        assert seen["environ"].keys() - {"LC_CTYPE"} == expected
+        assert marks.items() <= seen["environ"].items()
+        kinds = [link.partition(":")[0] for link in seen["fds"]]
+        assert kinds.count("/dev/null") == 1
+        assert kinds.count("pipe") == 2
+        assert kinds.count("socket") == 5, "the channel, and two pairs of the loop's own"
+        assert (seen["frozen"] > 10_000, "library" in seen["modules"]) == ((way == "fork"),) * 2
+
+
+@both_ways
+async def test_a_drained_worker_ends_by_itself(bench, way):
+    """Its exit code arrives; so does what it printed at its end."""
+    bench.module("ends", QUIET + "import atexit\natexit.register(print, 'bye')\n")
+    async with bench.zygote(way) as zygote, bench.worker(zygote, "ends") as worker:
+        worker.channel.send(Drain())
+        assert await worker.process.wait() == Exit(0)
+        assert await worker.line() == "bye"
+
+
+@both_ways
+async def test_a_handler_is_imported_anew_by_each_worker(bench, way):
+    """Code that changed on disk is what the next worker runs."""
+    async with bench.zygote(way) as zygote:
+        for number in (1, 2):
+            bench.module("fresh", QUIET + f"print('version', {number}, flush=True)\n")
+            async with bench.worker(zygote, "fresh") as worker:
+                assert await worker.line() == f"version {number}"
+
+
+@both_ways
+async def test_what_left_its_workers_session_ends_with_it(bench, way):
+    """A daemonised grandchild goes when its worker does; one of another bot stays until its own does."""
+    bench.module("leaves", DAEMONISE)
+    async with (
+        bench.zygote(way) as zygote,
+        bench.worker(zygote, "leaves") as first,
+        bench.worker(zygote, "leaves") as second,
+    ):
+        pids = [int(await worker.line()) for worker in (first, second)]
+        await first.ready()
+        await second.ready()
+        os.kill(first.process.pid, signal.SIGKILL)
+        assert await first.process.wait() == Exit(signal="SIGKILL")
+        await until(lambda: not alive(pids[0]), 5)
+        assert alive(pids[1])
+        zygote.close()
+        await until(lambda: not alive(pids[1]), 5)
+
+
+@both_ways
+async def test_workers_outlive_their_zygote(bench, way):
+    """Killed, it leaves a worker that goes on and ends as ever; a new one starts others."""
+    bench.module("leaves", DAEMONISE)
+    async with bench.zygote(way) as zygote, bench.worker(zygote, "leaves") as worker:
+        orphan = int(await worker.line())
+        await worker.ready()
+        os.kill(bench.told[0][1]["pid"], signal.SIGKILL)
+        async with bench.worker(zygote, "leaves") as another:
+            await another.ready()
+            assert alive(worker.process.pid)
+            assert alive(orphan)
+            worker.channel.send(Drain())
+            assert await worker.process.wait() == Exit(0)
+            await until(lambda: not alive(orphan), 5)
+            assert alive(another.process.pid)
+    assert [event for event, _ in bench.told] == ["zygote.ready", "zygote.exited", "zygote.ready"]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(300,), daemon=True).start()\n",
+            "fleet.preload: bad: importing it started a thread, expected a module that can be forked",
+        ),
+        (
+            "raise SystemExit('secret')\n",
+            "fleet.preload: bad: importing it raised SystemExit at bad.py:1 in <module>",
+        ),
+        (None, "fleet.preload: bad: no such module was found"),
+    ],
+)
+async def test_a_module_that_cannot_be_preloaded_is_refused_by_name(bench, source, problem):
+    """Before anything is started; the message names the module and not what it said."""
+    if source is not None:
+        bench.module("bad", source)
+    with pytest.RaisesGroup(pytest.RaisesExc(ZygoteError, match=f"^{problem}$")):
+        async with bench.zygote("fork", "bad"):
+            pytest.fail("it was ready")
+
+
+async def test_a_process_of_the_run_is_known_by_its_mark(bench):
+    """Forked workers show the mark in their environment as spawned ones do."""
+    bench.module("quiet", QUIET)
+    async with bench.zygote("fork") as zygote, bench.worker(zygote, "quiet") as worker:
+        await worker.ready()
+        assert variable_of(worker.process.pid, "TRIOWORKERS_RUN") == RUN

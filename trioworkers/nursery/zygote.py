@@ -1,0 +1,358 @@
+"""The daemon's side of the zygote: keeps one running, and has it start and bury workers.
+
+A zygote that dies is started again, and running workers go on: the daemon is a child subreaper, so they
+become its own children, with their exit status, and it buries them itself. It never waits for "any" child,
+which may be a plugin's, but for those that it knows one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.errors import TrioworkersError
+from trioworkers.nursery.spawn import Exit
+from trioworkers.worker.orders import (
+    SIZE,
+    NotStarted,
+    Reap,
+    Start,
+    Unfit,
+    Warm,
+    decode_answer,
+    encode,
+    handed_over,
+    rights,
+)
+from trioworkers.worker.remains import RUN, kill, orphans
+from trioworkers.worker.zygote import adopt_orphans
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from trioworkers.nursery.spawn import WorkerProcess
+    from trioworkers.worker.orders import Order, Prepare
+
+WARM_TIMEOUT = 60.0  # seconds until a zygote has imported everything
+ANSWER_TIMEOUT = 10.0  # seconds for an answer; a zygote that is silent for longer is killed
+LAST = 3.0  # seconds that one has to end itself and its workers
+AT_ONCE = 16  # orders under way
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between zygotes that die before they are warm
+
+
+class ZygoteError(TrioworkersError):
+    """Workers cannot be started as the fleet file says; the message says why."""
+
+
+@asynccontextmanager
+async def open_zygote(
+    prepare: Prepare, *, run: str, folder: Path, environ: Mapping[str, str], tell: Callable[..., None]
+) -> AsyncIterator[Zygote]:
+    """Keep a zygote running; at the end it is gone, and with it every worker that still lived.
+
+    Cancelling the body leaves the zygote until the body has ended its workers.
+
+    Args:
+        prepare: what the zygote is told first.
+        run: what all its processes are marked with.
+        folder: the workers' working directory.
+        environ: their environment, without secrets.
+        tell: hears when one is ready and when one has exited.
+
+    Raises (in a group):
+        ZygoteError: the first one is unfit.
+        OSError: it cannot be started.
+    """
+    zygote = Zygote(run, tell)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(zygote.serve, prepare, folder, {**environ, RUN: run})
+        try:
+            yield zygote
+        finally:
+            zygote.close()
+
+
+class Zygote:
+    """Makes workers, by one zygote after another."""
+
+    def __init__(self, run: str, tell: Callable[..., None]) -> None:
+        self._run = run
+        self._tell = tell
+        self._link: _Link | None = None
+        self._came = trio.Event()
+        self._serving = trio.CancelScope()
+        self._orders = trio.CapacityLimiter(AT_ONCE)
+        self._workers: set[int] = set()  # not reaped, whoever's children they are
+        self._process = 0  # the zygote's, warm or not
+
+    async def serve(
+        self,
+        prepare: Prepare,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Keep a zygote running until closed; `started` once the first is warm."""
+        adopt_orphans()
+        pause = FIRST_PAUSE
+        with self._serving:
+            while True:
+                link = _Link(folder, environ)
+                self._process = link.process.pid
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(link.serve, prepare)
+                    with trio.move_on_after(WARM_TIMEOUT):
+                        await link.judged.wait()
+                    if link.warm:
+                        self._tell("zygote.ready", pid=link.process.pid, way=prepare.way)
+                        if not self._serving.shield:
+                            self._serving.shield = True
+                            task_status.started()
+                        pause = FIRST_PAUSE
+                        self._link = link
+                        self._came.set()
+                        await link.lost.wait()
+                        self._link, self._came = None, trio.Event()
+                    else:
+                        link.process.kill()
+                await self._bury_orphans()
+                how = link.problem or f"it ended: {_exit(link.process.returncode)}"
+                if not self._serving.shield:
+                    raise ZygoteError(f"fleet.{how}" if link.problem else f"workers cannot be started: {how}")
+                self._tell("zygote.exited", reason=how)
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def close(self) -> None:
+        """Let `serve` end the zygote, and end."""
+        self._serving.cancel()
+
+    async def start(self, channel: int, output: int) -> WorkerProcess:
+        """As :meth:`trioworkers.nursery.spawn.MakesWorkers.start`; waits while there is no zygote."""
+        async with self._orders:
+            while True:
+                while (link := self._link) is None:
+                    await self._came.wait()
+                try:
+                    answer, descriptors = await link.ask(Start(link.next_number()), channel, output)
+                    break
+                except _LostError:
+                    # a worker that it started and did not tell of is ended before there is another zygote
+                    await link.gone.wait()
+        if isinstance(answer, NotStarted):
+            raise OSError(answer.errno, os.strerror(answer.errno))
+        self._workers.add(answer.pid)
+        return _Worker(answer.pid, descriptors[0], link, self)
+
+    async def bury(self, worker: _Worker) -> Exit:
+        """Reap a worker that has ended, and end what it left behind."""
+        try:
+            answer, _ = await worker.link.ask(Reap(worker.link.next_number(), worker.pid))
+        except _LostError:
+            await worker.link.gone.wait()
+            code = _reap(worker.descriptor)
+            self._workers.discard(worker.pid)
+            await self._bury_orphans()
+        else:
+            code = answer.code
+            self._workers.discard(worker.pid)
+        return _exit(code)
+
+    async def _bury_orphans(self) -> None:
+        """End what came to the daemon because the zygote to which it should have come had died."""
+        with trio.move_on_after(LAST, shield=True):
+            while left := orphans({self._process, *self._workers}, self._run):
+                for pid in left:
+                    descriptor = os.pidfd_open(pid)
+                    try:
+                        kill(pid)
+                        await trio.lowlevel.wait_readable(descriptor)
+                        _reap(descriptor)
+                    finally:
+                        os.close(descriptor)
+
+
+class _LostError(Exception):
+    """The zygote is gone before it answered."""
+
+
+@dataclass(eq=False)
+class _Reply:
+    came: trio.Event = field(default_factory=trio.Event)
+    answer: Any = None
+    descriptors: list[int] = field(default_factory=list)
+
+
+class _Link:
+    """One zygote process, and the questions to it.
+
+    Attributes:
+        judged: it is warm, or will never be.
+        lost: it answers no more.
+        gone: it has ended, so that its children are the daemon's.
+        problem: why it is unfit, in its own words.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
+                cwd=folder,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
+            )
+        self.judged, self.lost, self.gone = trio.Event(), trio.Event(), trio.Event()
+        self.warm = False
+        self.problem: str | None = None
+        self._end = trio.socket.from_stdlib_socket(ours)
+        self._replies: dict[int, _Reply] = {}
+        self._numbers = count()
+        self._sending = trio.Lock()
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    async def serve(self, prepare: Prepare) -> None:
+        """Take answers until the zygote is gone; cancelled, let it end itself and what it started."""
+        try:
+            with suppress(OSError, ValueError):  # it died, or said what is none of its words
+                await self._send(prepare)
+                while await self._take():
+                    pass
+        finally:
+            with trio.CancelScope(shield=True):
+                self._end.close()
+                self.judged.set()
+                self.lost.set()
+                for reply in self._replies.values():
+                    reply.came.set()
+                await self._ended()
+                self.gone.set()
+
+    async def ask(self, order: Start | Reap, *descriptors: int) -> tuple[Any, list[int]]:
+        """Give an order; return the answer and its descriptors, which are the caller's.
+
+        It cannot be cancelled, so that no worker is started that nobody knows of, and is bounded.
+
+        Raises:
+            _LostError: there is no answer.
+        """
+        reply = self._replies[order.number] = _Reply()
+        try:
+            with trio.move_on_after(ANSWER_TIMEOUT, shield=True) as limit:
+                if not self.lost.is_set():
+                    with suppress(OSError):
+                        await self._send(order, *descriptors)
+                        await reply.came.wait()
+        finally:
+            del self._replies[order.number]
+        if limit.cancelled_caught:
+            self.process.kill()
+        if reply.answer is None:
+            raise _LostError
+        return reply.answer, reply.descriptors
+
+    async def _send(self, order: Order, *descriptors: int) -> None:
+        async with self._sending:
+            await self._end.sendmsg([encode(order)], rights(*descriptors))
+
+    async def _take(self) -> bool:
+        """Take one answer; False when it was the last."""
+        said, ancillary, _, _ = await self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC)
+        if not said:
+            return False
+        answer, descriptors = decode_answer(said), handed_over(ancillary)
+        if isinstance(answer, Warm):
+            self.warm = True
+            self.judged.set()
+        elif isinstance(answer, Unfit):
+            self.problem = answer.problem
+        elif answer.number in self._replies:
+            reply = self._replies[answer.number]
+            reply.answer, reply.descriptors = answer, descriptors
+            reply.came.set()
+        else:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    async def _ended(self) -> None:
+        descriptor = os.pidfd_open(self.process.pid)
+        try:
+            with trio.move_on_after(LAST):
+                await trio.lowlevel.wait_readable(descriptor)
+            self.process.kill()
+            await trio.lowlevel.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
+        self.process.wait()
+
+
+class _Worker:
+    def __init__(self, pid: int, descriptor: int, link: _Link, zygote: Zygote) -> None:
+        self.pid = pid
+        self.descriptor = descriptor
+        self.link = link
+        self._zygote = zygote
+        self._exit: Exit | None = None
+        self._ended = False
+        self._burying = trio.Lock()
+
+    async def wait(self) -> Exit:
+        async with self._burying:
+            if self._exit is None:
+                await trio.lowlevel.wait_readable(self.descriptor)
+                # while the leader is not reaped its number cannot be another group's
+                self.signal_group(signal.SIGKILL)
+                self._ended = True
+                with trio.CancelScope(shield=True):  # bounded: the zygote answers in time, or is killed
+                    self._exit = await self._zygote.bury(self)
+                os.close(self.descriptor)
+            return self._exit or Exit()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if not self._ended:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.descriptor, number)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        if not self._ended:
+            with suppress(ProcessLookupError):
+                try:
+                    os.killpg(self.pid, number)
+                except ProcessLookupError:  # it has not come to lead one yet
+                    signal.pidfd_send_signal(self.descriptor, number)
+
+
+def _reap(descriptor: int) -> int | None:
+    """Reap the child that has ended; its exit code, or its signal below zero; None when it is no child."""
+    try:
+        ended = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def _exit(code: int | None) -> Exit:
+    if code is None or code >= 0:
+        return Exit(code)
+    with suppress(ValueError):  # most real-time signals have no name
+        return Exit(signal=signal.Signals(-code).name)
+    return Exit(signal=f"signal {-code}")

@@ -1,0 +1,95 @@
+"""A worker's life in small, run once before workers are forked: what it imports and makes, they share.
+
+It is the real worker on a real channel, with a Bot API that is a few bytes on the loopback interface; so
+whatever a worker comes to do is rehearsed without being named here.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from trioworkers.nursery.frames import Channel, Configure, Deliver, Drain, FromWorker, Outcome, Retune
+from trioworkers.worker.process import serve_worker
+
+if TYPE_CHECKING:
+    from trioworkers.worker.bot import Bot
+    from trioworkers.worker.update import Update
+
+TIMES = 10  # about 5 ms each
+TIMEOUT = 20.0  # seconds
+UPDATE = b'{"update_id":1,"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"text":"x"}}'
+BODY = b'{"ok":true,"result":true}'
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+async def handle(update: Update, bot: Bot) -> None:
+    """The handler that is rehearsed: an echo."""
+    await bot.send_message(chat_id=update.chat_id, text=update.text)
+
+
+def rehearse() -> None:
+    """Let one worker after another handle an update.
+
+    Several, since the interpreter rewrites the code of a function over its first calls: what is rewritten
+    in a worker is copied there (0.5 MB).
+
+    Raises:
+        RuntimeError: one did not handle it.
+    """
+    for _ in range(TIMES):
+        if not trio.run(_rehearse):
+            message = "the rehearsal of a worker failed"
+            raise RuntimeError(message)
+
+
+async def _rehearse() -> bool:
+    ours, theirs = socket.socketpair()
+    channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), FromWorker)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    done = False
+    with trio.move_on_after(TIMEOUT):
+        async with listener, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, _answer, [listener])
+            nursery.start_soon(channel.serve_writes)
+            nursery.start_soon(_work, theirs)
+            channel.send(_configure(f"http://127.0.0.1:{port}"))
+            channel.send(Deliver(1, 0, False, "", msgspec.Raw(UPDATE)))
+            while frames := await channel.receive():
+                if any(isinstance(frame, Outcome) and frame.result == "done" for frame in frames):
+                    done = True
+                    channel.send(Drain())
+                    break
+            while await channel.receive():
+                pass
+            nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await channel.aclose()
+    return done
+
+
+async def _work(end: socket.socket) -> None:
+    with end:
+        await serve_worker(end)
+
+
+async def _answer(stream: trio.SocketStream) -> None:
+    while await stream.receive_some(65536):
+        await stream.send_all(ANSWER)
+
+
+def _configure(api_base: str) -> Configure:
+    return Configure(
+        name="rehearsal",
+        bot_id=1,
+        token="1:rehearsal",  # noqa: S106 - of no bot
+        api_base=api_base,
+        handler=f"{__name__}:handle",
+        python_path=[],
+        concurrency=1,
+        tuning=Retune({}, TIMEOUT, TIMEOUT, TIMEOUT, "error"),
+    )

@@ -1,0 +1,341 @@
+"""The process that workers come from: it starts them, and ends what they leave behind.
+
+It is a child subreaper: what a worker started and left comes to it when the worker ends, in a session of
+its own or not. And it outlives the daemon by a moment: at the end of file on its socket it ends all that
+it started, because a worker whose loop is blocked sees no end of file itself.
+
+Forked workers share its memory: everything is imported, a Trio loop and a client have run once (their
+lazy imports are the largest part), the TLS context is made, and the garbage collector does not touch what
+is there by then, which would copy it. It has one thread, since a fork takes only one along, and runs no
+handlers' code. Where fork is unfit it starts a fresh interpreter for each worker, and does the rest alike.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+from trioworkers.worker.orders import (
+    SIZE,
+    NotStarted,
+    Prepare,
+    Reap,
+    Reaped,
+    Start,
+    Started,
+    Unfit,
+    Warm,
+    decode_order,
+    encode,
+    handed_over,
+    rights,
+)
+from trioworkers.worker.remains import (
+    RUN,
+    call_this_process,
+    children_of,
+    end_run,
+    kill,
+    orphans,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trioworkers.worker.orders import Answer, Order
+
+GRACE = 0.5  # seconds that workers have to end by themselves once the daemon is gone
+HOLES = 500  # of each size
+LAST = 2.0  # seconds in which what was killed is waited for
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class UnfitError(Exception):
+    """Workers cannot be started like this; the message says why."""
+
+
+class _Gone(Exception):
+    """The daemon is."""
+
+
+def main(descriptor: int) -> NoReturn:
+    """Serve the daemon at the other end of the socket that it left at `descriptor`."""
+    end = socket.socket(fileno=descriptor)
+    end.set_inheritable(False)
+    call_this_process("tw-zygote")
+    adopt_orphans()
+    gc.disable()
+    zygote = Zygote(end)
+    try:
+        zygote.serve()
+    except _Gone:
+        zygote.end()
+    os._exit(0)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of what its descendants leave behind (prctl(2), PR_SET_CHILD_SUBREAPER).
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    import ctypes  # only here: no worker that is spawned carries it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+class Zygote:
+    """Starts and buries workers as it is told, until the daemon is gone."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._start: Callable[[int, int], int] = self._spawn
+        self._workers: set[int] = set()  # started and not reaped: their numbers are nobody else's
+        self._kept: list[object] = []
+        self._spawned: dict[int, subprocess.Popen[bytes]] = {}
+        self._wakes, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._end, select.POLLIN)
+        self._poll.register(self._wakes, select.POLLIN)
+
+    def serve(self) -> NoReturn:
+        """Do what the daemon says.
+
+        Raises:
+            _Gone: it says nothing any more.
+        """
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._wakes:
+                    self._empty_wakes()
+                    self._bury_orphans()
+                else:
+                    self._obey()
+
+    def end(self) -> None:
+        """Let the workers end, then kill all that came of them, and of those of an earlier zygote."""
+        self._poll.unregister(self._end)
+        deadline = time.monotonic() + GRACE
+        while self._bury() and time.monotonic() < deadline:
+            self._poll.poll(1000 * max(0.0, deadline - time.monotonic()))
+            self._empty_wakes()
+        deadline = time.monotonic() + LAST
+        while (left := self._bury()) and time.monotonic() < deadline:
+            for pid in left:
+                _kill_group(pid) if pid in self._workers else kill(pid)
+            self._poll.poll(20)
+            self._empty_wakes()
+        end_run(os.environ.get(RUN, ""))
+
+    def _obey(self) -> None:
+        try:
+            # not inherited: what is not yet closed here when a worker starts must not stay open in it
+            said, ancillary, _, _ = self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC)
+        except OSError:
+            raise _Gone from None
+        if not said:
+            raise _Gone
+        order: Order = decode_order(said)
+        descriptors = handed_over(ancillary)
+        if isinstance(order, Start):
+            self._answer(*self._started(order.number, descriptors))
+        elif isinstance(order, Reap):
+            self._answer(Reaped(order.number, self._reap(order.pid)))
+        else:
+            self._prepare(order)
+
+    def _answer(self, answer: Answer, *descriptors: int) -> None:
+        try:
+            self._end.sendmsg([encode(answer)], rights(*descriptors))
+        except OSError:
+            raise _Gone from None
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _prepare(self, prepare: Prepare) -> None:
+        if prepare.way == "fork":
+            try:
+                self._kept = warm(prepare)
+            except UnfitError as error:
+                self._answer(Unfit(str(error)))
+                os._exit(1)
+            self._start = self._fork
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only now: the rehearsal is a Trio loop's own
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        self._answer(Warm())
+
+    def _started(self, number: int, descriptors: list[int]) -> tuple[Answer, *tuple[int, ...]]:
+        try:
+            channel, output = descriptors
+            pid = self._start(channel, output)
+        except OSError as error:
+            return (NotStarted(number, error.errno or 0),)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._workers.add(pid)
+        return Started(number, pid), os.pidfd_open(pid)
+
+    def _spawn(self, channel: int, output: int) -> int:
+        # -P: the working directory does not come first in the search for modules, python_path does
+        command = [sys.executable, "-P", "-m", "trioworkers.worker", str(channel)]
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[channel],
+            start_new_session=True,
+        )
+        self._spawned[process.pid] = process
+        return process.pid
+
+    def _fork(self, channel: int, output: int) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for descriptor in (self._end.detach(), self._wakes, self._woken):
+                    os.close(descriptor)
+                os.dup2(output, 1)
+                os.dup2(output, 2)
+                os.close(output)
+            except BaseException:
+                os._exit(1)
+            _be_worker(channel)
+        return pid
+
+    def _reap(self, pid: int) -> int | None:
+        """Let a worker that has ended go; return how it ended."""
+        self._workers.discard(pid)
+        process = self._spawned.pop(pid, None)
+        if process is not None:
+            return process.wait()
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:
+            return None
+
+    def _bury_orphans(self) -> None:
+        """Kill what workers left behind when they ended, and reap what has ended of it."""
+        for pid in orphans(self._workers):
+            kill(pid)
+        for pid in children_of(os.getpid()):
+            if pid not in self._workers:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+    def _bury(self) -> list[int]:
+        """Reap whatever has ended; return what has not."""
+        left = []
+        for pid in children_of(os.getpid()):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    left.append(pid)
+        return left
+
+    def _empty_wakes(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._wakes, 512):
+                pass
+
+
+def warm(prepare: Prepare) -> list[object]:
+    """Import and run all that a worker needs, and keep the collector from it.
+
+    Returns what has to be kept as long as workers are forked.
+
+    Raises:
+        UnfitError: a module to preload cannot be imported, or something started a thread, which a fork
+            would leave behind with whatever it holds.
+    """
+    sys.path[:0] = [folder for folder in prepare.python_path if folder not in sys.path]
+    from trioworkers.transport.wire import tls_context
+    from trioworkers.worker.rehearsal import rehearse
+
+    if prepare.api_base.startswith("https:"):
+        tls_context()
+    rehearse()
+    if _threads() != 1:
+        message = "worker_start: warming up started a thread, expected none: spawn workers instead"
+        raise UnfitError(message)
+    for name in prepare.preload:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # not ours: SystemExit and the like are no reason to die silently
+            from trioworkers.worker.log import describe
+
+            itself = isinstance(error, ModuleNotFoundError) and error.name == name
+            what = "no such module was found" if itself else f"importing it raised {describe(error)}"
+            message = f"preload: {name}: {what}"
+            raise UnfitError(message) from None
+        if _threads() != 1:
+            message = f"preload: {name}: importing it started a thread, expected a module that can be forked"
+            raise UnfitError(message)
+    gc.collect()
+    filling = _fill_holes()
+    gc.freeze()
+    return filling
+
+
+def _fill_holes() -> list[object]:
+    """Take up the free places between the objects that are there.
+
+    A worker would put its first objects there, one to a page, and so copy all these pages (1 MB).
+    """
+    small = [bytes(size - b"".__sizeof__()) for size in range(48, 513, 16) for _ in range(HOLES)]
+    smallest = [number + 0.5 for number in range(HOLES)]
+    large = [bytes(size) for size in range(600, 2500, 200) for _ in range(HOLES // 10)]
+    return [small, smallest, large]
+
+
+def _be_worker(channel: int) -> NoReturn:
+    """Be a worker in a fork of the zygote, to the end of the process.
+
+    The interpreter is not taken down, which would touch, and so copy, all the memory that is shared.
+    """
+    code = 1
+    try:
+        from trioworkers.worker.process import work
+
+        gc.enable()
+        code = work(channel)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    try:
+        threading._shutdown()  # type: ignore[attr-defined] # waits for threads, as the interpreter does at its end
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code & 0xFF)
+
+
+def _threads() -> int:
+    """The threads of this process, also those that Python does not know of."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has not come to lead one yet
+        kill(pid)
