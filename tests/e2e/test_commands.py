@@ -105,6 +105,31 @@ async def test_a_pause_outlives_the_daemon_and_loses_nothing(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_restart_tries_a_refused_token_again(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Updates are fetched again, not only handled."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("one")
+    project.write(base, {"one": {"token": bot.token, "handler": "echo:handle", "poll_timeout": 1}})
+    daemon = await project.start().ready()
+    world.revoke(bot)
+
+    async def failed() -> bool:
+        row = await daemon.bot("one")
+        return row["state"] == "failed" and row["pid"] is None
+
+    await until(failed)
+    bot.revoked = False
+    assert (await run(project, "bots", "restart", "one")).returncode == 0
+    alice = world.add_user("Alice")
+    await alice.say(bot, "hello")
+    assert (await alice.expect(bot, timeout=20))["text"] == "hello"
+    assert len(project.events("transport.refused")) == 1
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_fifty_restarts_never_give_two_live_processes(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:

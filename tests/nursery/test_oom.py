@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -136,7 +137,7 @@ async def test_a_worker_that_was_killed_is_told_apart(
     ends: list[Ended] = []
     with trio.fail_after(60):
         async with open_zygote(
-            prepare, run="0" * 32, folder=tmp_path, environ=environ, tell=lambda *_, **__: None
+            prepare, run=secrets.token_hex(16), folder=tmp_path, environ=environ, tell=lambda *_, **__: None
         ) as zygote:
             means = Means(
                 makes=zygote,
