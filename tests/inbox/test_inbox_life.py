@@ -327,7 +327,7 @@ async def test_suspects_come_apart_also_after_reopening(open_again):
         suspect = replace(await next_of(backlog), attempt=1, suspect=True, started_at=1000.0)
         backlog.retry(suspect, FAILURE)
         await settled(inbox)
-        assert backlog.has_suspects
+        assert backlog.suspects.has_work
     async with open_again() as inbox:
         backlog = inbox.backlog(BOT)
         assert (await next_of(backlog)).update_id == 3
@@ -335,7 +335,7 @@ async def test_suspects_come_apart_also_after_reopening(open_again):
         with trio.fail_after(10):
             await backlog.suspects.wait_change()
         again = backlog.suspects.take()
-        assert (again, backlog.has_suspects) == (suspect, False)
+        assert (again, backlog.suspects.has_work) == (suspect, False)
         backlog.finish(again, "done")
         assert (await next_of(backlog)).update_id == 2
 
