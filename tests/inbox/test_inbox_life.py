@@ -9,6 +9,7 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
+from trioworkers.inbox import backlog as backlog_module
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox.inbox import Accepted, open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
@@ -338,6 +339,24 @@ async def test_suspects_come_apart_also_after_reopening(open_again):
         assert (again, backlog.has_suspects) == (suspect, False)
         backlog.finish(again, "done")
         assert (await next_of(backlog)).update_id == 2
+
+
+async def test_who_records_more_than_the_disk_takes_waits(inbox, monkeypatch):
+    """wait_recorded returns at once, but for more than MOST_UNWRITTEN that wait for their commit."""
+    monkeypatch.setattr(backlog_module, "MOST_UNWRITTEN", 50_000)
+    backlog = inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1)])
+    update = await next_of(backlog)
+    backlog.calling(update, "few")
+    with trio.fail_after(0):
+        await backlog.wait_recorded()
+    for number in range(200):
+        backlog.calling(update, f"{number}")
+        backlog.called(update, f"{number}", b"x" * 100)
+    async with trio.open_nursery() as nursery:  # a bot's quarantine may wait, too
+        nursery.start_soon(backlog.wait_recorded)
+        await backlog.wait_recorded()
+    assert len(await inbox.recorded_calls(update.id)) >= 30
 
 
 async def test_recorded_calls_come_back_with_their_update(open_again):

@@ -18,7 +18,8 @@ from trioworkers.inbox.backlog import Feed
 from trioworkers.inbox.policy import MOST_CRASHES
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import StoreError
-from trioworkers.nursery.dispatch import UNREAD_PAUSE, Activity, Dispatch
+from trioworkers.nursery import dispatch as dispatch_module
+from trioworkers.nursery.dispatch import MOST_TOLD, UNREAD_PAUSE, Activity, Dispatch
 from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
 from trioworkers.records import Attempt, Call, Waiting
 
@@ -41,6 +42,8 @@ class Desk:
         self.recorded: dict[int, dict[str, bytes | None]] = {}
         self.reading: trio.Event | None = None
         self.unreadable = False
+        self.written = trio.Event()
+        self.written.set()
         for update in updates:
             self.queue.offer(update)
 
@@ -81,6 +84,9 @@ class Desk:
 
     def called(self, update, key, answer):
         self.recorded[update.id][key] = answer
+
+    async def wait_recorded(self):
+        await self.written.wait()
 
     async def calls(self, update):
         if self.reading is not None:
@@ -202,6 +208,61 @@ async def test_a_stale_frame_changes_nothing(nursery, autojump_clock):
     await hands.say(Outcome(99, "retry"), Calling(99, KEY), Called(0, KEY, made=False))
     assert scene.desk.ends == [(1, "done")]
     assert scene.desk.recorded == {}
+
+
+async def test_an_outcome_of_what_was_not_delivered_yet_changes_nothing(nursery, autojump_clock):
+    """A worker that guesses the number of the next delivery neither ends it nor the bot."""
+    scene = Scene(nursery, update(1, called=True))
+    scene.desk.recorded[1], scene.desk.reading = {KEY: b"5"}, trio.Event()
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "done"), Calling(1, "x 1 d 1"))
+    assert (scene.desk.ends, scene.desk.recorded[1]) == ([], {KEY: b"5"})
+    scene.desk.reading.set()
+    await trio.testing.wait_all_tasks_blocked()
+    await hands.say(Outcome(1, "done"))
+    assert scene.desk.ends == [(1, "done")]
+
+
+@pytest.mark.parametrize("kind", ["keys", "answers", "what was recorded before"])
+async def test_a_worker_that_records_without_end_is_refused(nursery, autojump_clock, monkeypatch, kind):
+    """What one update may record is bounded, whoever is inside of the worker; what was refused is no call."""
+    monkeypatch.setattr(dispatch_module, "MOST_RECORDED", 100)
+    scene = Scene(nursery, update(1, called=kind.startswith("what")))
+    scene.desk.recorded[1] = {"x" * 80: b"x"} if kind.startswith("what") else {}
+    hands = await scene.begin()
+    for number in range(30):  # refused ones are forgotten again
+        await hands.say(Calling(1, f"refused {number}"), Called(1, f"refused {number}", made=False))
+    assert not scene.ended.is_set()
+    for number in range(10):
+        key = f"{number:010}"
+        answer: Any = b"123456789"
+        await hands.say(*[Calling(1, key)] if kind == "keys" else [Called(1, key, made=True, answer=answer)])
+    await hands.say(Calling(1, "one more"))
+    assert scene.ended.is_set()
+    assert scene.told("worker.refused") == [{"reason": "more than 0 MB of calls for one update"}]
+    assert scene.desk.ends[-1][0].suspect
+
+
+async def test_repetitions_are_told_so_many_times(nursery, autojump_clock):
+    """A handling that makes a call again without end does not fill the log."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    for _ in range(50):
+        await hands.say(Calling(1, KEY))
+    assert len(scene.told("update.repeated")) == MOST_TOLD
+
+
+async def test_a_worker_is_read_on_once_its_calls_are_recorded(nursery, autojump_clock):
+    """So that one which sends without end is held back by the disk, and does not fill the memory."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    scene.desk.written = trio.Event()
+    await hands.say(Calling(1, KEY))
+    await hands.say(Outcome(1, "done"))
+    assert scene.desk.ends == []
+    scene.desk.written.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert scene.desk.ends == [(1, "done")]
 
 
 async def test_a_redelivery_carries_the_recorded_calls(nursery, autojump_clock):
