@@ -1,4 +1,4 @@
-"""The handler of the fault matrix: it notes that it was called, says two things, and ends as its text says."""
+"""The handler of the fault matrix: notes that it was called, says two things, and ends as its text says."""
 
 from __future__ import annotations
 

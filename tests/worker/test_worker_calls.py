@@ -132,6 +132,16 @@ async def test_once_holds_across_parameters(handled):
     assert handled.made == {"sendMessage hi": 1, "sendPhoto ho": 1}
 
 
+async def test_long_names_that_begin_alike_are_two_calls(handled):
+    """A name is taken as a whole: cut off, the second message would be answered by the first and lost."""
+    for name in ("x" * 300 + "a", "x" * 300 + "b", "x" * 200, "x" * 201, "\ud800" * 300):
+        await handled.bot.send_message(chat_id=1, text="new", once=name)
+        await handled.bot.send_message(chat_id=1, text="again", once=name)
+    assert handled.made.total() == 5
+    with pytest.raises(TypeError, match="once: expected a text, got int"):
+        await handled.bot.send_message(chat_id=1, text="x", once=5)
+
+
 async def test_once_holds_within_a_handling(handled):
     """Of two tasks that name one call the second waits for the first, and takes over when it fails."""
     handled.failures.append(BotApiError("sendMessage", 400, "no"))
@@ -205,6 +215,15 @@ async def test_what_a_handler_tries_again_is_the_same_message(handled, failure):
     handled.begin()
     await handled.bot.send_message(chat_id=1, text="hi")
     assert handled.made == {"sendMessage hi": 2}
+
+
+@pytest.mark.parametrize(("code", "known"), [(400, True), (499, True), (500, False), (502, False)])
+async def test_a_server_that_broke_may_have_made_the_call(handled, code, known):
+    """A refusal says that it was not; a 5xx leaves it open, as no answer does."""
+    handled.failures.append(BotApiError("sendMessage", code, "no"))
+    with pytest.raises(BotApiError):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    assert list(handled.record.values()) == ([] if known else [None])
 
 
 async def test_a_call_that_its_handler_gave_up_is_unknown(handled, autojump_clock):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from trioworkers.errors import TransportError
+from trioworkers.errors import BotApiError, TransportError
 from trioworkers.nursery.frames import KEY_LENGTH, Called, Calling, cut
 from trioworkers.records import shown_call
 from trioworkers.transport.files import InputFile
@@ -78,8 +78,9 @@ class Calls:
         `make` is given what it has to await before it repeats a try that may have succeeded.
 
         Raises:
-            Exception: what `make` raised. Then it is not recorded, but for a failure on the way, after
-                which it may have been made.
+            Exception: what `make` raised. Then it is not recorded, but for a failure on the way or one
+                of the server's (5xx), after which it may have been made.
+            TypeError: `once` is no text, or something in `params` cannot be sent.
             trio.BrokenResourceError: the daemon is gone; it was not made.
         """
         if once is not None:
@@ -120,10 +121,9 @@ class Calls:
         await begin()
         try:
             answer = await make(begin)
-        except TransportError:
-            raise
-        except Exception:
-            self._tell(Called(self._delivery, key, made=False))
+        except Exception as error:
+            if not _may_have_been_made(error):
+                self._tell(Called(self._delivery, key, made=False))
             raise
         self._answers[key] = answer
         self._kept += len(key) + len(bytes(answer))
@@ -147,9 +147,23 @@ async def _untold() -> None:
     """A call that is not recorded may be repeated as it likes."""
 
 
+def _may_have_been_made(error: Exception) -> bool:
+    """No answer, or a server that broke, perhaps only after the message was on its way (502, 504)."""
+    return isinstance(error, TransportError) or (isinstance(error, BotApiError) and error.error_code >= 500)
+
+
 def once_key(method: str, once: str) -> str:
-    """The key of a call that has a name: it is one call, whatever its parameters."""
-    return cut(f"once {method[:CHAT_LENGTH]} {once[:ONCE_LENGTH]}", KEY_LENGTH)
+    """The key of a call that has a name: it is one call, whatever its parameters.
+
+    Raises:
+        TypeError: the name is no text.
+    """
+    if not isinstance(once, str):
+        message = f"once: expected a text, got {type(once).__name__}"
+        raise TypeError(message)
+    if len(once) > ONCE_LENGTH:  # cut off it would be another one's name, whose message would be lost
+        once = blake2b(once.encode(errors="surrogatepass"), digest_size=32).hexdigest()
+    return cut(f"once {method[:CHAT_LENGTH]} {once}", KEY_LENGTH)
 
 
 def same_key(method: str, params: Mapping[str, Any]) -> str:
