@@ -422,6 +422,17 @@ async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, mo
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("operation", ["replay", "purge"])
+@pytest.mark.parametrize("chosen", [{"ids": [1, 2]}, {"bot_id": BOT}, {}])
+async def test_letters_that_died_before_the_clock_was_set_back_are_taken(inbox, clock, operation, chosen):
+    """A clock that was wrong hides no letter from its command."""
+    backlog = inbox.backlog(BOT)
+    await bury_all(inbox, backlog, arrival(1, "a"), arrival(2, "b"))
+    clock.now -= 3600
+    assert await getattr(inbox, operation)(**chosen) == 2
+    assert (inbox.tally(BOT).dead, inbox.tally(BOT).pending) == (0, 2 if operation == "replay" else 0)
+
+
 async def test_letters_are_purged_by_id_bot_and_age(inbox, clock):
     """Each chosen one once; the tally tells how many."""
     backlog = inbox.backlog(BOT)
