@@ -262,6 +262,20 @@ async def test_no_call_is_made_before_its_key_has_left_the_process(handled):
     assert orphan.made.total() == 0
 
 
+async def test_in_a_second_handling_answers_leave_the_process_at_once(handled):
+    """A handler that ends its process right after a call repeats it once, not in every handling."""
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.flushed == 1, "of a first handling only the key is waited for"
+    handled.record = dict.fromkeys(handled.record)  # the answer never left
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.flushed == len(handled.frames) == 4
+    assert list(handled.record.values()) != [None]
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 2}
+
+
 async def test_what_outlives_the_outcome_is_not_recorded(handled):
     """A task in the background may go on calling; the update is done by then."""
     await handled.bot.send_message(chat_id=1, text="hi")

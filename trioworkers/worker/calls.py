@@ -2,9 +2,11 @@
 
 Before a call is made its key is told to the daemon, and afterwards its answer. The key has left this process
 before the call does, so that a worker which is killed leaves no call behind that nobody has heard of; that
-it is durable is not waited for. The channel keeps their order, so the calls of an update are recorded
-before it is done. When it is handled again, what was answered is not called a second time. What was begun
-and has no answer may or may not have been made: it is made again, and marked.
+it is durable is not waited for. The answer leaves with the next write, which costs less; where an earlier
+handling has called something, at once, as that one may have ended before its next write. The channel keeps
+their order, so the calls of an update are recorded before it is done. When it is handled again, what was
+answered is not called a second time. What was begun and has no answer may or may not have been made: it is
+made again, and marked.
 
 A key is the method, the chat, a digest of the parameters, and which one it is of those that have all
 three the same: tasks of a handling run side by side, in another order each time, so a mere count would
@@ -62,6 +64,7 @@ class Calls:
         self._counts: Counter[str] = Counter()
         self._given_back: defaultdict[str, list[int]] = defaultdict(list)
         self._under_way: dict[str, trio.Event] = {}
+        self._again = bool(recorded)
         self._send: Callable[[Frame], None] | None = send
         self._flush = flush
 
@@ -128,6 +131,8 @@ class Calls:
         self._answers[key] = answer
         self._kept += len(key) + len(bytes(answer))
         self._tell(Called(self._delivery, key, made=True, answer=answer))
+        if self._again:  # a handler that ends its process at once would make it again in every handling
+            await self._flush()
         return answer
 
     def unmade(self) -> list[str]:
