@@ -19,7 +19,7 @@ from trioworkers.inbox.policy import MOST_CRASHES
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import StoreError
 from trioworkers.nursery import dispatch as dispatch_module
-from trioworkers.nursery.dispatch import MOST_TOLD, UNREAD_PAUSE, Activity, Dispatch
+from trioworkers.nursery.dispatch import MOST_TOLD, SHORTEST_WAIT, UNREAD_PAUSE, Activity, Dispatch
 from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
 from trioworkers.records import Attempt, Call, Waiting
 
@@ -336,6 +336,16 @@ async def test_a_retry_comes_when_its_handler_asked(nursery, autojump_clock):
     assert len(hands.sent) == 2
     await trio.sleep(2)
     assert hands.sent[2].attempt == 1
+
+
+@pytest.mark.parametrize("after", [None, 0.0])
+async def test_what_counts_as_no_attempt_waits_all_the_same(nursery, autojump_clock, after):
+    """A worker that asks for a wait of nothing does not make the daemon spin."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "retry", after=after, counted=False))
+    assert scene.desk.ends[0][0].due == START + SHORTEST_WAIT
+    assert len(hands.sent) == 1
 
 
 async def test_a_failure_past_its_attempts_is_dead(nursery, autojump_clock):

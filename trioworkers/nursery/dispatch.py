@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trioworkers.records import Call
 
 UNREAD_PAUSE = 1.0  # seconds until an update whose calls could not be read is tried again
+SHORTEST_WAIT = 1.0  # seconds; what counts as no attempt has no other bound, whatever a worker says
 MOST_TOLD = 20  # calls that one attempt's log names, and repetitions that are told of one handling
 
 
@@ -272,7 +273,7 @@ class Dispatch:
         elif outcome.counted:
             self._failed(in_hand, outcome.error, wait=outcome.after)
         else:
-            wait = outcome.after or 0.0
+            wait = max(SHORTEST_WAIT, outcome.after or 0.0)
             waits = replace(
                 update, due=self._clock() + wait, started_at=_started(in_hand) + wait, suspect=False
             )
