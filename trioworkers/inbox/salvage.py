@@ -132,9 +132,12 @@ def readable(source: sqlite3.Connection, query: str, values: Sequence[object]) -
     a damaged file keys may be anything, in any order; each new start lies past the one before.
     """
 
+    def first(after: int) -> Any:
+        return source.execute(f"{query} LIMIT 1", (after, *values)).fetchone()
+
     def works(after: int) -> bool:
         try:
-            row = source.execute(f"{query} LIMIT 1", (after, *values)).fetchone()
+            row = first(after)
         except sqlite3.DatabaseError:
             return False
         return row is None or _is_past(after, row[0])
@@ -147,6 +150,9 @@ def readable(source: sqlite3.Connection, query: str, values: Sequence[object]) -
                 after = key if _is_past(began, key) else after
                 yield tuple(row)
         except sqlite3.DatabaseError:
+            if after == began and works(began) and (row := first(began)) is not None:
+                after, *row = row  # sqlite3 looks one row ahead, and has raised in place of this one
+                yield tuple(row)
             after = _past(after, works)
         else:
             return
