@@ -91,6 +91,7 @@ async def test_a_fleet_goes_on_when_its_zygote_dies(
     await alice.say(bot, "one")
     assert (await alice.expect(bot, timeout=20))["text"] == "one"
     assert workers_of(daemon.process.pid) == [worker]
+    await until(lambda: project.tally(bot)["done"] == 1)  # before, it might be said again
     os.kill(worker, signal.SIGKILL)
     await alice.say(bot, "two")
     assert (await alice.expect(bot, timeout=20))["text"] == "two"
