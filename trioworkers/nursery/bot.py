@@ -180,7 +180,7 @@ class BotScope:
         self._supervisor.look_again()
 
     def look_again(self) -> None:
-        """Settings of the fleet changed that concern its webhook."""
+        """What Telegram has to know of its webhook may have changed."""
         self._intake.changed()
 
     def replace(self, settings: BotSettings) -> None:
