@@ -68,7 +68,8 @@ class Daemon:
         app: what the API and the control socket serve.
 
     Raises:
-        ListenError, AlreadyRunningError, CertificateError: a bot wants a webhook, and it cannot be listened for.
+        ListenError, AlreadyRunningError, CertificateError: a bot wants a webhook, and nobody can listen
+            for it.
     """
 
     def __init__(
@@ -107,6 +108,8 @@ class Daemon:
             self._tell_trouble,
             lambda: self._fleet.look_again(),
         )
+        if _wants_webhook(fleet):
+            self._listener.bind()
         self._registrations = Pace(lambda: REGISTRATIONS)
         self._places = Places(lambda: _most_workers(self.settings))
         self._fleet = FleetScope(
@@ -128,8 +131,6 @@ class Daemon:
                 oom=OomKills(find_counter()),
             ),
         )
-        if _wants_webhook(fleet):
-            self._listener.bind()
         self.app = make_app(
             token=token,
             loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,

@@ -9,12 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 import trio
-from fleet_project import Daemon, Project, alive, until, workers_of
+from fleet_project import ECHO, Daemon, Project, alive, until, workers_of
 from test_disk import disk, fill
 from webhook_project import SECRET_HEADER, Hooked
 
@@ -42,6 +43,14 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return cert, key
 
 
+def has_done(hooked: Hooked, goal: int) -> bool:
+    return hooked.project.tally(hooked.bots["one"])["done"] >= goal
+
+
+def none_alive(pids: list[int]) -> bool:
+    return not any(map(alive, pids))
+
+
 async def test_a_daemon_killed_amid_deliveries_loses_nothing(
     project: Project, hooked: Hooked, nursery: trio.Nursery
 ) -> None:
@@ -51,11 +60,11 @@ async def test_a_daemon_killed_amid_deliveries_loses_nothing(
     for _ in range(3):
         goal = project.tally(hooked.bots["one"])["done"] + 20
         hooked.say(10)
-        await until(lambda goal=goal: project.tally(hooked.bots["one"])["done"] >= goal)
+        await until(partial(has_done, hooked, goal))
         workers = workers_of(daemon.process.pid)
         daemon.process.kill()
         await daemon.wait()
-        await until(lambda workers=workers: not any(map(alive, workers)), 5)
+        await until(partial(none_alive, workers), 5)
         daemon = await project.start().ready()
     await hooked.all_answered(repeats=True)
     assert len(hooked.registrations()) == 1
@@ -110,7 +119,6 @@ async def test_term_under_deliveries_ends_in_time_and_loses_nothing(
         hooked.say(50)
         await until(lambda: project.tally(hooked.bots["one"])["done"] >= 20)
         assert await daemon.stop(seconds=14) == 0  # less than shutdown_timeout
-    assert project.tally(hooked.bots["one"])["pending"] == 0
     assert project.events("daemon.stopped")[-1]["level"] == "info"
     daemon = await project.start().ready()
     await hooked.all_answered()
@@ -143,6 +151,34 @@ async def test_a_self_signed_certificate_is_uploaded_and_replaced_while_running(
             await client.get(f"https://localhost:{hooked.port}/health")
     await until(lambda: bot.webhook and bot.webhook.certificate == cert.read_bytes())
     hooked.say(3)
+    await hooked.all_answered()
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_restart_takes_deliveries_before_the_worker_is_ready(
+    project: Project, hooked: Hooked, nursery: trio.Nursery
+) -> None:
+    """Of a bot whose webhook was set before; one that is new here is asked to come back."""
+    daemon = await project.start().ready()
+    bot = await hooked.registered()
+    assert bot.webhook is not None
+    assert await daemon.stop() == 0
+    project.module("echo", "import time\ntime.sleep(2)\nfrom answers import handle\n")
+    project.module("answers", ECHO)
+    hooked.tables["new"] = hooked.tables["one"] | {"token": hooked.world.add_bot("new").token}
+    hooked.write()
+    hooked.say(3)
+    daemon = project.start()
+
+    async def answered() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return (await hooked.post("any", bot="new")).status_code == 503
+        return False
+
+    await until(answered)
+    await until(lambda: project.tally(bot)["accepted"] == 30)
+    assert (await daemon.bot("one"))["state"] == "starting"
     await hooked.all_answered()
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
@@ -217,14 +253,18 @@ async def test_a_socket_that_is_handed_over_refuses_nobody_during_a_restart(
                 answers.append(answer.status_code)
                 await trio.sleep(0.02)
 
+        async def answered() -> None:
+            count = len(answers)
+            await until(lambda: 200 in answers[count:])
+
         nursery.start_soon(knock)
         for _ in range(2):
             hooked.say(3)
-            await until(lambda count=len(answers): len(answers) > count)
+            await answered()
             assert await daemon.stop() == 0
             hooked.say(3)
             daemon = await Handed(project, listener).ready()
-        await until(lambda count=len(answers): 200 in answers[count:])
+        await answered()
         assert set(answers) <= {200, 503}
         await until(lambda: project.tally(bot)["done"] == 10 * 12 + 1)
         assert hooked.world.pending(bot) == 0

@@ -19,7 +19,7 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 def listening_port() -> int:
     """A port that is free, and that no outgoing connection is given meanwhile (ip_local_port_range)."""
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311
+        port = random.randrange(20_000, 32_000)
         try:
             with socket.create_server(("127.0.0.1", port)):
                 return port
@@ -30,7 +30,9 @@ def listening_port() -> int:
 class Hooked:
     """Bots with webhooks, people who write to them, and the file that they come from."""
 
-    def __init__(self, project: Project, world: Telegram, base: str, names: tuple[str, ...] = ("one",)) -> None:
+    def __init__(
+        self, project: Project, world: Telegram, base: str, names: tuple[str, ...] = ("one",)
+    ) -> None:
         self.project, self.world, self.base = project, world, base
         self.bots = {name: world.add_bot(name) for name in names}
         self.people = [world.add_user(f"Person{number}") for number in range(10)]
@@ -103,10 +105,18 @@ class Hooked:
         return json.dumps({"update_id": update_id, "message": {"chat": chat, "text": text}}).encode()
 
     async def post(
-        self, secret: str | None, body: bytes | None = None, *, bot: str = "one", method: str = "POST"
+        self,
+        secret: str | None,
+        body: bytes | None = None,
+        *,
+        bot: str = "one",
+        method: str = "POST",
+        sender: str = "",
     ) -> httpx.Response:
         """Deliver something."""
         headers = {} if secret is None else {SECRET_HEADER: secret}
+        if sender:
+            headers["X-Forwarded-For"] = sender
         url = f"http://127.0.0.1:{self.port}/webhook/{bot}"
         async with httpx.AsyncClient(timeout=30) as client:
             return await client.request(method, url, content=body or self.update(), headers=headers)

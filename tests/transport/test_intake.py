@@ -123,9 +123,9 @@ async def test_a_hundred_switches_lose_nothing_and_double_nothing(scene, nursery
     backlog = scene.inbox.backlog(scene.bot.id)
     seen: list[int] = []
     while len(seen) < sent:
-        update = backlog.take()
+        update = backlog.ordinary.take()
         if update is None:
-            await backlog.wait_change()
+            await backlog.ordinary.wait_change()
             continue
         seen.append(update.update_id)
         backlog.finish(update, "done")

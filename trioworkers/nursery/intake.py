@@ -56,16 +56,17 @@ class BotIntake:
         self._webhooks = webhooks
         self._tell = tell
         self._intake: Intake | None = None
-        self._open().expect(settings().enabled and self.transport == "webhook")
+        door, target = self._open(), self._target()
+        door.expect(settings().enabled and target is not None)
+        if door.awaited and target and webhooks.digests.get(door.bot_id) == target.digest():
+            door.add_secret(target.secret)  # set by an earlier daemon: a restart keeps nobody waiting
 
     @property
     def transport(self) -> str:
         """`poll` or `webhook`: how updates come, or would, if they did."""
         if self._intake is not None and self._intake.transport:
             return self._intake.transport
-        settings = self._settings()
-        polls = settings.transport == "poll" or self._webhooks.wanted(settings) is None
-        return "poll" if polls else "webhook"
+        return "poll" if self._target() is None else "webhook"
 
     @property
     def webhook(self) -> dict[str, Any] | None:
@@ -108,6 +109,10 @@ class BotIntake:
                     self._intake = None
                     door.leave()
             await trio.sleep(PAUSE)
+
+    def _target(self) -> Wanted | None:
+        settings = self._settings()
+        return None if settings.transport == "poll" else self._webhooks.wanted(settings)
 
     def _open(self) -> Door:
         settings = self._settings()

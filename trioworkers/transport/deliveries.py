@@ -88,7 +88,7 @@ class Door:
     Attributes:
         bot_id: whose updates they are.
         traffic: what came in.
-        awaited: no secret is known yet, since its bot has yet to start: deliveries come too early, not in vain.
+        awaited: no secret is known yet, since its bot has yet to start: deliveries come too early.
     """
 
     def __init__(self, bot_id: int) -> None:

@@ -98,10 +98,11 @@ class Intake:
             self._setting = setting
             self._auto = AutoSwitch()
             self._end("settings")
-        elif target is not None and self.transport == "webhook":
-            if target != before or not self._registration.is_set:
-                self._door.add_secret(target.secret)
-                self._registration.changed()
+        elif target is None or self.transport != "webhook":
+            return
+        elif target != before or not self._registration.is_set:
+            self._door.add_secret(target.secret)
+            self._registration.changed()
 
     async def serve(self) -> None:
         """Bring updates in until cancelled.

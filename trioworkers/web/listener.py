@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioworkers.errors import TrioworkersError
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.web.connections import Bounds, Connections
 from trioworkers.web.serve import ListenError, listen_tcp, listen_unix
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trioworkers.config import Webhook
+    from trioworkers.errors import TrioworkersError
     from trioworkers.transport.deliveries import Deliveries
 
 KEY = "[webhook] bind"
