@@ -107,7 +107,8 @@ class Project:
             **tables.pop("fleet", {}),
         }
         api = {"bind": "127.0.0.1:0", **tables.pop("api", {})}
-        document = {"fleet": fleet, "api": api, **tables, "bots": bots}
+        log = {"throttle_window": 0, **tables.pop("log", {})}  # each event is a line
+        document = {"fleet": fleet, "api": api, "log": log, **tables, "bots": bots}
         self.file.write_text(tomli_w.dumps(document))
         self.file.chmod(0o600)
 

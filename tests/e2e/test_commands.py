@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from fleet_project import Project, alive, children_of, until, workers_of
+from fleet_project import Project, alive, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -101,6 +101,31 @@ async def test_a_pause_outlives_the_daemon_and_loses_nothing(
     assert (await alice.expect(bot, timeout=20))["text"] == "first"
     assert (await alice.expect(bot, timeout=20))["text"] == "second"
     assert [len(project.events(name)) for name in ("bot.paused", "bot.resumed")] == [1, 1]
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_restart_tries_a_refused_token_again(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Updates are fetched again, not only handled."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("one")
+    project.write(base, {"one": {"token": bot.token, "handler": "echo:handle", "poll_timeout": 1}})
+    daemon = await project.start().ready()
+    world.revoke(bot)
+
+    async def failed() -> bool:
+        row = await daemon.bot("one")
+        return row["state"] == "failed" and row["pid"] is None
+
+    await until(failed)
+    bot.revoked = False
+    assert (await run(project, "bots", "restart", "one")).returncode == 0
+    alice = world.add_user("Alice")
+    await alice.say(bot, "hello")
+    assert (await alice.expect(bot, timeout=20))["text"] == "hello"
+    assert len(project.events("transport.refused")) == 1
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 
@@ -204,7 +229,7 @@ async def test_a_canary_that_is_not_ready_leaves_all_as_it_was(
     assert await pids(daemon) == old
     (told,) = project.events("restart.refused")
     assert (told["bot"], told["handler"]) == ("soon", "soon:handle")
-    assert sorted(children_of(daemon.process.pid)) == sorted(old.values())
+    assert sorted(workers_of(daemon.process.pid)) == sorted(old.values())
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 

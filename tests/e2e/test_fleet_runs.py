@@ -297,6 +297,7 @@ async def test_the_status_document_has_the_promised_shape(
         "next_start_at",
         "reason",
         "health",
+        "webhook",
     }
     assert set(row["queue"]) == {"ready", "in_flight", "retry", "dead"}
     assert row["pid"] in workers_of(daemon.process.pid)

@@ -57,7 +57,7 @@ async def test_ten_kills_amid_5000_updates_lose_nothing(
         "sturdy": {
             "token": bot.token,
             "handler": "echo:handle",
-            "restart": {"initial": "10ms", "max": "50ms"},
+            "restart": {"initial": "10ms", "max": "50ms", "per_hour": 100},
             "retry": {"attempts": 50, "initial": "10ms", "max": "50ms"},
         }
     }

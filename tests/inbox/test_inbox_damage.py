@@ -13,6 +13,7 @@ import trio
 from trioworkers.inbox import damage as damage_module
 from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.salvage import readable
 from trioworkers.inbox.schema import SCHEMA_VERSION, STEPS
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import (
@@ -486,3 +487,40 @@ def test_every_inbox_has_its_tables_at_the_same_pages(tmp_path):
             )
         connection.close()
     assert roots[1:] == roots[:-1]
+
+
+class Tangled:
+    """A table that a damaged tree leads through in a circle: keys that are garbage, and then an error."""
+
+    def __init__(self, *keys: object) -> None:
+        self.keys = keys
+        self.asked = 0
+
+    def execute(self, query: str, values: Any) -> Any:
+        self.asked += 1
+        assert self.asked < 1000
+        rows = [(key, key) for key in self.keys if not isinstance(key, int) or key > values[0] or key == 0]
+        if query.endswith("LIMIT 1"):
+            return iter_rows(rows[:1])
+        return self.fail_after(rows)
+
+    def fail_after(self, rows: Any) -> Any:
+        yield from rows
+        raise sqlite3.DatabaseError
+
+
+def iter_rows(rows: Any) -> Any:
+    class Cursor:
+        def fetchone(self) -> Any:
+            return rows[0] if rows else None
+
+    return Cursor()
+
+
+@pytest.mark.parametrize("keys", [(0,), (5, 0), (5, 0, 2**63 - 1), (None, 3), ("x", 7, b"y"), (5, 6, 2**62)])
+def test_reading_a_tangled_table_ends(keys):
+    """Whatever its keys are, and however often they come round again."""
+    found = set()
+    for (value,) in readable(Tangled(*keys), "SELECT", ()):  # type: ignore[arg-type]
+        found.add(value)
+    assert found <= set(keys)

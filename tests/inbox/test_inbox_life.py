@@ -9,6 +9,7 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
+from trioworkers.inbox import backlog as backlog_module
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox.inbox import Accepted, open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
@@ -327,7 +328,7 @@ async def test_suspects_come_apart_also_after_reopening(open_again):
         suspect = replace(await next_of(backlog), attempt=1, suspect=True, started_at=1000.0)
         backlog.retry(suspect, FAILURE)
         await settled(inbox)
-        assert backlog.has_suspects
+        assert backlog.suspects.has_work
     async with open_again() as inbox:
         backlog = inbox.backlog(BOT)
         assert (await next_of(backlog)).update_id == 3
@@ -335,9 +336,27 @@ async def test_suspects_come_apart_also_after_reopening(open_again):
         with trio.fail_after(10):
             await backlog.suspects.wait_change()
         again = backlog.suspects.take()
-        assert (again, backlog.has_suspects) == (suspect, False)
+        assert (again, backlog.suspects.has_work) == (suspect, False)
         backlog.finish(again, "done")
         assert (await next_of(backlog)).update_id == 2
+
+
+async def test_who_records_more_than_the_disk_takes_waits(inbox, monkeypatch):
+    """wait_recorded returns at once, but for more than MOST_UNWRITTEN that wait for their commit."""
+    monkeypatch.setattr(backlog_module, "MOST_UNWRITTEN", 50_000)
+    backlog = inbox.backlog(BOT)
+    await inbox.accept(BOT, [arrival(1)])
+    update = await next_of(backlog)
+    backlog.calling(update, "few")
+    with trio.fail_after(0):
+        await backlog.wait_recorded()
+    for number in range(200):
+        backlog.calling(update, f"{number}")
+        backlog.called(update, f"{number}", b"x" * 100)
+    async with trio.open_nursery() as nursery:  # a bot's quarantine may wait, too
+        nursery.start_soon(backlog.wait_recorded)
+        await backlog.wait_recorded()
+    assert len(await inbox.recorded_calls(update.id)) >= 30
 
 
 async def test_recorded_calls_come_back_with_their_update(open_again):
@@ -401,6 +420,17 @@ async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, mo
         with trio.fail_after(10):
             assert await inbox.replay() == 5
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("operation", ["replay", "purge"])
+@pytest.mark.parametrize("chosen", [{"ids": [1, 2]}, {"bot_id": BOT}, {}])
+async def test_letters_that_died_before_the_clock_was_set_back_are_taken(inbox, clock, operation, chosen):
+    """A clock that was wrong hides no letter from its command."""
+    backlog = inbox.backlog(BOT)
+    await bury_all(inbox, backlog, arrival(1, "a"), arrival(2, "b"))
+    clock.now -= 3600
+    assert await getattr(inbox, operation)(**chosen) == 2
+    assert (inbox.tally(BOT).dead, inbox.tally(BOT).pending) == (0, 2 if operation == "replay" else 0)
 
 
 async def test_letters_are_purged_by_id_bot_and_age(inbox, clock):

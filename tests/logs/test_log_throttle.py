@@ -60,7 +60,8 @@ def happened(event: str = "update.retried", bot: str = "echo", **fields: Any) ->
 @pytest.mark.parametrize("event", sorted(EVENTS))
 def test_the_lives_of_bots_and_of_the_daemon_are_never_held(event: str) -> None:
     """Whatever their level; throttled are only the kinds that come with each update or request."""
-    throttled = event.split(".")[0] in ("update", "inbox", "transport") and EVENTS[event] != "debug"
+    kinds = ("update", "inbox", "transport", "webhook", "plugin")
+    throttled = event.split(".")[0] in kinds and EVENTS[event] != "debug"
     assert (kind_of(told(event)) is not None) is throttled
 
 

@@ -35,6 +35,8 @@ class Desk:
         self.recorded: dict[int, dict[str, bytes | None]] = {}
         self.reading: trio.Event | None = None
         self.unreadable = False
+        self.written = trio.Event()
+        self.written.set()
         for update in updates:
             self.queue.offer(update)
 
@@ -71,6 +73,9 @@ class Desk:
 
     def called(self, update, key, answer):
         self.recorded[update.id][key] = answer
+
+    async def wait_recorded(self):
+        await self.written.wait()
 
     async def calls(self, update):
         if self.reading is not None:

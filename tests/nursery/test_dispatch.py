@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from trioworkers.config.settings import RetrySettings
 from trioworkers.events import Event, Events
 from trioworkers.inbox.policy import MOST_CRASHES
-from trioworkers.nursery.dispatch import UNREAD_PAUSE, Activity, Dispatch
+from trioworkers.nursery import dispatch as dispatch_module
+from trioworkers.nursery.dispatch import MOST_TOLD, SHORTEST_WAIT, UNREAD_PAUSE, Activity, Dispatch
 from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
 from trioworkers.records import Attempt
 
@@ -133,6 +134,61 @@ async def test_a_stale_frame_changes_nothing(nursery, autojump_clock):
     assert scene.desk.recorded == {}
 
 
+async def test_an_outcome_of_what_was_not_delivered_yet_changes_nothing(nursery, autojump_clock):
+    """A worker that guesses the number of the next delivery neither ends it nor the bot."""
+    scene = Scene(nursery, update(1, called=True))
+    scene.desk.recorded[1], scene.desk.reading = {KEY: b"5"}, trio.Event()
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "done"), Calling(1, "x 1 d 1"))
+    assert (scene.desk.ends, scene.desk.recorded[1]) == ([], {KEY: b"5"})
+    scene.desk.reading.set()
+    await trio.testing.wait_all_tasks_blocked()
+    await hands.say(Outcome(1, "done"))
+    assert scene.desk.ends == [(1, "done")]
+
+
+@pytest.mark.parametrize("kind", ["keys", "answers", "what was recorded before"])
+async def test_a_worker_that_records_without_end_is_refused(nursery, autojump_clock, monkeypatch, kind):
+    """What one update may record is bounded, whoever is inside of the worker; what was refused is no call."""
+    monkeypatch.setattr(dispatch_module, "MOST_RECORDED", 100)
+    scene = Scene(nursery, update(1, called=kind.startswith("what")))
+    scene.desk.recorded[1] = {"x" * 80: b"x"} if kind.startswith("what") else {}
+    hands = await scene.begin()
+    for number in range(30):  # refused ones are forgotten again
+        await hands.say(Calling(1, f"refused {number}"), Called(1, f"refused {number}", made=False))
+    assert not scene.ended.is_set()
+    for number in range(10):
+        key = f"{number:010}"
+        answer: Any = b"123456789"
+        await hands.say(*[Calling(1, key)] if kind == "keys" else [Called(1, key, made=True, answer=answer)])
+    await hands.say(Calling(1, "one more"))
+    assert scene.ended.is_set()
+    assert scene.told("worker.refused") == [{"reason": "more than 0 MB of calls for one update"}]
+    assert scene.desk.ends[-1][0].suspect
+
+
+async def test_repetitions_are_told_so_many_times(nursery, autojump_clock):
+    """A handling that makes a call again without end does not fill the log."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    for _ in range(50):
+        await hands.say(Calling(1, KEY))
+    assert len(scene.told("update.repeated")) == MOST_TOLD
+
+
+async def test_a_worker_is_read_on_once_its_calls_are_recorded(nursery, autojump_clock):
+    """So that one which sends without end is held back by the disk, and does not fill the memory."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    scene.desk.written = trio.Event()
+    await hands.say(Calling(1, KEY))
+    await hands.say(Outcome(1, "done"))
+    assert scene.desk.ends == []
+    scene.desk.written.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert scene.desk.ends == [(1, "done")]
+
+
 async def test_a_redelivery_carries_the_recorded_calls(nursery, autojump_clock):
     """What was answered with its answer, what was only begun without; a first delivery asks for none."""
     scene = Scene(nursery, update(1))
@@ -204,6 +260,16 @@ async def test_a_retry_comes_when_its_handler_asked(nursery, autojump_clock):
     assert len(hands.sent) == 2
     await trio.sleep(2)
     assert hands.sent[2].attempt == 1
+
+
+@pytest.mark.parametrize("after", [None, 0.0])
+async def test_what_counts_as_no_attempt_waits_all_the_same(nursery, autojump_clock, after):
+    """A worker that asks for a wait of nothing does not make the daemon spin."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "retry", after=after, counted=False))
+    assert scene.desk.ends[0][0].due == START + SHORTEST_WAIT
+    assert len(hands.sent) == 1
 
 
 async def test_a_failure_past_its_attempts_is_dead(nursery, autojump_clock):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from trioworkers.nursery.frames import Configure, Retune
 from trioworkers.nursery.life import Ended, Life, Means
 from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.output import Output
-from trioworkers.nursery.zygote import Zygote, open_zygote
+from trioworkers.nursery.zygote import open_zygote
 from trioworkers.worker.orders import Prepare
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ def test_the_counter_is_found_where_it_is_mounted(
 def test_this_machines_counter_counts() -> None:
     """Where the kernel has one for this process, it is found and read."""
     path = find_counter()
-    assert path is None or isinstance(OomKills(path).count(), int)
+    if path is None:
+        pytest.skip("no cgroup with a counter of kills is mounted here")
+    assert isinstance(OomKills(path).count(), int)
 
 
 HELD = """
@@ -114,9 +117,14 @@ async def handle(update, bot): ...
 
 
 @pytest.mark.parametrize(("rises", "oom"), [(0, False), (1, True)])
-async def test_a_worker_that_was_killed_is_told_apart(tmp_path: Path, rises: int, oom: bool) -> None:
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+async def test_a_worker_that_was_killed_is_told_apart(
+    tmp_path: Path, way: Literal["fork", "spawn"], rises: int, oom: bool
+) -> None:
     """A real one, killed by somebody else; a file stands for the kernel's counter."""
     (tmp_path / "held.py").write_text(HELD)
+    log = LogSettings()
+    told: list[dict[str, Any]] = []
     tuning = Retune(
         settings={}, handler_timeout=5, heartbeat_interval=45, memory_check_interval=300, log_level="info"
     )
@@ -124,45 +132,35 @@ async def test_a_worker_that_was_killed_is_told_apart(tmp_path: Path, rises: int
         name="held", bot_id=7, token="7:x", api_base="http://127.0.0.1:1", handler="held:handle",
         python_path=[str(tmp_path)], concurrency=1, tuning=tuning,
     )  # fmt: skip
-    async with open_zygote(
-        Prepare("fork", "http://127.0.0.1:1"),
-        run="0123456789abcdef" * 2,
-        folder=tmp_path,
-        environ=os.environ,
-        tell=lambda *_, **__: None,
-    ) as zygote:
-        ended, told = await _killed(zygote, configure, tmp_path, rises)
+    prepare = Prepare(way, "http://127.0.0.1:1", (), (str(tmp_path),))
+    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    ends: list[Ended] = []
+    with trio.fail_after(60):
+        async with open_zygote(
+            prepare, run=secrets.token_hex(16), folder=tmp_path, environ=environ, tell=lambda *_, **__: None
+        ) as zygote:
+            means = Means(
+                makes=zygote,
+                settings=lambda: cast("Any", None),
+                configure=lambda: configure,
+                output=Output(RotatedFile(tmp_path / "held.log", lambda: log), "7:x"),
+                make_dispatch=lambda *_: cast("Any", None),
+                tell=lambda event, **fields: told.append({"event": event, **fields}),
+                is_paused=lambda: False,
+                oom=OomKills(counter(tmp_path, 2)),
+            )
+            life = Life(means, Activity(), lambda: None)
+
+            async def live() -> None:
+                ends.append(await life.run())
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(live)
+                while life.worker is None:  # noqa: ASYNC110 - nothing tells it
+                    await trio.sleep(0.01)
+                counter(tmp_path, 2 + rises)
+                os.kill(life.worker.pid, signal.SIGKILL)
+    (ended,) = ends
     assert ended.exit is not None
     assert (ended.exit.signal, ended.oom) == ("SIGKILL", oom)
     assert told[-1]["oom"] == (True if oom else None)
-
-
-async def _killed(
-    zygote: Zygote, configure: Configure, tmp_path: Path, rises: int
-) -> tuple[Ended, list[dict[str, Any]]]:
-    log = LogSettings()
-    told: list[dict[str, Any]] = []
-    means = Means(
-        makes=zygote,
-        settings=lambda: cast("Any", None),
-        configure=lambda: configure,
-        output=Output(RotatedFile(tmp_path / "held.log", lambda: log), "7:x"),
-        make_dispatch=lambda *_: cast("Any", None),
-        tell=lambda event, **fields: told.append({"event": event, **fields}),
-        is_paused=lambda: False,
-        oom=OomKills(counter(tmp_path, 2)),
-    )
-    life = Life(means, Activity(), lambda: None)
-    ends: list[Ended] = []
-
-    async def live() -> None:
-        ends.append(await life.run())
-
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(live)
-            while life.worker is None:  # noqa: ASYNC110 - nothing tells it
-                await trio.sleep(0.01)
-            counter(tmp_path, 2 + rises)
-            os.kill(life.worker.pid, signal.SIGKILL)
-    return ends[0], told

@@ -21,6 +21,10 @@ class Played:
         self.tries: str | None = None
         self.starts: str | None = None
 
+    @property
+    def rests(self) -> bool:
+        return self.state in ("sleeping", "stopped")
+
     async def try_worker(self) -> str | None:
         return await self.stage.work(f"try {self.name}", self.tries)
 

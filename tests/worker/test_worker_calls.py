@@ -132,6 +132,16 @@ async def test_once_holds_across_parameters(handled):
     assert handled.made == {"sendMessage hi": 1, "sendPhoto ho": 1}
 
 
+async def test_long_names_that_begin_alike_are_two_calls(handled):
+    """A name is taken as a whole: cut off, the second message would be answered by the first and lost."""
+    for name in ("x" * 300 + "a", "x" * 300 + "b", "x" * 200, "x" * 201, "\ud800" * 300):
+        await handled.bot.send_message(chat_id=1, text="new", once=name)
+        await handled.bot.send_message(chat_id=1, text="again", once=name)
+    assert handled.made.total() == 5
+    with pytest.raises(TypeError, match="once: expected a text, got int"):
+        await handled.bot.send_message(chat_id=1, text="x", once=5)
+
+
 async def test_once_holds_within_a_handling(handled):
     """Of two tasks that name one call the second waits for the first, and takes over when it fails."""
     handled.failures.append(BotApiError("sendMessage", 400, "no"))
@@ -207,6 +217,15 @@ async def test_what_a_handler_tries_again_is_the_same_message(handled, failure):
     assert handled.made == {"sendMessage hi": 2}
 
 
+@pytest.mark.parametrize(("code", "known"), [(400, True), (499, True), (500, False), (502, False)])
+async def test_a_server_that_broke_may_have_made_the_call(handled, code, known):
+    """A refusal says that it was not; a 5xx leaves it open, as no answer does."""
+    handled.failures.append(BotApiError("sendMessage", code, "no"))
+    with pytest.raises(BotApiError):
+        await handled.bot.send_message(chat_id=1, text="hi")
+    assert list(handled.record.values()) == ([] if known else [None])
+
+
 async def test_a_call_that_its_handler_gave_up_is_unknown(handled, autojump_clock):
     """Cancelled while it was under way; the handler's second try answers the question."""
     ends = trio.Event()
@@ -241,6 +260,20 @@ async def test_no_call_is_made_before_its_key_has_left_the_process(handled):
     with pytest.raises(trio.BrokenResourceError):
         await orphan.bot.send_message(chat_id=1, text="hi")
     assert orphan.made.total() == 0
+
+
+async def test_in_a_second_handling_answers_leave_the_process_at_once(handled):
+    """A handler that ends its process right after a call repeats it once, not in every handling."""
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.flushed == 1, "of a first handling only the key is waited for"
+    handled.record = dict.fromkeys(handled.record)  # the answer never left
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.flushed == len(handled.frames) == 4
+    assert list(handled.record.values()) != [None]
+    handled.begin()
+    await handled.bot.send_message(chat_id=1, text="hi")
+    assert handled.made == {"sendMessage hi": 2}
 
 
 async def test_what_outlives_the_outcome_is_not_recorded(handled):

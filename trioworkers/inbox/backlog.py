@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from trioworkers.inbox.writer import Writer
     from trioworkers.records import Attempt, Call, Waiting
 
+MOST_UNWRITTEN = 2**20  # bytes of recorded calls that wait for their commit
+RECORD_SIZE = 200  # bytes that one of them takes besides key and answer
+
 
 class Feed:
     """What worker processes take their updates from: a backlog's ordinary ones, or its suspects."""
@@ -77,6 +80,8 @@ class Backlog:
         self._writer = writer
         self._counts = counts
         self._clock = clock
+        self._unwritten = 0
+        self._written = trio.Event()
         self._queue = Queue(behind=counts["pending"] > 0)
         self.ordinary = Feed(self._queue.take, self._queue.next_due, clock, self._queue.is_ready)
         self.suspects = Feed(self._queue.take_suspect, self._queue.next_suspect_due, clock)
@@ -131,11 +136,21 @@ class Backlog:
 
     def calling(self, update: Waiting, key: str) -> None:
         """A call is being made for the update in hand; this is recorded as soon as it can be."""
-        self._writer.submit([Calling(update.id, key, self._clock())])
+        self._record(Calling(update.id, key, self._clock()), len(key))
 
     def called(self, update: Waiting, key: str, answer: bytes | None) -> None:
         """The call has this answer, or was not made (None)."""
-        self._writer.submit([Called(update.id, key, answer)])
+        self._record(Called(update.id, key, answer), len(key) + len(answer or b""))
+
+    async def wait_recorded(self) -> None:
+        """Return once not too much of what was called waits for its commit; most often at once.
+
+        Who reads on only then is held back by the disk, and cannot fill the memory.
+        """
+        while self._unwritten > MOST_UNWRITTEN:
+            if self._written.is_set():
+                self._written = trio.Event()
+            await self._written.wait()
 
     async def calls(self, update: Waiting) -> Sequence[Call]:
         """The calls that were recorded for the update.
@@ -144,6 +159,16 @@ class Backlog:
             StoreError: they cannot be read now.
         """
         return await self._writer.read(lambda store: store.calls(update.id))
+
+    def _record(self, operation: Calling | Called, size: int) -> None:
+        size += RECORD_SIZE
+        self._unwritten += size
+
+        def committed() -> None:
+            self._unwritten -= size
+            self._written.set()
+
+        self._writer.submit([operation], committed)
 
     def _end(self, update: Waiting, operation: Operation, outcome: str) -> None:
         def committed() -> None:

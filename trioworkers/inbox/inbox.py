@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.inbox.backlog import Backlog
-from trioworkers.inbox.store import Accept, Purge, Replay, StoreError, Tally
+from trioworkers.inbox.store import Accept, Kept, Purge, Replay, StoreError, Tally
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Waiting
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.inbox.store import Kept, Store
+    from trioworkers.inbox.store import Store
     from trioworkers.records import Arrival, Call, DeadLetter
 
 RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what Telegram keeps most for
@@ -217,7 +218,7 @@ class Inbox:
         bot_id: int | None,
         died_by: float | None,
     ) -> int:
-        """Do it to the chosen dead letters, so many at a time; those that die meanwhile are not chosen."""
+        """Do it to the chosen dead letters, so many at a time; how many it were."""
         if ids is None:
             return await self._sweep_pages(operation, None, bot_id, died_by)
         ids = sorted(set(ids))  # the order of their chats, also from one slice to the next
@@ -231,28 +232,36 @@ class Inbox:
         bot_id: int | None,
         died_by: float | None,
     ) -> int:
+        """One that is replayed and dies again is not chosen again: it has a later id then than all before.
+
+        By the times of their deaths they could not be told apart: the clock may have been set back since.
+        """
         done = after = 0
-        began = self._clock()
+        until = math.inf
         while True:
             page = partial(
                 _letters, ids=ids, bot_id=bot_id, died_by=died_by, after=after, limit=LETTERS_AT_ONCE
             )
             letters = await self._writer.read(page)
+            letters = [letter for letter in letters if letter.id < until]
             if not letters:
                 return done
-            done += await self._take_out(operation, [one for one in letters if one.died_at <= began])
+            results = await self._take_out(operation, letters)
+            done += len(results)
+            until = min([until, *(kept.id for kept in results if isinstance(kept, Kept))])
             after = letters[-1].id
 
-    async def _take_out(self, operation: type[Replay | Purge], letters: Sequence[DeadLetter]) -> int:
-        """Replay or purge these; how many were still there."""
-        done = 0
+    async def _take_out(
+        self, operation: type[Replay | Purge], letters: Sequence[DeadLetter]
+    ) -> Sequence[Kept | bool]:
+        """Replay or purge these; the results of those that were still there."""
+        done: list[Kept | bool] = []
 
         def committed(results: Sequence[Kept | bool | None]) -> None:
-            nonlocal done
             for letter, result in zip(letters, results, strict=True):
                 if not result:
                     continue
-                done += 1
+                done.append(result)
                 counts = self.counts(letter.bot_id)
                 counts["dead"] -= 1
                 counts["pending" if operation is Replay else "purged"] += 1

@@ -128,26 +128,38 @@ class _Copy:
 def readable(source: sqlite3.Connection, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
     """The rows of `query` without their first column, in its order, which is that of an integer key.
 
-    `query` has a first parameter, past which its keys begin. Rows that cannot be read are left out.
+    `query` has a first parameter, past which its keys begin. Rows that cannot be read are left out. In
+    a damaged file keys may be anything, in any order; each new start lies past the one before.
     """
+
+    def first(after: int) -> Any:
+        return source.execute(f"{query} LIMIT 1", (after, *values)).fetchone()
 
     def works(after: int) -> bool:
         try:
-            source.execute(f"{query} LIMIT 1", (after, *values)).fetchone()
+            row = first(after)
         except sqlite3.DatabaseError:
             return False
-        return True
+        return row is None or _is_past(after, row[0])
 
     after: int | None = FIRST_KEY
     while after is not None:
+        began = after
         try:
-            for key, *row in source.execute(query, (after, *values)):
-                after = key
+            for key, *row in source.execute(query, (began, *values)):
+                after = key if _is_past(began, key) else after
                 yield tuple(row)
         except sqlite3.DatabaseError:
+            if after == began and works(began) and (row := first(began)) is not None:
+                after, *row = row  # sqlite3 looks one row ahead, and has raised in place of this one
+                yield tuple(row)
             after = _past(after, works)
         else:
             return
+
+
+def _is_past(after: int, key: object) -> bool:
+    return isinstance(key, int) and after < key < LAST_KEY
 
 
 def _past(after: int, works: Callable[[int], bool]) -> int | None:
@@ -155,14 +167,14 @@ def _past(after: int, works: Callable[[int], bool]) -> int | None:
 
     Singly at first, for rows that cannot be read among others that can; then in doubled steps and back.
     """
-    for fails in range(after + 1, after + 1 + ONE_BY_ONE):
+    for fails in range(after + 1, min(after + 1 + ONE_BY_ONE, LAST_KEY)):
         if works(fails):
             return fails
     step = ONE_BY_ONE
-    while not works(after + step):
+    while after + step <= LAST_KEY and not works(after + step):
         step *= 2
-        if after + step > LAST_KEY:
-            return None
+    if after + step > LAST_KEY:
+        return None
     fails, goes = after + step // 2, after + step
     while goes - fails > 1:
         middle = (fails + goes) // 2

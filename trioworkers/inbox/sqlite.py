@@ -163,7 +163,9 @@ class SqliteStore:
                 f" checksum, kind, suspect, crashes, skipped FROM inbox WHERE {where} ORDER BY id LIMIT ?",
                 [*values, limit],
             )
-            return [_waiting(row, row[0] in self._calls.ids) for row in rows]
+            found = [_waiting(row, row[0] in self._calls.ids) for row in rows]
+            _check_ascent(after, found)
+            return found
 
     def calls(self, id: int) -> Sequence[Call]:
         with self._guard.reading():
@@ -179,7 +181,9 @@ class SqliteStore:
         limit: int,
     ) -> Sequence[DeadLetter]:
         with self._guard.reading():
-            return self._letters.read(ids, bot_id, died_by, after, limit)
+            letters = self._letters.read(ids, bot_id, died_by, after, limit)
+            _check_ascent(after, letters)
+            return letters
 
     def tallies(self) -> Mapping[int, Tally]:
         pending = dict(self._read("SELECT bot_id, count(*) FROM inbox GROUP BY bot_id"))
@@ -309,6 +313,14 @@ class SqliteStore:
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._guard.reading():
             return self._execute(query, values).fetchall()
+
+
+def _check_ascent(after: int, found: Sequence[Waiting | DeadLetter]) -> None:
+    """Raise ValueError where ids do not ascend, as in a damaged file: paging by the last would never end."""
+    for one in found:
+        if one.id <= after:
+            raise ValueError(after)
+        after = one.id
 
 
 def _waiting(row: tuple[Any, ...], called: bool) -> Waiting:

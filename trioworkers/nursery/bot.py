@@ -106,6 +106,11 @@ class BotScope:
         return "paused" if self.paused and state in ("running", "sleeping") else state
 
     @property
+    def rests(self) -> bool:
+        """Whether it has no worker and wants none."""
+        return self._supervisor.state in ("sleeping", "stopped")
+
+    @property
     def paused(self) -> bool:
         """Whether its updates are accepted, and none is handled."""
         return self.settings.bot_id in self._around.paused

@@ -14,7 +14,16 @@ from msgspec.structs import replace
 
 from trioworkers.inbox.policy import Never, after_crash, after_failure, has_expired
 from trioworkers.inbox.store import StoreError
-from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome, Recorded
+from trioworkers.nursery.frames import (
+    MOST_RECORDED,
+    Called,
+    Calling,
+    Deliver,
+    FrameError,
+    Heartbeat,
+    Outcome,
+    Recorded,
+)
 from trioworkers.records import Attempt, Waiting, shown_call
 
 if TYPE_CHECKING:
@@ -28,7 +37,8 @@ if TYPE_CHECKING:
     from trioworkers.records import Call
 
 UNREAD_PAUSE = 1.0  # seconds until an update whose calls could not be read is tried again
-MOST_TOLD = 20  # calls that one attempt's log names
+SHORTEST_WAIT = 1.0  # seconds; what counts as no attempt has no other bound, whatever a worker says
+MOST_TOLD = 20  # calls that one attempt's log names, and repetitions that are told of one handling
 
 
 class DispatchSettings(Protocol):
@@ -63,7 +73,7 @@ class _InHand:
     """An update that the worker has, since `handed_at` (Unix seconds).
 
     `open_calls` are those that are under way, or may have been made although they failed: those are True.
-    `unknown` are calls of earlier handlings that may have been made.
+    `unknown` are calls of earlier handlings that may have been made. `recorded`: bytes of keys and answers.
     """
 
     update: Waiting
@@ -71,6 +81,8 @@ class _InHand:
     delivered: bool = False
     open_calls: dict[str, bool] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
+    recorded: int = 0
+    repeated: int = 0
 
 
 class Dispatch:
@@ -139,6 +151,7 @@ class Dispatch:
                     while frames := await self._worker.receive():
                         for frame in frames:
                             self._take_in(frame)
+                        await self._backlog.wait_recorded()
                 except FrameError as error:
                     self._events.tell("worker.refused", self._bot, reason=str(error))
                 nursery.cancel_scope.cancel()
@@ -187,7 +200,9 @@ class Dispatch:
             del self._hand[delivery]
             self._backlog.put_back(update, self._clock() + UNREAD_PAUSE)
             return
-        self._hand[delivery].unknown = frozenset(call.key for call in calls if call.answer is None)
+        in_hand = self._hand[delivery]
+        in_hand.unknown = frozenset(call.key for call in calls if call.answer is None)
+        in_hand.recorded = sum(len(call.key) + len(call.answer or b"") for call in calls)
         self._deliver(delivery, update, calls)
 
     def _deliver(self, delivery: int, update: Waiting, calls: Sequence[Call] | None) -> None:
@@ -211,7 +226,7 @@ class Dispatch:
             self._activity.lag = frame.lag
         elif isinstance(frame, Calling | Called | Outcome):
             in_hand = self._hand.get(frame.delivery)
-            if in_hand is None:  # it is stale, and changes nothing
+            if in_hand is None or not in_hand.delivered:  # it is stale or made up, and changes nothing
                 return
             if isinstance(frame, Calling):
                 self._calling(frame.key, in_hand)
@@ -227,16 +242,35 @@ class Dispatch:
         if not in_hand.update.called:
             in_hand.update = replace(in_hand.update, called=True)
         repeats = key in in_hand.open_calls or key in in_hand.unknown
+        if key not in in_hand.open_calls:
+            self._count(in_hand, len(key))
         in_hand.open_calls[key] = repeats
         self._backlog.calling(in_hand.update, key)
-        if repeats:
+        in_hand.repeated += repeats
+        if repeats and in_hand.repeated <= MOST_TOLD:
             self._tell("update.repeated", in_hand.update, call=shown_call(key))
 
     def _called(self, frame: Called, in_hand: _InHand) -> None:
+        known = frame.key in in_hand.open_calls
         if frame.made or not in_hand.open_calls.get(frame.key):
             in_hand.open_calls.pop(frame.key, None)
         answer = bytes(frame.answer) if frame.made else None
+        if answer is not None:
+            self._count(in_hand, len(answer) + (0 if known else len(frame.key)))
+        elif known and frame.key not in in_hand.open_calls:
+            in_hand.recorded -= len(frame.key)
         self._backlog.called(in_hand.update, frame.key, answer)
+
+    def _count(self, in_hand: _InHand, size: int) -> None:
+        """So many bytes more are to be recorded for the update.
+
+        Raises:
+            FrameError: it is more than an honest worker records; it would fill the disk, and no frame.
+        """
+        in_hand.recorded += size
+        if in_hand.recorded > MOST_RECORDED:
+            message = f"more than {MOST_RECORDED >> 20} MB of calls for one update"
+            raise FrameError(message)
 
     def _settle(self, outcome: Outcome, in_hand: _InHand) -> None:
         update = in_hand.update
@@ -258,7 +292,7 @@ class Dispatch:
         elif outcome.counted:
             self._failed(in_hand, outcome.error, wait=outcome.after)
         else:
-            wait = outcome.after or 0.0
+            wait = max(SHORTEST_WAIT, outcome.after or 0.0)
             waits = replace(
                 update, due=self._clock() + wait, started_at=_started(in_hand) + wait, suspect=False
             )

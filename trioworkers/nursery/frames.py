@@ -23,6 +23,7 @@ FRAME_LIMIT = 64 * 2**20  # bytes; an update is at most some 4 MiB
 READ_SIZE = 256 * 1024
 ERROR_LENGTH, WORDS_LENGTH, CODE_LENGTH, KEY_LENGTH = 2000, 4000, 100, 400  # characters
 MOST_UNMADE = 20  # calls that an outcome names
+MOST_RECORDED = 32 * 2**20  # bytes of keys and answers of one update; they have to fit into its frame
 LONGEST_AFTER = 7 * 86400.0  # seconds
 MOST_MEMORY = 2**50  # bytes
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PART = 10  # one of so many bots is replaced at a time,
 MOST = 50  # but never more than these
-IDLE = ("sleeping", "stopped")  # states without a worker to replace
 STOPPED = "the daemon stops"
 
 
@@ -30,6 +29,8 @@ class Rolls(Protocol):
     def settings(self) -> BotSettings: ...
     @property
     def state(self) -> str: ...
+    @property
+    def rests(self) -> bool: ...
     async def try_worker(self) -> str | None: ...
     async def restart(self) -> str | None: ...
 
@@ -135,7 +136,7 @@ class RollingRestarts:
             ((name, problem),) = problems.items()
             self._tell("restart.refused", name, handler=bots[name].settings.handler, reason=problem)
             return Rolled(refused=f"{name}: {problem}; nothing was replaced")
-        names = [name for name, bot in bots.items() if bot.state not in IDLE]
+        names = [name for name, bot in bots.items() if not bot.rests]
         failed = await _each(names, window, lambda name: bots[name].restart())
         replaced = len(names) - len(failed)
         self._tell("restart.done", level="error" if failed else None, count=replaced, failed=len(failed))

@@ -150,7 +150,8 @@ class BotApi:
         this spin; 5xx and failures on the way are tried again a few times with back-off; a group that
         became a supergroup is followed to its new id, once.
 
-        `again` is awaited before a try that follows one which failed on the way, and may have succeeded.
+        `again` is awaited before a try that follows one which failed on the way or at the server (5xx), and
+        may have succeeded.
 
         Raises:
             BotApiError: Telegram refused it.
@@ -177,6 +178,7 @@ class BotApi:
                     continue
                 if error.error_code < 500:
                     raise
+                unsure = True
                 failures += 1
                 if failures >= TRIES:
                     raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +34,17 @@ class InputFile:
         return f"InputFile({self.filename!r})"
 
     def identity(self) -> str:
-        """What tells this upload from others: of a path its name, size and time, of content its digest.
+        """What tells this upload from others: a digest of the content, whatever file it lies in.
+
+        A handler may write it to a new file each time. Blocks on the disk.
 
         Raises:
-            OSError: the path cannot be looked at.
+            OSError: the path cannot be read.
         """
         if isinstance(self._source, bytes):
-            return f"{self.filename} {blake2b(self._source, digest_size=16).hexdigest()}"
-        stat = self._source.stat()
-        return f"{self.filename} {self._source} {stat.st_size} {stat.st_mtime_ns}"
+            return blake2b(self._source, digest_size=16).hexdigest()
+        with self._source.open("rb") as file:
+            return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
     def read(self) -> bytes:
         """The content. Blocks on the disk.

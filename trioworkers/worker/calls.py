@@ -2,9 +2,11 @@
 
 Before a call is made its key is told to the daemon, and afterwards its answer. The key has left this process
 before the call does, so that a worker which is killed leaves no call behind that nobody has heard of; that
-it is durable is not waited for. The channel keeps their order, so the calls of an update are recorded
-before it is done. When it is handled again, what was answered is not called a second time. What was begun
-and has no answer may or may not have been made: it is made again, and marked.
+it is durable is not waited for. The answer leaves with the next write, which costs less; where an earlier
+handling has called something, at once, as that one may have ended before its next write. The channel keeps
+their order, so the calls of an update are recorded before it is done. When it is handled again, what was
+answered is not called a second time. What was begun and has no answer may or may not have been made: it is
+made again, and marked.
 
 A key is the method, the chat, a digest of the parameters, and which one it is of those that have all
 three the same: tasks of a handling run side by side, in another order each time, so a mere count would
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from trioworkers.errors import TransportError
+from trioworkers.errors import BotApiError, TransportError
 from trioworkers.nursery.frames import KEY_LENGTH, Called, Calling, cut
 from trioworkers.records import shown_call
 from trioworkers.transport.files import InputFile
@@ -62,6 +64,7 @@ class Calls:
         self._counts: Counter[str] = Counter()
         self._given_back: defaultdict[str, list[int]] = defaultdict(list)
         self._under_way: dict[str, trio.Event] = {}
+        self._again = bool(recorded)
         self._send: Callable[[Frame], None] | None = send
         self._wait_sent = wait_sent
 
@@ -78,8 +81,9 @@ class Calls:
         `make` is given what it has to await before it repeats a try that may have succeeded.
 
         Raises:
-            Exception: what `make` raised. Then it is not recorded, but for a failure on the way, after
-                which it may have been made.
+            Exception: what `make` raised. Then it is not recorded, but for a failure on the way or one
+                of the server's (5xx), after which it may have been made.
+            TypeError: `once` is no text, or something in `params` cannot be sent.
             trio.BrokenResourceError: the daemon is gone; it was not made.
         """
         if once is not None:
@@ -120,14 +124,15 @@ class Calls:
         await begin()
         try:
             answer = await make(begin)
-        except TransportError:
-            raise
-        except Exception:
-            self._tell(Called(self._delivery, key, made=False))
+        except Exception as error:
+            if not _may_have_been_made(error):
+                self._tell(Called(self._delivery, key, made=False))
             raise
         self._answers[key] = answer
         self._kept += len(key) + len(bytes(answer))
         self._tell(Called(self._delivery, key, made=True, answer=answer))
+        if self._again:  # a handler that ends its process at once would make it again in every handling
+            await self._wait_sent()
         return answer
 
     def unmade(self) -> list[str]:
@@ -147,9 +152,23 @@ async def _untold() -> None:
     """A call that is not recorded may be repeated as it likes."""
 
 
+def _may_have_been_made(error: Exception) -> bool:
+    """No answer, or a server that broke, perhaps only after the message was on its way (502, 504)."""
+    return isinstance(error, TransportError) or (isinstance(error, BotApiError) and error.error_code >= 500)
+
+
 def once_key(method: str, once: str) -> str:
-    """The key of a call that has a name: it is one call, whatever its parameters."""
-    return cut(f"once {method[:CHAT_LENGTH]} {once[:ONCE_LENGTH]}", KEY_LENGTH)
+    """The key of a call that has a name: it is one call, whatever its parameters.
+
+    Raises:
+        TypeError: the name is no text.
+    """
+    if not isinstance(once, str):
+        message = f"once: expected a text, got {type(once).__name__}"
+        raise TypeError(message)
+    if len(once) > ONCE_LENGTH:  # cut off it would be another one's name, whose message would be lost
+        once = blake2b(once.encode(errors="surrogatepass"), digest_size=32).hexdigest()
+    return cut(f"once {method[:CHAT_LENGTH]} {once}", KEY_LENGTH)
 
 
 def same_key(method: str, params: Mapping[str, Any]) -> str:
