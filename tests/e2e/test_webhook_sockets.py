@@ -20,6 +20,7 @@ from test_disk import disk, fill
 from webhook_project import SECRET_HEADER, Hooked
 
 from trioworkers.testing import Telegram, serve_telegram
+from trioworkers.web.serve import listen_unix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -294,12 +295,28 @@ async def test_sockets_of_another_name_are_told_of(
 async def test_an_address_that_is_in_use_ends_the_start(
     project: Project, hooked: Hooked, nursery: trio.Nursery
 ) -> None:
-    """Exit code 75 and one line that names it; a unix socket of another daemon likewise."""
+    """Exit code 75 and one line that names it."""
     with socket.create_server(("127.0.0.1", hooked.port)):
         ended = await trio.to_thread.run_sync(project.run, "run")
     assert ended.returncode == 75
     line = ended.stderr.splitlines()[-1]
     assert f"cannot listen on 127.0.0.1:{hooked.port}: address already in use; [webhook] bind" in line
+    assert "Traceback" not in ended.stderr
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_unix_socket_of_another_daemon_ends_the_start(
+    project: Project, hooked: Hooked, nursery: trio.Nursery
+) -> None:
+    """Exit code 75, too, and the socket stays its owner's."""
+    path = project.folder / "hook.sock"
+    hooked.webhook["bind"] = f"unix:{path}"
+    hooked.write()
+    with listen_unix(path, key="test"):
+        ended = await trio.to_thread.run_sync(project.run, "run")
+        assert path.exists()
+    assert ended.returncode == 75
+    assert f"another daemon listens on {path}" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     nursery.cancel_scope.cancel()
 
