@@ -14,6 +14,7 @@ import trio
 
 from trioworkers.config import FleetFileError
 from trioworkers.config.watch import serve_watch
+from trioworkers.errors import TransportError
 from trioworkers.folders import kept_token
 from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.nursery.bot import Surroundings
@@ -28,14 +29,14 @@ from trioworkers.transport.deliveries import Deliveries, derive_secret
 from trioworkers.transport.registration import Digests, Wanted
 from trioworkers.web.app import make_app
 from trioworkers.web.listener import WebhookListener
-from trioworkers.web.serve import ListenError
-from trioworkers.web.tls import CertificateError
+from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
     from trioworkers.config import BotSettings, Fleet, Plan
+    from trioworkers.errors import TrioworkersError
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Accepted, Inbox
     from trioworkers.nursery.rolling import RollingRestarts
@@ -67,7 +68,8 @@ class Daemon:
         app: what the API and the control socket serve.
 
     Raises:
-        ListenError, CertificateError: a bot wants a webhook, and it cannot be listened for.
+        ListenError, AlreadyRunningError, CertificateError: a bot wants a webhook, and nobody can listen
+            for it.
     """
 
     def __init__(
@@ -95,10 +97,20 @@ class Daemon:
         self._reload = Reload(fleet, environ, sources=sources, apply=self._apply, events=events)
         self._changes: trio.Nursery | None = None
         token = (fleet.api.token or kept_token(fleet.runtime_dir / "api-token")).reveal()
-        self._deliveries = Deliveries(self._accept)
+        self._webhook_secret = kept_token(fleet.state_dir / "webhook-secret")
+        self._names = _names(fleet)
+        self._deliveries = Deliveries(self._accept, self._tell_mistake)
         self._listener = WebhookListener(
-            self._deliveries, lambda: self.settings.webhook, token, handed, self._tell_certificate
+            self._deliveries,
+            lambda: self.settings.webhook,
+            token,
+            handed,
+            self._tell_trouble,
+            lambda: self._fleet.look_again(),
         )
+        if _wants_webhook(fleet):
+            self._listener.bind()
+        self._registrations = Pace(lambda: REGISTRATIONS)
         self._places = Places(lambda: _most_workers(self.settings))
         self._fleet = FleetScope(
             _own(fleet),
@@ -113,14 +125,12 @@ class Daemon:
                     self._deliveries,
                     self._wanted,
                     Digests(fleet.state_dir / "webhooks.json"),
-                    Pace(lambda: REGISTRATIONS).wait,
+                    self._registration_turn,
                 ),
                 paused=PausedBots(fleet.state_dir / "paused.json"),
                 oom=OomKills(find_counter()),
             ),
         )
-        if _wants_webhook(fleet):
-            self._listener.bind()
         self.app = make_app(
             token=token,
             loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,
@@ -210,34 +220,44 @@ class Daemon:
         self.settings = fleet = plan.fleet
         self._status.name, self._status.config_hash = fleet.name, fleet.digest
         self._events.least = fleet.log.level
+        self._names = _names(fleet)
         if _wants_webhook(fleet):
-            try:
-                self._listener.bind()
-            except (ListenError, CertificateError) as error:
-                self._events.tell("webhook.refused", reason=str(error))
+            self._listener.want()
         self._fleet.apply(plan)
         self._places.look_again()
 
     async def _accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
         """Make a webhook's deliveries durable."""
         accepted = await self._inbox.accept(bot_id, arrivals)
-        name = next((name for name, bot in self._fleet.bots.items() if bot.settings.bot_id == bot_id), None)
+        name = self._names.get(bot_id)
         self._events.tell("update.accepted", name, new=accepted.new, duplicates=accepted.duplicates)
         return accepted
 
-    def _wanted(self, bot: BotSettings) -> Wanted:
-        """What a bot's webhook should be."""
-        fleet = self.settings
-        secret = fleet.webhook.secret or kept_token(fleet.state_dir / "webhook-secret")
+    def _wanted(self, bot: BotSettings) -> Wanted | None:
+        """What a bot's webhook should be; None without a public address."""
+        webhook = self.settings.webhook
+        if webhook.public_url is None:
+            return None
+        secret = webhook.secret or self._webhook_secret
         return Wanted(
-            f"{fleet.webhook.public_url}/webhook/{bot.name}",
+            f"{webhook.public_url}/webhook/{bot.name}",
             derive_secret(secret.reveal(), bot.bot_id),
             bot.allowed_updates,
             certificate=self._listener.upload(),
         )
 
-    def _tell_certificate(self, error: CertificateError) -> None:
+    async def _registration_turn(self) -> None:
+        """Wait until one more webhook may be set; a failure while nobody would listen to it."""
+        if self._listener.trouble is not None:
+            raise TransportError("setWebhook", str(self._listener.trouble))
+        await self._registrations.wait()
+
+    def _tell_trouble(self, error: TrioworkersError) -> None:
         self._events.tell("webhook.refused", reason=str(error))
+
+    def _tell_mistake(self, bot_id: int, error: Exception) -> None:
+        name = self._names.get(bot_id)
+        self._events.tell("transport.trouble", name, level="error", reason="internal", error=describe(error))
 
     def _figures(self) -> Figures:
         rows = self._fleet.status()
@@ -277,8 +297,13 @@ def _own(fleet: Fleet) -> dict[str, BotSettings]:
     return {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
 
 
+def _names(fleet: Fleet) -> dict[int, str]:
+    return {bot.bot_id: name for name, bot in fleet.bots.items()}
+
+
 def _wants_webhook(fleet: Fleet) -> bool:
-    return any(bot.transport != "poll" and bot.enabled for bot in _own(fleet).values())
+    wants = any(bot.transport != "poll" and bot.enabled for bot in _own(fleet).values())
+    return wants and fleet.webhook.public_url is not None
 
 
 def _most_workers(fleet: Fleet) -> int:

@@ -33,7 +33,7 @@ from trioworkers.worker.remains import begin_run
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Set
 
     from trioworkers.config import Bind, Fleet
     from trioworkers.events import Events
@@ -104,6 +104,8 @@ async def run_daemon(
                     tell=events.tell,
                 ) as zygote,
             ):
+                handed = handed_over(environ)
+                _tell_unused(events, handed.keys() - {"webhook"})
                 daemon = Daemon(
                     fleet,
                     events,
@@ -112,7 +114,7 @@ async def run_daemon(
                     makes=zygote,
                     sources=sources,
                     restarts=restarts or RollingRestarts(events.tell),
-                    handed=handed_over(environ).get("webhook", []),
+                    handed=handed.get("webhook", []),
                 )
                 web = Web(daemon.app, control=control, api=api)
                 await outer.start(web.serve)
@@ -149,6 +151,12 @@ async def _with_plugins(fleet: Fleet, environ: Mapping[str, str], events: Events
         for problem in chain.from_iterable(fleet.refused.values()):
             events.tell("plugin.failed", plugin=str(problem.file), reason=str(problem))
     return fleet, sources
+
+
+def _tell_unused(events: Events, names: Set[str]) -> None:
+    if names:
+        found = f"sockets were handed over as {', '.join(sorted(names))} and are not used"
+        events.tell("webhook.refused", reason=f"{found}, expected FileDescriptorName=webhook")
 
 
 def _tell_trouble(events: Events, error: StoreError | None) -> None:

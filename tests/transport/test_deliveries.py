@@ -261,3 +261,20 @@ def test_garbage_is_refused(content):
             deliveries.close()
 
     trio.run(main)
+
+
+async def test_a_bot_that_has_yet_to_start_is_asked_for_again(deliveries, autojump_clock):
+    """503, not the 404 of a bot that is none; with its first secret the door is one like others."""
+    door = deliveries.open("late", BOT + 1)
+    assert await deliveries.deliver("late", b"right", body(1)) == 404
+    door.expect(True)
+    assert await deliveries.deliver("late", b"right", body(1)) == 503
+    door.add_secret("right")
+    assert await deliveries.deliver("late", b"wrong", body(1)) == 401
+    assert await deliveries.deliver("late", b"right", body(1)) == 200
+    door.expect(True)  # started anew: it is open already
+    assert await deliveries.deliver("late", b"right", body(2)) == 200
+    door.leave()
+    await trio.sleep(GRACE)
+    door.expect(False)
+    assert await deliveries.deliver("late", b"right", body(3)) == 404

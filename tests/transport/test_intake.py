@@ -191,3 +191,39 @@ async def test_a_late_delivery_is_taken_after_the_webhook_was_left(scene, nurser
     late = b'{"update_id":5,"message":{"chat":{"id":1}}}'
     assert await scene.deliveries.deliver("echo", SECRET.encode(), late) == 200
     nursery.cancel_scope.cancel()
+
+
+async def test_auto_polls_as_long_as_telegram_cannot_reach_us(scene, nursery, monkeypatch):
+    """Without an end; with an address it has a webhook at once, and polls again when that is gone."""
+    target = scene.intake._wanted()
+    now = [None]
+    monkeypatch.setattr(scene.intake, "_wanted", lambda: now[0])
+    scene.settings.transport = "auto"
+    scene.intake.changed()
+    nursery.start_soon(scene.intake.serve)
+    for address, transport in ((None, "poll"), (target, "webhook"), (None, "poll")):
+        now[0] = address
+        scene.intake.changed()
+        await scene.until(lambda transport=transport: scene.intake.transport == transport)
+        await scene.until(lambda address=address: (scene.bot.webhook is None) == (address is None))
+        before = scene.accepted()
+        scene.alice.send(scene.bot, "hello")
+        await scene.until(lambda before=before: scene.accepted() == before + 1)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_change_of_something_else_asks_telegram_nothing(scene, nursery, monkeypatch):
+    """A reload that concerns other bots makes no calls for a thousand webhooks."""
+    monkeypatch.setattr(registration, "WATCH_EVERY", 3600)
+    scene.settings.transport = "webhook"
+    scene.intake.changed()
+    nursery.start_soon(scene.intake.serve)
+    await scene.until(lambda: scene.intake.info)
+    asked = len(scene.world.calls)
+    for _ in range(10):
+        scene.intake.changed()
+        await trio.lowlevel.checkpoint()
+    scene.alice.send(scene.bot, "hello")
+    await scene.until(lambda: scene.accepted() == 1)
+    assert len(scene.world.calls) == asked
+    nursery.cancel_scope.cancel()

@@ -102,6 +102,7 @@ async def test_it_is_set_once_and_then_watched(scene):
 async def test_a_change_is_registered_at_once(scene, nursery, monkeypatch):
     """Without waiting for the next look; a new secret too, which Telegram would not show."""
     monkeypatch.setattr(module, "WATCH_EVERY", 3600)
+    monkeypatch.setattr(module, "FIRST_PAUSE", 3600)
     scene.bot.webhook = None
     nursery.start_soon(scene.registration.serve)
     await scene.until(lambda: scene.told)

@@ -2,7 +2,8 @@
 
 Intake begins when the bot's first worker is ready, and goes on whatever becomes of workers after that: a
 bot that never worked must not take updates from wherever it ran before, one that did loses none. A bot
-whose workers start on demand has none to wait for, and takes its updates from the start.
+whose workers start on demand has none to wait for, and takes its updates from the start; so does one whose
+webhook an earlier daemon has set.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ class BotScope:
         self._supervisor.look_again()
 
     def look_again(self) -> None:
-        """Settings of the fleet changed that concern its webhook."""
+        """What Telegram has to know of its webhook may have changed."""
         self._intake.changed()
 
     def replace(self, settings: BotSettings) -> None:

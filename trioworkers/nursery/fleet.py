@@ -100,12 +100,16 @@ class FleetScope:
                 self._bots[name].replace(bots[name])
             else:
                 self._bots[name].retune(bots[name])
-        for bot in self._bots.values():
-            bot.look_again()
+        self.look_again()
         for name in fresh:
             bot = self._bots[name] = BotScope(bots[name], self._around)
             if self._nursery is not None:
                 self._nursery.start_soon(self._run, bot, leaving)
+
+    def look_again(self) -> None:
+        """What Telegram has to know of webhooks may have changed."""
+        for bot in self._bots.values():
+            bot.look_again()
 
     def status(self) -> list[dict[str, Any]]:
         """The rows of the status document."""

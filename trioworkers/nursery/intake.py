@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings
     from trioworkers.inbox.inbox import Accepted
     from trioworkers.records import Arrival
-    from trioworkers.transport.deliveries import Deliveries
+    from trioworkers.transport.deliveries import Deliveries, Door
     from trioworkers.transport.registration import Digests, Wanted
 
 PAUSE = 15.0  # seconds before an intake that broke is begun anew
@@ -30,13 +30,13 @@ class Webhooks:
 
     Attributes:
         deliveries: the doors where updates come in.
-        wanted: what a bot's webhook should be now.
+        wanted: what a bot's webhook should be now; None while Telegram cannot reach us.
         digests: what was registered last.
         turn: waits for this bot's turn in the fleet's rate of registrations.
     """
 
     deliveries: Deliveries
-    wanted: Callable[[BotSettings], Wanted]
+    wanted: Callable[[BotSettings], Wanted | None]
     digests: Digests
     turn: Callable[[], Awaitable[None]]
 
@@ -56,13 +56,17 @@ class BotIntake:
         self._webhooks = webhooks
         self._tell = tell
         self._intake: Intake | None = None
+        door, target = self._open(), self._target()
+        door.expect(settings().enabled and target is not None)
+        if door.awaited and target and webhooks.digests.get(door.bot_id) == target.digest():
+            door.add_secret(target.secret)  # set by an earlier daemon: a restart keeps nobody waiting
 
     @property
     def transport(self) -> str:
         """`poll` or `webhook`: how updates come, or would, if they did."""
         if self._intake is not None and self._intake.transport:
             return self._intake.transport
-        return "poll" if self._settings().transport == "poll" else "webhook"
+        return "poll" if self._target() is None else "webhook"
 
     @property
     def webhook(self) -> dict[str, Any] | None:
@@ -89,7 +93,7 @@ class BotIntake:
                     api,
                     self._accept,
                     self._settings,
-                    webhooks.deliveries.open(settings.name, settings.bot_id),
+                    door := self._open(),
                     lambda: webhooks.wanted(self._settings()),
                     webhooks.digests,
                     webhooks.turn,
@@ -103,7 +107,16 @@ class BotIntake:
                     self._tell("transport.trouble", level="error", reason="internal", error=describe(error))
                 finally:
                     self._intake = None
+                    door.leave()
             await trio.sleep(PAUSE)
+
+    def _target(self) -> Wanted | None:
+        settings = self._settings()
+        return None if settings.transport == "poll" else self._webhooks.wanted(settings)
+
+    def _open(self) -> Door:
+        settings = self._settings()
+        return self._webhooks.deliveries.open(settings.name, settings.bot_id)
 
 
 class _Trouble:

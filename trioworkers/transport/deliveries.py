@@ -34,7 +34,7 @@ REASONS = {
     405: "wrong method",
     408: "body too slow",
     413: "body too large",
-    503: "inbox not accepting",
+    503: "not accepting",
 }
 """Why a delivery is refused, by the status that says so."""
 
@@ -88,6 +88,7 @@ class Door:
     Attributes:
         bot_id: whose updates they are.
         traffic: what came in.
+        awaited: no secret is known yet, since its bot has yet to start: deliveries come too early.
     """
 
     def __init__(self, bot_id: int) -> None:
@@ -95,6 +96,7 @@ class Door:
         self.traffic = Traffic()
         self.gathering: _Batch | None = None
         self.committing = False
+        self.awaited = False
         self._secrets: dict[bytes, float] = {}  # each is good until then, on Trio's clock
 
     @property
@@ -111,8 +113,13 @@ class Door:
             admitted |= hmac.compare_digest(known, secret) and now < until
         return admitted
 
+    def expect(self, start: bool) -> None:
+        """Its bot will start, and open it then; or will not, by a webhook."""
+        self.awaited = start and not self.is_open
+
     def add_secret(self, secret: str) -> None:
         """Take deliveries with this secret; with the others still, until :meth:`registered`."""
+        self.awaited = False
         self._secrets[secret.encode()] = float("inf")
 
     def registered(self, secret: str) -> None:
@@ -182,9 +189,9 @@ class Deliveries:
         self._doors.pop(name, None)
 
     def door(self, name: str) -> Door | None:
-        """Where a bot's deliveries come in, if they may."""
+        """Where a bot's deliveries come in, if they may, or will once it has started."""
         door = self._doors.get(name)
-        return door if door is not None and door.is_open else None
+        return door if door is not None and (door.awaited or door.is_open) else None
 
     def doors(self) -> Iterator[tuple[str, Door]]:
         """All doors by the names of their bots, also those that are shut again."""
@@ -200,6 +207,8 @@ class Deliveries:
         door = self.door(name)
         if door is None:
             return self.refuse(None, 404)
+        if door.awaited:
+            return self.refuse(door, 503)
         if not door.admits(secret):
             return self.refuse(door, 401)
         return await self.take(door, body)

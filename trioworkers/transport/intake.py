@@ -54,7 +54,7 @@ class Intake:
         accept: what the inbox does with a polled batch, as for :class:`LongPoll`.
         settings: the settings in force.
         door: where the bot's deliveries come in.
-        wanted: what its webhook should be now.
+        wanted: what its webhook should be now; None where Telegram cannot reach us: `auto` polls then.
         digests: what was registered last.
         turn: waits for this bot's turn in the fleet's rate of registrations.
         events: who hears of it.
@@ -70,7 +70,7 @@ class Intake:
         accept: Callable[[Sequence[Arrival]], Awaitable[Accepted | None]],
         settings: Callable[[], IntakeSettings],
         door: Door,
-        wanted: Callable[[], Wanted],
+        wanted: Callable[[], Wanted | None],
         digests: Digests,
         turn: Callable[[], Awaitable[None]],
         events: IntakeEvents,
@@ -83,21 +83,25 @@ class Intake:
         self._events = events
         self._api = api
         self._accept = accept
-        self._registration = Registration(api, door.bot_id, wanted, digests, turn, self)
+        self._target = wanted()
+        self._registration = Registration(api, door.bot_id, self._find_target, digests, turn, self)
         self._auto = AutoSwitch()
         self._setting = settings().transport
         self._reason = "settings"
         self._stint = trio.CancelScope()
 
     def changed(self) -> None:
-        """Settings changed: obey them at once."""
-        setting = self._settings().transport
-        if setting != self._setting:
+        """Settings may have changed: obey them at once. Telegram is asked only when something did."""
+        setting, target, before = self._settings().transport, self._wanted(), self._target
+        self._target = target
+        if setting != self._setting or (target is None) != (before is None):
             self._setting = setting
             self._auto = AutoSwitch()
             self._end("settings")
-        elif self.transport == "webhook":
-            self._door.add_secret(self._wanted().secret)
+        elif target is None or self.transport != "webhook":
+            return
+        elif target != before or not self._registration.is_set:
+            self._door.add_secret(target.secret)
             self._registration.changed()
 
     async def serve(self) -> None:
@@ -108,16 +112,16 @@ class Intake:
         """
         while True:
             self._stint = trio.CancelScope()
-            polls = self._setting == "poll" or (self._setting == "auto" and self._auto.polling)
-            transport = "poll" if polls else "webhook"
+            target = self._target if self._setting != "poll" and not self._auto.polling else None
+            transport = "poll" if target is None else "webhook"
             left, self.transport = self.transport, transport
             if left and left != transport:
                 self._events.switched(transport, self._reason)
             with self._stint:
-                if polls:
+                if target is None:
                     await self._serve_poll(left == "webhook")
                 else:
-                    self._door.add_secret(self._wanted().secret)
+                    self._door.add_secret(target.secret)
                     await self._registration.serve()
 
     async def _serve_poll(self, leaves_webhook: bool) -> None:
@@ -133,9 +137,14 @@ class Intake:
         self._reason = "polled long enough"
 
     def _polling_time(self) -> float:
-        if self._setting == "poll":
+        if self._setting == "poll" or self._target is None:
             return float("inf")
         return self._auto.seconds_of_polling(trio.current_time())
+
+    def _find_target(self) -> Wanted:
+        if self._target is None:  # for the moment until the webhook's time has ended
+            raise TransportError("setWebhook", "webhook.public_url is not set")
+        return self._target
 
     def _end(self, reason: str | None) -> None:
         """Let the present transport end, when there is a reason."""

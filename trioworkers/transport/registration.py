@@ -210,10 +210,8 @@ class Registration:
                 pause = self._pause()
                 self._events.refused(_in_words(error), pause)
             else:
-                if (
-                    again
-                ):  # soon, to see that it lasts; one that is taken away again and again less and less soon
-                    pause = max(pause, self._pause())
+                if again:  # soon, to see that it lasts; less and less soon if it does not, again and again
+                    pause = self._pause()
             with trio.move_on_after(pause):
                 await self._changed.wait()
                 self._attempts = 0

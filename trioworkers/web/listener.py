@@ -1,5 +1,8 @@
 """The webhook's listener: bound from the moment a bot needs it, to the end of the daemon.
 
+At the start it has to succeed. Later, when a reload needs it first, it is tried until it does: what stands
+in its way may be the daemon that this one replaces.
+
 It stays when no bot needs it any more: what was under way to it is still taken for ten minutes.
 """
 
@@ -10,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.folders import AlreadyRunningError
 from trioworkers.web.connections import Bounds, Connections
-from trioworkers.web.serve import listen_tcp, listen_unix
+from trioworkers.web.serve import ListenError, listen_tcp, listen_unix
 from trioworkers.web.tls import Certificate, CertificateError
 from trioworkers.web.webhook import WebhookApp
 
@@ -20,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trioworkers.config import Webhook
+    from trioworkers.errors import TrioworkersError
     from trioworkers.transport.deliveries import Deliveries
 
 KEY = "[webhook] bind"
+AGAIN = 5.0  # seconds until an address is tried again
 
 
 class WebhookListener:
@@ -33,9 +39,11 @@ class WebhookListener:
         settings: the settings in force.
         token: the API's token, for the statistics.
         handed: sockets that systemd handed over; then none is bound.
-        trouble: hears of certificates that cannot be used.
+        trouble: hears of an address or a certificate that cannot be used, each once.
+        changed: hears that Telegram may have to be told: it listens after all, or has another certificate.
 
     Attributes:
+        trouble: why it does not listen although it should.
         ended: set when `serve` has.
     """
 
@@ -45,17 +53,21 @@ class WebhookListener:
         settings: Callable[[], Webhook],
         token: str,
         handed: Sequence[socket.socket],
-        trouble: Callable[[CertificateError], None],
+        trouble: Callable[[TrioworkersError], None],
+        changed: Callable[[], None],
     ) -> None:
         self._deliveries = deliveries
         self._settings = settings
         self._token = token
         self._handed = list(handed)
-        self._trouble = trouble
+        self._tell = trouble
+        self._changed = changed
         self._stop = trio.Event()
         self._sockets = ExitStack()
         self._bound: list[socket.socket] | None = None
         self._wanted = trio.Event()
+        self._connections: Connections | None = None
+        self.trouble: TrioworkersError | None = None
         self.certificate: Certificate | None = None
         self.ended = trio.Event()
 
@@ -63,15 +75,20 @@ class WebhookListener:
         """Listen from now on. Idempotent.
 
         Raises:
-            ListenError: the address is in use or is not ours.
+            ListenError, AlreadyRunningError: the address is in use or is not ours.
             CertificateError: the files are no certificate with its key.
         """
         if self._bound is not None:
             return
         settings = self._settings()
         if settings.tls_cert is not None and settings.tls_key is not None:
-            self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._trouble)
+            self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._tell, self._changed)
         self._bound = self._handed or [self._listen(settings)]
+        self._wanted.set()
+
+    def want(self) -> None:
+        """Listen from now on, or as soon as that is possible."""
+        self._try()
         self._wanted.set()
 
     def upload(self) -> bytes | None:
@@ -83,10 +100,16 @@ class WebhookListener:
         try:
             with self._sockets:
                 await self._wanted.wait()
+                while self._bound is None and not self._stop.is_set():
+                    with trio.move_on_after(AGAIN):
+                        await self._stop.wait()
+                        break
+                    self._try()
                 if self._bound is not None:
-                    app = WebhookApp(self._deliveries, self._settings, self._token)
+                    app = WebhookApp(self._deliveries, self._settings, self._token, self._count)
                     tls = None if self.certificate is None else self.certificate.context
-                    await Connections(app, bounds=Bounds(), tls=tls).serve(self._bound, self._stop)
+                    self._connections = Connections(app, bounds=Bounds(), tls=tls)
+                    await self._connections.serve(self._bound, self._stop)
         finally:
             self.ended.set()
 
@@ -94,6 +117,26 @@ class WebhookListener:
         """Take no more connections, end those that are idle, and let `serve` return."""
         self._stop.set()
         self._wanted.set()
+
+    def _try(self) -> None:
+        before = self.trouble
+        try:
+            self.bind()
+        except (ListenError, AlreadyRunningError, CertificateError) as error:
+            self.trouble = error
+            if str(error) != str(before):
+                self._tell(error)
+        else:
+            self.trouble = None
+            if before is not None:
+                self._changed()
+
+    def _count(self) -> dict[str, int]:
+        connections = self._connections
+        if connections is None:
+            return {}
+        names = ("open", "accepted", "evicted", "broken")
+        return {name: getattr(connections, name) for name in names}
 
     def _listen(self, settings: Webhook) -> socket.socket:
         bind = settings.bind

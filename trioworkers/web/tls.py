@@ -26,21 +26,26 @@ class Certificate:
 
     Connections keep the context that they began with, so that none is dropped by a change. Files that are no
     pair, as they are for a moment while they are replaced, change nothing: `trouble` hears of them, once, and
-    they are looked at again.
+    they are looked at again. `renewed` hears that there is another one.
 
     Raises:
         CertificateError: there is none to begin with.
     """
 
     def __init__(
-        self, cert: Path, key: Path, trouble: Callable[[CertificateError], None] = lambda _: None
+        self,
+        cert: Path,
+        key: Path,
+        trouble: Callable[[CertificateError], None] = lambda _: None,
+        renewed: Callable[[], None] = lambda: None,
     ) -> None:
         self._cert = cert
         self._key = key
         self._trouble = trouble
+        self._renewed = renewed
         self._told: str | None = None
         self._seen = self._look()
-        self._context = self._load()
+        self._context, self._upload = self._load()
         self._next_look = 0.0
 
     def context(self) -> ssl.SSLContext:
@@ -56,7 +61,7 @@ class Certificate:
         if found == self._seen:
             return
         try:
-            self._context = self._load()
+            self._context, self._upload = self._load()
         except CertificateError as error:
             if str(error) != self._told:
                 self._told = str(error)
@@ -64,19 +69,11 @@ class Certificate:
         else:
             self._seen = found  # from before it was loaded: a change in between is seen the next time
             self._told = None
+            self._renewed()
 
     def upload(self) -> bytes | None:
-        """What setWebhook wants of a self-signed certificate: itself, without the key and the chain.
-
-        Raises:
-            CertificateError: the file is gone.
-        """
-        try:
-            text = self._cert.read_text("ascii", "replace")
-        except OSError as error:
-            raise _unusable(self._cert, error) from None
-        pem = _first(text)
-        return pem.encode() + b"\n" if pem and is_self_signed(ssl.PEM_cert_to_DER_cert(pem)) else None
+        """What setWebhook wants of a self-signed certificate: itself, without the key and the chain."""
+        return self._upload
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         found: list[tuple[int, int, int] | None] = []
@@ -89,7 +86,8 @@ class Certificate:
                 found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
         return found
 
-    def _load(self) -> ssl.SSLContext:
+    def _load(self) -> tuple[ssl.SSLContext, bytes | None]:
+        """The context, and what has to be uploaded."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -97,9 +95,11 @@ class Certificate:
         try:
             # a password that is asked for on the terminal would stop everything
             context.load_cert_chain(self._cert, self._key, password=_no_password)
+            pem = _first(self._cert.read_text("ascii", "replace"))
+            uploads = pem is not None and is_self_signed(ssl.PEM_cert_to_DER_cert(pem))
         except (OSError, ssl.SSLError, ValueError) as error:
             raise _unusable(self._cert, error) from None
-        return context
+        return context, f"{pem}\n".encode() if uploads else None
 
 
 def _no_password() -> str:

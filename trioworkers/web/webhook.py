@@ -130,6 +130,8 @@ class WebhookApp:
                 return 403
         if door is None:
             return 404
+        if door.awaited:
+            return 503
         if not door.admits(head.secret):
             return 401
         return 413 if head.length > settings.max_body else 200
