@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import fleet, frames, inbox, queues, webhook, webhook_kills
+from benchmarks import fleet, frames, inbox, queues, reload, webhook, webhook_kills
 
 QUEUE_PARTS = ["storm", "blocked", "million"]
 
@@ -30,6 +30,10 @@ def main() -> None:
     verb.add_argument("--updates", type=int, default=5000)
     verb.add_argument("--start", choices=["fork", "spawn"], nargs="+", default=["fork", "spawn"])
     verb.set_defaults(run=lambda args: fleet.run(args.bots, args.start, args.updates))
+    verb = verbs.add_parser("reload", help="from the write of an edited setting until it is in force")
+    verb.add_argument("--bots", type=int, default=500)
+    verb.add_argument("--edits", type=int, default=20)
+    verb.set_defaults(run=lambda args: reload.run(args.bots, args.edits))
     verb = verbs.add_parser("queue", help="a storm of failures and kills, a blocked chat, a million chats")
     verb.add_argument("--parts", nargs="+", default=QUEUE_PARTS, choices=QUEUE_PARTS)
     verb.add_argument(
