@@ -1,4 +1,4 @@
-"""A large fleet of bots that sleep until they are wanted: what a sleeping one costs, and what its waking does.
+"""A large fleet of bots that sleep until they are wanted: what a sleeping one costs, and its waking.
 
 All bots poll; as many are awake at a time as there are places for workers, so that each wake beyond them
 lets the longest idle worker sleep first.
@@ -29,7 +29,9 @@ def run(count: int, awake: int, rounds: int) -> None:
     few = measured(1, awake, 0)[0]
     sleeping, first, second, daemon, rate, state = measured(count, awake, rounds)
     print(f"{count} bots on demand, at most {awake} awake:")
-    print(f"daemon {sleeping:.0f} MB while all sleep, {1000 * (sleeping - few) / count:.0f} kB a bot;", end=" ")
+    print(
+        f"daemon {sleeping:.0f} MB while all sleep, {1000 * (sleeping - few) / count:.0f} kB a bot;", end=" "
+    )
     print(f"after {rounds} rounds {daemon:.0f} MB")
     print(f"first answer {1000 * first:.0f} ms, of one that is awake {1000 * second:.0f} ms", end=" ")
     print(f"(medians of {PROBES})")
@@ -69,9 +71,7 @@ def measure(
         standin.answered(1, 0)
         time.sleep(SETTLE if count > 1 else 1)
         sleeping = pss(daemon.pid)
-        times = [
-            [standin.answered(1, number % count) for _ in range(2)] for number in range(1, 1 + PROBES)
-        ]
+        times = [[standin.answered(1, number % count) for _ in range(2)] for number in range(1, 1 + PROBES)]
         rate = 0.0
         if rounds:
             began = time.perf_counter()
