@@ -111,9 +111,9 @@ class Daemon:
         if _wants_webhook(fleet):
             self._listener.bind()
         self._registrations = Pace(lambda: REGISTRATIONS)
-        self._places = Places(lambda: _most_workers(self.settings))
+        self._places = Places(lambda: most_workers(self.settings))
         self._fleet = FleetScope(
-            _own(fleet),
+            own_bots(fleet),
             Surroundings(
                 fleet=lambda: self.settings,
                 inbox=inbox,
@@ -293,7 +293,8 @@ async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _own(fleet: Fleet) -> dict[str, BotSettings]:
+def own_bots(fleet: Fleet) -> dict[str, BotSettings]:
+    """The bots of this daemon's shard."""
     return {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
 
 
@@ -302,11 +303,12 @@ def _names(fleet: Fleet) -> dict[int, str]:
 
 
 def _wants_webhook(fleet: Fleet) -> bool:
-    wants = any(bot.transport != "poll" and bot.enabled for bot in _own(fleet).values())
+    wants = any(bot.transport != "poll" and bot.enabled for bot in own_bots(fleet).values())
     return wants and fleet.webhook.public_url is not None
 
 
-def _most_workers(fleet: Fleet) -> int:
+def most_workers(fleet: Fleet) -> int:
+    """How many worker processes there may be at the same time."""
     limits = fleet.limits
     return min(limits.max_workers, limits.max_workers_per_core * len(os.sched_getaffinity(0)))
 

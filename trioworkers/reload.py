@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioworkers.config import FleetFileError, load_fleet, plan_reload
-from trioworkers.config.fleet import canonical
+from trioworkers.config.canonical import canonical
 from trioworkers.worker.probe import wait_handler_probed
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Reload:
         if ask or canonical(base.plugins) != canonical(self.fleet.plugins):
             await self._sources.ask(base.model_copy(update={"state_dir": place}))
         self._given = dict(self._sources.tables)
-        new = await trio.to_thread.run_sync(partial(read, given=self._given))
+        new = await trio.to_thread.run_sync(partial(read, given=self._given)) if self._given else base
         while True:
             # in a thread like the reading: a thousand bots take a third of a second
             plan = await trio.to_thread.run_sync(plan_reload, self.fleet, new)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from trioworkers.config import load_fleet
-from trioworkers.daemon import Daemon
+from trioworkers.daemon import Daemon, most_workers, own_bots
+from trioworkers.descriptors import needed, raise_limit
 from trioworkers.folders import locked, make_folder
 from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
@@ -74,6 +75,7 @@ async def run_daemon(
         CertificateError: `webhook.tls_cert` and `tls_key` are no pair.
         StoreError: the inbox, or what says which bots are paused, cannot be opened.
         ZygoteError: workers cannot be started as the fleet file says.
+        DescriptorsError: the system allows fewer open files than the fleet needs.
         OSError: a directory cannot be made; PermissionError: others can write there, or know the token.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -87,6 +89,7 @@ async def run_daemon(
         # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
         async with trio.open_nursery() as outer:
             fleet, sources = await _with_plugins(fleet, environ, events)
+            raise_limit(needed(len(own_bots(fleet)), most_workers(fleet)))
             run = await trio.to_thread.run_sync(begin_run, fleet.state_dir / "run-mark")
             async with (
                 open_inbox(_open_store(fleet, events), trouble=partial(_tell_trouble, events)) as inbox,

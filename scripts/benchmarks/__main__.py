@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import fleet, frames, inbox, queues, webhook, webhook_kills
+from benchmarks import demand, fleet, frames, inbox, queues, reload, webhook, webhook_kills
 
 QUEUE_PARTS = ["storm", "blocked", "million"]
 
@@ -30,6 +30,15 @@ def main() -> None:
     verb.add_argument("--updates", type=int, default=5000)
     verb.add_argument("--start", choices=["fork", "spawn"], nargs="+", default=["fork", "spawn"])
     verb.set_defaults(run=lambda args: fleet.run(args.bots, args.start, args.updates))
+    verb = verbs.add_parser("demand", help="a large fleet of bots that sleep until they are wanted")
+    verb.add_argument("--bots", type=int, default=10_000)
+    verb.add_argument("--awake", type=int, default=200)
+    verb.add_argument("--rounds", type=int, default=10, help="of updates to as many bots as may be awake")
+    verb.set_defaults(run=lambda args: demand.run(args.bots, args.awake, args.rounds))
+    verb = verbs.add_parser("reload", help="from the write of an edited setting until it is in force")
+    verb.add_argument("--bots", type=int, default=500)
+    verb.add_argument("--edits", type=int, default=20)
+    verb.set_defaults(run=lambda args: reload.run(args.bots, args.edits))
     verb = verbs.add_parser("queue", help="a storm of failures and kills, a blocked chat, a million chats")
     verb.add_argument("--parts", nargs="+", default=QUEUE_PARTS, choices=QUEUE_PARTS)
     verb.add_argument(

@@ -7,7 +7,6 @@ inbox is durable, each bot has its own process, the handler calls sendMessage.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,17 +16,20 @@ import time
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
 import tomli_w
 
+from benchmarks.standing import StandIn, standing_in
+
 HANDLER = """
 async def handle(update, bot):
     await bot.send_message(chat_id=update.chat_id, text=update.text)
 """
-STANDIN = Path(__file__).with_name("standin.py")
 RUNS = 3
+KILLS = 5  # bots whose worker is killed, one after the other
 SETTLE, IDLE = 5.0, 50.0  # seconds; a heartbeat is every 45, a poll every 50
 
 
@@ -35,9 +37,9 @@ def run(counts: list[int], ways: list[str], updates: int) -> None:
     """Print a line for each number of bots and way of starting their workers."""
     print(f"a burst of {updates} updates over 100 chats, echo bots, long polling, durability full;")
     print(f"median of {RUNS}; on {os.cpu_count()} cores that the stand-in shares")
-    print(f"{'':>23}  {'PSS, MB':^22}  {'':>8}  {'':>9}  {'CPU of one update, µs':^26}")
+    print(f"{'':>23}  {'PSS, MB':^22}  {'':>8}  {'':>6}  {'':>9}  {'CPU of one update, µs':^26}")
     memory = f"{'bot':>6}  {'worked':>6}  {'daemon':>6}"
-    names = f"{'idle CPU':>8}  {'updates':>9}  {'daemon':>7} {'worker':>8} {'stand-in':>9}"
+    names = f"{'idle CPU':>8}  {'killed':>6}  {'updates':>9}  {'daemon':>7} {'worker':>8} {'stand-in':>9}"
     print(f"{'bots':>5}  {'start':>5}  {'ready':>7}  {memory}  {names}")
     for count, way in product(counts, ways):
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder:
@@ -45,7 +47,8 @@ def run(counts: list[int], ways: list[str], updates: int) -> None:
         start = f"{count:>5}  {way:>5}  {row.ready:>6.2f}s"
         memory = f"{row.fresh_memory:>6.1f}  {row.worker_memory:>6.1f}  {row.memory:>6.1f}"
         spent = f"{row.cpu[0]:>7.0f} {row.cpu[1]:>8.0f} {row.cpu[2]:>9.0f}"
-        print(f"{start}  {memory}  {100 * row.idle:>7.1f}%  {row.rate:>7,.0f}/s  {spent}", flush=True)
+        idle = f"{100 * row.idle:>7.1f}%  {1000 * row.back:>4.0f}ms"
+        print(f"{start}  {memory}  {idle}  {row.rate:>7,.0f}/s  {spent}", flush=True)
 
 
 @dataclass
@@ -53,7 +56,8 @@ class Row:
     """One line: seconds until ready, updates/s, MB of PSS, and CPU µs of daemon, workers and stand-in.
 
     The memory of a worker before and after it has worked; of the daemon with the zygote. `idle`: cores that
-    all of these use while nothing happens.
+    all of these use while nothing happens. `back`: seconds from a worker's SIGKILL until its bot has
+    answered an update that came then, at the first crash and with `restart.initial = 0`.
     """
 
     ready: float
@@ -62,24 +66,27 @@ class Row:
     worker_memory: float
     memory: float
     idle: float
+    back: float
     cpu: tuple[float, float, float]
 
 
 def measure(folder: Path, count: int, way: str, updates: int) -> Row:
     """Run a fleet of so many bots and answer all updates with it, a few times."""
-    standin = subprocess.Popen(
-        [sys.executable, str(STANDIN), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert standin.stdin is not None
-    assert standin.stdout is not None
-    offered = json.loads(standin.stdout.readline())
+    with standing_in(count) as (offered, standin):
+        return measure_beside(folder, count, way, updates, offered, standin)
+
+
+def measure_beside(
+    folder: Path, count: int, way: str, updates: int, offered: dict[str, Any], standin: StandIn
+) -> Row:
+    """The same, beside a stand-in that runs."""
     (folder / "echo.py").write_text(HANDLER)
     bots = {f"bot{number}": {"token": token} for number, token in enumerate(offered["tokens"])}
     fleet: dict[str, Any] = {
         "fleet": {"api_base": offered["base"], "worker_start": way},
-        "limits": {"start_rate": 2000},
+        "limits": {"start_rate": 2000, "max_workers": count, "max_workers_per_core": count},
         "api": {"bind": "127.0.0.1:0"},
-        "defaults": {"handler": "echo:handle"},
+        "defaults": {"handler": "echo:handle", "restart": {"initial": 0}},
         "bots": bots,
     }
     (folder / "fleet.toml").write_text(tomli_w.dumps(fleet))
@@ -91,7 +98,6 @@ def measure(folder: Path, count: int, way: str, updates: int) -> Row:
     try:
         status = wait_ready(folder / "state" / "run" / "control.sock", daemon)
         ready = time.perf_counter() - began
-        seconds = []
         workers = [row["pid"] for row in status["workers"]]
         ours = [
             daemon.pid,
@@ -101,40 +107,52 @@ def measure(folder: Path, count: int, way: str, updates: int) -> Row:
         fresh = sum(map(pss, workers)) / len(workers)
         idle = used_while_idle([*ours, *workers])
         before = [sum(map(cpu, group)) for group in groups]
-        for _ in range(RUNS):
-            standin.stdin.write(f"{updates}\n")
-            standin.stdin.flush()
-            seconds.append(json.loads(standin.stdout.readline()))
+        seconds = [standin.answered(updates) for _ in range(RUNS)]
         used = [sum(map(cpu, group)) - start for group, start in zip(groups, before, strict=True)]
         daemon_cpu, worker_cpu, standin_cpu = (1e6 * spent / (RUNS * updates) for spent in used)
+        worked, ours_memory = sum(map(pss, workers)) / len(workers), sum(map(pss, ours))
+        back = median(killed(status, standin, bot) for bot in range(min(KILLS, count)))
         return Row(
             ready,
             updates / sorted(seconds)[RUNS // 2],
             fresh,
-            sum(map(pss, workers)) / len(workers),
-            sum(map(pss, ours)),
+            worked,
+            ours_memory,
             idle,
+            back,
             (daemon_cpu, worker_cpu, standin_cpu),
         )
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait()
-        standin.stdin.close()
-        standin.wait()
+
+
+def killed(status: dict[str, Any], standin: StandIn, number: int) -> float:
+    """Seconds from the SIGKILL of a bot's worker until an update that comes then is answered."""
+    pid = next(row["pid"] for row in status["workers"] if row["bot"] == f"bot{number}")
+    began = time.perf_counter()
+    os.kill(pid, signal.SIGKILL)
+    standin.answered(1, number)
+    return time.perf_counter() - began
 
 
 def wait_ready(control: Path, daemon: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """Wait until the fleet runs; the status document."""
+    """Wait until every bot has a verdict; the status document."""
+    return wait_status(control, daemon, "/ready")
+
+
+def wait_status(control: Path, daemon: subprocess.Popen[bytes], first: str = "/health") -> dict[str, Any]:
+    """The status document, once the daemon answers a request for `first` with 200."""
     transport = httpx.HTTPTransport(uds=str(control))
     with httpx.Client(transport=transport, base_url="http://control") as client:
         while daemon.poll() is None:
             try:
-                if client.get("/ready").status_code == 200:
+                if client.get(first).status_code == 200:
                     document: dict[str, Any] = client.get("/api/workers/status").json()
                     return document
             except httpx.TransportError:
                 pass
-            time.sleep(0.02)
+            time.sleep(0.05)  # each question costs the daemon a millisecond
     message = "the daemon ended by itself"
     raise SystemExit(message)
 

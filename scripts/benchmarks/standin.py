@@ -1,7 +1,8 @@
 """The stand-in Bot API of `bench fleet`, in a process of its own: the simulator, fed and counted over pipes.
 
-It prints a line of JSON with its address and the bots' tokens, then for each line `N` that it reads
-enqueues N updates, spread over bots and chats, and prints how many seconds passed until all were answered.
+It prints a line of JSON with its address and the bots' tokens, then for each line `N FIRST` that it reads
+enqueues N updates, spread over chats and bots, beginning with the bot FIRST, and prints how many seconds
+passed until all were answered.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ async def main(count: int) -> None:
         base = await nursery.start(serve_telegram, world)
         print(json.dumps({"base": base, "tokens": [bot.token for bot in bots]}), flush=True)
         async for line in trio.wrap_file(sys.stdin):
-            updates = int(line)
+            updates, first = map(int, line.split())
             scanned = len(world.calls)
             began = time.perf_counter()
             for number in range(updates):
-                people[number // count % CHATS].send(bots[number % count], "hello")
+                people[number // count % CHATS].send(bots[(first + number) % count], "hello")
             answered = 0
             while answered < updates:
-                await trio.sleep(0.005)
+                await trio.sleep(0.002)
                 new = world.calls[scanned:]
                 scanned += len(new)
                 answered += sum(call.method == "sendMessage" and call.ok for call in new)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "records", "private", "inbox.policy", "nursery.restart"),
     ("config", "hookspecs", "nursery.frames"),
-    ("inbox", "events", "status", "logs", "folders", "stacks", "stop", "plugins", "sources"),
+    ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop", "plugins", "sources"),
     ("transport",),
     ("worker",),
     ("nursery",),

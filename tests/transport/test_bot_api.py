@@ -461,10 +461,9 @@ async def test_the_token_is_on_the_wire_and_nowhere_else(line, caplog):
     with pytest.raises(TransportError) as caught:
         await line.api.download("nothing")
     shown += traceback.format_exception(caught.value)
-    shown += [repr(line.api), repr(vars(line.api)), repr(line.api._client), repr(line.api._client._transport)]
+    shown += [repr(line.api), repr(vars(line.api)), repr(line.api._wire)]
     shown += [f"{record.name} {record.getMessage()} {record.args!r}" for record in caplog.records]
-    assert any("HTTP Request: POST" in text for text in shown)
-    assert any(f"/bot{line.bot.id}/getMe" in text for text in shown)
+    assert not any(record.name.startswith("http") for record in caplog.records)
     assert [text for text in shown if secret in text] == []
     assert line.world.calls[-1].bot_id == line.bot.id
 
@@ -509,7 +508,7 @@ async def test_a_name_that_is_none_is_told_in_the_systems_words(line):
 
 async def test_a_connection_that_ended_meanwhile_is_not_used(line):
     """The next call gets a new one, and sees no failure."""
-    pool: Any = line.api._client._transport._pool
+    pool: Any = line.api._wire._pool
     await line.api.request("getMe", {})
     (idle,) = pool._idle
     idle._socket.shutdown(socket.SHUT_RDWR)
@@ -520,7 +519,7 @@ async def test_a_connection_that_ended_meanwhile_is_not_used(line):
 
 async def test_a_connection_that_broke_is_not_kept(line):
     """One that is whole is used again and again."""
-    pool: Any = line.api._client._transport._pool
+    pool: Any = line.api._wire._pool
     line.fault(faults.truncated_body(), method="getMe")
     with pytest.raises(TransportError):
         await line.api.request("getMe", {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import resource
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Retry
+from trioworkers.worker import process
 from trioworkers.worker.bot import Bot, Handling, WaitsTooLong
 from trioworkers.worker.log import BotLog
 from trioworkers.worker.update import Update
@@ -288,3 +291,24 @@ def test_whatever_is_logged_the_handler_goes_on(lines, value):
     """A line about it is written; nothing is raised."""
     BotLog().info("e", value=value)
     assert lines()[0]["event"] == "e"
+
+
+# -- memory -------------------------------------------------------------------------------------------
+
+
+async def test_memory_is_measured_again_only_when_the_process_may_have_grown(autojump_clock, monkeypatch):
+    """Without page faults the kernel is not asked to add up pages; with many it is, at the interval."""
+    faults, measured = [100], iter([50, 60])
+    monkeypatch.setattr(process, "_proportional_share", lambda: next(measured))
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_minflt=faults[0]))
+    page, memory = resource.getpagesize(), process.Memory()
+    assert memory.share(5) == 100 * page
+    faults[0] += process.SLACK // page
+    assert memory.share(5) == 100 * page
+    await trio.sleep(5)
+    assert memory.share(5) == 50
+    await trio.sleep(5)
+    assert memory.share(5) == 50
+    faults[0] += process.SLACK // page + 1
+    await trio.sleep(5)
+    assert memory.share(5) == 60

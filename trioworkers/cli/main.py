@@ -69,6 +69,7 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 def run_or_fail(work: Callable[[], None]) -> None:
     """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
+    from trioworkers.descriptors import DescriptorsError
     from trioworkers.folders import AlreadyRunningError
     from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
     from trioworkers.nursery.zygote import ZygoteError
@@ -81,6 +82,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
         StoreRefusedError: BAD_CONFIGURATION,
         ZygoteError: BAD_CONFIGURATION,
         StoreForbiddenError: NOT_PERMITTED,
+        DescriptorsError: NOT_PERMITTED,
         AlreadyRunningError: TRY_AGAIN,
         ListenError: TRY_AGAIN,
         StoreError: FAILED,

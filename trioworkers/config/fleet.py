@@ -1,15 +1,13 @@
 """The whole fleet as one frozen value: what the rest of the daemon is given slices of."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from datetime import date, time
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
+from trioworkers.config.canonical import digest_of
 from trioworkers.config.places import Places
 from trioworkers.config.problems import KeyPath, Problem, dotted, mask_tokens
 from trioworkers.config.secret import Secret, Surroundings, resolve
@@ -109,26 +107,3 @@ class Fleet(FleetKeys):
 
 
 CONTENT = (*FleetKeys.model_fields, "limits", "api", "webhook", "store", "log", "plugins", "bots")
-
-
-def digest_of(content: Mapping[str, Any]) -> str:
-    """Returns a stable hash of settings and secrets, whatever the order of keys."""
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
-
-
-def canonical(value: object) -> str:
-    """Writes a value so that equal texts mean equal settings: 1, 1.0 and true differ, the order of keys
-    does not count. The text holds secrets: compare it and let it go.
-    """
-    return json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=True)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    if isinstance(value, Secret):
-        # Hashed with all the rest, so a weak secret cannot be guessed from the digest alone.
-        return {"secret": value.reveal()}
-    if isinstance(value, date | time):
-        return value.isoformat()
-    return str(value)

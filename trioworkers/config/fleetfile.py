@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from trioworkers.config.canonical import digest_of
 from trioworkers.config.checks import cross_checks
 from trioworkers.config.environment import SECRET_NAMES, Environment
-from trioworkers.config.fleet import Fleet, digest_of
+from trioworkers.config.fleet import Fleet
 from trioworkers.config.given import Given
 from trioworkers.config.messages import faults, file_keys, toml_type, unknown_key
 from trioworkers.config.places import Places

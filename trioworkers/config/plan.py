@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from trioworkers.config.canonical import canonical, digest_of
 from trioworkers.config.checks import cross_checks
-from trioworkers.config.fleet import Fleet, canonical, digest_of
 from trioworkers.config.messages import file_keys
 from trioworkers.config.problems import KeyPath, dotted, mask_tokens
 from trioworkers.config.schema import TABLES, reload_class
@@ -21,6 +21,8 @@ from trioworkers.config.settings import BotSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from trioworkers.config.fleet import Fleet
 
 SECTIONS = tuple(name for name, model in TABLES.items() if model is not BotSettings)
 
@@ -166,7 +168,7 @@ def _still_good(old: Fleet, new: Fleet) -> dict[str, BotSettings]:
 
 def _changed_bot(old: BotSettings, new: BotSettings) -> list[KeyPath]:
     # Most bots are the same, and one comparison tells.
-    return [] if canonical(old) == canonical(new) else list(_changed(old, new, ()))
+    return [] if old.digest == new.digest else list(_changed(old, new, ()))
 
 
 def _changed(old: object, new: object, path: KeyPath) -> Iterator[KeyPath]:

@@ -30,6 +30,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from trioworkers.config.canonical import Digested
 from trioworkers.config.problems import MASK
 from trioworkers.config.secret import Secret, resolve, secret_json_schema
 from trioworkers.config.units import Bytes, Seconds
@@ -310,7 +311,7 @@ _RATE_LIMIT = BeforeValidator(_rate_limit, json_schema_input_type=Literal["off",
 UpdateKinds = Annotated[tuple[UpdateKind, ...], AfterValidator(sorted_once)]
 
 
-class BotSettings(_Table):
+class BotSettings(_Table, Digested):
     """One bot: the keys of `[bots.NAME]`, merged with `[defaults]`."""
 
     name: str = Field(description="the table's name; no key of the file")

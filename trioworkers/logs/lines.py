@@ -54,7 +54,8 @@ class Lines:
                 self._lost += 1
             else:
                 self._waiting.append(line)
-                self._changed.notify_all()
+                if len(self._waiting) == 1:  # else the thread is awake: each call for it costs a switch
+                    self._changed.notify_all()
                 if not self._serving:
                     self._begin()
 
@@ -73,7 +74,8 @@ class Lines:
             self._write(self._waiting[0])
             with self._changed:
                 self._waiting.popleft()  # only now: until then it is not written
-                self._changed.notify_all()
+                if not self._waiting:
+                    self._changed.notify_all()
 
     def _flush(self) -> None:
         with self._changed:

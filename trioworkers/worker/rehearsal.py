@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trioworkers.worker.update import Update
 
 TIMES = 10  # about 5 ms each
+UPDATES = 5  # of each worker, about 1 ms each
 TIMEOUT = 20.0  # seconds
 UPDATE = b'{"update_id":1,"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"text":"x"}}'
 BODY = b'{"ok":true,"result":true}'
@@ -32,13 +33,13 @@ async def handle(update: Update, bot: Bot) -> None:
 
 
 def rehearse() -> None:
-    """Let one worker after another handle an update.
+    """Let one worker after another handle a few updates, with their calls recorded.
 
     Several, since the interpreter rewrites the code of a function over its first calls: what is rewritten
     in a worker is copied there (0.5 MB).
 
     Raises:
-        RuntimeError: one did not handle it.
+        RuntimeError: one did not handle them.
     """
     for _ in range(TIMES):
         if not trio.run(_rehearse):
@@ -58,18 +59,26 @@ async def _rehearse() -> bool:
             nursery.start_soon(channel.serve_writes)
             nursery.start_soon(_work, theirs)
             channel.send(_configure(f"http://127.0.0.1:{port}"))
-            channel.send(Deliver(1, 0, False, "", msgspec.Raw(UPDATE)))
-            while frames := await channel.receive():
-                if any(isinstance(frame, Outcome) and frame.result == "done" for frame in frames):
-                    done = True
-                    channel.send(Drain())
-                    break
+            # the next one only then, as a second call takes the connection that the first has left
+            for number in range(UPDATES):
+                channel.send(Deliver(number, 0, False, "", msgspec.Raw(UPDATE), []))
+                done = await _is_done(channel)
+            channel.send(Drain())
             while await channel.receive():
                 pass
             nursery.cancel_scope.cancel()
     with trio.CancelScope(shield=True):
         await channel.aclose()
     return done
+
+
+async def _is_done(channel: Channel) -> bool:
+    """Whether the next outcome is a success."""
+    while frames := await channel.receive():
+        for frame in frames:
+            if isinstance(frame, Outcome):
+                return frame.result == "done"
+    return False
 
 
 async def _work(end: socket.socket) -> None:
