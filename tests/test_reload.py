@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from trioworkers import hookimpl
-from trioworkers.config import FleetFileError, Plan, draft_bot, load_fleet
+from trioworkers import reload as reload_module
+from trioworkers.config import Fleet, FleetFileError, Plan, draft_bot, load_fleet
+from trioworkers.config.lean import find_runtime_dir
 from trioworkers.config.watch import serve_watch
 from trioworkers.events import Event, Events
 from trioworkers.plugins import Plugins
@@ -119,7 +121,7 @@ async def test_a_probed_handler_sees_no_secret(daemon):
 async def test_a_dry_run_changes_and_tells_nothing(daemon):
     """It says what would be done, or what is wrong."""
     before = daemon.reload.fleet
-    daemon.write("")
+    daemon.write("# none\n")
     assert (await daemon.reload.run(dry=True)).removed == ("echo",)
     daemon.write("x = 1")
     with pytest.raises(FleetFileError):
@@ -270,3 +272,42 @@ async def test_a_handler_that_hangs_on_import_is_a_problem(daemon, monkeypatch):
     daemon.write(ECHO.replace("echo:handle", "hangs:handle"))
     with pytest.raises(FleetFileError, match=r"hangs:handle: importing it took longer than 0\.5 s"):
         await daemon.reload.run()
+
+
+async def test_an_emptied_file_ends_no_bots(daemon):
+    """What a full disk leaves of a file is refused; a file that says as much is believed."""
+    daemon.write("")
+    with pytest.raises(FleetFileError, match="is empty"):
+        await daemon.reload.run()
+    assert daemon.told() == ["reload.refused"]
+    daemon.write("# no bots today\n")
+    assert (await daemon.reload.run()).removed == ("echo",)
+
+
+async def test_a_fifo_in_the_place_of_the_file_holds_up_nothing(daemon):
+    """It is told like a file that cannot be read, by a reload that ends."""
+    (daemon.folder / "fleet.toml").unlink()
+    os.mkfifo(daemon.folder / "fleet.toml")
+    with trio.fail_after(30), pytest.raises(FleetFileError, match="no regular file"):
+        await daemon.reload.run()
+    with pytest.raises(FleetFileError, match="no regular file"):
+        find_runtime_dir(daemon.folder / "fleet.toml", ENVIRON)
+
+
+async def test_what_is_read_while_somebody_writes_is_read_again(daemon, monkeypatch):
+    """One reading sees half a file; the fleet that is applied is the whole one."""
+    whole = ECHO + ECHO.replace("echo]", "two]").replace("1:", "2:")
+    daemon.write(whole)
+    seen: list[Fleet] = []
+
+    def load_late(*args, **options):
+        if not seen:
+            daemon.write("# half\n")
+        seen.append(load_fleet(*args, **options))
+        if len(seen) == 1:
+            daemon.write(whole + "# and more\n")
+        return seen[-1]
+
+    monkeypatch.setattr(reload_module, "load_fleet", load_late)
+    assert (await daemon.reload.run()).added == ("two",)
+    assert not seen[0].bots

@@ -95,6 +95,7 @@ class Daemon:
         self._status = DaemonStatus(fleet.name, fleet.digest)
         self._deadline = math.inf
         self._reload = Reload(fleet, environ, sources=sources, apply=self._apply, events=events)
+        self._reload_asked = self._reloading = False
         self._changes: trio.Nursery | None = None
         token = (fleet.api.token or kept_token(fleet.runtime_dir / "api-token")).reveal()
         self._webhook_secret = kept_token(fleet.state_dir / "webhook-secret")
@@ -158,7 +159,9 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the fleet anew and apply what changed, some time soon; what is wrong is told."""
-        if self._changes is not None:
+        self._reload_asked = True
+        if self._changes is not None and not self._reloading:
+            self._reloading = True
             self._changes.start_soon(self._reload_now)
 
     async def run(
@@ -212,8 +215,11 @@ class Daemon:
         self._changes = None
 
     async def _reload_now(self) -> None:
-        with suppress(FleetFileError):  # it was told
-            await self._reload.run()
+        while self._reload_asked:  # however often meanwhile: once more is enough
+            self._reload_asked = False
+            with suppress(FleetFileError):  # it was told
+                await self._reload.run()
+        self._reloading = False
 
     async def _apply(self, plan: Plan) -> None:
         """Put a plan's fleet in force."""
@@ -223,6 +229,7 @@ class Daemon:
         self._names = _names(fleet)
         if _wants_webhook(fleet):
             self._listener.want()
+        self._zygote.hide(fleet.secret_env_names)  # first: who starts by this plan must not see them
         self._fleet.apply(plan)
         self._places.look_again()
 

@@ -15,18 +15,21 @@ import trio
 
 from trioworkers.config import FleetFileError, load_fleet, plan_reload
 from trioworkers.config.canonical import canonical
+from trioworkers.config.problems import Problem
+from trioworkers.config.watch import SETTLE
 from trioworkers.worker.probe import wait_handler_probed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from trioworkers.config import Draft, Fleet, Plan, Problem, Watched
+    from trioworkers.config import Draft, Fleet, Plan, Watched
     from trioworkers.events import Events
     from trioworkers.sources import Sources
 
     Probe = Callable[[str, Fleet], Awaitable[str | None]]
 
 PROBES = 2  # handlers that are imported at the same time
+RESTLESS = 20  # readings of files that change meanwhile, until they are taken as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +133,11 @@ class Reload:
         """The first phase: return what a reload would do; raises FleetFileError with all problems."""
         place = self.fleet.state_dir
         read = partial(load_fleet, self.fleet.path, self._environ, state_dir=place, drafts=drafts)
-        base = await trio.to_thread.run_sync(read)
+        base = await self._at_rest(read)
         if ask or canonical(base.plugins) != canonical(self.fleet.plugins):
             await self._sources.ask(base.model_copy(update={"state_dir": place}))
         self._given = dict(self._sources.tables)
-        new = await trio.to_thread.run_sync(partial(read, given=self._given)) if self._given else base
+        new = await self._at_rest(partial(read, given=self._given)) if self._given else base
         while True:
             # in a thread like the reading: a thousand bots take a third of a second
             plan = await trio.to_thread.run_sync(plan_reload, self.fleet, new)
@@ -142,8 +145,32 @@ class Reload:
             if problems.keys() - new.sources.keys():
                 raise FleetFileError(problems.values(), new.watched)
             if not problems:
+                await trio.to_thread.run_sync(_check_not_emptied, self.fleet, plan)
                 return plan
             new = new.without(problems)  # a row that is wrong in this way is left out alone, too
+
+    async def _at_rest(self, read: Callable[[], Fleet]) -> Fleet:
+        """Read while nobody writes: a file that is just being written may look like a smaller fleet.
+
+        A share that hangs is left behind when cancelled, and holds up no stop.
+        """
+        in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
+        before = await in_thread(self._watched.fingerprint)
+        left = RESTLESS
+        while True:
+            found: Fleet | FleetFileError
+            try:
+                found = await in_thread(read)
+            except FleetFileError as error:
+                found = error
+            left -= 1
+            was, before = before, await in_thread(self._watched.fingerprint)
+            if before == was or not left:
+                break
+            await trio.sleep(SETTLE)
+        if isinstance(found, FleetFileError):
+            raise found
+        return found
 
     async def _probed(self, plan: Plan) -> dict[str, Problem]:
         """Import the handlers of bots whose worker would start; return what is wrong, by bot."""
@@ -188,6 +215,18 @@ class Reload:
 def _notes(plan: Plan) -> tuple[tuple[str, ...], list[str]]:
     """What stays to be told of a fleet in which nothing changes: keys that wait, bots left out."""
     return plan.kept, _refused(plan.fleet)
+
+
+def _check_not_emptied(old: Fleet, plan: Plan) -> None:
+    """Refuse to end bots because their file is empty: that is a full disk's or an editor's accident.
+
+    Raises:
+        FleetFileError: it is.
+    """
+    of_file = any(old.origin(name) == str(old.path) for name in plan.removed)
+    if of_file and old.path.is_file() and old.path.stat().st_size == 0:
+        message = "is empty, expected the tables of a fleet"
+        raise FleetFileError([Problem(old.path, 0, 0, "", message)], plan.fleet.watched)
 
 
 def _refused(fleet: Fleet) -> list[str]:

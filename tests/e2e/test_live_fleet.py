@@ -11,7 +11,7 @@ import httpx
 import pytest
 import tomli_w
 import trio
-from fleet_project import Daemon, Project, until, workers_of
+from fleet_project import Daemon, Project, until, workers_of, zygote_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -301,4 +301,190 @@ async def test_a_reload_during_a_stop_or_another_reload_harms_nobody(
         os.kill(daemon.process.pid, signal.SIGHUP)
     project.file.write_text(tomli_w.dumps({}))
     assert await daemon.stop(seconds=20) == 0
+    nursery.cancel_scope.cancel()
+
+
+SLOW = """
+import pathlib, trio
+
+async def handle(update, bot):
+    pathlib.Path("begun").touch()
+    while not pathlib.Path("go").exists():
+        await trio.sleep(0.01)
+    await bot.send_message(chat_id=update.chat_id, text=f"slow {update.text}")
+"""
+
+
+async def test_a_bot_that_comes_again_waits_for_the_end_of_the_one_before(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """Removed by one reload and added by the next, while the first still finishes an update: never two."""
+    project.module("slow", SLOW)
+    greeters.tables["one"]["handler"] = "slow:handle"
+    greeters.write()
+    daemon = await project.start().ready()
+    await greeters.alice.say(greeters.bots["one"], "first")
+    await until((project.folder / "begun").exists)
+    one = greeters.tables.pop("one")
+    greeters.write()
+    await applied(project)
+    greeters.tables["one"] = one
+    greeters.write()
+    await applied(project, 2)
+
+    async def rows() -> dict[str, int | None]:
+        workers = (await daemon.status())["workers"]
+        return {row["state"]: row["pid"] for row in workers if row["bot"] == "one"}
+
+    assert (await rows()).keys() == {"draining", "starting"}
+    assert await greeters.answer("two") == "hi there"  # time for a worker to start
+    found = await rows()
+    assert found["starting"] is None
+    assert found["draining"] in workers_of(daemon.process.pid)
+    (project.folder / "go").touch()
+    assert str((await greeters.alice.expect(greeters.bots["one"], timeout=30))["text"]) == "slow first"
+    assert await greeters.answer("one", "second") == "slow second"
+    assert not project.events("transport.conflict")
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+ENVIRONMENT = """
+import os
+
+async def handle(update, bot):
+    await bot.send_message(chat_id=update.chat_id, text=str("LATE_TOKEN" in os.environ))
+"""
+
+
+async def test_a_variable_that_becomes_a_secret_is_kept_from_new_workers(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """The zygote had it from its start: another one takes its place, and running workers go on."""
+    project.module("environment", ENVIRONMENT)
+    project.environ["LATE_TOKEN"] = greeters.bots["two"].token
+    two = greeters.tables.pop("two")
+    greeters.write()
+    daemon = await project.start().ready()
+    before = await pids(daemon)
+    greeters.tables["two"] = {**two, "token": {"env": "LATE_TOKEN"}, "handler": "environment:handle"}
+    greeters.write()
+    await applied(project)
+    assert await greeters.answer("two") == "False"
+    after = await pids(daemon)
+    assert {name: after[name] for name in before} == before
+    for pid in (zygote_of(daemon.process.pid), after["two"]):
+        assert b"LATE_TOKEN" not in await trio.Path(f"/proc/{pid}/environ").read_bytes()
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+CHATTY = """
+async def handle(update, bot):
+    bot.log.debug("chatty")
+    await bot.send_message(chat_id=update.chat_id, text=update.text)
+"""
+
+
+async def test_a_new_log_level_reaches_running_workers(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """What they log is written by it, with the process that they had."""
+    project.module("chatty", CHATTY)
+    greeters.tables["one"]["handler"] = "chatty:handle"
+    greeters.write()
+    daemon = await project.start().ready()
+    before = await pids(daemon)
+    project.write(greeters.base, greeters.tables, log={"level": "debug"})
+    assert (await applied(project))[0]["changed"] == ["log.level"]
+    await greeters.answer("one")
+    assert await pids(daemon) == before
+    assert await daemon.stop() == 0
+    assert "chatty" in (project.folder / "state" / "logs" / "worker_one.log").read_text()
+    nursery.cancel_scope.cancel()
+
+
+async def test_of_many_who_add_one_bot_one_does(
+    project: Project, greeters: Greeters, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """The others are told that it is there; nor is a file written over that holds another bot."""
+    daemon = await project.start().ready()
+    codes: list[int] = []
+
+    async def add(token: str) -> None:
+        bot = {"token": token, "handler": "greeter:handle", "settings": {"greeting": "hi"}}
+        codes.append((await request(daemon, "POST", "/api/bots", {"name": "new", "bot": bot})).status_code)
+
+    async with trio.open_nursery() as adding:
+        for number in range(6):
+            adding.start_soon(add, world.add_bot(f"new{number}").token)
+    assert sorted(codes) == [200, 409, 409, 409, 409, 409]
+    file = project.folder / "state" / "fleet.d" / "held.toml"
+    text = f'[bots.other]\ntoken = "{world.add_bot("other").token}"\nhandler = "greeter:handle"\n'
+    file.write_text(text)
+    file.chmod(0o600)
+    await until(lambda: any("other" in event["plan"]["added"] for event in project.events("reload.applied")))
+    bot = {"token": world.add_bot("held").token, "handler": "greeter:handle"}
+    refused = await request(daemon, "POST", "/api/bots", {"name": "held", "bot": bot})
+    assert (refused.status_code, file.read_text()) == (409, text)
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_refused_token_stays_refused_when_the_handler_changes(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """Telegram is asked anew: the bot is not shown as running while nothing comes in."""
+    token = greeters.tables["one"]["token"]
+    greeters.tables["one"]["token"] = token[:-3] + "zzz"
+    greeters.write()
+    daemon = await project.start().ready()
+    await until(lambda: project.events("bot.failed"))
+    greeters.tables["one"]["handler"] = "other:handle"
+    greeters.write()
+    await until(lambda: len(project.events("bot.failed")) == 2)
+
+    async def failed() -> bool:
+        row = await daemon.bot("one")
+        return (row["state"], row["reason"]) == ("failed", "token refused")
+
+    await until(failed)
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+PLUGIN = """
+import pathlib, trio
+from trioworkers import hookimpl
+
+@hookimpl
+async def trioworkers_bots(fleet):
+    folder = pathlib.Path(fleet.path).parent
+    with open(folder / "asked", "a") as asked:
+        asked.write("x")
+    while (folder / "hold").exists():
+        await trio.sleep(0.01)
+    return {}
+"""
+
+
+async def test_many_hups_during_a_reload_are_one_more_reload(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """However many: who sends them all day does not make the daemon reload all night."""
+    (project.folder / "plugins").mkdir()
+    (project.folder / "plugins" / "slow.py").write_text(PLUGIN)
+    daemon = await project.start().ready()
+    asked, hold = project.folder / "asked", project.folder / "hold"
+    hold.touch()
+    daemon.process.send_signal(signal.SIGHUP)
+    await until(lambda: asked.read_text() == "xx")
+    for _ in range(10):
+        daemon.process.send_signal(signal.SIGHUP)
+        await daemon.status()  # it was heard
+    hold.unlink()
+    await until(lambda: len(project.events("reload.applied")) == 2)
+    assert (await request(daemon, "POST", "/api/reload", {})).status_code == 200
+    assert asked.read_text() == "xxxx"
+    assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

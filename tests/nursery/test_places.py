@@ -93,3 +93,23 @@ async def test_a_higher_limit_lets_those_in_who_wait(places, limit, nursery, aut
     assert not places.full
     limit[0] = 1
     assert places.full
+
+
+async def test_who_is_cancelled_while_it_takes_a_free_place_loses_none(places, limit, autojump_clock):
+    """It got the place, and gives it back: the next one finds as many as before."""
+    limit[0] = 1
+    async with trio.open_nursery() as nursery:
+
+        async def want(scope):
+            with scope:
+                await places.take()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    places.free()
+
+        scope = trio.CancelScope()
+        nursery.start_soon(want, scope)
+        await trio.lowlevel.cancel_shielded_checkpoint()  # it has begun
+        scope.cancel()
+    assert not places.full

@@ -213,3 +213,25 @@ async def test_a_stop_lets_go_and_tells_everybody(
         await trio.testing.wait_all_tasks_blocked()
     assert [answer.refused for answer in answers] == [STOPPED] * (3 if when in ("canary", "rolling") else 1)
     assert it.busy == 0
+
+
+async def test_bots_that_are_removed_meanwhile_are_left_out(
+    nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """One before its turn, one during it: neither is a failure, nor the end of anything."""
+    it = Stage(a="one:h", b="one:h", c="one:h", d="two:h")
+    it.bots["b"].starts = "the bot is stopped"
+    nursery.start_soon(it.serve)
+    async with trio.open_nursery() as asking:
+
+        async def ask() -> None:
+            rolled = await it.restarts.ask()
+            assert (rolled.refused, rolled.failed) == (None, {})
+
+        asking.start_soon(ask)
+        await trio.sleep(0.5)
+        del it.bots["d"]  # while the first canary starts
+        await trio.sleep(2)
+        del it.bots["b"], it.bots["c"]  # while b is restarted
+    assert it.done == ["renew", "try a", "restart a", "restart b"]
+    it.restarts.stop()

@@ -381,3 +381,31 @@ async def test_a_drain_ends_it_in_any_state(stage, nursery, autojump_clock, when
     assert it.alive == 0
     it.limit = 1
     assert not it.places.full
+
+
+async def test_a_worker_that_is_ready_while_its_bot_is_parked_is_none(stage, nursery, autojump_clock):
+    """The token was refused in the very moment: the bot stays failed, and is not shown as running."""
+    it = stage()
+    it.prompt = False
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.last.ready.set()
+    it.supervisor.park("token refused")
+    await settle()
+    await trio.sleep(5)
+    assert (it.supervisor.state, it.supervisor.reason) == ("failed", "token refused")
+    assert len(it.lives) == 1
+
+
+async def test_what_the_worker_before_could_not_does_not_park_the_next(stage, nursery, autojump_clock):
+    """It was unfit, and replaced before it had ended: what replaces it is tried."""
+    it = stage()
+    it.prompt = False
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.last.unfit = Unfit("handler cannot be imported", "")
+    it.supervisor.renew()
+    it.prompt = True
+    await trio.sleep(1)
+    assert len(it.lives) == 2
+    assert it.supervisor.state == "running"

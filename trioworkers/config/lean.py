@@ -65,6 +65,8 @@ def _folder(path: Path, environ: Mapping[str, str], key: str) -> Path:
     if isinstance(source, Source):
         table = source.tables.get("fleet")
     else:
+        if not path.is_file():  # a fifo would block
+            raise FleetFileError(source)
         try:
             table = _lines_of_fleet(path.read_text(errors="replace"))
         except (OSError, ValueError):

@@ -8,7 +8,9 @@ string, half an array), and an invented one would be worse than one found late.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,9 @@ class Source:
 def read_source(file: Path) -> Source | list[Problem]:
     """Returns the file's contents, or all problems that keep it from being read."""
     try:
-        with file.open("rb") as stream:
+        with open(file, "rb", opener=_open_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return [Problem(file, 0, 0, "", "cannot be read: is no regular file")]
             raw = stream.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such path"
@@ -57,6 +61,11 @@ def read_source(file: Path) -> Source | list[Problem]:
     if len(raw) > _LARGEST:
         return [Problem(file, 0, 0, "", f"too large, expected at most {_LARGEST // 2**20} MB")]
     return parse_source(file, raw)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # a fifo would block whoever opens it, for good if nobody writes
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def parse_source(file: Path, raw: bytes) -> Source | list[Problem]:

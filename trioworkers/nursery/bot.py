@@ -192,6 +192,9 @@ class BotScope:
     def replace(self, settings: BotSettings) -> None:
         """Replace the worker by one with these settings; updates come in all the while."""
         self.settings = settings
+        if self._quarantine.life is not None:
+            self._quarantine.life.end("renewed")
+        self._asked_again.set()  # a refused token parks the bot, not only its intake
         self._supervisor.renew()
 
     def may_run_beside(self, other: BotScope) -> bool:

@@ -85,26 +85,32 @@ class FleetScope:
         """Do what a plan says; the fleet in force is its fleet already.
 
         Bots that go finish what they have in hand. A bot that has a bot id, a name or a log of one of
-        them begins when they have ended; the others are not waited for.
+        them, or of one that an earlier plan let go, begins when they have ended; the others are not
+        waited for.
         """
         if self._stopping.is_set():
             return
         bots = plan.fleet.bots
         fresh = list(plan.added)
-        leaving = [self._end(name) for name in plan.removed]
+        for name in plan.removed:
+            self._end(name)
         for name, keys in (*plan.replaced.items(), *plan.retuned.items()):
             if RENEW.intersection(keys):
-                leaving.append(self._end(name))
+                self._end(name)
                 fresh.append(name)
             elif name in plan.replaced:
                 self._bots[name].replace(bots[name])
             else:
                 self._bots[name].retune(bots[name])
+        if "log.level" in plan.changed:  # workers have it, too
+            for bot in self._bots.values():
+                bot.retune(bot.settings)
         self.look_again()
         for name in fresh:
             bot = self._bots[name] = BotScope(bots[name], self._around)
             if self._nursery is not None:
-                self._nursery.start_soon(self._run, bot, leaving)
+                # of an earlier plan, too: one that came and went may have been ended by that
+                self._nursery.start_soon(self._run, bot, tuple(self._gone))
 
     def look_again(self) -> None:
         """What Telegram has to know of webhooks may have changed."""
@@ -119,12 +125,11 @@ class FleetScope:
         """Each bot's state."""
         return (bot.state for bot in self._bots.values())
 
-    def _end(self, name: str) -> BotScope:
+    def _end(self, name: str) -> None:
         bot = self._bots.pop(name)
         self._gone.append(bot)
         bot.stop_intake()
         bot.drain()
-        return bot
 
     async def _run(self, bot: BotScope, after: Sequence[BotScope]) -> None:
         """Run a bot; whatever breaks in it stays in it."""

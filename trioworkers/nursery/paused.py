@@ -6,13 +6,12 @@ By id, not by name: a bot that is renamed stays paused.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from typing import TYPE_CHECKING
 
 import trio
 
 from trioworkers.inbox.store import StoreRefusedError
+from trioworkers.private import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +50,7 @@ class PausedBots:
                 return False
             ids = self._ids ^ {bot_id}
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(_write, self._path, ids)
+                await trio.to_thread.run_sync(write_private, self._path, json.dumps(sorted(ids)).encode())
             self._ids = ids
             return True
 
@@ -67,22 +66,3 @@ def _read(path: Path) -> frozenset[int]:
         message = f"{path} is damaged, expected a list of bot ids: mend it, or delete it and pause bots anew"
         raise StoreRefusedError(message)
     return frozenset(found)
-
-
-def _write(path: Path, ids: frozenset[int]) -> None:
-    """All of it or nothing, and on disk when it returns."""
-    fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            json.dump(sorted(ids), file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

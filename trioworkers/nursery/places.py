@@ -42,8 +42,9 @@ class Places:
         if self.full:
             await self._queue.park()  # who is woken has been given the place
         else:
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._taken += 1
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()  # what is taken is not lost
 
     def free(self) -> None:
         """Give a place back."""

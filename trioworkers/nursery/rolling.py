@@ -131,13 +131,24 @@ class RollingRestarts:
             return self._refuse(f"no fresh start of workers: {error}")
         window = max(1, min(MOST, len(bots) // PART))
         canaries = choose_canaries(bots)
-        problems = await _each(canaries, window, lambda name: bots[name].try_worker(), enough=1)
+        handlers = {name: bots[name].settings.handler for name in canaries}
+
+        async def try_worker(name: str) -> str | None:
+            bot = bots.get(name)  # a reload may have removed it since
+            return None if bot is None else await bot.try_worker()
+
+        async def restart(name: str) -> str | None:
+            bot = bots.get(name)
+            problem = None if bot is None else await bot.restart()
+            return problem if bots.get(name) is bot else None
+
+        problems = await _each(canaries, window, try_worker, enough=1)
         if problems:
             ((name, problem),) = problems.items()
-            self._tell("restart.refused", name, handler=bots[name].settings.handler, reason=problem)
+            self._tell("restart.refused", name, handler=handlers[name], reason=problem)
             return Rolled(refused=f"{name}: {problem}; nothing was replaced")
         names = [name for name, bot in bots.items() if not bot.rests]
-        failed = await _each(names, window, lambda name: bots[name].restart())
+        failed = await _each(names, window, restart)
         replaced = len(names) - len(failed)
         self._tell("restart.done", level="error" if failed else None, count=replaced, failed=len(failed))
         return Rolled(replaced=replaced, failed=failed)

@@ -194,9 +194,10 @@ class Supervisor:
     async def _when_ready(self, life: Life) -> None:
         await life.ready.wait()
         self.code = life.code
-        self._failure = None
         self.proven.set()
-        self._come_to("running")
+        if life.why is None:  # else it was asked to end meanwhile: parked, leaving, or to be replaced
+            self._failure = None
+            self._come_to("running")
 
     def _judge(self, ended: Ended) -> None:
         if ended.exit is not None:
@@ -207,7 +208,7 @@ class Supervisor:
                 "oom": ended.oom,
                 "stderr": self._means.output.last_lines,
             }
-        if ended.unfit is not None:
+        if ended.unfit is not None and ended.why != "renewed":  # that was the one before
             self.park(ended.unfit.reason, detail=ended.unfit.detail)
         elif ended.why == "sleeping":
             self._means.tell("worker.sleeping")

@@ -38,7 +38,7 @@ from trioworkers.worker.remains import RUN, kill, orphans
 from trioworkers.worker.zygote import adopt_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
     from pathlib import Path
 
     from trioworkers.nursery.spawn import WorkerProcess
@@ -95,6 +95,8 @@ class Zygote:
         self._orders = trio.CapacityLimiter(AT_ONCE)
         self._workers: set[int] = set()  # not reaped, whoever's children they are
         self._process = 0  # the zygote's, warm or not
+        self._newest: _Link | None = None  # likewise
+        self._environ: Mapping[str, str] = {}
 
     async def serve(
         self,
@@ -106,10 +108,11 @@ class Zygote:
     ) -> None:
         """Keep a zygote running until closed; `started` once the first is warm."""
         adopt_orphans()
+        self._environ = environ
         pause = FIRST_PAUSE
         with self._serving:
             while True:
-                link = _Link(folder, environ)
+                link = self._newest = _Link(folder, self._environ)
                 self._process = link.process.pid
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(link.serve, prepare)
@@ -152,6 +155,17 @@ class Zygote:
                 await self._came.wait()
             return
         raise OSError(errno.EAGAIN, "the zygote did not start again")
+
+    def hide(self, names: Collection[str]) -> None:
+        """Keep variables from all workers that start from now on; running ones go on with what they have.
+
+        A zygote that has one of them is killed, as by :meth:`renew`: a process's environment can be read
+        as it was at its start (proc(5), environ), and a fork has its parent's.
+        """
+        if not self._environ.keys().isdisjoint(names):
+            self._environ = {name: self._environ[name] for name in self._environ if name not in names}
+            if self._newest is not None:
+                self._newest.process.kill()
 
     def close(self) -> None:
         """Let `serve` end the zygote, and end."""

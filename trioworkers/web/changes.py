@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import trio
 from pydantic import Field
 from quart import Blueprint, g
 
@@ -59,6 +61,7 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
     Each answers with the plan that was carried out. A fleet that is refused is 422, with its problems.
     """
     routes = Blueprint("changes", __name__)
+    turn = trio.StrictFIFOLock()  # what a change is decided by holds until it is done
 
     @routes.post("/api/reload")
     async def reload() -> dict[str, Any]:
@@ -72,25 +75,28 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
     @routes.post("/api/bots")
     async def add() -> dict[str, Any]:
         asked = await read_body(BotAsked)
-        if asked.name in reloads.fleet.bots:
-            raise RefusedError(409, f'there is a bot "{asked.name}" already')
-        return await change("bots.add", asked.name, asked.bot)
+        async with turn:
+            if asked.name in reloads.fleet.bots:
+                raise RefusedError(409, f'there is a bot "{asked.name}" already')
+            return await change("bots.add", asked.name, asked.bot)
 
     @routes.put("/api/bots/<name>")
     async def put(name: str) -> dict[str, Any]:
         asked = await read_body(TokenAsked)
-        table = _own_table(reloads.fleet, name)
-        return await change("bots.token", name, {**table, "token": asked.token})
+        async with turn:
+            table = _own_table(reloads.fleet, name)
+            return await change("bots.token", name, {**table, "token": asked.token})
 
     @routes.delete("/api/bots/<name>")
     async def remove(name: str) -> dict[str, Any]:
-        _own_table(reloads.fleet, name)
-        return await change("bots.remove", name, None)
+        async with turn:
+            _own_table(reloads.fleet, name)
+            return await change("bots.remove", name, None)
 
     async def change(action: str, name: str, table: Mapping[str, Any] | None) -> dict[str, Any]:
         fleet = reloads.fleet
         with _refusals():
-            draft = draft_removal(fleet, name) if table is None else draft_bot(fleet.state_dir, name, table)
+            draft = draft_removal(fleet, name) if table is None else _draft_bot(fleet, name, table)
             plan = await reloads.run(drafts=[draft])
         events.tell("control.action", name, action=action, by=g.by)
         return plan.document()
@@ -113,6 +119,19 @@ def _own_table(fleet: Fleet, name: str) -> Mapping[str, Any]:
         raise RefusedError(409, str(error)) from None
     table: Mapping[str, Any] = tomllib.loads(Path(fleet.origin(name)).read_text())["bots"][name]
     return table
+
+
+def _draft_bot(fleet: Fleet, name: str, table: Mapping[str, Any]) -> Draft:
+    """The draft of a bot's table.
+
+    Raises:
+        RefusedError: the bot is a new one, and there is a file already, with other bots perhaps.
+        FleetFileError: as for :func:`draft_bot`.
+    """
+    draft = draft_bot(fleet.state_dir, name, table)
+    if name not in fleet.bots and os.path.lexists(draft.file):
+        raise RefusedError(409, f"{draft.file} is there already, expected no file of that name")
+    return draft
 
 
 @contextmanager
