@@ -117,17 +117,18 @@ async def test_a_worker_that_grows_is_recycled_and_that_is_no_crash(
         "os.kill(os.getpid(), signal.SIGSEGV)",
         "os.kill(os.getpid(), signal.SIGKILL)",
         "os._exit(7)",
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); KEPT.append(bytes(2**33))",
         "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.closerange(3, 1000)",
         "os.write(int(os.readlink('/proc/self/fd/0') == '/dev/null') + 1, b'x' * 3_000_000)",
         "[os.write(int(fd), b'garbage') for fd in os.listdir('/proc/self/fd') if int(fd) > 2 and"
         " os.readlink(f'/proc/self/fd/{fd}').startswith('socket:')]",
     ],
-    ids=["segfault", "kill", "exit", "closes everything", "floods", "garbage"],
+    ids=["segfault", "kill", "exit", "allocates without end", "closes everything", "floods", "garbage"],
 )
 async def test_whatever_a_handler_does_its_update_is_handled(
     project: Project, world: Telegram, nursery: trio.Nursery, deed: str
 ) -> None:
-    """It may end its process, close its channel, flood its output or talk nonsense: the bot answers."""
+    """It may end its process, run out of memory, close its channel, flood its output or talk nonsense: the bot answers."""
     daemon, bot = await a_fleet(project, world, nursery, deed)
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
