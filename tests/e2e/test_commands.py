@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from fleet_project import Project, alive, children_of, until, workers_of
+from fleet_project import Project, alive, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -204,7 +204,7 @@ async def test_a_canary_that_is_not_ready_leaves_all_as_it_was(
     assert await pids(daemon) == old
     (told,) = project.events("restart.refused")
     assert (told["bot"], told["handler"]) == ("soon", "soon:handle")
-    assert sorted(children_of(daemon.process.pid)) == sorted(old.values())
+    assert sorted(workers_of(daemon.process.pid)) == sorted(old.values())
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 
