@@ -128,7 +128,7 @@ async def test_a_worker_that_grows_is_recycled_and_that_is_no_crash(
 async def test_whatever_a_handler_does_its_update_is_handled(
     project: Project, world: Telegram, nursery: trio.Nursery, deed: str
 ) -> None:
-    """It may end its process, run out of memory, close its channel, flood its output or talk nonsense: the bot answers."""
+    """It may end its process, exhaust memory, close its channel, flood, talk nonsense: the bot answers."""
     daemon, bot = await a_fleet(project, world, nursery, deed)
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
