@@ -4,16 +4,15 @@ socket, which only the daemon's own user can open: commands and dashboards see t
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from quart import Response, g, request
-from quart_trio import QuartTrio
+from quart import g, request
 
 from trioworkers.inbox.store import StoreError
 from trioworkers.web.asked import API, CONTROL, RefusedError
 from trioworkers.web.backup import backup_routes
+from trioworkers.web.bare import bare_app, carries
 from trioworkers.web.bots import bot_routes
 from trioworkers.web.changes import change_routes
 from trioworkers.web.letters import letter_routes
@@ -21,6 +20,8 @@ from trioworkers.web.letters import letter_routes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from quart_trio import QuartTrio
 
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
@@ -71,8 +72,7 @@ def make_app(
         events: where actions are told.
         reloads: changes the fleet.
     """
-    app = QuartTrio(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app = bare_app(LARGEST_BODY)
     app.register_blueprint(letter_routes(inbox, lambda: _ids(bots()), events))
     app.register_blueprint(bot_routes(bots, restarts, events))
     app.register_blueprint(backup_routes(backs_up, backups, events))
@@ -93,10 +93,6 @@ def make_app(
             return None
         return {"error": "expected the header Authorization: Bearer <API token>"}, 401
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "alive"}
-
     @app.get("/ready")
     async def ready() -> tuple[dict[str, str], int]:
         return ({"status": "ready"}, 200) if is_ready() else ({"status": "starting"}, 503)
@@ -104,25 +100,6 @@ def make_app(
     @app.get("/api/workers/status")
     async def workers_status() -> dict[str, Any]:
         return status()
-
-    @app.after_request
-    async def harden(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
-
-    @app.errorhandler(404)
-    async def not_found(_: Exception) -> tuple[dict[str, str], int]:
-        return {"error": "there is nothing at this address"}, 404
-
-    @app.errorhandler(405)
-    async def wrong_method(_: Exception) -> tuple[dict[str, str], int]:
-        return {"error": "this address does not take that method"}, 405
-
-    @app.errorhandler(413)
-    async def too_large(_: Exception) -> tuple[dict[str, str], int, dict[str, str]]:
-        # the rest of the body stands where the next request would
-        return {"error": f"expected a body of at most {LARGEST_BODY} bytes"}, 413, {"Connection": "close"}
 
     @app.errorhandler(RefusedError)
     async def refused(error: RefusedError) -> tuple[dict[str, str], int]:
@@ -137,12 +114,6 @@ def make_app(
 
 def _ids(bots: Mapping[str, BotScope]) -> dict[str, int]:
     return {name: bot.settings.bot_id for name, bot in bots.items()}
-
-
-def carries(header: str, token: str) -> bool:
-    """Whether an `Authorization` header has the API's token."""
-    scheme, _, given = header.partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
 
 def _is_loopback(host: str) -> bool:

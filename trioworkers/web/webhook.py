@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
-from quart import Response, request
-from quart_trio import QuartTrio
+from quart import request
 
 from trioworkers.transport.senders import is_telegram
-from trioworkers.web.app import carries
+from trioworkers.web.bare import bare_app, carries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from quart_trio import QuartTrio
 
     from trioworkers.transport.deliveries import Deliveries, Door
     from trioworkers.transport.senders import Network
@@ -192,12 +193,7 @@ async def _drain(receive: Receive, limit: float) -> bool | None:
 
 
 def _make_rest(deliveries: Deliveries, token: str, connections: Callable[[], dict[str, int]]) -> QuartTrio:
-    app = QuartTrio(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "alive"}
+    app = bare_app(64 * 1024)
 
     @app.get(STATS)
     async def stats() -> dict[str, Any] | tuple[dict[str, str], int]:
@@ -208,19 +204,5 @@ def _make_rest(deliveries: Deliveries, token: str, connections: Callable[[], dic
             "refused": dict(deliveries.refused),
             "bots": {name: door.traffic.document() for name, door in deliveries.doors()},
         }
-
-    @app.after_request
-    async def harden(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
-
-    @app.errorhandler(404)
-    async def not_found(_: Exception) -> tuple[dict[str, str], int]:
-        return {"error": "there is nothing at this address"}, 404
-
-    @app.errorhandler(405)
-    async def wrong_method(_: Exception) -> tuple[dict[str, str], int]:
-        return {"error": "this address does not take that method"}, 405
 
     return app
