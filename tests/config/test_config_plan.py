@@ -372,3 +372,62 @@ def test_what_a_bad_file_depends_on_is_known(tmp_path):
     assert caught.value.watched is not None
     assert caught.value.watched.files == {tmp_path / "fleet.toml", tmp_path / "late"}
     assert caught.value.watched.folders == {tmp_path / "fleet.d", tmp_path / "state/fleet.d"}
+
+
+GIVEN = {"token": "3:abc", "handler": "given:handle"}
+BAD = {**GIVEN, "concurrency": "many"}
+
+
+def of_source(folder, rows, tables=BASE):
+    return of(folder, tables, given={"api": rows})
+
+
+def test_a_given_bot_whose_row_went_bad_stays_as_it_was(tmp_path):
+    """A row that is wrong today is told, and ends no bot; one that is gone does."""
+    old = of_source(tmp_path, {"a": GIVEN, "b": {**GIVEN, "token": "4:abc"}})
+    plan = plan_reload(old, of_source(tmp_path, {"a": BAD}))
+    assert plan.removed == ("b",)
+    assert set(plan.unchanged) == {"a", "echo", "shop"}
+    assert plan.fleet.bots["a"].digest == old.bots["a"].digest
+    assert plan.fleet.sources == {"a": "api"}
+
+
+@pytest.mark.parametrize(
+    ("name", "bot"),
+    [
+        ("a", {"token": "9:abc", "handler": "file:handle"}),
+        ("z", {"token": "3:abc", "handler": "file:handle"}),
+    ],
+)
+def test_a_given_bot_whose_row_went_bad_gives_way_to_the_file(tmp_path, name, bot):
+    """Where the file has its name or its bot id by now, the file's bot is the one."""
+    old = of_source(tmp_path, {"a": GIVEN})
+    plan = plan_reload(old, of_source(tmp_path, {"a": BAD}, changed(bots={name: bot})))
+    assert plan.fleet.bots.keys() == {"echo", "shop", name}
+    assert plan.fleet.bots[name].handler == "file:handle"
+    assert plan.fleet.sources == {}
+
+
+def test_a_bot_of_the_file_is_never_kept_for_a_bad_row(tmp_path):
+    """It left the file; a plugin's bad row of its name does not bring it back."""
+    old = of(tmp_path, changed(bots={"a": GIVEN}))
+    plan = plan_reload(old, of_source(tmp_path, {"a": BAD}))
+    assert plan.removed == ("a",)
+    assert plan.fleet.bots.keys() == {"echo", "shop"}
+
+
+def test_a_given_bot_that_the_new_file_makes_impossible_is_not_kept(tmp_path):
+    """Its webhook needs an address that the file has no more: it ends, as its row is bad, too."""
+    hooked = {**GIVEN, "transport": "webhook"}
+    reachable = changed(webhook={"public_url": "https://bots.example.org"})
+    old = of_source(tmp_path, {"a": hooked}, reachable)
+    assert plan_reload(old, of_source(tmp_path, {"a": BAD}, reachable)).unchanged[0] == "a"
+    assert plan_reload(old, of_source(tmp_path, {"a": BAD})).removed == ("a",)
+
+
+def test_a_value_that_becomes_a_table_is_a_change_of_its_key(tmp_path):
+    """And back; nothing is looked for inside."""
+    plain = of(tmp_path, changed(bots={"echo": {**BASE["bots"]["echo"], "settings": {"x": 1}}}))
+    table = of(tmp_path, changed(bots={"echo": {**BASE["bots"]["echo"], "settings": {"x": {"y": 1}}}}))
+    assert plan_reload(plain, table).retuned == {"echo": ("settings.x",)}
+    assert plan_reload(table, plain).retuned == {"echo": ("settings.x",)}

@@ -113,3 +113,16 @@ async def test_who_is_cancelled_while_it_takes_a_free_place_loses_none(places, l
         await trio.lowlevel.cancel_shielded_checkpoint()  # it has begun
         scope.cancel()
     assert not places.full
+
+
+async def test_only_who_is_idle_and_still_there_is_asked_to_sleep(places, nursery, autojump_clock):
+    """Not one that works, not one that has ended, nor one that was asked already, although idle longest."""
+    limit_taken = [Sleeper(places, idle_since) for idle_since in (math.inf, 3.0)]
+    gone, asked = Sleeper(places, 1.0), Sleeper(places, 2.0)
+    places.gone(gone)
+    asked.why = "sleeping"
+    await places.take()
+    await places.take()
+    await places.take()
+    assert [sleeper.why for sleeper in limit_taken] == [None, "sleeping"]
+    assert gone.why is None

@@ -139,3 +139,45 @@ def grew_for_a_minute(seen: list[tuple[float, int]]) -> bool:
     values = [pending for _, pending in seen[start:]]
     rises = [start + index for index in range(len(values) - 1) if values[index + 1] > values[index]]
     return bool(rises) and seen[latest][0] - seen[rises[0]][0] >= 60
+
+
+def test_failures_before_polling_do_not_count_after_it(switch):
+    """Each stint of the webhook has its three registrations, whatever the one before ended with."""
+    switch.registered(0)
+    switch.registration_failed(10)
+    switch.registration_failed(20)
+    assert switch.observed(60, 1, 1) is not None
+    switch.try_webhook()
+    assert switch.registration_failed(800) is None
+    assert switch.registration_failed(810) is None
+    assert switch.registration_failed(820) is not None
+
+
+def test_a_new_webhook_begins_with_no_growth(switch):
+    """What was pending, and since when it grew, was said of the webhook before."""
+    switch.registered(0)
+    switch.observed(30, 5, 1)
+    assert switch.observed(60, 9, 1) is not None
+    switch.try_webhook()
+    switch.registered(700)
+    assert switch.observed(730, 9, 1) is None
+    assert switch.observed(759, 9, 1) is None
+    assert switch.observed(760, 9, 1) is not None
+
+
+def test_what_is_said_of_no_webhook_is_not_heard(switch):
+    """Before the first registration, and after it was left."""
+    assert switch.observed(100, 5, 1) is None
+    assert switch.observed(500, 6, 1) is None
+    leave(switch, 600)
+    assert switch.observed(700, 7, 1) is None
+    assert switch.observed(900, 8, 1) is None
+    assert switch.seconds_of_polling(900) == 300
+
+
+def test_no_polling_is_due_while_the_webhook_is_tried(switch):
+    """Nor before it was ever left."""
+    assert switch.seconds_of_polling(5) == 0
+    leave(switch, 10)
+    switch.try_webhook()
+    assert switch.seconds_of_polling(11) == 0

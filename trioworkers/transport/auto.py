@@ -81,6 +81,5 @@ class AutoSwitch:
         self._pause = min(LAST_RETURN, 2 * self._pause) if again else FIRST_RETURN
         self._left_at = now
         self._held_since = None
-        self._failures = 0
         self.polling = True
         return reason
