@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import tomli_w
 import trio
 
@@ -107,16 +108,17 @@ async def _storm(folder: Path, updates: int, limit: float) -> list[str]:
     print(
         f"storm: {updates} updates of {CHATS} chats in {took:.0f} s ({updates / took:,.0f}/s), {kills} kills"
     )
-    return _broken(folder, world, bot, confirmed)
+    return _broken(folder, world, bot, confirmed, kills)
 
 
-def _broken(folder: Path, world: Telegram, bot: SimBot, confirmed: list[int]) -> list[str]:
+def _broken(folder: Path, world: Telegram, bot: SimBot, confirmed: list[int], kills: int) -> list[str]:
     """What did not hold, and a line with the figures."""
     path = folder / "state" / "inbox.db"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as inbox:
         gaps = {id_ for (id_,) in inbox.execute("SELECT update_id FROM dead")}
     handled = [line.split() for line in (folder / "notes").read_text().splitlines()]
-    lines = (json.loads(line) for line in (folder / "log").read_text().splitlines() if line[:1] == "{")
+    lines = [json.loads(line) for line in (folder / "log").read_text().splitlines() if line[:1] == "{"]
+    ended = sum(line["event"] == "worker.exited" for line in lines)
     told = [line for line in lines if line["event"] in ("update.repeated", "update.retried")]
     marked = Counter(line["trace_id"] for line in told if line["event"] == "update.repeated")
     made = [call.params["text"] for call in world.calls_of("sendMessage", bot) if call.ok]
@@ -130,6 +132,7 @@ def _broken(folder: Path, world: Telegram, bot: SimBot, confirmed: list[int]) ->
     order = [Handled(chat, int(update_id), gap == "1") for chat, update_id, gap in handled]
     traces = _traces(bot, world, made)
     return [
+        *([f"{kills} workers were killed, {ended} ended"] if ended < kills else []),
         *broken_tally(path, bot.id, confirmed),
         *broken_order(order, gaps=gaps),
         *broken_replies(traces, marked=marked),
@@ -230,6 +233,7 @@ def _daemon(
     fleet = {
         "fleet": {"api_base": base},
         "api": {"bind": "127.0.0.1:0"},
+        "log": {"throttle_window": 0},  # each repetition is told
         "bots": {bot.username: {"token": bot.token, "handler": "handler:handle", **keys}},
     }
     path = folder / "fleet.toml"
@@ -264,13 +268,10 @@ def _over(folder: Path) -> int:
 
 
 def _workers(daemon: int) -> list[int]:
-    """The worker processes of a daemon."""
-    children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
-    return [int(child) for child in children if _is_worker(child)]
-
-
-def _is_worker(pid: str) -> bool:
-    try:
-        return b"trioworkers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    """The worker processes of a daemon: children of its zygote, and its own once that zygote has ended."""
+    found = []
+    for process in psutil.Process(daemon).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == "tw-worker":
+                found.append(process.pid)
+    return found
