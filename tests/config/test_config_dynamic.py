@@ -57,7 +57,9 @@ def test_a_bad_table_is_refused_before_it_is_written(fleet):
     with pytest.raises(FleetFileError) as caught:
         read(fleet, draft)
     assert [str(problem).removeprefix(f"{fleet.folder}/") for problem in caught.value.problems] == [
-        "state/fleet.d/new.toml:5:1: bots.new.concurency: unknown key, did you mean concurrency"
+        'state/fleet.d/new.toml:3:9: bots.new.token: the bots "old" and "new" have the same bot id,'
+        " expected one bot per id",
+        "state/fleet.d/new.toml:5:1: bots.new.concurency: unknown key, did you mean concurrency",
     ]
     assert not (fleet.state_dir / "fleet.d").exists()
     with pytest.raises(FleetFileError, match=r"new\.toml.*same bot id"):

@@ -133,7 +133,7 @@ ONE_FAULT = [
     ("[plugins]\ndedup = 1", "2:9: plugins.dedup: expected a table, got an integer"),
     ("[bots]\na = 1", "2:5: bots.a: expected a table, got an integer"),
     (
-        '[bots."a..b"]',
+        BOT.replace("echo]", '"a..b"]'),
         '1:7: bots."a..b": expected a name of letters, digits, "_", "-" and single dots, at most 64, the first a letter or a digit',
     ),
     (
@@ -279,6 +279,42 @@ def test_all_problems_are_reported_at_once(tmp_path):
         "fleet.d/c.toml:1:1:",
         "fleet.d/c.toml:2:11:",
         "state/fleet.d/d.toml:1:8:",
+    ]
+
+
+def test_no_fault_hides_behind_another(tmp_path):
+    """Rules between keys and between tables are told together with what else is wrong in these tables."""
+    text = """
+        [fleet]
+        nam = 1
+        [webhook]
+        tls_cert = "c"
+        max_body = 0
+        public_url = "http://h"
+        [bots.a]
+        token = "1:a"
+        handler = "a:b"
+        [bots."not so"]
+        token = "1:b"
+        retry = { factor = 0, initial = 5, max = 1 }
+        hang_timeout = 1
+        [bots.c]
+        token = { env = "NOPE" }
+        transport = "webhook"
+        """
+    assert [line.partition(": ")[2] for line in problems_of(tmp_path, text)] == [
+        "fleet.nam: unknown key, did you mean name",
+        "webhook.tls_cert: needs tls_key beside it",
+        "webhook.max_body: expected at least 1, got 0",
+        "webhook.public_url: expected an https address, because api_base is Telegram's own",
+        'bots."not so".handler: missing, expected "module:function"',
+        'bots."not so": expected a name of letters, digits, "_", "-" and single dots, at most 64, the first a letter or a digit',
+        'bots."not so".token: the bots "a" and "not so" have the same bot id, expected one bot per id',
+        'bots."not so".retry.factor: expected at least 1, got 0',
+        'bots."not so".retry.initial: expected at most max, which is 1 s, got 5 s',
+        'bots."not so".hang_timeout: expected more than heartbeat_interval, which is 45 s, got 1 s',
+        'bots.c.handler: missing, expected "module:function"',
+        "bots.c.token: the environment variable NOPE is not set",
     ]
 
 

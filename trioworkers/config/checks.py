@@ -5,15 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from trioworkers.config.settings import BotSettings, FleetKeys, Webhook
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pydantic import BaseModel
+
     from trioworkers.config.problems import KeyPath
-    from trioworkers.config.settings import BotSettings, FleetKeys, Webhook
 
 OFFICIAL_API = "https://api.telegram.org"
 # Bot API, setWebhook: "Ports currently supported for webhooks". A server of one's own has no such limit.
 TELEGRAM_PORTS = (443, 80, 88, 8443)
+
+# What the rules look at. Of a table that is wrong elsewhere they are given these alone, so that what they
+# find is told together with the rest.
+LOOKED_AT: Mapping[type[BaseModel], tuple[str, ...]] = {
+    FleetKeys: ("api_base",),
+    Webhook: ("public_url",),
+    BotSettings: ("token", "enabled", "transport"),
+}
 
 Fault = tuple["KeyPath", str]
 
@@ -21,7 +32,7 @@ Fault = tuple["KeyPath", str]
 def cross_checks(
     keys: FleetKeys | None, webhook: Webhook | None, bots: Mapping[str, BotSettings]
 ) -> Iterator[Fault]:
-    """Yields what is wrong between tables that are each right; a table that is None was wrong itself."""
+    """Yields what is wrong between tables that are each right; None is one that they cannot judge."""
     yield from _one_bot_per_id(bots)
     if webhook is None:
         return

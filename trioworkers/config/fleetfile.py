@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from trioworkers.config.canonical import digest_of
-from trioworkers.config.checks import cross_checks
+from trioworkers.config.checks import LOOKED_AT, cross_checks
 from trioworkers.config.environment import SECRET_NAMES, Environment
 from trioworkers.config.fleet import Fleet
 from trioworkers.config.given import Given
@@ -244,13 +245,13 @@ class _Reading:
     def _is_bot(self, name: str, table: object) -> bool:
         if BOT_NAME.fullmatch(name) is None:
             self._report(("bots", name), f"expected a name of {BOT_NAME_RULE}", at_key=True)
-            return False
         return self._is_table(("bots", name), table)
 
     def _bots(self, tables: dict[str, dict[str, Any]]) -> dict[str, BotSettings]:
+        """Returns the bots; of those that are wrong, what the rules between tables look at."""
         self._defaults = self._environment.fill_defaults(self._section("defaults"))
         reported = self._check_defaults(self._defaults)
-        bots = {}
+        bots: dict[str, BotSettings | None] = {}
         for name, table in tables.items():
             prefix: KeyPath = ("bots", name)
             if "name" in table:
@@ -262,7 +263,11 @@ class _Reading:
                     if (path, message) in reported and self._places.inherited((*prefix, *path)):
                         continue
                     self._report((*prefix, *path), message, at_key=at_key)
-        return bots
+                stands = {"name": name, "handler": "stand:in"}
+                bots[name] = self._as_far_as_looked_at(
+                    BotSettings, merge(self._defaults, table), error, stands
+                )
+        return {name: bot for name, bot in bots.items() if bot is not None}
 
     def _bot(self, name: str, table: Mapping[str, Any]) -> BotSettings:
         merged = {**merge(self._defaults, table), "name": name}
@@ -283,12 +288,27 @@ class _Reading:
         return reported
 
     def _validate(self, model: type[_Model], table: Mapping[str, Any], prefix: KeyPath) -> _Model | None:
+        """Returns the table; when it is wrong, what the rules between tables look at."""
         try:
             return model.model_validate(table, context=self._surroundings)
         except ValidationError as error:
             for path, message, at_key in faults(model, error):
                 self._report((*prefix, *path), message, at_key=at_key)
+            return self._as_far_as_looked_at(model, table, error)
+
+    def _as_far_as_looked_at(
+        self,
+        model: type[_Model],
+        table: Mapping[str, Any],
+        error: ValidationError,
+        stands: Mapping[str, Any] = MappingProxyType({}),
+    ) -> _Model | None:
+        """Returns a wrong table with nothing in it but `LOOKED_AT`; None when that is what is wrong."""
+        keys = LOOKED_AT.get(model, ())
+        if not keys or any(path[0] in keys for path, _, _ in faults(model, error)):
             return None
+        kept = {key: table[key] for key in keys if key in table}
+        return model.model_validate({**kept, **stands}, context=self._surroundings)
 
     def _is_table(self, path: KeyPath, value: object) -> bool:
         if isinstance(value, dict):

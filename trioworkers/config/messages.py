@@ -80,7 +80,7 @@ def faults(model: type[BaseModel], error: ValidationError) -> Iterator[tuple[Key
     for details in error.errors(include_url=False):
         path, context = details["loc"], details.get("ctx", {})
         if details["type"] == "at_key":
-            path = (*path, context["key"])
+            path = (*path[:-1], context["key"])
         unknown = details["type"] == "extra_forbidden"
         if unknown:
             yield path, unknown_key(str(path[-1]), _known(model, path[:-1])), True

@@ -10,7 +10,8 @@ Durations are seconds, sizes bytes, paths absolute. Everything here is frozen.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +27,6 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -73,7 +73,11 @@ per_daemon = _key("daemon")
 
 
 def at_key(key: str, problem: str) -> PydanticCustomError:
-    """Returns the error of a table's validator that belongs to one of the table's keys."""
+    """Returns the error of one key that belongs to another of its table.
+
+    Rules between keys are validators of the later key, which see those before it that are right: rules of
+    the whole table would be looked at only once all else in it is right.
+    """
     return PydanticCustomError("at_key", "{problem}", {"problem": problem, "key": key})
 
 
@@ -135,10 +139,26 @@ class _Table(BaseModel):
     )
 
 
-def check_order(initial: float, largest: float) -> None:
-    """Raises the error of a first pause that is longer than the longest."""
-    if initial > largest:
-        raise at_key("initial", f"expected at most max, which is {largest:g} s, got {initial:g} s")
+def _from_initial_on(longest: float, info: ValidationInfo) -> float:
+    initial = info.data.get("initial", 0.0)
+    if initial > longest:
+        raise at_key("initial", f"expected at most max, which is {longest:g} s, got {initial:g} s")
+    return longest
+
+
+def _beyond_heartbeat(timeout: float, info: ValidationInfo) -> float:
+    interval = info.data.get("heartbeat_interval", 0.0)
+    if timeout <= interval:  # every healthy worker would be killed between two heartbeats
+        rule = f"expected more than heartbeat_interval, which is {interval:g} s"
+        raise at_key("hang_timeout", f"{rule}, got {timeout:g} s")
+    return timeout
+
+
+def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:
+    if "tls_cert" in info.data and (key is None) != (info.data["tls_cert"] is None):
+        given, absent = ("tls_cert", "tls_key") if key is None else ("tls_key", "tls_cert")
+        raise at_key(given, f"needs {absent} beside it")
+    return key
 
 
 class FleetKeys(_Table):
@@ -206,19 +226,14 @@ class Webhook(_Table):
     tls_cert: FolderPath | None = per_daemon(
         None, "the certificate in PEM; plain HTTP without; $WEBHOOK_SSL_CERT"
     )
-    tls_key: FolderPath | None = per_daemon(None, "the certificate's key in PEM; $WEBHOOK_SSL_KEY")
+    tls_key: Annotated[FolderPath | None, AfterValidator(_with_certificate)] = per_daemon(
+        None, "the certificate's key in PEM; $WEBHOOK_SSL_KEY"
+    )
     telegram_ips_only: StrictBool = live(False, "refuse deliveries from outside Telegram's networks")
     trusted_proxies: Annotated[tuple[Network, ...], AfterValidator(_sorted_networks)] = live(
         [], "proxies whose X-Forwarded-For is believed"
     )
     max_body: Bytes = live("1MB", "the largest delivery that is read", ge=1)
-
-    @model_validator(mode="after")
-    def _certificate_and_key(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            given, absent = ("tls_cert", "tls_key") if self.tls_key is None else ("tls_key", "tls_cert")
-            raise at_key(given, f"needs {absent} beside it")
-        return self
 
 
 class StoreSettings(_Table):
@@ -257,15 +272,10 @@ class RetrySettings(_Table):
     attempts: StrictInt = live(8, "attempts in all", ge=1)
     initial: Seconds = live("1s", "the pause before the second attempt", ge=0)
     factor: Number = live(2, "what each pause is multiplied by for the next", ge=1)
-    max: Seconds = live("60s", "the longest pause", ge=0)
+    max: Annotated[Seconds, AfterValidator(_from_initial_on)] = live("60s", "the longest pause", ge=0)
     deadline: Seconds = live(
         "10m", "after this long since it was first handled an update is not tried again", gt=0
     )
-
-    @model_validator(mode="after")
-    def _initial_within_max(self) -> Self:
-        check_order(self.initial, self.max)
-        return self
 
 
 class RestartSettings(_Table):
@@ -273,14 +283,9 @@ class RestartSettings(_Table):
 
     initial: Seconds = live("1s", "the pause before the first restart", ge=0)
     factor: Number = live(2, "what each pause is multiplied by for the next", ge=1)
-    max: Seconds = live("45s", "the longest pause", ge=0)
+    max: Annotated[Seconds, AfterValidator(_from_initial_on)] = live("45s", "the longest pause", ge=0)
     per_hour: StrictInt = live(5, "restarts within any hour, after which the bot counts as failed", ge=0)
     healthy_after: Seconds = live("10m", "a worker that lived this long starts anew at `initial`", ge=0)
-
-    @model_validator(mode="after")
-    def _initial_within_max(self) -> Self:
-        check_order(self.initial, self.max)
-        return self
 
 
 class RateLimit(_Table):
@@ -341,21 +346,12 @@ class BotSettings(_Table, Digested):
     worker: Literal["always", "on_demand"] = live("always", "on_demand: no process until an update comes")
     idle_stop: Seconds = live("10m", "an on-demand worker without work goes to sleep", gt=0)
     heartbeat_interval: Seconds = live("45s", "how often a worker tells that it is alive", gt=0)
-    hang_timeout: Seconds = live("5m", "a worker silent for this long is killed", gt=0)
+    hang_timeout: Annotated[Seconds, AfterValidator(_beyond_heartbeat)] = live(
+        "5m", "a worker silent for this long is killed", gt=0
+    )
     memory_limit: Bytes = live("150MB", "a worker larger than this is replaced once it is idle", ge=1)
     memory_check_interval: Seconds = live("5m", "how often a worker's memory is looked at", gt=0)
     restart: RestartSettings = live({}, "how a crashed worker is started again")
-
-    @model_validator(mode="after")
-    def _hang_after_heartbeat(self) -> Self:
-        if self.hang_timeout <= self.heartbeat_interval:
-            # Every healthy worker would be killed between two heartbeats.
-            raise at_key(
-                "hang_timeout",
-                f"expected more than heartbeat_interval, which is {self.heartbeat_interval:g} s,"
-                f" got {self.hang_timeout:g} s",
-            )
-        return self
 
     @property
     def bot_id(self) -> int:
