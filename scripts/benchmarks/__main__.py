@@ -1,4 +1,4 @@
-"""Measures trioworkers on this machine: `scripts/bench inbox`, `fleet`, `queue`, `frames`, `webhook`.
+"""Measures trioworkers on this machine: `scripts/bench all`, `inbox`, `fleet` and the like.
 
 Each figure stands beside what it is compared to, measured in the same run, and their ratio. Nothing here
 is a test: figures of another machine prove nothing.
@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import demand, fleet, frames, inbox, queues, reload, webhook, webhook_kills
+from benchmarks import beside, demand, fleet, frames, inbox, queues, reload, webhook, webhook_kills
+from benchmarks.products import PRODUCTS
 
 QUEUE_PARTS = ["storm", "blocked", "million"]
 
@@ -20,6 +21,17 @@ QUEUE_PARTS = ["storm", "blocked", "million"]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("all", help="beside what users run today; wants node and npm")
+    verb.add_argument("--bots", type=int, nargs="+", default=[10, 50])
+    verb.add_argument("--products", nargs="+", default=list(PRODUCTS), choices=PRODUCTS)
+    verb.add_argument(
+        "--only",
+        nargs="*",
+        default=beside.PARTS,
+        choices=beside.PARTS,
+        help="what is measured; nothing prints what was measured before",
+    )
+    verb.set_defaults(run=lambda args: beside.run(args.bots, args.only, args.products))
     verb = verbs.add_parser("inbox", help="accept and done per second, beside bare SQLite")
     verb.add_argument("--producers", type=int, nargs="+", default=[1, 16, 256])
     verb.add_argument("--bots", type=int, default=10)

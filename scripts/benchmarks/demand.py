@@ -17,7 +17,8 @@ from typing import Any
 
 import tomli_w
 
-from benchmarks.fleet import HANDLER, pss, wait_ready, wait_status
+from benchmarks.fleet import HANDLER, wait_ready, wait_status
+from benchmarks.processes import pss
 from benchmarks.standing import StandIn, standing_in
 
 PROBES = 30  # bots whose first and second answer are timed
@@ -43,22 +44,22 @@ def measured(count: int, awake: int, rounds: int) -> tuple[float, float, float, 
     """Run such a fleet beside a stand-in."""
     with (
         tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder,
-        standing_in(count) as (offered, standin),
+        standing_in(count) as standin,
     ):
-        return measure(Path(folder), count, awake, rounds, offered, standin)
+        return measure(Path(folder), count, awake, rounds, standin)
 
 
 def measure(
-    folder: Path, count: int, awake: int, rounds: int, offered: dict[str, Any], standin: StandIn
+    folder: Path, count: int, awake: int, rounds: int, standin: StandIn
 ) -> tuple[float, float, float, float, float, str]:
     """MB while all sleep, seconds to the first and the second answer, MB at the end, updates/s, states."""
     (folder / "echo.py").write_text(HANDLER)
     fleet: dict[str, Any] = {
-        "fleet": {"api_base": offered["base"]},
+        "fleet": {"api_base": standin.base},
         "limits": {"start_rate": 2000, "max_workers": awake, "max_workers_per_core": awake},
         "api": {"bind": "127.0.0.1:0"},
         "defaults": {"handler": "echo:handle", "worker": "on_demand", "idle_stop": "10m"},
-        "bots": {f"bot{number}": {"token": token} for number, token in enumerate(offered["tokens"])},
+        "bots": {f"bot{number}": {"token": token} for number, token in enumerate(standin.tokens)},
     }
     (folder / "fleet.toml").write_text(tomli_w.dumps(fleet))
     daemon = subprocess.Popen(

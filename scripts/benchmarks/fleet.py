@@ -1,8 +1,7 @@
 """Updates per second from a stand-in Bot API to its sendMessage, through the whole fleet.
 
-The stand-in is our simulator in a process of its own; it shares the machine, and what it can serve at
-most is a bound of every figure. All updates wait there at the start: a burst. Nothing is left out: the
-inbox is durable, each bot has its own process, the handler calls sendMessage.
+The stand-in is a process of its own that shares the machine. All updates wait there at the start: a burst.
+Nothing is left out: the inbox is durable, each bot has its own process, the handler calls sendMessage.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from typing import Any
 import httpx
 import tomli_w
 
+from benchmarks.processes import cpu, pss, used_while_idle
 from benchmarks.standing import StandIn, standing_in
 
 HANDLER = """
@@ -72,18 +72,16 @@ class Row:
 
 def measure(folder: Path, count: int, way: str, updates: int) -> Row:
     """Run a fleet of so many bots and answer all updates with it, a few times."""
-    with standing_in(count) as (offered, standin):
-        return measure_beside(folder, count, way, updates, offered, standin)
+    with standing_in(count) as standin:
+        return measure_beside(folder, count, way, updates, standin)
 
 
-def measure_beside(
-    folder: Path, count: int, way: str, updates: int, offered: dict[str, Any], standin: StandIn
-) -> Row:
+def measure_beside(folder: Path, count: int, way: str, updates: int, standin: StandIn) -> Row:
     """The same, beside a stand-in that runs."""
     (folder / "echo.py").write_text(HANDLER)
-    bots = {f"bot{number}": {"token": token} for number, token in enumerate(offered["tokens"])}
+    bots = {f"bot{number}": {"token": token} for number, token in enumerate(standin.tokens)}
     fleet: dict[str, Any] = {
-        "fleet": {"api_base": offered["base"], "worker_start": way},
+        "fleet": {"api_base": standin.base, "worker_start": way},
         "limits": {"start_rate": 2000, "max_workers": count, "max_workers_per_core": count},
         "api": {"bind": "127.0.0.1:0"},
         "defaults": {"handler": "echo:handle", "restart": {"initial": 0}},
@@ -105,7 +103,7 @@ def measure_beside(
         ]
         groups = [ours, workers, [standin.pid]]
         fresh = sum(map(pss, workers)) / len(workers)
-        idle = used_while_idle([*ours, *workers])
+        idle = used_while_idle([*ours, *workers], SETTLE, IDLE)
         before = [sum(map(cpu, group)) for group in groups]
         seconds = [standin.answered(updates) for _ in range(RUNS)]
         used = [sum(map(cpu, group)) - start for group, start in zip(groups, before, strict=True)]
@@ -155,31 +153,3 @@ def wait_status(control: Path, daemon: subprocess.Popen[bytes], first: str = "/h
             time.sleep(0.05)  # each question costs the daemon a millisecond
     message = "the daemon ended by itself"
     raise SystemExit(message)
-
-
-def used_while_idle(pids: list[int]) -> float:
-    """Cores that processes use, over a heartbeat or so in which nobody says anything."""
-    time.sleep(SETTLE)
-    before, began = sum(map(cpu, pids)), time.perf_counter()
-    time.sleep(IDLE)
-    return (sum(map(cpu, pids)) - before) / (time.perf_counter() - began)
-
-
-def cpu(pid: int) -> float:
-    """Seconds of processor that a process has used, all threads that live.
-
-    From the scheduler, in nanoseconds: of a thousand workers that each use some milliseconds, the clock
-    ticks of proc(5) show nothing.
-    """
-    return (
-        sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
-        / 1e9
-    )
-
-
-def pss(pid: int) -> float:
-    """A process's proportional share of memory, MB."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

@@ -25,7 +25,8 @@ import psutil
 import tomli_w
 import trio
 
-from benchmarks.fleet import pss, wait_ready
+from benchmarks.fleet import wait_ready
+from benchmarks.processes import pss
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import Accept
 from trioworkers.testing import SimBot, Telegram, serve_telegram

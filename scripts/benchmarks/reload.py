@@ -44,14 +44,14 @@ def run(count: int, edits: int) -> None:
 
 def measure(folder: Path, count: int, edits: int) -> tuple[list[float], bool]:
     """Seconds for each edit, and whether all workers are those of before."""
-    with standing_in(count) as (offered, _):
+    with standing_in(count) as standin:
         (folder / "greets.py").write_text(HANDLER)
         bots = {
             f"bot{number}": {"token": token, "settings": {"greeting": "hi"}}
-            for number, token in enumerate(offered["tokens"])
+            for number, token in enumerate(standin.tokens)
         }
         fleet: dict[str, Any] = {
-            "fleet": {"api_base": offered["base"]},
+            "fleet": {"api_base": standin.base},
             "limits": {"start_rate": 2000, "max_workers": count, "max_workers_per_core": count},
             "api": {"bind": "127.0.0.1:0"},
             "defaults": {"handler": "greets:handle"},

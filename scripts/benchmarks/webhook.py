@@ -15,12 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-FOREIGN = ROOT / ".venv-bench"
+from benchmarks import foreign
+
 SERVERS = Path(__file__).with_name("webhook_servers.py")
 CLIENT = Path(__file__).with_name("webhook_client.py")
 DURABLE = {"bare": "nothing", "ours": "committed, synced", "aiogram": "nothing"}
@@ -31,7 +29,7 @@ def run(bots: int, connections: int, seconds: float, rounds: int) -> None:
     """Print a line for each server: medians, of the ratios too, over rounds in which all take turns."""
     print(f"{bots} bots, {connections} connections, updates of some 600 bytes, {os.cpu_count()} cores")
     print(f"that the client shares; median of {rounds} rounds of {seconds:g} s, servers taking turns")
-    interpreters = {"bare": sys.executable, "ours": sys.executable, "aiogram": _foreign()}
+    interpreters = {"bare": sys.executable, "ours": sys.executable, "aiogram": str(foreign.python())}
     rates: dict[str, list[float]] = {name: [] for name in interpreters}
     costs: dict[str, list[float]] = {name: [] for name in interpreters}
     for _ in range(rounds):
@@ -82,14 +80,3 @@ def _cpu(pid: int) -> float:
     """Seconds of processor that a process has used (proc(5), stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _foreign() -> str:
-    """An interpreter that has aiogram, in an environment of its own beside the checkout's."""
-    interpreter = FOREIGN / "bin" / "python"
-    if not (FOREIGN / "installed").exists():
-        print("installing aiogram into .venv-bench, this once", file=sys.stderr)
-        venv.create(FOREIGN, with_pip=True, clear=True)
-        subprocess.run([str(interpreter), "-m", "pip", "install", "-qq", "aiogram>=3.20,<4"], check=True)
-        (FOREIGN / "installed").write_text(f"{time.time()}\n")
-    return str(interpreter)
