@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -25,19 +26,19 @@ print(json.dumps([told, inherited]))
 
 def hand_over(sockets, names, whose="ours", count=None):
     """What a child finds that gets `sockets` from descriptor 3 on."""
-    shell = "".join(f" {3 + index}<&{item.fileno()}" for index, item in enumerate(sockets))
+    high = [fcntl.fcntl(item, fcntl.F_DUPFD, 100) for item in sockets]  # none is where another has to come
+    shell = "".join(f" {3 + index}<&{number} {number}<&-" for index, number in enumerate(high))
     environ = {**os.environ, "LISTEN_FDS": str(len(sockets) if count is None else count)}
     if names is not None:
         environ["LISTEN_FDNAMES"] = names
-    high = [os.fdopen(os.dup(item.fileno())) for item in sockets]
     try:
         done = subprocess.run(
             ["/bin/bash", "-c", f'exec "$@" {shell}', "bash", sys.executable, "-c", CHILD, whose],
-            pass_fds=[item.fileno() for item in sockets], env=environ, check=True, capture_output=True,
+            pass_fds=high, env=environ, check=True, capture_output=True,
         )  # fmt: skip
     finally:
-        for file in high:
-            file.close()
+        for number in high:
+            os.close(number)
     return json.loads(done.stdout)
 
 
