@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ def test_idle_connections_are_ended():
             assert two.status() is None
             listener.hold.set()
             assert busy.status() == 200
+
+
+def test_what_comes_seldom_keeps_its_connection():
+    """Hypercorn would end it after 5 s, and Telegram would have to make a new one for each update."""
+    assert Bounds().idle >= 60
+    assert Bounds().sending < Bounds().idle
 
 
 def test_a_head_that_comes_slowly_is_cut_off():
@@ -152,6 +159,16 @@ async def test_cancelling_cuts_off_a_peer_that_does_not_read():
                 await began.wait()
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 nursery.cancel_scope.cancel()
+
+
+def test_who_asks_and_never_reads_loses_its_place():
+    """Its answers fill what the kernel holds for it; then it has a limit, too, and others get its place."""
+    with ListenerThread(Bounds(connections=1, sending=0.3)) as listener, listener.peer() as deaf:
+        deaf.raw.settimeout(0.5)
+        with suppress(OSError):  # once nothing more fits, or it was cut off
+            while True:
+                deaf.send(request(update(), bot="nobody") * 200)
+        assert listener.ask(request(update())) == 200
 
 
 async def test_a_unix_socket_is_served_and_its_peer_is_a_proxy(tmp_path):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -41,12 +41,15 @@ class Bounds:
         idle: seconds from an answer, or the connection's start, to the end of the next request's head.
         head: bytes of a request's line and headers, or as much as one read brings (64 KiB).
         handshake: seconds for a TLS handshake.
+        sending: seconds for a peer to take in one part of an answer; who does not is cut off, or whoever
+            asks and never reads would keep its place for ever.
     """
 
     connections: int = 2000
     idle: float = 75.0
     head: int = 16 * 1024
     handshake: float = 10.0
+    sending: float = 30.0
 
 
 class Connections:
@@ -134,6 +137,7 @@ class Connections:
         try:
             server = _Server(self._app, self._config, self._context, {}, self._wrap(stream))
             server.idle_task = connection  # type: ignore[assignment]  # its SingleTask in all but name
+            server.sending = self._bounds.sending
             with connection.scope:
                 await server
         except* Exception:  # whatever a peer's bytes made of hypercorn's parsers; a detail may quote them
@@ -190,7 +194,12 @@ class _Server(TCPServer):
 
     Whoever asks for HTTP/2 in plain text raises here and is cut off: hypercorn's tasks for it go on when the
     peer is gone, and neither Telegram nor a proxy asks.
+
+    Attributes:
+        sending: seconds for a peer to take in what is sent at once.
     """
+
+    sending: float
 
     @property
     def protocol(self) -> Any:
@@ -201,9 +210,19 @@ class _Server(TCPServer):
         self._http1 = wrapper.protocol
 
     async def protocol_send(self, event: Event) -> None:
-        """Send what there is: at a request's end hypercorn sends nothing, which costs as much as that."""
-        if not isinstance(event, RawData) or event.data:
+        """Send what there is, in time; at a request's end hypercorn sends nothing, which costs as much."""
+        if not isinstance(event, RawData):
             await super().protocol_send(event)
+        elif event.data:
+            async with self.send_lock:
+                try:
+                    # shielded as hypercorn's own, so that an answer goes out whole; that one has no limit
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + self.sending) as scope:
+                        await self.stream.send_all(event.data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self.protocol.handle(Closed())
+            if scope.cancelled_caught:
+                self.idle_task.sever()  # type: ignore[attr-defined]  # the _Connection that stands there
 
 
 class _Connection:
