@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from trioworkers.inbox.inbox import Accepted, open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import StoreError
+from trioworkers.transport import deliveries as module
 from trioworkers.transport.deliveries import GRACE, Deliveries, derive_secret
 
 BOT = 7
@@ -184,6 +185,7 @@ async def test_a_client_that_hangs_up_takes_nobody_with_it(deliveries, store, au
 
 async def test_old_secrets_are_good_until_ten_minutes_after_the_change(deliveries, autojump_clock):
     """However long Telegram takes to be told the new one; both are good meanwhile."""
+    assert GRACE == 600
     door = deliveries.open("echo", BOT)
     door.add_secret("new")
     await trio.sleep(10 * GRACE)
@@ -196,6 +198,25 @@ async def test_old_secrets_are_good_until_ten_minutes_after_the_change(deliverie
     await trio.sleep(1)
     assert not door.admits(b"right")
     assert door.admits(b"new")
+
+
+async def test_each_secret_is_compared_whole_whatever_the_others_said(deliveries, monkeypatch):
+    """By what takes as long for any secret of a length: nothing is learned from how long it takes."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    class Watched:
+        @staticmethod
+        def compare_digest(known: bytes, secret: bytes) -> bool:
+            compared.append((known, secret))
+            return known == secret
+
+    monkeypatch.setattr(module, "hmac", Watched)
+    door = deliveries.open("echo", BOT)
+    door.add_secret("newer")
+    for secret in (b"right", b"newer", b"wrong"):
+        compared.clear()
+        assert door.admits(secret) == (secret != b"wrong")
+        assert compared == [(b"right", secret), (b"newer", secret)]
 
 
 async def test_a_door_that_was_left_stays_open_for_ten_minutes(deliveries, autojump_clock):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,12 @@ def test_a_port_in_use_names_its_setting() -> None:
     assert str(told.value) == (
         f"cannot listen on 127.0.0.1:{port}: address already in use; [api] bind names another address"
     )
+
+
+def test_many_may_connect_at_once() -> None:
+    """Before any of them is accepted: Telegram comes with up to a hundred connections for each bot."""
+    with listen_tcp("127.0.0.1", 0, key="[webhook] bind") as listener, ExitStack() as stack:
+        for _ in range(300):  # hypercorn's backlog is 100
+            peer = stack.enter_context(socket.socket())
+            peer.settimeout(0.5)
+            peer.connect(listener.getsockname())

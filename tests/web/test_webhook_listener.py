@@ -9,11 +9,13 @@ import struct
 import threading
 
 import pytest
+import trio
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from listening import SECRET, ListenerThread, Peer, Settings, request, update
 
+from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web import webhook as module
 
 CHUNKED = "Transfer-Encoding: chunked\r\n"
@@ -134,6 +136,44 @@ def test_a_body_too_large_by_far_is_refused_and_cut_off(listener, headers):
     listener.until(lambda: listener.connections.open == 0)
     traffic = listener.deliveries.open("echo", 7).traffic
     assert traffic.refused == {"body too large": 1}
+
+
+def test_a_bot_that_has_yet_to_start_is_503(listener):
+    """Its deliveries come too early, whatever their secret: they come again."""
+    listener.deliveries.open("soon", 9).awaited = True
+    with listener.peer() as peer:
+        peer.send(request(update(), bot="soon"))
+        status, headers, _ = peer.answer() or (0, {"retry-after": ""}, b"")
+    listener.deliveries.remove("soon")
+    assert (status, headers["retry-after"]) == (503, "5")
+
+
+@pytest.mark.parametrize("size", [11_000, 10**9])
+async def test_of_a_body_too_large_little_is_taken_in(size, autojump_clock):
+    """No more than the limit and what a refusal lingers for, whether it says its length or not."""
+    taken = 0
+    answers = []
+
+    async def receive():
+        nonlocal taken
+        await trio.lowlevel.checkpoint()
+        taken += 1000
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": taken < size}
+
+    async def send(message):
+        answers.append(message.get("status"))
+
+    deliveries = Deliveries(refuse_all)
+    deliveries.open("echo", 7).add_secret(SECRET)
+    headers = [(b"x-telegram-bot-api-secret-token", SECRET.encode()), (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "path": "/webhook/echo", "headers": headers, "client": None}
+    await module.WebhookApp(deliveries, Settings, "token")(scope, receive, send)
+    assert answers == [413, None]
+    assert taken <= min(size, 10_000 + module.LINGER_BYTES + 10_000)
+
+
+async def refuse_all(_bot_id, _arrivals):
+    raise AssertionError("nothing may come in")
 
 
 def test_chunks_are_put_together(listener):

@@ -136,6 +136,15 @@ class Door:
         self._secrets = {known: min(until, end) for known, until in self._secrets.items()}
 
 
+def judge(door: Door | None, secret: bytes) -> int:
+    """The status of a delivery by where it comes in, and whose it is: 200 when its body may be read."""
+    if door is None:
+        return 404
+    if door.awaited:
+        return 503
+    return 200 if door.admits(secret) else 401
+
+
 class Deliveries:
     """The doors of all bots. `serve` makes durable what comes in.
 
@@ -205,12 +214,9 @@ class Deliveries:
     async def deliver(self, name: str, secret: bytes, body: bytes) -> int:
         """Take one delivery; return the status to answer: 200 once it is durable, else one of `REASONS`."""
         door = self.door(name)
-        if door is None:
-            return self.refuse(None, 404)
-        if door.awaited:
-            return self.refuse(door, 503)
-        if not door.admits(secret):
-            return self.refuse(door, 401)
+        status = judge(door, secret)
+        if door is None or status != 200:
+            return self.refuse(door, status)
         return await self.take(door, body)
 
     async def take(self, door: Door, body: bytes) -> int:

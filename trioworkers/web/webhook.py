@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 from quart import request
 
+from trioworkers.transport.deliveries import judge
 from trioworkers.transport.senders import is_telegram
 from trioworkers.web.bare import bare_app, carries
 
@@ -105,10 +106,10 @@ class WebhookApp:
                         return  # the connection ended before the body did
                     body += message["body"]
                     ended = not message["more_body"]
-            if not ended:
-                status = 413 if len(body) > settings.max_body else 408
-            elif len(body) > settings.max_body:
+            if len(body) > settings.max_body:
                 status = 413
+            elif not ended:
+                status = 408
         if status == 200 and door is not None:
             status = await self._deliveries.take(door, bytes(body))
         else:
@@ -129,13 +130,8 @@ class WebhookApp:
             peer = client[0] if client else None
             if not is_telegram(peer, head.forwarded_for, settings.trusted_proxies):
                 return 403
-        if door is None:
-            return 404
-        if door.awaited:
-            return 503
-        if not door.admits(head.secret):
-            return 401
-        return 413 if head.length > settings.max_body else 200
+        status = judge(door, head.secret)
+        return 413 if status == 200 and head.length > settings.max_body else status
 
 
 def _read_head(headers: Sequence[tuple[bytes, bytes]]) -> _Head:
