@@ -68,7 +68,7 @@ def main() -> None:
     verb.add_argument("--seconds", type=float, default=3.0, help="how long each server runs in a round")
     verb.add_argument("--rounds", type=int, default=3)
     verb.set_defaults(run=lambda args: webhook.run(args.bots, args.connections, args.seconds, args.rounds))
-    verb = verbs.add_parser("webhook-kills", help="nothing is lost when the listener is killed over and over")
+    verb = verbs.add_parser("webhook-kills", help="nothing is lost when the daemon is killed over and over")
     verb.add_argument("--bots", type=int, default=50)
     verb.add_argument("--updates", type=int, default=50_000)
     verb.add_argument("--kills", type=int, default=3)
