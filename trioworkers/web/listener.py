@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trioworkers.transport.deliveries import Deliveries
 
 KEY = "[webhook] bind"
+MODE = 0o666  # of a unix socket: the proxy is another user; who gets at it is up to the folder, as to a port
 AGAIN = 5.0  # seconds until an address is tried again
 
 
@@ -141,5 +142,5 @@ class WebhookListener:
     def _listen(self, settings: Webhook) -> socket.socket:
         bind = settings.bind
         if bind.path is not None:
-            return self._sockets.enter_context(listen_unix(bind.path, key=KEY))
+            return self._sockets.enter_context(listen_unix(bind.path, key=KEY, mode=MODE))
         return self._sockets.enter_context(listen_tcp(bind.host, bind.port, key=KEY))

@@ -48,8 +48,8 @@ def listen_tcp(host: str, port: int, *, key: str) -> socket.socket:
 
 
 @contextmanager
-def listen_unix(path: Path, *, key: str) -> Iterator[socket.socket]:
-    """A listening unix socket that only our own user can open (mode 0600); an old one is replaced.
+def listen_unix(path: Path, *, key: str, mode: int = 0o600) -> Iterator[socket.socket]:
+    """A listening unix socket, for our own user alone unless `mode` says more; an old one is replaced.
 
     A lock beside it is held meanwhile, so that whatever stands there belongs to nobody. At the end it is
     unlinked if it is still ours. `key`: the setting that the path is from.
@@ -67,7 +67,7 @@ def listen_unix(path: Path, *, key: str) -> Iterator[socket.socket]:
         try:
             # a name for each: another path in the same folder may be another daemon's
             stack.enter_context(locked(path.with_name(f"{path.name}.lock"), f"listens on {path}"))
-            listener = stack.enter_context(_bound(path))
+            listener = stack.enter_context(_bound(path, mode))
         except OSError as error:
             message = f"cannot listen on {path}: {(error.strerror or str(error)).lower()}"
             raise ListenError(message) from None
@@ -79,12 +79,12 @@ def listen_unix(path: Path, *, key: str) -> Iterator[socket.socket]:
                 path.unlink(missing_ok=True)
 
 
-def _bound(path: Path) -> socket.socket:
+def _bound(path: Path, mode: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     fresh = path.with_name(f".{path.name[:8]}-{secrets.token_hex(2)}")
     try:
         listener.bind(str(fresh))
-        fresh.chmod(0o600)
+        fresh.chmod(mode)
         listener.listen(BACKLOG)
         fresh.replace(path)  # nobody ever finds it there with another mode, or not listening
     except OSError:
