@@ -37,6 +37,18 @@ async def test_bots_are_registered_delivered_to_and_answer(
 ) -> None:
     """Each at its own address with a secret of its own; status and statistics tell of it."""
     daemon = await project.start().ready()
+
+    async def told() -> bool:
+        row = await daemon.bot("one")
+        return row["transport"] == "webhook" and row["webhook"] is not None
+
+    await until(told)  # before anything is pending, and might be seen so
+    assert (await daemon.bot("one"))["webhook"] == {
+        "pending": 0,
+        "last_error_at": None,
+        "last_error": None,
+        "last_synchronization_error_at": None,
+    }
     for name in hooked.bots:
         bot = await hooked.registered(name)
         assert bot.webhook is not None
@@ -49,17 +61,6 @@ async def test_bots_are_registered_delivered_to_and_answer(
     assert len(secrets) == 2
     assert "s" * 20 not in secrets
 
-    async def told() -> bool:
-        row = await daemon.bot("one")
-        return row["transport"] == "webhook" and row["webhook"] is not None
-
-    await until(told)
-    assert (await daemon.bot("one"))["webhook"] == {
-        "pending": 0,
-        "last_error_at": None,
-        "last_error": None,
-        "last_synchronization_error_at": None,
-    }
     stats = await hooked.stats()
     assert stats["connections"]["open"] >= 1
     for row in stats["bots"].values():
