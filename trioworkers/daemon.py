@@ -232,6 +232,10 @@ class Daemon:
         self._zygote.hide(fleet.secret_env_names)  # first: who starts by this plan must not see them
         self._fleet.apply(plan)
         self._places.look_again()
+        for name in plan.added:
+            self._events.tell("bot.added", name)
+        for name in plan.removed:
+            self._events.tell("bot.removed", name)
 
     async def _accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
         """Make a webhook's deliveries durable."""

@@ -38,6 +38,8 @@ EVENTS: Mapping[str, str] = {
     "worker.sleeping": "info",
     "zygote.ready": "info",
     "zygote.exited": "warn",
+    "bot.added": "info",
+    "bot.removed": "info",
     "bot.failed": "error",
     "bot.paused": "info",
     "bot.resumed": "info",

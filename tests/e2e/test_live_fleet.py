@@ -111,11 +111,77 @@ async def test_one_changed_handler_or_token_replaces_exactly_that_process(
         greeters.tables["two"]["token"] = greeters.bots["two"].token
     greeters.write()
     assert (await applied(project))[0]["replaced"] == {"two": [key]}
+    await until(lambda: len(project.events("worker.ready")) == 4)
     assert await greeters.answer("two") == ("other there" if key == "handler" else "hi there")
     after = await pids(daemon)
     assert {name for name in before if before[name] != after[name]} == {"two"}
-    assert len(workers_of(daemon.process.pid)) == 3
+    await until(lambda: len(workers_of(daemon.process.pid)) == 3)
     assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+WAITS = """
+import pathlib, trio
+
+async def handle(update, bot):
+    pathlib.Path(f"begun {update.text}").touch()
+    while update.text == "old" and not pathlib.Path("go").exists():
+        await trio.sleep(0.01)
+    await bot.send_message(chat_id=update.chat_id, text=f"first {update.text}")
+"""
+LATE = """
+import pathlib, trio
+
+async def start(bot):
+    pathlib.Path("next").touch()
+    while not pathlib.Path("ready").exists():
+        await trio.sleep(0.01)
+
+async def handle(update, bot):
+    await bot.send_message(chat_id=update.chat_id, text=f"second {update.text}")
+"""
+
+
+@pytest.mark.parametrize("key", ["handler", "token"])
+async def test_the_new_worker_is_ready_before_the_old_one_ends(
+    project: Project, greeters: Greeters, world: Telegram, nursery: trio.Nursery, key: str
+) -> None:
+    """The old one answers until then; what it has in hand it finishes, while the new one has the rest."""
+    project.module("mine", WAITS)
+    greeters.tables["one"]["handler"] = "mine:handle"
+    greeters.write()
+    daemon = await project.start().ready()
+    bot, folder = greeters.bots["one"], project.folder
+    before = await pids(daemon)
+    people = [world.add_user(name) for name in ("Bob", "Carol")]
+    await people[0].say(bot, "old")
+    await until((folder / "begun old").exists)
+    project.module("mine", LATE)
+    if key == "token":
+        greeters.tables["one"]["token"] = world.renew(bot)
+    else:
+        project.module("late", LATE)
+        greeters.tables["one"]["handler"] = "late:handle"
+    greeters.write()
+    await until((folder / "next").exists)
+    assert await pids(daemon) == before
+    if key == "handler":  # with a token that is revoked nobody can answer
+        assert (await daemon.bot("one"))["state"] == "running"
+        await people[1].say(bot, "meanwhile")
+        assert (await people[1].expect(bot, timeout=20))["text"] == "first meanwhile"
+    (folder / "ready").touch()
+    await until(lambda: len(project.events("worker.ready")) == 4)
+    await people[1].say(bot, "new")
+    assert (await people[1].expect(bot, timeout=20))["text"] == "second new"
+    assert before["one"] in workers_of(daemon.process.pid)
+    (folder / "go").touch()
+    assert "old" in (await people[0].expect(bot, timeout=20))["text"]
+    await until(lambda: before["one"] not in workers_of(daemon.process.pid))
+    after = await pids(daemon)
+    assert {name for name in before if before[name] != after[name]} == {"one"}
+    assert not project.events("transport.conflict")
+    assert await daemon.stop() == 0
+    assert bot.token.partition(":")[2] not in project.log.read_text()
     nursery.cancel_scope.cancel()
 
 
@@ -143,6 +209,8 @@ async def test_bots_come_and_go(project: Project, greeters: Greeters, nursery: t
     await until(lambda: len(workers_of(daemon.process.pid)) == 2)
     after = await pids(daemon)
     assert set(after) == {"one", "two"}
+    told = [event["bot"] for name in ("bot.added", "bot.removed") for event in project.events(name)]
+    assert told == ["three", "three"]
     assert after["one"] == before["one"]
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
@@ -243,11 +311,12 @@ async def test_bots_are_added_by_request_and_outlive_the_daemon(
 async def test_random_edits_under_load_lose_nothing_and_end_in_agreement(
     project: Project, greeters: Greeters, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """Valid, invalid and half-written files in any order, while people write."""
+    """Valid, invalid and half-written files in any order, while people write; `EDITS=1000` for a long run."""
     chance = random.Random(20)
+    edits = int(os.environ.get("EDITS", "60"))
     daemon = await project.start().ready()
     said = 0
-    for number in range(60):
+    for number in range(edits):
         tables = greeters.tables
         name = chance.choice(list(tables))
         deed = chance.randrange(6)
@@ -277,12 +346,12 @@ async def test_random_edits_under_load_lose_nothing_and_end_in_agreement(
         texts = [call.params["text"].split()[-1] for call in world.calls_of("sendMessage")]
         return len(texts) >= said
 
-    await until(answered, 60)
+    await until(answered, 60 + edits)
     await trio.sleep(0.3)
     assert len(world.calls_of("sendMessage")) == said
     for bot in greeters.bots.values():
         tally = project.tally(bot)
-        assert (tally["accepted"], tally["done"], tally["pending"]) == (60, 60, 0)
+        assert (tally["accepted"], tally["done"], tally["pending"]) == (edits, edits, 0)
     plan = (await request(daemon, "POST", "/api/reload", {"dry_run": True})).json()
     assert (plan["unchanged"], plan["retuned"], plan["replaced"]) == (3, {}, {})
     assert await daemon.stop() == 0

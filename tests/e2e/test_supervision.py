@@ -32,6 +32,8 @@ QUICK: dict[str, Any] = {
     "retry": {"initial": "10ms", "max": "50ms"},
 }
 
+pytestmark = pytest.mark.parametrize("worker_start", ["fork", "spawn"], indirect=True)
+
 
 async def a_fleet(
     project: Project, world: Telegram, nursery: trio.Nursery, deed: str, **settings: Any

@@ -163,6 +163,26 @@ async def test_a_worker_that_floods_is_not_blocked(output, path):
     assert output.last_lines[-1] == "the end"
 
 
+async def test_two_processes_do_not_write_into_each_others_lines(output, path):
+    """A bot has two for a moment: what one has begun waits for its own end."""
+    reads, writes = os.pipe()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.copy, reads)
+        os.write(writes, b"begun ")
+        await trio.testing.wait_all_tasks_blocked()
+        await feed(output, b"another's\n")
+        os.write(writes, b"and ended\n")
+        os.close(writes)
+    assert path.read_text() == "another's\nbegun and ended\n"
+
+
+async def test_a_token_that_is_replaced_stays_hidden(output, path):
+    """The worker of before may still tell it."""
+    output.hide("123456789:" + SECRET[::-1])
+    await feed(output, f"{SECRET} {SECRET[::-1]}\n".encode())
+    assert path.read_text() == "<token> <token>\n"
+
+
 # -- the file -----------------------------------------------------------------------------------------
 
 

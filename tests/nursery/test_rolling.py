@@ -28,7 +28,8 @@ class Played:
     async def try_worker(self) -> str | None:
         return await self.stage.work(f"try {self.name}", self.tries)
 
-    async def restart(self) -> str | None:
+    async def restart(self, *, by_hand: bool) -> str | None:
+        assert not by_hand
         return await self.stage.work(f"restart {self.name}", self.starts)
 
 

@@ -95,6 +95,7 @@ class Stage:
         self.lives: list[Played] = []
         self.alive = self.most = 0
         self.prompt = True
+        self.slow = False
         self.told: list[str] = []
         self.tuning = Settings(**settings)
         self.feed = Feed()
@@ -109,7 +110,7 @@ class Stage:
         return self.tuning
 
     async def may_start(self):
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(60 if self.slow else 0)
 
     def is_paused(self):
         return self.paused
@@ -253,15 +254,169 @@ async def test_a_restart_whose_worker_ends_at_once_does_not_wait_for_the_next(st
     assert await it.supervisor.restart() == "the daemon stops"
 
 
-async def test_a_restart_that_finds_no_place_says_so(stage, nursery, autojump_clock):
-    """The place that it had went to one that waited longer."""
+async def test_who_is_restarted_keeps_its_place(stage, nursery, autojump_clock):
+    """Somebody who waits longer for one does not get it; nor when it is recycled, but when it crashes."""
+    it = stage(restart=Restart(initial=0))
+    it.limit = 1
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    came = trio.Event()
+
+    async def wait_in_line():
+        await it.places.take()
+        came.set()
+
+    nursery.start_soon(wait_in_line)
+    await settle()
+    with trio.fail_after(5):
+        assert await it.supervisor.restart(by_hand=False) is None
+    it.last.end("recycled")
+    await trio.sleep(1)
+    assert (it.supervisor.state, len(it.lives), came.is_set()) == ("running", 3, False)
+    it.last.crash()
+    await trio.sleep(1)
+    assert (it.supervisor.state, came.is_set()) == ("backoff", True)
+    it.supervisor.drain()
+
+
+async def test_a_restart_by_hand_waits_for_nothing(stage, nursery, autojump_clock):
+    """Not for a place, and not for the fleet's pace; one of all bots does, and leaves who waits alone."""
+    it = stage()
+    it.limit = 0
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    assert it.supervisor.rests
+    it.slow = True
+    with trio.fail_after(1):
+        assert await it.supervisor.restart() is None
+    assert it.supervisor.state == "running"
+    it.supervisor.park("token refused")
+    await trio.sleep(1)
+    with trio.fail_after(5):
+        waits = await it.supervisor.restart(by_hand=False)
+    assert waits == "waits for a place: 0 workers are allowed at once"
+    it.supervisor.drain()
+
+
+async def test_a_new_worker_is_ready_before_the_old_one_ends(stage, nursery, autojump_clock):
+    """The old one works until then, and finishes what it has while the new one works; both have places."""
     it = stage()
     nursery.start_soon(it.supervisor.run)
     await settle()
-    it.limit = 0
-    with trio.fail_after(5):
-        assert await it.supervisor.restart() == "waits for a place: 0 workers are allowed at once"
+    it.prompt = False
+    it.supervisor.relieve()
+    await settle()
+    old, new = it.lives
+    assert (it.supervisor.state, it.supervisor.life, old.why) == ("running", old, None)
+    assert it.supervisor.lives == [old, new]
+    assert it.places.full
+    new.ready.set()
+    await settle()
+    assert (it.supervisor.state, it.supervisor.life, old.why) == ("running", new, "renewed")
+    await trio.sleep(1)
+    assert (it.alive, it.supervisor.restarts, it.places.full) == (1, 1, False)
+    new.crash()  # it is watched like any other
+    await trio.sleep(0.6)
+    assert it.supervisor.state == "backoff"
     it.supervisor.drain()
+
+
+@pytest.mark.parametrize("how", ["unfit", "crash"])
+async def test_a_new_worker_that_is_never_ready_is_tried_in_the_usual_way(
+    stage, nursery, autojump_clock, how
+):
+    """The old one ends, and what the new one cannot do becomes the bot's state."""
+    it = stage(restart=Restart(initial=1000, max=1000))
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.relieve()
+    for _ in range(2):
+        await settle()
+        if how == "crash":
+            it.last.crash()
+        else:
+            it.last.unfit = Unfit("handler cannot be imported", "")
+            it.last.ended.set()
+        await trio.sleep(1.1)
+    assert it.lives[0].why == "renewed"
+    assert (len(it.lives), it.alive) == (3, 0)
+    assert it.supervisor.state == ("backoff" if how == "crash" else "failed")
+    it.supervisor.drain()
+
+
+async def test_an_old_worker_that_ends_first_is_followed_by_the_new_one(stage, nursery, autojump_clock):
+    """There is no pause: the new one has begun already."""
+    it = stage(restart=Restart(initial=1000, max=1000))
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.relieve()
+    await settle()
+    it.lives[0].crash()
+    await trio.sleep(1)
+    assert (it.supervisor.state, it.supervisor.last_exit["signal"]) == ("starting", "SIGSEGV")
+    it.last.ready.set()
+    await settle()
+    assert (it.supervisor.state, len(it.lives), it.alive) == ("running", 2, 1)
+    it.supervisor.drain()
+
+
+async def test_settings_that_change_again_meanwhile_are_those_of_the_newest(stage, nursery, autojump_clock):
+    """What was about to take its place has older ones, and never works."""
+    it = stage()
+    it.limit = 3
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.relieve()
+    await settle()
+    it.prompt = True
+    it.supervisor.relieve()
+    await trio.sleep(1)
+    assert [life.why for life in it.lives] == ["renewed", "renewed", None]
+    assert (it.supervisor.state, it.supervisor.life, it.alive) == ("running", it.last, 1)
+    it.supervisor.drain()
+
+
+async def test_without_a_second_place_the_old_worker_ends_first(stage, nursery, autojump_clock):
+    """Never more processes than there are places."""
+    it = stage()
+    it.limit = 1
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.supervisor.relieve()
+    await trio.sleep(1)
+    assert (len(it.lives), it.most, it.supervisor.state) == (2, 1, "running")
+    it.supervisor.drain()
+
+
+@pytest.mark.parametrize("what", ["restart", "drain", "park"])
+async def test_what_ends_a_worker_ends_the_one_that_is_about_to_take_its_place(
+    stage, nursery, autojump_clock, what
+):
+    """And a restart begins when both have ended."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.relieve()
+    await settle()
+    it.prompt = True
+    if what == "restart":
+        assert await it.supervisor.restart() is None
+    elif what == "drain":
+        it.supervisor.drain()
+    else:
+        it.supervisor.park("token refused")
+    await trio.sleep(1)
+    assert all(life.why for life in it.lives[:2])
+    assert it.most == 2
+    assert it.alive == (what == "restart")
+    assert it.supervisor.state == {"restart": "running", "drain": "stopped", "park": "failed"}[what]
+    it.supervisor.drain()
+    await trio.sleep(1)
+    assert not it.places.full
 
 
 async def test_a_restart_does_not_wait_for_a_pause(stage, nursery, autojump_clock):

@@ -88,13 +88,14 @@ class BotScope:
         self._supervisor = Supervisor(
             means, self._backlog.ordinary, around.places, around.may_start, self._chance
         )
-        alone = replace(
+        self._alone = replace(
             means, output=Output(log, token), make_dispatch=partial(self._make_dispatch, alone=True)
         )
-        self._quarantine = Quarantine(alone, self._backlog, around.may_start)
+        self._quarantine = Quarantine(self._alone, self._backlog, around.may_start)
         self._leaving = trio.Event()
         self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._tell)
         self._intake_scope = trio.CancelScope()
+        self._fetching = trio.CancelScope()
         self._asked_again = trio.Event()
         self.judged = self._supervisor.judged
         self.ended = trio.Event()
@@ -107,8 +108,8 @@ class BotScope:
 
     @property
     def rests(self) -> bool:
-        """Whether it has no worker and wants none."""
-        return self._supervisor.state in ("sleeping", "stopped")
+        """Whether it has no worker, and the next will be a fresh one without anybody's doing."""
+        return self._supervisor.rests
 
     @property
     def paused(self) -> bool:
@@ -138,17 +139,17 @@ class BotScope:
         self._quarantine.drain()
         self._supervisor.drain()
 
-    async def restart(self) -> str | None:
+    async def restart(self, *, by_hand: bool = True) -> str | None:
         """Replace the worker by one that runs the code as it is now; return once it is ready.
 
-        Returns why there is none, or None.
+        Returns why there is none, or None. `by_hand`: as for :meth:`Supervisor.restart`.
         """
         if not self.settings.enabled:
             return "the bot is not enabled"
         if self._quarantine.life is not None:
             self._quarantine.life.end("restarted")
         self._asked_again.set()
-        return await self._supervisor.restart()
+        return await self._supervisor.restart(by_hand=by_hand)
 
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
@@ -178,7 +179,7 @@ class BotScope:
     def retune(self, settings: BotSettings) -> None:
         """Work with new settings that touch no process; updates in hand keep those they began with."""
         self.settings = settings
-        for life in (self._supervisor.life, self._quarantine.life):
+        for life in (*self._supervisor.lives, self._quarantine.life):
             if life is not None and life.worker is not None:
                 life.worker.send(self._tuning())
         self._backlog.poke()
@@ -189,13 +190,20 @@ class BotScope:
         """What Telegram has to know of its webhook may have changed."""
         self._intake.changed()
 
-    def replace(self, settings: BotSettings) -> None:
-        """Replace the worker by one with these settings; updates come in all the while."""
+    def replace(self, settings: BotSettings, *, fetch_anew: bool) -> None:
+        """Replace the worker by one with these settings, which gets ready while the old one works.
+
+        `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
+        """
         self.settings = settings
+        for means in (self._means, self._alone):
+            means.output.hide(settings.token.reveal())
         if self._quarantine.life is not None:
             self._quarantine.life.end("renewed")
+        if fetch_anew:
+            self._fetching.cancel()
         self._asked_again.set()  # a refused token parks the bot, not only its intake
-        self._supervisor.renew()
+        self._supervisor.relieve()
 
     def may_run_beside(self, other: BotScope) -> bool:
         """Whether both may run at the same time: not with one bot id, nor with one log."""
@@ -270,13 +278,17 @@ class BotScope:
             if self.settings.worker != "on_demand":
                 await self._supervisor.proven.wait()
             while True:
-                try:
-                    await self._intake.serve(self._around.fleet().api_base)
-                except TokenRefusedError:
+                refused = False
+                with trio.CancelScope() as self._fetching:
+                    try:
+                        await self._intake.serve(self._around.fleet().api_base)
+                    except TokenRefusedError:
+                        refused = not self._fetching.cancel_called  # else that was the token of before
+                if refused:
                     self._tell("transport.refused")
                     self._supervisor.park("token refused")
                     self._asked_again = trio.Event()
-                await self._asked_again.wait()
+                    await self._asked_again.wait()
 
     async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
         accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)

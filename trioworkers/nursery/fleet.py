@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 TICK = 0.01  # seconds
-RENEW = frozenset({"token", "enabled", "fleet.api_base"})  # keys that make another bot of it, intake and all
+FETCH_ANEW = frozenset({"token", "fleet.api_base"})  # keys that concern how updates are fetched, too
 
 
 class Pace:
@@ -95,11 +95,12 @@ class FleetScope:
         for name in plan.removed:
             self._end(name)
         for name, keys in (*plan.replaced.items(), *plan.retuned.items()):
-            if RENEW.intersection(keys):
+            if "enabled" in keys or self._bots[name].settings.bot_id != bots[name].bot_id:
                 self._end(name)
                 fresh.append(name)
             elif name in plan.replaced:
-                self._bots[name].replace(bots[name])
+                fetch_anew = not FETCH_ANEW.isdisjoint(keys)
+                self._bots[name].replace(bots[name], fetch_anew=fetch_anew)
             else:
                 self._bots[name].retune(bots[name])
         if "log.level" in plan.changed:  # workers have it, too

@@ -38,7 +38,6 @@ class Output:
     def __init__(self, file: RotatedFile, token: str) -> None:
         self._file = file
         self._forms = _forms(token)
-        self._rest = b""
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._allowance = float(BURST)
         self._allowed_at = 0.0
@@ -50,12 +49,17 @@ class Output:
         """The end of what was written, dropped or not."""
         return list(self._last)
 
+    def hide(self, token: str) -> None:
+        """Blot this one out, too, from now on."""
+        self._forms = sorted({*self._forms, *_forms(token)}, key=len, reverse=True)
+
     async def copy(self, descriptor: int) -> None:
         """Copy what comes from the pipe at `descriptor`, which it closes, until its end.
 
         Cancelling it loses what is in the pipe. A disk that is full loses lines, never the worker; lines
         that were lost are counted in the file, once there is something to follow them or silence.
         """
+        rest = b""  # each process has its own: a bot may have two for a moment
         async with trio.lowlevel.FdStream(descriptor) as pipe:
             while True:
                 data: bytes | bytearray | None = None
@@ -64,26 +68,25 @@ class Output:
                 if data is None:
                     self._write(b"")
                 elif data:
-                    self._take(bytes(data))
+                    rest = self._take(rest + data)
                     if self._dropped:
                         await trio.sleep(BREATH)
                 else:
                     break
-        self._take(b"", end=True)
+        self._take(rest, end=True)
 
-    def _take(self, data: bytes, *, end: bool = False) -> None:
-        """Write what is whole. A token is on one line: whole lines hold it whole.
+    def _take(self, data: bytes, *, end: bool = False) -> bytes:
+        """Write what is whole, return the rest. A token is on one line: whole lines hold it whole.
 
         Of a line without an end so much is kept back that a token that has begun in it is kept back, too.
         """
-        data = self._rest + data
         cut = len(data) if end else data.rfind(b"\n") + 1
         if not cut and len(data) > READ_SIZE:
             data = self._blotted(data)
             cut = max(0, len(data) - len(self._forms[0]) + 1)
-        whole, self._rest = data[:cut], data[cut:]
-        if whole or end:
-            self._write(self._blotted(whole))
+        if cut or end:
+            self._write(self._blotted(data[:cut]))
+        return data[cut:]
 
     def _blotted(self, data: bytes) -> bytes:
         for form in self._forms:

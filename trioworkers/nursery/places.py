@@ -46,6 +46,10 @@ class Places:
             self._taken += 1
             await trio.lowlevel.cancel_shielded_checkpoint()  # what is taken is not lost
 
+    def take_beyond(self) -> None:
+        """Take a place at once, beyond the limit if need be."""
+        self._taken += 1
+
     def free(self) -> None:
         """Give a place back."""
         self._taken -= 1

@@ -32,7 +32,7 @@ class Rolls(Protocol):
     @property
     def rests(self) -> bool: ...
     async def try_worker(self) -> str | None: ...
-    async def restart(self) -> str | None: ...
+    async def restart(self, *, by_hand: bool) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class RollingRestarts:
 
         async def restart(name: str) -> str | None:
             bot = bots.get(name)
-            problem = None if bot is None else await bot.restart()
+            problem = None if bot is None else await bot.restart(by_hand=False)
             return problem if bots.get(name) is bot else None
 
         problems = await _each(canaries, window, try_worker, enough=1)

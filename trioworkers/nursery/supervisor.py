@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trioworkers.nursery.places import Places
 
 SPENT = "restart budget spent"
+KEEP_PLACE = ("renewed", "recycled")  # who ends for one of these is followed at once
 
 
 class Supervisor:
@@ -59,8 +60,15 @@ class Supervisor:
         self._may_start = may_start
         self._policy = RestartPolicy(chance)
         self._life: Life | None = None
+        self._next: Life | None = None  # takes its place once it is ready
+        self._alive: set[Life] = set()  # these two, and those that only finish what they have
+        self._lives: trio.Nursery | None = None
+        self._relief = trio.CancelScope()
+        self._over = trio.Event()
         self._leaving = False
         self._called = False  # somebody asked for a worker, work or not
+        self._by_hand = False  # and nothing is to hold it up
+        self._has_place = False
         self._failure: str | None = None
         self._in_line = False
         self._hold_until = -math.inf  # trio time
@@ -80,46 +88,62 @@ class Supervisor:
         """The worker's life, while there is one."""
         return self._life
 
+    @property
+    def lives(self) -> list[Life]:
+        """That one, and the one that is about to take its place."""
+        return [life for life in (self._life, self._next) if life is not None]
+
+    @property
+    def rests(self) -> bool:
+        """Whether it has no worker, and the next will be a fresh one without anybody's doing."""
+        return self._in_line or self.state in ("sleeping", "stopped")
+
     async def run(self) -> None:
         """Supervise until drained. Cancelling ends the worker's group and leaves no trace."""
-        while not self._leaving:
-            if trio.current_time() < self._hold_until:
-                with self._waiting_scope():
-                    await trio.sleep_until(self._hold_until)
-            elif self._may_sleep and not self._called and not self._has_work:
-                self._come_to("sleeping")
-                with self._waiting_scope():
-                    await self._feed.wait_change(due=not self._means.is_paused())
-            elif await self._get_ready():
-                self._judge(await self._live())
+        async with trio.open_nursery() as self._lives:
+            while not self._leaving:
+                if trio.current_time() < self._hold_until:
+                    self._leave_place()
+                    with self._waiting_scope():
+                        await trio.sleep_until(self._hold_until)
+                elif self._may_sleep and not self._called and not self._has_work:
+                    self._leave_place()
+                    self._come_to("sleeping")
+                    with self._waiting_scope():
+                        await self._feed.wait_change(due=not self._means.is_paused())
+                elif self._alive:  # it was relieved, and what relieved it has ended first
+                    await self._wait_over()
+                elif await self._get_ready():
+                    await self._live()
+            self._leave_place()
         self._come_to("stopped" if self._failure is None else "failed")
 
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
         self._leaving = True
-        if self._life is not None:
-            if self._failure is None:
-                self._come_to("draining")
-            self._life.end("leaving")
-        self._waiting.cancel()
+        if self._life is not None and self._failure is None:
+            self._come_to("draining")
+        self._end("leaving")
 
     def park(self, reason: str, **fields: object) -> None:
         """End the worker and start none until :meth:`restart`: it would not go better a second time."""
         self._fail(reason, math.inf, **fields)
-        if self._life is not None:
-            self._life.end("parked")
-        self._waiting.cancel()
+        self._end("parked")
 
-    async def restart(self) -> str | None:
+    async def restart(self, *, by_hand: bool = True) -> str | None:
         """Replace the worker, or start one, whatever stood in the way; return once it is ready.
 
         Returns why there is none, or None. Those who ask while one is being replaced get the same one;
         those who ask when the next has begun get another, since it may have read older code.
+
+        Args:
+            by_hand: somebody wants this very bot: neither the fleet's pace nor its places hold it up.
         """
         while self._called and self._life is not None and self._life.why is None:
             await self._verdict.wait()
         if self._leaving:
             return "the daemon stops"
+        self._by_hand = self._by_hand or by_hand
         if not self._called:
             self._called = True
             self.renew()
@@ -132,9 +156,28 @@ class Supervisor:
         """Replace the worker, or start one, whatever stood in the way; do not wait for it."""
         self._policy.forgive()
         self._failure, self._hold_until = None, -math.inf
-        if self._life is not None:
-            self._life.end("renewed")
-        self._waiting.cancel()
+        self._end("renewed")
+
+    def relieve(self) -> None:
+        """Replace the worker as :meth:`renew` does, but let the next get ready while this one works.
+
+        When it is, this one ends, and finishes what it has. When it cannot be, or there is no second
+        place, this one ends first.
+        """
+        if self._life is None or not self._life.ready.is_set() or self._places.full:
+            self.renew()
+            return
+        self._policy.forgive()
+        self._failure, self._hold_until = None, -math.inf
+        if self._life.why is not None:  # it was parked, and only finishes what it has
+            self._come_to("starting")
+        self._relief.cancel()
+        if self._next is not None:  # it has older settings
+            self._next.end("renewed")
+            self._next = None
+        self._relief = trio.CancelScope()
+        assert self._lives is not None  # noqa: S101 - for mypy; it runs
+        self._lives.start_soon(self._relieve, self._relief)
 
     def look_again(self) -> None:
         """Settings changed: what it waits for may be there."""
@@ -159,47 +202,112 @@ class Supervisor:
     async def _get_ready(self) -> bool:
         """Wait for a place and for the fleet's pace; False when something else came first."""
         with self._waiting_scope() as scope:
-            self._in_line = self._places.full
-            self._come_to("backoff" if self._in_line else "starting")
-            try:
-                await self._places.take()
-            finally:
-                self._in_line = False
+            if self._by_hand and not self._has_place:
+                self._places.take_beyond()
+                self._has_place = True
+            if not self._has_place:
+                self._in_line = self._places.full
+                self._come_to("backoff" if self._in_line else "starting")
+                try:
+                    await self._places.take()
+                finally:
+                    self._in_line = False
+                self._has_place = True
             self._come_to("starting")
-            try:
+            if not self._by_hand:
                 await self._may_start()
-            except BaseException:
-                self._places.free()
-                raise
         return not scope.cancelled_caught
 
-    async def _live(self) -> Ended:
-        self._life = life = Life(self._means, self.activity, self._idle_stop)
+    def _leave_place(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._places.free()
+
+    async def _live(self) -> None:
+        """Have a worker, or one that took its place, until there is none."""
         self.restarts += self._again
+        self._life = self._begin()
+        while self._life is not None:
+            await self._wait_over()
+
+    async def _wait_over(self) -> None:
+        """Wait until a worker has ended."""
+        self._over = trio.Event()
+        await self._over.wait()
+
+    async def _relieve(self, scope: trio.CancelScope) -> None:
+        """Start the next worker beside the one that works."""
+        with scope:
+            await self._may_start()
+        if scope.cancel_called or self._life is None:
+            return
+        if self._places.full:
+            self._life.end("renewed")
+            return
+        self._places.take_beyond()
+        self._next = self._begin()
+
+    def _begin(self) -> Life:
+        """Begin a life, in a place that is its own from now on."""
+        self._has_place = False
+        life = Life(self._means, self.activity, self._idle_stop)
+        self._alive.add(life)
         if self._may_sleep:
             self._places.may_sleep(life)
+        assert self._lives is not None  # noqa: S101 - for mypy; it runs
+        self._lives.start_soon(self._see_through, life)
+        return life
+
+    async def _see_through(self, life: Life) -> None:
+        """One worker from its start to its end, and what that means."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._when_ready, life)
-                if self._leaving:
-                    life.end("leaving")
                 ended = await life.run()
                 nursery.cancel_scope.cancel()
         finally:
-            self._life = None
+            self._alive.discard(life)
             self._places.gone(life)
-            self._places.free()
-        return ended
+            if life is self._life and self._next is None and life.why in KEEP_PLACE:
+                self._has_place = True
+            else:
+                self._places.free()
+        self._note(ended)
+        if life is self._next:  # it was never ready: then in the usual way, one after the other
+            self._next = None
+            if self._life is not None:
+                self._life.end("renewed")
+        elif life is self._life:
+            self._life, self._next = self._next, None
+            if self._life is None:
+                self._judge(ended)
+            elif self._life.why is None:
+                self._come_to("starting")
+        self._over.set()
 
     async def _when_ready(self, life: Life) -> None:
         await life.ready.wait()
+        if life is self._next:
+            before, self._life, self._next = self._life, life, None
+            self.restarts += 1
+            if before is not None:
+                before.end("renewed")
+        if life is not self._life:
+            return
         self.code = life.code
         self.proven.set()
         if life.why is None:  # else it was asked to end meanwhile: parked, leaving, or to be replaced
             self._failure = None
             self._come_to("running")
 
-    def _judge(self, ended: Ended) -> None:
+    def _end(self, why: str) -> None:
+        """Let whatever there is of workers finish what it has, and end."""
+        self._relief.cancel()
+        for life in self.lives:
+            life.end(why)
+        self._waiting.cancel()
+
+    def _note(self, ended: Ended) -> None:
         if ended.exit is not None:
             self.last_exit = {
                 "at": time.time(),
@@ -208,6 +316,9 @@ class Supervisor:
                 "oom": ended.oom,
                 "stderr": self._means.output.last_lines,
             }
+
+    def _judge(self, ended: Ended) -> None:
+        """What comes after the last worker."""
         if ended.unfit is not None and ended.why != "renewed":  # that was the one before
             self.park(ended.unfit.reason, detail=ended.unfit.detail)
         elif ended.why == "sleeping":
@@ -239,4 +350,4 @@ class Supervisor:
         if state in ("running", "failed", "stopped", "backoff"):
             self._verdict.set()
             self._verdict = trio.Event()
-            self._called = False
+            self._called = self._by_hand = False
