@@ -74,7 +74,8 @@ def row(**changed: Any) -> dict[str, Any]:
 
 
 def document(*rows: dict[str, Any]) -> dict[str, Any]:
-    return {"fleet": {"name": "f", "state": "running", "pid": 6, "uptime_ms": 1}, "workers": list(rows)}
+    fleet = {"name": "f", "state": "running", "pid": 6, "uptime_ms": 1, "config": {"error": None}}
+    return {"fleet": fleet, "workers": list(rows)}
 
 
 @contextmanager
@@ -217,6 +218,19 @@ def test_status_has_a_line_for_each_bot_and_no_colour_in_a_pipe(
     assert len(lines) == 5
     assert "failed (token refused)" in lines[4]
     assert "\x1b" not in result.stdout
+
+
+def test_a_refused_fleet_is_seen_in_the_status(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all its problems: what runs is not what the file says."""
+    refused = document(row())
+    refused["fleet"]["config"]["error"] = "fleet.toml:1:1: one\nfleet.toml:2:1: two"
+    monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: refused)
+    lines = call("status").stdout.splitlines()
+    assert lines[2:5] == [
+        "the fleet was changed and is refused; what was in force is:",
+        "  fleet.toml:1:1: one",
+        "  fleet.toml:2:1: two",
+    ]
 
 
 def test_status_has_colour_on_a_terminal(

@@ -188,6 +188,7 @@ async def test_the_new_worker_is_ready_before_the_old_one_ends(
 async def test_bots_come_and_go(project: Project, greeters: Greeters, nursery: trio.Nursery) -> None:
     """Removed, disabled, enabled and added; the others are untouched."""
     third = greeters.tables.pop("three")
+    greeters.write()
     daemon = await project.start().ready()
     before = await pids(daemon)
     greeters.tables["three"] = third

@@ -68,6 +68,10 @@ def _print(document: dict[str, Any]) -> None:
     up = _duration(fleet["uptime_ms"])
     console.print(f"fleet {fleet['name']}: {fleet['state']}, pid {fleet['pid']}, up {up}", markup=False)
     console.print(summary(workers), markup=False)
+    if fleet["config"]["error"] is not None:
+        console.print("the fleet was changed and is refused; what was in force is:", style="red")
+        for line in fleet["config"]["error"].splitlines():
+            console.print(f"  {printable(line)}", markup=False)
     if workers:
         console.print(table)
 
