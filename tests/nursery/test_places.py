@@ -70,14 +70,15 @@ async def test_who_stops_waiting_loses_no_place(places, nursery, autojump_clock)
     assert places.full
 
 
-async def test_the_longest_idle_worker_gives_way(places, autojump_clock):
+async def test_the_longest_idle_worker_gives_way(places, limit, autojump_clock):
     """Of three that may sleep: not the one that is busy, nor the one that has just become idle."""
-    lives = [Sleeper(places, since) for since in (5.0, math.inf)]
-    await places.take()
-    await places.take()
+    limit[0] = 3
+    lives = [Sleeper(places, since) for since in (9.0, 5.0, math.inf)]
+    for _ in lives:
+        await places.take()
     with trio.fail_after(1):
         await places.take()
-    assert [life.why for life in lives] == ["sleeping", None]
+    assert [life.why for life in lives] == [None, "sleeping", None]
 
 
 async def test_a_higher_limit_lets_those_in_who_wait(places, limit, nursery, autojump_clock):

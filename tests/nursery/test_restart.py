@@ -95,6 +95,14 @@ def test_trials_come_later_each_time_until_one_is_healthy():
     assert (healthy.pause, healthy.spent) == (0.5, False)
 
 
+def test_a_trial_that_fails_is_followed_by_another_though_the_hour_is_over():
+    """Half open: only a healthy life closes it, not the crashes' being long ago."""
+    policy = RestartPolicy(Most())
+    limits = Limits(per_hour=1)
+    assert [policy.crashed(now, 1.0, limits).spent for now in (0, 0, 7200)] == [False, True, True]
+    assert not policy.crashed(14400, 60.0, limits).spent
+
+
 def test_who_asks_for_a_start_is_not_held_to_what_was_before():
     """After a restart by hand there is a whole budget, and the first pause."""
     policy = RestartPolicy(Most())
