@@ -172,7 +172,8 @@ def test_no_daemon_is_3(fleet: Path, options: list[str]) -> None:
     result = call("status", *options)
     assert result.exit_code == 3
     where = fleet.parent / "state" / "run" / "control.sock"
-    assert result.stderr == f"trioworkers: no daemon is running: nobody listens on {where}\n"
+    told = f"no daemon is running: nobody listens on {where}; `trioworkers start` starts one"
+    assert result.stderr == f"trioworkers: {told}\n"
     assert result.stdout == ""
 
 

@@ -81,7 +81,7 @@ def ask(
         if _is_foreign(socket):
             message = f"{socket} belongs to another user"
             raise PermissionError(message) from None
-        message = f"no daemon is running: nobody listens on {socket}"
+        message = f"no daemon is running: nobody listens on {socket}; `trioworkers start` starts one"
         raise NotRunningError(message) from error
     except (httpx.HTTPError, ValueError) as error:
         message = f"the daemon behind {socket} does not answer: {type(error).__name__}"

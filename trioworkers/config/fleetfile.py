@@ -68,6 +68,7 @@ def find_fleet_file(given: Path | None, environ: Mapping[str, str]) -> Path:
             continue
     if named is None:
         looked = f"no such file, looked at $TRIOWORKERS_CONFIG (not set), {usual[0]} and {usual[1]}"
+        looked += "; name it with -c, or try `trioworkers demo`, which needs none"
     elif given is None:
         looked = "no such file, named by $TRIOWORKERS_CONFIG"
     else:
