@@ -134,6 +134,7 @@ async def test_a_bot_goes_from_polling_to_a_webhook_and_back_under_load(
     row = await daemon.bot("one")
     assert (row["transport"], row["webhook"], row["pid"]) == ("poll", None, before)
     assert project.events("transport.switched")[0]["to"] == "webhook"
+    assert not project.events("transport.unhooked")  # each was deleted, not found by the next poll
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 
@@ -168,6 +169,24 @@ async def test_a_changed_secret_or_address_is_registered_at_once(
     await hooked.all_answered("two")
     assert len(hooked.registrations()) == asked == 4
     assert [row["restarts"] for row in (await daemon.status())["workers"]] == [0, 0]
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_fleets_webhooks_are_set_at_a_rate(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Twenty a second: a secret that changes for all of them is no burst of calls."""
+    names = tuple(f"bot{number}" for number in range(15))
+    hooked = Hooked(project, world, await nursery.start(serve_telegram, world), names)
+    daemon = await project.start().ready()
+    for name in names:
+        await hooked.registered(name)
+    hooked.webhook["secret"] = "t" * 20
+    hooked.write()
+    await until(lambda: all(len(hooked.registrations(name)) == 2 for name in names))
+    moments = [world.calls_of("setWebhook", bot)[-1].at for bot in hooked.bots.values()]
+    assert max(moments) - min(moments) > 0.6
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 

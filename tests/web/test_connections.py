@@ -171,6 +171,15 @@ def test_who_asks_and_never_reads_loses_its_place():
         assert listener.ask(request(update())) == 200
 
 
+@pytest.mark.parametrize("path", ["/health", "/nowhere"])
+def test_a_request_that_is_answered_before_it_is_whole_ends(path):
+    """By Quart, which waits for no body that nobody reads: the rest of it would be the next request."""
+    with ListenerThread() as listener, listener.peer() as peer:
+        peer.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode())
+        assert len(peer.statuses()) == 1
+        listener.until(lambda: listener.connections.open == 0)
+
+
 async def test_a_unix_socket_is_served_and_its_peer_is_a_proxy(tmp_path):
     """Nobody is there but by a proxy of this machine, whose word is taken for the sender's address."""
     accepted: list[int] = []

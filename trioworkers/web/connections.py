@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -210,19 +210,31 @@ class _Server(TCPServer):
         self._http1 = wrapper.protocol
 
     async def protocol_send(self, event: Event) -> None:
-        """Send what there is, in time; at a request's end hypercorn sends nothing, which costs as much."""
-        if not isinstance(event, RawData):
+        """Send what there is, or end the connection, in time and whole; at a request's end hypercorn sends
+        nothing, which costs as much.
+
+        Shielded: Quart cancels who answers as soon as the answer is complete, and then a connection whose
+        request had more to come would neither go on nor end.
+        """
+        if isinstance(event, Updated):
             await super().protocol_send(event)
-        elif event.data:
-            async with self.send_lock:
-                try:
-                    # shielded as hypercorn's own, so that an answer goes out whole; that one has no limit
-                    with trio.CancelScope(shield=True, deadline=trio.current_time() + self.sending) as scope:
-                        await self.stream.send_all(event.data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self.protocol.handle(Closed())
+        elif not isinstance(event, RawData) or event.data:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self.sending) as scope:
+                if isinstance(event, RawData):
+                    await self._send_data(
+                        event.data
+                    )  # hypercorn's own has a shield that no deadline gets through
+                else:
+                    await super().protocol_send(event)
             if scope.cancelled_caught:
                 self.idle_task.sever()  # type: ignore[attr-defined]  # the _Connection that stands there
+
+    async def _send_data(self, data: bytes) -> None:
+        try:
+            async with self.send_lock:
+                await self.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.protocol.handle(Closed())
 
 
 class _Connection:
