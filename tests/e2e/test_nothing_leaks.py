@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from fleet_project import Project, until, workers_of
 
 from trioworkers.testing import Telegram, faults, serve_telegram
@@ -97,12 +98,17 @@ async def test_no_token_and_no_text_in_any_output_argument_or_environment(
     nursery.cancel_scope.cancel()
 
 
-def test_the_state_is_for_its_owner_only(project: Project) -> None:
+@pytest.mark.parametrize("verb", ["run", "start"])
+def test_the_state_is_for_its_owner_only(project: Project, verb: str) -> None:
     """Folders are made with mode 0700, files of ours with 0600, whatever the umask says."""
     project.write("http://127.0.0.1:1", {})
     previous = os.umask(0)
     try:
-        daemon = project.start()
+        if verb == "start":
+            started = project.run("start")
+            assert started.returncode == 0, started.stderr
+        else:
+            project.start()
     finally:
         os.umask(previous)
     state = project.folder / "state"
@@ -116,5 +122,4 @@ def test_the_state_is_for_its_owner_only(project: Project) -> None:
         assert socket.exists()
         assert not open_to_others
     finally:
-        daemon.process.terminate()
-        assert daemon.process.wait(20) == 0
+        assert project.run("stop").returncode == 0

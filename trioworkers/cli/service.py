@@ -111,6 +111,7 @@ def _start(fleet: Fleet) -> None:
 
     control = fleet.runtime_dir / "control.sock"
     errors = fleet.log_dir / ERRORS
+    os.umask(0o077)  # the state folder is often made on the way to that of the logs
     make_folder(fleet.log_dir)
     try:
         running = _ask_status(control)
