@@ -166,6 +166,19 @@ def test_what_is_good_is_0(fleet: Path) -> None:
     assert call("--version").stdout.startswith("trioworkers, version ")
 
 
+def test_a_dry_run_imports_plugins(fleet: Path) -> None:
+    """The plan names them; one that cannot be loaded is 78, since the daemon would run without it."""
+    folder = fleet.parent / "plugins"
+    folder.mkdir()
+    (folder / "mine.py").write_text("")
+    assert "plugins: bot_source, mine\n" in call("run", "--dry-run").stdout
+    (folder / "broken.py").write_text("raise ValueError('12345:secret')")
+    result = call("run", "--dry-run")
+    assert result.exit_code == 78
+    reason = f"importing it raised ValueError at {folder}/broken.py:1"
+    assert result.stderr.splitlines()[0] == f"plugin broken, from {folder}/broken.py: {reason}"
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_no_daemon_is_3(fleet: Path, options: list[str]) -> None:
     """One line on standard error, nothing on standard output."""

@@ -38,15 +38,20 @@ ERRORS = "daemon.err"  # in log_dir: the standard error of a detached daemon
 
 
 @click.command(help=HELP)
-@click.option("--dry-run", is_flag=True, help="Validate, import the handlers, print the plan, start nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Validate, import handlers and plugins, print the plan, start nothing."
+)
 @click.pass_obj
 def run(config: Path | None, dry_run: bool) -> None:
     fleet = read_fleet(config)
     if dry_run:
-        problems = handler_problems(fleet)
-        if problems:
+        from trioworkers.plugins import load_plugins
+
+        plugins = load_plugins(fleet).found
+        broken = [f"plugin {one.name}, from {one.origin}: {one.error}" for one in plugins if one.error]
+        if problems := handler_problems(fleet) + broken:
             refuse(problems)
-        _print_plan(fleet)
+        _print_plan(fleet, [plugin.name for plugin in plugins])
         return
     run_or_fail(lambda: _serve(fleet))
 
@@ -112,7 +117,7 @@ def _stream(fleet: Fleet) -> TextIO | None:
     return None
 
 
-def _print_plan(fleet: Fleet) -> None:
+def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -128,4 +133,5 @@ def _print_plan(fleet: Fleet) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"fleet {fleet.name}, from {fleet.path}", markup=False)
     console.print(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}", markup=False)
+    console.print(f"plugins: {', '.join(plugins) or 'none'}", markup=False)
     console.print(table if fleet.bots else "no bots")
