@@ -188,7 +188,11 @@ def _believed(settings: Settings, kept: Kept, answer: object, etag: str | None) 
         elif name in rows:
             problems.append(f"row {number}: a name that another row has, too, expected each bot once")
         else:
-            rows[name] = _table(settings, row)
+            rows[name] = table = _table(settings, row)
+            if name in kept.rows and not _has_token(table):
+                # not kept as it came: after a restart this bot would be gone
+                rows[name] = kept.rows[name]
+                problems.append(f"row {number}: expected a token as a string, the bot stays as it was")
     lost = len(kept.rows.keys() - rows.keys())
     if lost > settings.most_removed * len(kept.rows):
         message = f"the answer lacks {lost} of {len(kept.rows)} known bots, which is more than most_removed"
@@ -202,6 +206,11 @@ def _rows(settings: Settings, answer: list[Any] | dict[str, Any]) -> Iterator[tu
     else:
         for row in answer:
             yield (row.get(settings.name) if isinstance(row, dict) else None), row
+
+
+def _has_token(table: Row) -> bool:
+    token = table.get("token")
+    return isinstance(token, str) and token.partition(":")[0].isdecimal() and ":" in token
 
 
 def _table(settings: Settings, row: Row) -> Row:

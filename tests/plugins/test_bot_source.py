@@ -331,6 +331,25 @@ async def test_what_cannot_be_kept_is_not_believed(tmp_path):
         ]
 
 
+async def test_known_bots_whose_tokens_vanish_stay_after_a_restart(tmp_path):
+    """An API that forgot its secrets, or has another name for them, answers with rows and no tokens."""
+    async with served() as api:
+        api.rows(1, 2, 3)
+        before = await Setup(tmp_path, api.url).ask()
+        api.answer = [
+            {"name": "b1", "handler": "a:b"},
+            {"name": "b2", "token": None},
+            {"name": "b3", "token": "x"},
+        ]
+        setup = Setup(tmp_path, api.url)
+        await setup.ask()
+        assert setup.told == [
+            f"row {number}: expected a token as a string, the bot stays as it was" for number in range(3)
+        ]
+    after = await Setup(tmp_path, api.url).ask()
+    assert after.bots == before.bots
+
+
 @pytest.mark.parametrize("lost", [None, b"", b"\x00 half"])
 async def test_a_lost_file_removes_nobody(tmp_path, lost):
     """Whatever became of what was kept: an API that fails or answers nothing then stops no bot that runs."""
