@@ -282,6 +282,17 @@ async def test_a_failure_past_its_attempts_is_dead(nursery, autojump_clock):
     ]
 
 
+async def test_the_deadline_counts_from_the_first_handling(nursery, autojump_clock):
+    """However many attempts came between: the next one would come too late, though it is not the last."""
+    limits = RetrySettings(deadline=600.0, attempts=99)
+    scene = Scene(nursery, update(1, attempt=1, started_at=START - 595), retry=limits)
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "retry", after=30.0, error="E"))
+    assert scene.desk.ends == [
+        (1, "dead", "failed 2 times, past its deadline, last: E", 2, Attempt(START, "E"))
+    ]
+
+
 @pytest.mark.parametrize("how", ["fails", "crashes"])
 async def test_a_bot_may_skip_what_failed(nursery, autojump_clock, how):
     """The next of the chat goes out meanwhile, told of the gap; skipped once is skipped for good."""
