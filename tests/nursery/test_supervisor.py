@@ -538,6 +538,25 @@ async def test_a_drain_ends_it_in_any_state(stage, nursery, autojump_clock, when
     assert not it.places.full
 
 
+@pytest.mark.parametrize("what", ["drain", "park"])
+async def test_what_is_asked_in_the_last_moment_before_a_start_counts(
+    stage, nursery, autojump_clock, monkeypatch, what
+):
+    """No worker begins that nobody would end."""
+    it = stage()
+
+    async def may_start():
+        await trio.lowlevel.checkpoint()
+        it.supervisor.drain() if what == "drain" else it.supervisor.park("token refused")
+
+    monkeypatch.setattr(it.supervisor, "_may_start", may_start)
+    nursery.start_soon(it.supervisor.run)
+    await trio.sleep(1)
+    assert (it.lives, it.places.full) == ([], False)
+    assert it.supervisor.state == ("stopped" if what == "drain" else "failed")
+    it.supervisor.drain()
+
+
 async def test_a_worker_that_is_ready_while_its_bot_is_parked_is_none(stage, nursery, autojump_clock):
     """The token was refused in the very moment: the bot stays failed, and is not shown as running."""
     it = stage()

@@ -100,21 +100,11 @@ class Supervisor:
 
     async def run(self) -> None:
         """Supervise until drained. Cancelling ends the worker's group and leaves no trace."""
-        async with trio.open_nursery() as self._lives:
-            while not self._leaving:
-                if trio.current_time() < self._hold_until:
-                    self._leave_place()
-                    with self._waiting_scope():
-                        await trio.sleep_until(self._hold_until)
-                elif self._may_sleep and not self._called and not self._has_work:
-                    self._leave_place()
-                    self._come_to("sleeping")
-                    with self._waiting_scope():
-                        await self._feed.wait_change(due=not self._means.is_paused())
-                elif self._alive:  # it was relieved, and what relieved it has ended first
-                    await self._wait_over()
-                elif await self._get_ready():
-                    await self._live()
+        try:
+            async with trio.open_nursery() as self._lives:
+                while not self._leaving:
+                    await self._step()
+        finally:
             self._leave_place()
         self._come_to("stopped" if self._failure is None else "failed")
 
@@ -216,12 +206,28 @@ class Supervisor:
             self._come_to("starting")
             if not self._by_hand:
                 await self._may_start()
-        return not scope.cancelled_caught
+        return not scope.cancel_called  # in the last moment, too
 
     def _leave_place(self) -> None:
         if self._has_place:
             self._has_place = False
             self._places.free()
+
+    async def _step(self) -> None:
+        """Wait for what a worker has to wait for, or have one."""
+        if trio.current_time() < self._hold_until:
+            self._leave_place()
+            with self._waiting_scope():
+                await trio.sleep_until(self._hold_until)
+        elif self._may_sleep and not self._called and not self._has_work:
+            self._leave_place()
+            self._come_to("sleeping")
+            with self._waiting_scope():
+                await self._feed.wait_change(due=not self._means.is_paused())
+        elif self._alive:  # it was relieved, and what relieved it has ended first
+            await self._wait_over()
+        elif await self._get_ready():
+            await self._live()
 
     async def _live(self) -> None:
         """Have a worker, or one that took its place, until there is none."""
