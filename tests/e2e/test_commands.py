@@ -130,6 +130,7 @@ async def test_a_restart_tries_a_refused_token_again(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("worker_start", ["fork", "spawn"], indirect=True)
 async def test_fifty_restarts_never_give_two_live_processes(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
@@ -313,6 +314,7 @@ async def test_quit_tells_where_tasks_stand_without_values(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("worker_start", ["fork", "spawn"], indirect=True)
 async def test_term_ends_a_start_of_many_in_time(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -233,19 +232,24 @@ async def test_bots_over_the_limit_wait_and_say_so(
 async def test_a_spent_restart_budget_fails_the_bot_and_keeps_its_updates(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """It is failed with the reason and the time of the next trial; intake goes on."""
+    """It is failed with the reason and the time of the next trial; intake goes on; new settings are tried."""
     base = await nursery.start(serve_telegram, world)
     bot = world.add_bot("one")
-    marker = project.folder / "broken"
     project.module(
         "one",
-        f"import os\nasync def start(bot):\n    if os.path.exists({str(marker)!r}):\n        os._exit(3)\n"
+        "import os\nasync def start(bot):\n    if bot.settings['bad']:\n        os._exit(3)\n"
         "async def handle(update, bot):\n    pass\n",
     )
-    restart = {"initial": 0, "per_hour": 2}
-    project.write(base, {"one": {"token": bot.token, "handler": "one:handle", "restart": restart}})
+
+    def write(bad: bool) -> None:
+        restart = {"initial": 0, "per_hour": 2}
+        table = {"token": bot.token, "handler": "one:handle", "restart": restart, "settings": {"bad": bad}}
+        project.write(base, {"one": table})
+
+    write(False)
     daemon = await project.start().ready()
-    Path(marker).touch()
+    write(True)
+    await until(lambda: project.events("reload.applied"))
     (worker,) = workers_of(daemon.process.pid)
     os.kill(worker, signal.SIGKILL)
 
@@ -263,5 +267,8 @@ async def test_a_spent_restart_budget_fails_the_bot_and_keeps_its_updates(
         return bool((await daemon.bot("one"))["queue"]["ready"] == 1)
 
     await until(accepted)
+    write(False)
+    await until(lambda: project.tally(bot)["done"] == 1)
+    assert (await daemon.bot("one"))["state"] == "running"
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

@@ -171,6 +171,29 @@ async def test_a_spent_budget_is_a_failure_with_trials(stage, nursery, autojump_
     it.supervisor.drain()
 
 
+@pytest.mark.parametrize("per_hour", [0, 5])
+async def test_changed_settings_are_tried_at_once(stage, nursery, autojump_clock, per_hour):
+    """They may mend what it crashed for: no pause and no trial is waited for, and the budget is whole."""
+    it = stage(restart=Restart(per_hour=per_hour, initial=45))
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.last.crash()
+    await trio.sleep(1)
+    state = "backoff" if per_hour else "failed"
+    it.supervisor.look_again(anew=False)
+    await settle()
+    assert it.supervisor.state == state
+    it.supervisor.look_again(anew=True)
+    await settle()
+    assert (it.supervisor.state, it.supervisor.reason, len(it.lives)) == ("running", None, 2)
+    it.supervisor.park("token refused")
+    await trio.sleep(1)
+    it.supervisor.look_again(anew=True)
+    await settle()
+    assert (it.supervisor.state, len(it.lives)) == ("failed", 2)
+    it.supervisor.drain()
+
+
 async def test_what_can_never_work_is_not_tried_again(stage, nursery, autojump_clock):
     """Not in a year; a restart by hand is."""
     it = stage()

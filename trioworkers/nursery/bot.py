@@ -178,13 +178,14 @@ class BotScope:
 
     def retune(self, settings: BotSettings) -> None:
         """Work with new settings that touch no process; updates in hand keep those they began with."""
+        differs = settings.digest != self.settings.digest
         self.settings = settings
         for life in (*self._supervisor.lives, self._quarantine.life):
             if life is not None and life.worker is not None:
                 life.worker.send(self._tuning())
         self._backlog.poke()
         self._intake.changed()
-        self._supervisor.look_again()
+        self._supervisor.look_again(anew=differs)
 
     def look_again(self) -> None:
         """What Telegram has to know of its webhook may have changed."""

@@ -169,8 +169,14 @@ class Supervisor:
         assert self._lives is not None  # noqa: S101 - for mypy; it runs
         self._lives.start_soon(self._relieve, self._relief)
 
-    def look_again(self) -> None:
-        """Settings changed: what it waits for may be there."""
+    def look_again(self, *, anew: bool) -> None:
+        """Settings changed: what it waits for may be there. `anew`: and what it crashed for may be mended.
+
+        A refused token, or a handler that cannot be imported, is not mended by these.
+        """
+        if anew and self._life is None and self._hold_until < math.inf:
+            self._policy.forgive()
+            self._failure, self._hold_until = None, -math.inf
         self._waiting.cancel()
 
     @property
