@@ -406,6 +406,22 @@ async def test_replayed_letters_go_to_the_tails_of_their_chats(open_again):
         assert inbox.tally(BOT) == tally
 
 
+async def test_letters_that_are_replayed_by_id_keep_the_order_of_their_chat(inbox, monkeypatch):
+    """However they are named, also when they are more than are moved at once."""
+    monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 2)
+    backlog = inbox.backlog(BOT)
+    await bury_all(inbox, backlog, *[arrival(number) for number in range(5)])
+    ids = [letter.id for letter in await inbox.dead_letters(limit=9)]
+    assert await inbox.replay(ids=ids[::-1]) == 5
+    taken = []
+    while backlog.pending:
+        update = await next_of(backlog)
+        taken.append(update.update_id)
+        backlog.finish(update, "done")
+        await settled(inbox)
+    assert taken == [0, 1, 2, 3, 4]
+
+
 async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, monkeypatch):
     """Though it dies while the others are still being replayed, a letter at a time."""
     monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 1)
