@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from trioworkers.transport import auto, registration
 from trioworkers.transport.api import BotApi
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.intake import Intake
-from trioworkers.transport.registration import Digests, Wanted
+from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
 from trioworkers.web.connections import Bounds, Connections
 from trioworkers.web.serve import listen_tcp
 from trioworkers.web.webhook import WebhookApp
@@ -118,8 +119,14 @@ async def test_a_hundred_switches_lose_nothing_and_double_nothing(scene, nursery
             sent += 1
         if switch % 3 == 0:  # also a switch before anything came of the one before
             await scene.until(lambda sent=sent: scene.accepted() == sent)
-    await scene.until(lambda: scene.accepted() == sent and scene.world.pending(scene.bot) == 0)
+    await each_is_there_once(scene, sent)
     assert len(scene.events.reasons("switched")) >= SWITCHES - 1
+    nursery.cancel_scope.cancel()
+
+
+async def each_is_there_once(scene, sent):
+    """Accepted, in order, and Telegram has none left."""
+    await scene.until(lambda: scene.accepted() == sent and scene.world.pending(scene.bot) == 0)
     backlog = scene.inbox.backlog(scene.bot.id)
     seen: list[int] = []
     while len(seen) < sent:
@@ -130,6 +137,30 @@ async def test_a_hundred_switches_lose_nothing_and_double_nothing(scene, nursery
         seen.append(update.update_id)
         backlog.finish(update, "done")
     assert seen == sorted(set(seen))
+
+
+async def test_auto_switches_a_hundred_times_and_loses_nothing(scene, nursery, monkeypatch):
+    """By its own decisions: delivery errors lead away from the webhook, the time of polling back to it."""
+    monkeypatch.setattr(auto, "GROWTH", 0.0)
+    monkeypatch.setattr(auto, "FIRST_RETURN", 0.005)
+    monkeypatch.setattr(auto, "LAST_RETURN", 0.005)
+    failing = WebhookInfo(pending_update_count=1, last_error_date=int(time.time()))
+    scene.settings.transport = "auto"
+    scene.intake.changed()
+    nursery.start_soon(scene.intake.serve)
+    sent = 0
+    while len(scene.events.reasons("switched")) < SWITCHES:
+        scene.alice.send(scene.bot, "hello")
+        sent += 1
+        if scene.intake.transport == "webhook":
+            scene.intake.observed(failing)
+        await trio.sleep(0.002)
+    await each_is_there_once(scene, sent)
+    told = {tuple(reason) for reason in scene.events.reasons("switched")}
+    assert told == {
+        ("poll", "delivery errors while pending updates grew"),
+        ("webhook", "polled long enough"),
+    }
     nursery.cancel_scope.cancel()
 
 
