@@ -1,0 +1,60 @@
+"""A fleet under load, kills, reloads and a failing Bot API: `scripts/soak --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import trio
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from soaking.conduct import Soak
+
+MOST_SHOWN = 40  # lines of what is broken
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1200.0, help="of load (20 minutes)")
+    parser.add_argument("--bots", type=int, default=200)
+    parser.add_argument("--seed", type=int, help="the same seed does the same things at the same times")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
+    parser.add_argument("--keep", type=Path, help="a new folder to work in, which is kept")
+    options = parser.parse_args()
+    if options.seconds < 30 or options.bots < 10:
+        parser.error("expected 30 seconds and 10 bots at least")
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    tell = partial(print, file=sys.stderr, flush=True)
+    tell(f"soak: {options.bots} bots, {options.seconds:g} s, seed {seed}")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
+        folder = options.keep or Path(temporary)
+        if options.keep:
+            folder.mkdir(parents=True)
+            folder = folder.resolve()
+        soak = Soak(folder, seed=seed, seconds=options.seconds, bots=options.bots, tell=tell)
+        trio.run(soak.run)
+    summary = {"seed": seed, "bots": options.bots, "took": round(time.monotonic() - began)}
+    summary |= {**soak.figures, "broken": soak.broken}
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        for name, value in summary.items():
+            if name != "broken":
+                shown = (
+                    value if not isinstance(value, dict) else ", ".join(f"{k} {v}" for k, v in value.items())
+                )
+                print(f"{name}: {shown}")
+        print(*(soak.broken[:MOST_SHOWN] or ["nothing is broken"]), sep="\n")
+    return 1 if soak.broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

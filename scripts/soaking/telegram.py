@@ -1,0 +1,172 @@
+"""Telegram and its people, in a process of their own, told what to do by lines of JSON.
+
+It prints a line with its address and the bots' tokens. Each line that it reads is `{"do": …}` with arguments,
+and is answered by one line. It ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.testing import Telegram, faults, serve_telegram
+
+if TYPE_CHECKING:
+    from trioworkers.testing import SimBot
+    from trioworkers.testing.faults import Fault
+    from trioworkers.testing.world import Call
+
+CANARY = "soak-canary-text"  # in all that people say, and in no log
+PEOPLE = 20
+GROUP_OF = 3  # bots in each group; a tenth of the bots are in one
+TICK = 0.05  # seconds
+
+
+def spoil(kind: str) -> Fault:
+    """The fault of that name of `schedule.FAULTS`."""
+    made = kind.startswith("made")
+    kinds = {
+        "500": faults.server_error(500),
+        "502 page": faults.proxy_page(502),
+        "429": faults.too_many_requests(1),
+        "broken": faults.broken_body(executes=made),
+        "truncated": faults.truncated_body(executes=made),
+        "closed": faults.close_after() if made else faults.close_before(),
+        "slow": faults.slow(150),
+        "late": faults.hang(3),
+        "forbidden": faults.forbidden(),
+    }
+    return kinds[kind.removeprefix("made, then ")]
+
+
+class World(Telegram):
+    """A Telegram that keeps of all calls only which answers were sent when."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, repeat_guard=False, record=1, history=1)
+        self.answers: list[tuple[str, float]] = []
+
+    def note(self, call: Call) -> None:
+        if call.ok and call.method == "sendMessage":
+            self.answers.append((str(call.params["text"]).split(maxsplit=1)[0], call.at))
+
+
+class Play:
+    """What is going on: who speaks to whom, and what goes wrong."""
+
+    def __init__(self, seed: int, bots: int) -> None:
+        self.world = World(seed)
+        self.bots = [self.world.add_bot(f"bot{number}") for number in range(bots)]
+        self.people = [self.world.add_user(f"Person{number}") for number in range(PEOPLE)]
+        in_groups = self.bots[:: max(1, 10 // GROUP_OF)]
+        self.groups = [
+            self.world.add_group(f"Group{start}", [*in_groups[start : start + GROUP_OF], *self.people])
+            for start in range(0, len(in_groups), GROUP_OF)
+        ]
+        self.rate = 0.0  # of updates a second
+        self.hits: Counter[str] = Counter()
+        self._dice = Random(seed)
+        self._numbers = count()
+
+    async def talk(self) -> None:
+        """Keep people talking, at the rate as it is."""
+        owed = 0.0
+        last = trio.current_time()
+        while True:
+            await trio.sleep(TICK)
+            now = trio.current_time()
+            owed = self.rate and owed + self.rate * (now - last)
+            last = now
+            while owed >= 1:
+                owed -= self._say()
+
+    def _say(self) -> int:
+        """Somebody says something; returns how many updates that are."""
+        person, text = self._dice.choice(self.people), f"{CANARY} {next(self._numbers)}"
+        if self._dice.random() < 0.05:
+            group = self._dice.choice(self.groups)
+            bots = [self.world.bots[member] for member in group.chat.members if member in self.world.bots]
+            person.send(bots[0], text, group=group)
+            return len(bots)
+        bot = self._dice.choice(self.bots)
+        if self._dice.random() < 0.05:
+            try:
+                person.edit(bot, text)
+            except LookupError:
+                person.send(bot, text)
+        else:
+            person.send(bot, text)
+        return 1
+
+    async def spoil(self, kind: str, method: str, share: float, seconds: float) -> None:
+        """Let that share of a method's calls go wrong for a while."""
+        rule = self.world.faults.add(respond=spoil(kind), method=method, times=None, probability=share)
+        await trio.sleep(seconds)
+        self.world.faults.remove(rule)
+        self.hits[kind] += rule.hits
+
+    def pending(self) -> int:
+        return sum(self.world.pending(bot) for bot in self.bots)
+
+    def report(self) -> dict[str, Any]:
+        """Everything that the reckoning wants of Telegram."""
+        return {
+            "bots": {
+                bot.username: {"id": bot.id, "confirmed": bot.queue.confirmed, "expired": bot.queue.expired}
+                for bot in self.bots
+            },
+            "answers": self.world.answers,
+            "faults": self.hits,
+        }
+
+
+async def main(seed: int, bots: int) -> None:
+    """Serve until standard input ends."""
+    play = Play(seed, bots)
+    async with trio.open_nursery() as nursery:
+        base = await nursery.start(serve_telegram, play.world)
+        nursery.start_soon(play.talk)
+        _answer({"base": base, "tokens": {bot.username: bot.token for bot in play.bots}})
+        async for line in trio.wrap_file(sys.stdin):
+            order = json.loads(line)
+            do = order.pop("do")
+            if do == "talk":
+                play.rate = order["rate"]
+                _answer(True)
+            elif do == "fault":
+                nursery.start_soon(
+                    play.spoil, order["kind"], order["method"], order["share"], order["seconds"]
+                )
+                _answer(True)
+            elif do == "renew":
+                bot: SimBot = play.bots[order["bot"]]
+                _answer(play.world.renew(bot))
+            elif do == "count":
+                _answer(
+                    {
+                        "pending": play.pending(),
+                        "confirmed": sum(len(bot.queue.confirmed) for bot in play.bots),
+                        "answers": len(play.world.answers),
+                        "faults": sum(play.hits.values()),
+                    }
+                )
+            else:
+                path = Path(order["path"])
+                path.write_text(json.dumps(play.report()))
+                _answer(True)
+        nursery.cancel_scope.cancel()
+
+
+def _answer(what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,70 @@
+"""The soak's own parts: its schedule is the seed's alone, and its reckoning finds what is broken."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from soaking.reckoning import Sample, growth, leaks, unanswered
+from soaking.schedule import FAULTS, LAST_LIFE, make_schedule
+from soaking.soak_bot import DEEDS, deed
+from soaking.telegram import CANARY, spoil
+
+
+@pytest.mark.parametrize("seconds", [30, 45, 1200])
+def test_a_seed_makes_one_schedule_with_everything_in_it(seconds):
+    """However short it is; and the daemon is left alone in the last part."""
+    steps = make_schedule(7, seconds, 20)
+    assert steps == make_schedule(7, seconds, 20)
+    assert steps != make_schedule(8, seconds, 20)
+    assert steps == sorted(steps)
+    assert {step.what for step in steps} == {step.what for step in make_schedule(7, 1200, 200)}
+    assert all(0 < step.at < seconds for step in steps)
+    assert max(step.at for step in steps if step.what.endswith("daemon")) < seconds * LAST_LIFE
+
+
+def test_every_fault_of_the_schedule_is_one():
+    """What took effect is answered badly, what did not is refused."""
+    for kind in {kind for kinds in FAULTS.values() for kind in kinds}:
+        assert spoil(kind).executes == (kind.startswith("made") or kind in ("slow", "late")), kind
+
+
+def test_deeds_are_decided_by_seed_update_and_attempt():
+    """About as often as it is written; a poisonous update stays one."""
+    first = {f"1:{number}": deed(5, f"1:{number}", 0) for number in range(20_000)}
+    found = Counter(first.values())
+    for name, share in DEEDS:
+        assert found[name] <= 20_000 * share * 2 + 5
+    assert found["answer"] > 18_000
+    poison = next(key for key, what in first.items() if what == "be killed each time")
+    assert deed(5, poison, 2) == "be killed each time"
+
+
+def test_a_lost_answer_is_found():
+    """Unless the update is dead, or its handler dropped it."""
+    keys = [f"1:{number}" for number in range(3000)]
+    dropped = {key for key in keys if deed(5, key, 0) == "drop"}
+    answers = Counter(key for key in keys if key not in dropped and key not in ("1:1", "1:2"))
+    bot = {"id": 1, "confirmed": list(range(3000)), "expired": []}
+    assert dropped
+    assert unanswered(bot, {1, 2}, answers, 5) == []
+    assert unanswered(bot, {1}, answers, 5) == ["1 updates were never answered: ['1:2']"]
+    assert unanswered(bot | {"expired": [9]}, {1, 2}, answers, 5) == ["1 updates were never fetched"]
+
+
+def test_leaks_are_found():
+    """A token by its secret part; a message by what is in all of them."""
+    texts = [("good", "bot 12 runs"), ("bad", "12:abcdef"), ("worse", f"handled {CANARY} 7")]
+    assert leaks(texts, ["12:abcdef"]) == ["bad holds a token", "worse holds a message"]
+
+
+def test_growth_is_found():
+    """Of the last life alone, after its warm-up."""
+    earlier = [Sample(1, at, 500, 900) for at in range(20)]
+    flat = [Sample(2, 20 + at, 60 + at % 3, 300) for at in range(40)]
+    assert growth([*earlier, *flat])[1] == []
+    fat = [sample._replace(memory=60 + sample.at) for sample in flat]
+    leaky = [sample._replace(descriptors=300 + round(sample.at * 5)) for sample in flat]
+    assert "MB" in growth([*earlier, *fat])[1][0]
+    assert "descriptors" in growth([*earlier, *leaky])[1][0]
+    assert growth(flat[:3])[1] == ["the daemon's last life was too short to be measured"]
