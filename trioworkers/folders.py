@@ -32,16 +32,28 @@ class AlreadyRunningError(TrioworkersError):
 def make_folder(path: Path) -> None:
     """Make a folder for ourselves (mode 0700), or see that one that is there can be written by nobody else.
 
-    That others may read it is its owner's affair: logs are often read by a group.
+    That others may read it is its owner's affair: logs are often read by a group. Nor may others put another
+    folder in its place: where all users can write above it, there has to be a sticky bit, as /tmp has.
 
     Raises:
-        PermissionError: group or others may write there; the message says which chmod to run.
+        PermissionError: it is another user's, or group or others may write there, or all users above it; the
+            message says what to do.
         OSError: it cannot be made.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_mode & 0o022:
+    for found in (path.lstat(), path.stat()):  # a link that is another's leads where that one wants
+        if found.st_uid not in (os.geteuid(), 0):
+            what = "link" if stat.S_ISLNK(found.st_mode) else "folder"
+            message = f"{path} is a {what} of another user (uid {found.st_uid}), expected one of our own"
+            raise PermissionError(message)
+    if found.st_mode & 0o022:
         message = f"{path} can be written by other users, expected a folder of our own: chmod go-w {path}"
         raise PermissionError(message)
+    for above in {*path.absolute().parents, *path.resolve().parents}:
+        mode = above.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            message = f"{above} can be written by all users, who can replace {path}: chmod o-w {above}"
+            raise PermissionError(message)
 
 
 @contextmanager

@@ -39,6 +39,31 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, mode: int) ->
         make_folder(folder)
 
 
+def test_a_folder_that_others_can_replace_is_refused(tmp_path: Path) -> None:
+    """Also where only a folder far above is open to all; the sticky bit makes that safe, as in /tmp."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "link").symlink_to(tmp_path / "open" / "a")
+    for path in (tmp_path / "open" / "a" / "state", tmp_path / "link" / "state"):
+        with pytest.raises(PermissionError, match=f"chmod o-w {tmp_path / 'open'}$"):
+            make_folder(path)
+    (tmp_path / "open").chmod(0o1777)
+    make_folder(tmp_path / "open" / "a" / "state")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give something away")
+def test_what_another_user_planted_is_refused(tmp_path: Path) -> None:
+    """A folder that was made before us, and a link that leads into one of our own."""
+    (tmp_path / "ours").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("ours")
+    (tmp_path / "theirs").mkdir(mode=0o755)
+    make_folder(tmp_path / "link")
+    for name, what in (("link", "link"), ("theirs", "folder")):
+        os.chown(tmp_path / name, 12345, 12345, follow_symlinks=False)
+        with pytest.raises(PermissionError, match=f"{name} is a {what} of another user"):
+            make_folder(tmp_path / name)
+
+
 def test_a_lock_has_one_holder(tmp_path: Path) -> None:
     """The second is told which process; after the first it is free."""
     path = tmp_path / "daemon.lock"

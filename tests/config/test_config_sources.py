@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trioworkers.config import Secret, load_fleet
+from trioworkers.config import FleetFileError, Secret, load_fleet
 
 BOT = '[bots.echo]\ntoken = "123:abc"\nhandler = "echo:handle"\n'
 
@@ -143,3 +143,14 @@ def test_one_fleet_d_is_read_once(load, tmp_path):
     for state in (".", "../" + tmp_path.name):
         fleet = load(f"[fleet]\nstate_dir='{state}'\n", **{"fleet.d/a.toml": BOT})
         assert list(fleet.bots) == ["echo"]
+
+
+@pytest.mark.parametrize("name", ["fleet.toml", "fleet.d/shop.toml"])
+def test_a_file_that_everybody_can_write_is_refused(load, tmp_path, name):
+    """Whoever writes it chooses the code that runs as our user."""
+    files = {"fleet.d/shop.toml": BOT}
+    assert load("", **files).bots
+    (tmp_path / name).chmod(0o666)
+    with pytest.raises(FleetFileError) as caught:
+        load_fleet(tmp_path / "fleet.toml", {})
+    assert str(caught.value).endswith(f"{name}: can be written by all users: chmod o-w {tmp_path / name}")

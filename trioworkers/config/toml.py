@@ -52,8 +52,11 @@ def read_source(file: Path) -> Source | list[Problem]:
     """Returns the file's contents, or all problems that keep it from being read."""
     try:
         with open(file, "rb", opener=_open_at_once) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            mode = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(mode):
                 return [Problem(file, 0, 0, "", "cannot be read: is no regular file")]
+            if mode & stat.S_IWOTH:  # it says which code runs as our user
+                return [Problem(file, 0, 0, "", f"can be written by all users: chmod o-w {file}")]
             raw = stream.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such path"
