@@ -71,7 +71,7 @@ def test_the_place_of_the_fields_does_not_matter():
     assert read_update(b'{"update_id":2147483647}').kind == "unknown"
 
 
-@given(st.integers(-(2**31), 2**31 - 1), st.integers(), st.text(), st.booleans())
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1), st.text(), st.booleans())
 def test_the_body_stays_the_bytes_that_came(update_id, chat_id, text, ascii_only):
     """And its fields are read whatever else it holds."""
     content: dict[str, Any] = {"chat": {"id": chat_id}, "text": text.encode(errors="replace").decode()}
@@ -120,6 +120,8 @@ def test_these_are_no_updates(body):
     [
         b'{"update_id":1,"message":{"chat":{"id":"x"}}}',
         b'{"update_id":1,"message":{"chat":{}}}',
+        b'{"update_id":1,"message":{"chat":{"id":%s}}}' % (b"9" * 4000),
+        b'{"update_id":1,"message":{"chat":{"id":9223372036854775808}}}',
         b'{"update_id":1,"a kind of tomorrow":[1,2]}',
         b'{"update_id":1,"a kind of tomorrow":7}',
     ],

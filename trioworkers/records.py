@@ -11,14 +11,16 @@ from typing import Annotated, Any
 
 import msgspec
 
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # thousands of digits are no order key
+
 
 class _Id(msgspec.Struct):
-    id: int
+    id: _Int64
 
 
 class _Message(msgspec.Struct):
     chat: _Id | None = None
-    message_thread_id: int | None = None
+    message_thread_id: _Int64 | None = None
     is_topic_message: bool = False
 
 
@@ -28,7 +30,7 @@ class _Content(msgspec.Struct, rename={"sender": "from"}):
     chat: _Id | None = None
     sender: _Id | None = None
     user: _Id | None = None
-    message_thread_id: int | None = None
+    message_thread_id: _Int64 | None = None
     is_topic_message: bool = False
     message: _Message | None = None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -257,6 +259,22 @@ def test_the_age_of_an_error():
     assert error_age(WebhookInfo(), 100) is None
     assert error_age(WebhookInfo(last_error_date=90), 100) == 10
     assert error_age(WebhookInfo(last_error_date=110), 100) == 0
+
+
+@pytest.mark.parametrize("field", ["last_error_date", "pending_update_count"])
+@pytest.mark.parametrize("number", [b"9" * 400, b"-1", b"1e400", b'"1"'])
+async def test_a_number_that_is_none_is_a_trouble_and_no_end(scene, nursery, field, number):
+    """400 digits are JSON, too, but no clock can be compared with them: that is told, and asked again."""
+
+    async def answer(method, params):
+        return msgspec.Raw(b'{"url":"%s","%s":%s}' % (URL.encode(), field.encode(), number))
+
+    scene.registration._api = SimpleNamespace(call=answer)
+    nursery.start_soon(scene.registration.serve)
+    await scene.until(lambda: len(scene.told) >= 2)
+    assert {(what, words) for what, words, *_ in scene.told} == {
+        ("refused", "getWebhookInfo: an answer that is no WebhookInfo")
+    }
 
 
 async def test_a_call_that_fails_to_delete_says_so(scene, monkeypatch):

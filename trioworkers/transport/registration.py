@@ -14,7 +14,7 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
 import trio
@@ -55,15 +55,18 @@ class Wanted:
         return hashlib.sha256(said).hexdigest()
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # what any clock and any counter can work with
+
+
 class WebhookInfo(msgspec.Struct, frozen=True):
     """https://core.telegram.org/bots/api#webhookinfo. Dates are Unix seconds."""
 
     url: str = ""
     has_custom_certificate: bool = False
-    pending_update_count: int = 0
-    last_error_date: int | None = None
+    pending_update_count: Number = 0
+    last_error_date: Number | None = None
     last_error_message: str | None = None
-    last_synchronization_error_date: int | None = None
+    last_synchronization_error_date: Number | None = None
     max_connections: int = 40
     allowed_updates: list[str] = []
 
