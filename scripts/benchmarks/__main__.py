@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import beside, demand, fleet, frames, inbox, queues, reload, webhook, webhook_kills
+from benchmarks import beside, demand, fleet, frames, inbox, queues, reload, webhook, webhook_kills, worker
 from benchmarks.products import PRODUCTS
 
 QUEUE_PARTS = ["storm", "blocked", "million"]
@@ -62,6 +62,10 @@ def main() -> None:
     verb = verbs.add_parser("frames", help="what batches of frames and of outcomes give")
     verb.add_argument("--updates", type=int, default=20_000)
     verb.set_defaults(run=lambda args: frames.run(args.updates))
+    verb = verbs.add_parser("worker", help="what an update costs one worker, beside nothing else")
+    verb.add_argument("--chats", type=int, nargs="+", default=[1, 4, 10])
+    verb.add_argument("--updates", type=int, default=10_000)
+    verb.set_defaults(run=lambda args: worker.run(args.chats, args.updates))
     verb = verbs.add_parser("webhook", help="deliveries per second, beside bare hypercorn and aiogram")
     verb.add_argument("--bots", type=int, default=10)
     verb.add_argument("--connections", type=int, default=64)

@@ -4,6 +4,7 @@ one commit each. How many are under way is what a bot's `concurrency` allows.
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +16,8 @@ import trio
 from benchmarks.inbox import BODY
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import Accept, Finish
-from trioworkers.nursery.frames import Channel, Deliver, FromWorker, Outcome, ToWorker
+from trioworkers.nursery.channel import Channel
+from trioworkers.nursery.frames import Deliver, FromWorker, Outcome, ToWorker
 
 TRACE = "0" * 32
 AT_ONCE = (1, 4, 16, 64, 256)
@@ -36,9 +38,9 @@ def run(updates: int) -> None:
 
 async def _frames(updates: int, at_once: int, one_write_each: bool) -> float:
     """Microseconds for an update's delivery and outcome."""
-    ours, theirs = trio.socket.socketpair()
-    daemon = Channel(trio.SocketStream(ours), FromWorker)
-    worker = Channel(trio.SocketStream(theirs), ToWorker)
+    ours, theirs = socket.socketpair()
+    daemon = Channel(ours, FromWorker)
+    worker = Channel(theirs, ToWorker)
     body = msgspec.Raw(BODY)
     left = updates
 
@@ -67,8 +69,8 @@ async def _frames(updates: int, at_once: int, one_write_each: bool) -> float:
             await say(daemon, [Deliver(number, 0, False, TRACE, body, []) for number in range(more)])
         took = time.perf_counter() - began
         nursery.cancel_scope.cancel()
-    await daemon.aclose()
-    await worker.aclose()
+    daemon.close()
+    worker.close()
     return 1e6 * took / updates
 
 

@@ -1,4 +1,4 @@
-"""The channel between daemon and worker: frames survive any way of arriving, garbage does not pass."""
+"""What daemon and worker say: frames survive any way of arriving, garbage does not pass."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-import trio
-import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +19,11 @@ from trioworkers.nursery.frames import (
     WORDS_LENGTH,
     Called,
     Calling,
-    Channel,
     Configure,
     Deliver,
     Drain,
     FrameError,
+    FrameReader,
     FromWorker,
     Heartbeat,
     Outcome,
@@ -36,6 +34,7 @@ from trioworkers.nursery.frames import (
     ToWorker,
     Unfit,
     cut,
+    packed,
 )
 
 words = st.text(st.characters(codec="utf-8"))
@@ -80,42 +79,13 @@ FRAMES: dict[type, Any] = {
 ANY = ToWorker | FromWorker
 
 
-class Chunks:
-    """A stream that gives what it was given, in these pieces, and notes what is written."""
-
-    def __init__(self, *pieces):
-        self.pieces = list(pieces)
-        self.written = []
-
-    async def receive_some(self, size):
-        return self.pieces.pop(0) if self.pieces else b""
-
-    async def send_all(self, data):
-        await trio.lowlevel.checkpoint()
-        self.written.append(bytes(data))
-
-
-def channel(stream, incoming=ANY):
-    return Channel(stream, incoming)
-
-
 def wire(frames):
-    stream = Chunks()
-    sender = channel(stream)
-    for frame in frames:
-        sender.send(frame)
-    return b"".join(sender._outgoing)
+    return b"".join(map(packed, frames))
 
 
 def receive_all(*pieces, incoming=ANY):
-    async def receive():
-        receiver = channel(Chunks(*[piece for piece in pieces if piece]), incoming)
-        got = []
-        while frames := await receiver.receive():
-            got += frames
-        return got
-
-    return trio.run(receive)
+    reader = FrameReader(incoming)
+    return [frame for piece in pieces if piece for frame in reader.feed(piece)]
 
 
 def test_every_frame_is_tried():
@@ -243,125 +213,3 @@ def test_a_frame_that_is_cut_off_by_the_end_is_not_there():
     """The worker died while it wrote."""
     sent = wire([Heartbeat(1), Outcome(1, "done")])
     assert receive_all(sent[:-1]) == [Heartbeat(1)]
-
-
-async def test_frames_of_one_turn_leave_in_one_write(autojump_clock, nursery):
-    """Batching is what makes them cheap."""
-    stream = Chunks()
-    sender = channel(stream)
-    nursery.start_soon(sender.serve_writes)
-    await trio.testing.wait_all_tasks_blocked()
-    for number in range(50):
-        sender.send(Heartbeat(number))
-    await trio.testing.wait_all_tasks_blocked()
-    assert len(stream.written) == 1
-    sender.send(Drain())
-    await trio.testing.wait_all_tasks_blocked()
-    assert len(stream.written) == 2
-    assert await channel(Chunks(*stream.written)).receive() == [Heartbeat(n) for n in range(50)]
-    nursery.cancel_scope.cancel()
-
-
-async def test_flush_waits_for_what_is_being_written(nursery):
-    """A worker that ends after it must not cut a frame in two, nor write across another task."""
-    ours, theirs = trio.socket.socketpair()
-    sender, receiver = channel(trio.SocketStream(ours)), channel(trio.SocketStream(theirs))
-    big, got = Deliver(1, 0, False, "t", msgspec.Raw(b'"' + b"x" * 8_000_000 + b'"')), []
-
-    async def read():
-        while frames := await receiver.receive():
-            got.extend(frames)
-
-    with trio.fail_after(10):
-        async with trio.open_nursery() as writers:
-            writers.start_soon(sender.serve_writes)
-            sender.send(big)
-            await trio.testing.wait_all_tasks_blocked(0.01)  # the pipe is full, nobody reads yet
-            nursery.start_soon(read)
-            await sender.flush()
-            sender.send(Heartbeat(1))
-            await sender.flush()
-            writers.cancel_scope.cancel()
-        await sender.aclose()
-        while len(got) < 2:  # noqa: ASYNC110 - what the reader has read
-            await trio.sleep(0.001)
-    assert got == [big, Heartbeat(1)]
-    await receiver.aclose()
-
-
-@pytest.mark.parametrize("turn", range(6))
-async def test_two_tasks_may_flush_in_the_same_turn(autojump_clock, nursery, turn):
-    """The last outcome of a drained worker comes while the one before it is being written."""
-    ours, theirs = trio.socket.socketpair()
-    sender, receiver = channel(trio.SocketStream(ours)), channel(trio.SocketStream(theirs))
-    nursery.start_soon(sender.serve_writes)
-    await trio.testing.wait_all_tasks_blocked()
-    sender.send(Outcome(1, "done"))
-    for _ in range(turn):
-        await trio.lowlevel.checkpoint()
-    sender.send(Outcome(2, "done"))
-    await sender.flush()
-    await sender.aclose()
-    got: list[Any] = []
-    while frames := await receiver.receive():
-        got += frames
-    assert got == [Outcome(1, "done"), Outcome(2, "done")]
-    await receiver.aclose()
-
-
-async def test_the_other_side_that_vanishes_is_an_end(nursery):
-    """Reading sees it as an end, the writing task ends, flush says so."""
-    ours, theirs = trio.socket.socketpair()
-    sender = channel(trio.SocketStream(ours))
-    theirs.close()
-    assert await sender.receive() == []
-    sender.send(Drain())
-    with trio.fail_after(5):
-        await sender.serve_writes()
-    sender.send(Drain())
-    with pytest.raises(trio.BrokenResourceError):
-        await sender.flush()
-    await sender.aclose()
-
-
-async def test_waiting_until_it_is_sent_shares_a_write_with_its_turn_of_the_loop(nursery):
-    """Twenty tasks that send and wait leave in one write; what was written is there to be read."""
-    ours, theirs = trio.socket.socketpair()
-    stream = trio.SocketStream(ours)
-    writes: list[int] = []
-    send_all = stream.send_all
-
-    async def counted(data):
-        writes.append(len(data))
-        await send_all(data)
-
-    stream.send_all = counted  # type: ignore[method-assign]
-    channel, other = Channel(stream, FromWorker), Channel(trio.SocketStream(theirs), ToWorker)
-    nursery.start_soon(channel.serve_writes)
-    await trio.testing.wait_all_tasks_blocked()
-
-    async def say():
-        channel.send(Drain())
-        await channel.wait_sent()
-
-    async with trio.open_nursery() as sayers:
-        for _ in range(20):
-            sayers.start_soon(say)
-    assert len(writes) == 1
-    await channel.wait_sent()
-    assert len(await other.receive()) == 20
-    await channel.aclose()
-    await other.aclose()
-
-
-async def test_waiting_until_it_is_sent_ends_when_the_other_side_is_gone(nursery):
-    """Whoever waits then, and whoever comes later, hears that it did not leave."""
-    ours, theirs = trio.socket.socketpair()
-    channel = Channel(trio.SocketStream(ours), FromWorker)
-    nursery.start_soon(channel.serve_writes)
-    theirs.close()
-    for _ in range(2):
-        channel.send(Drain())
-        with pytest.raises(trio.BrokenResourceError):
-            await channel.wait_sent()
-    await channel.aclose()

@@ -14,8 +14,9 @@ from desk import START, Desk, clock, update  # type: ignore[import-not-found] # 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
 from trioworkers.logs.files import RotatedFile
+from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.dispatch import Dispatch, trace
-from trioworkers.nursery.frames import Channel, Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
+from trioworkers.nursery.frames import Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
 from trioworkers.nursery.life import Means
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
@@ -35,7 +36,7 @@ class Process:
     pid = 1
 
     def __init__(self, channel, life, nursery):
-        self.channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(channel)), ToWorker)
+        self.channel = Channel(channel, ToWorker)
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
         nursery.start_soon(self.run, life)
@@ -46,7 +47,7 @@ class Process:
                 await life(self)
         finally:  # also when the test is over: somebody waits for it
             self.ended.set()
-            await self.channel.aclose()
+            self.channel.close()
 
     async def wait(self):
         await self.ended.wait()

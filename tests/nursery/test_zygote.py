@@ -13,7 +13,8 @@ import msgspec
 import pytest
 import trio
 
-from trioworkers.nursery.frames import Channel, Configure, Deliver, Drain, FromWorker, Ready, Retune
+from trioworkers.nursery.channel import Channel
+from trioworkers.nursery.frames import Configure, Deliver, Drain, FromWorker, Ready, Retune
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.zygote import ZygoteError, open_zygote
 from trioworkers.worker.orders import Prepare
@@ -84,7 +85,7 @@ class Bench:
         with theirs:
             process = await zygote.start(theirs.fileno(), writes)
         os.close(writes)
-        channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), FromWorker)
+        channel = Channel(ours, FromWorker)
         try:
             async with trio.lowlevel.FdStream(reads) as output, trio.open_nursery() as nursery:
                 nursery.start_soon(channel.serve_writes)
@@ -95,7 +96,7 @@ class Bench:
         finally:
             process.signal_group(signal.SIGKILL)
             with trio.CancelScope(shield=True):
-                await channel.aclose()
+                channel.close()
                 await process.wait()
 
 

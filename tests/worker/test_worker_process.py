@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import msgspec
@@ -11,8 +12,8 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Dead, Drop, Retry
+from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.frames import (
-    Channel,
     Configure,
     Deliver,
     Drain,
@@ -46,9 +47,9 @@ class Daemon:
 
     def __init__(self, nursery):
         self.nursery = nursery
-        ours, theirs = trio.socket.socketpair()
-        self.channel = Channel(trio.SocketStream(ours), FromWorker)
-        self.theirs = Channel(trio.SocketStream(theirs), ToWorker)
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours, FromWorker)
+        self.theirs = Channel(theirs, ToWorker)
         self.frames: list[Any] = []
         self.code: int | None = None
         nursery.start_soon(self.channel.serve_writes)
@@ -61,7 +62,7 @@ class Daemon:
 
         async def run():
             self.code = await worker.run(list(others))
-            await self.theirs.aclose()
+            self.theirs.close()
 
         self.nursery.start_soon(run)
 
@@ -87,9 +88,8 @@ async def daemon(nursery):
     daemon = Daemon(nursery)
     yield daemon
     nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await daemon.channel.aclose()
-        await daemon.theirs.aclose()
+    daemon.channel.close()
+    daemon.theirs.close()
 
 
 def deliver(delivery, text="x", attempt=0):
@@ -317,10 +317,10 @@ async def test_the_channel_is_read_for_the_whole_life(autojump_clock, monkeypatc
                 daemon.channel.send(Drain())
             await trio.testing.wait_all_tasks_blocked(0.01)
             if how == "end":
-                await daemon.channel.aclose()
+                daemon.channel.close()
             else:
-                await daemon.channel._stream.send_all(b"\x01\0\0\0x")
+                daemon.channel._end.send(b"\x01\0\0\0x")
             await trio.sleep(1000)
             nursery.cancel_scope.cancel()
-    await daemon.channel.aclose()
-    await daemon.theirs.aclose()
+    daemon.channel.close()
+    daemon.theirs.close()

@@ -1,9 +1,8 @@
-"""What the daemon and a worker say to each other, and the channel that carries it.
+"""What the daemon and a worker say to each other, and the bytes that it travels as.
 
 A frame is four bytes of length, little-endian, and that many bytes of JSON. JSON because an update
 travels in it as the bytes that Telegram sent (`msgspec.Raw`); a length because those may hold line
-breaks. Frames that are sent in one turn of the loop leave in one write: with many updates under way a
-frame costs a twentieth of what it costs alone.
+breaks.
 
 A worker runs code that is not ours: what it may say is bounded, in kind and in size, and what is out of
 bounds is no frame. An honest worker keeps to it by :func:`cut`.
@@ -14,13 +13,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-import trio
 from msgspec import Meta
 
 from trioworkers.errors import TrioworkersError
 
 FRAME_LIMIT = 64 * 2**20  # bytes; an update is at most some 4 MiB
-READ_SIZE = 256 * 1024
 ERROR_LENGTH, WORDS_LENGTH, CODE_LENGTH, KEY_LENGTH = 2000, 4000, 100, 400  # characters
 MOST_UNMADE = 20  # calls that an outcome names
 MOST_RECORDED = 32 * 2**20  # bytes of keys and answers of one update; they have to fit into its frame
@@ -157,124 +154,54 @@ def cut(text: str, length: int) -> str:
     return text[:length].encode(errors="replace").decode()
 
 
-class Channel:
-    """One end of the socket pair between the daemon and a worker.
+def packed(frame: Frame) -> bytes:
+    """The bytes that `frame` travels as."""
+    body = _encode(frame)
+    return len(body).to_bytes(4, "little") + body
+
+
+class FrameReader:
+    """Takes frames out of bytes, however these arrive.
 
     Args:
-        stream: the end; the channel owns and closes it.
-        incoming: the union of frames that the other side may send.
+        incoming: the union of frames that may come.
     """
 
-    def __init__(self, stream: trio.SocketStream, incoming: Any) -> None:
-        self._stream = stream
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(incoming)
-        self._incoming = bytearray()
-        self._outgoing: list[bytes] = []
-        self._wake = trio.Event()
-        self._left = trio.Event()  # what waits in `_outgoing`
-        self._leaving = trio.Event()  # what is being written, or was last
-        self._leaving.set()
-        self._broken = False
-        self._writing = trio.Lock()
+    def __init__(self, incoming: Any) -> None:
+        self._decode = msgspec.json.Decoder(incoming).decode
+        self._kept = bytearray()
+        self._needed = 0  # bytes, to get any further than what is kept
 
-    def send(self, frame: Frame) -> None:
-        """Let `frame` leave with the next write. Never blocks.
-
-        What is under way is bounded by the deliveries in hand, so this needs no bound of its own.
-        """
-        body = _encode(frame)
-        self._outgoing += (len(body).to_bytes(4, "little"), body)
-        self._wake.set()
-
-    async def serve_writes(self) -> None:
-        """Write what is sent until cancelled, or until the other side is gone."""
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                await self.flush()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the reader sees the end and says so
-
-    async def wait_sent(self) -> None:
-        """Wait until :meth:`serve_writes` has written everything that was sent up to now.
-
-        What others send in this turn of the loop leaves in the same write, which is what makes it cheaper
-        than :meth:`flush`.
+    def feed(self, data: bytes) -> list[Any]:
+        """The frames that are complete with `data`.
 
         Raises:
-            trio.BrokenResourceError: the other side is gone.
+            FrameError: this is no frame; nothing after it can be understood.
         """
-        if not self._broken:
-            await (self._left if self._outgoing else self._leaving).wait()
-        if self._broken:
-            raise trio.BrokenResourceError
-
-    async def flush(self) -> None:
-        """Write everything that was sent up to now, what another task is writing included.
-
-        Raises:
-            trio.BrokenResourceError: the other side is gone.
-        """
-        try:
-            self._writing.acquire_nowait()  # `async with` costs a turn of the loop: 15 µs a frame
-        except trio.WouldBlock:
-            await self._writing.acquire()
-        try:
-            while self._outgoing:
-                data, left = b"".join(self._outgoing), self._left
-                self._leaving = left
-                self._outgoing.clear()
-                self._left = trio.Event()
-                try:
-                    await self._stream.send_all(data)
-                except BaseException:  # cancelled in the middle of a frame, too: nothing can follow it
-                    self._broken = True
-                    self._left.set()
-                    raise
-                finally:
-                    left.set()
-        finally:
-            self._writing.release()
-
-    async def receive(self) -> list[Any]:
-        """Wait for frames; return all that one read brought. Empty once the other side has closed.
-
-        Raises:
-            FrameError: what arrived is no frame; nothing after it can be understood.
-        """
-        while True:
-            try:
-                data = await self._stream.receive_some(READ_SIZE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+        if self._kept:
+            self._kept += data
+            if len(self._kept) < self._needed:
                 return []
-            if not data:
-                return []
-            self._incoming += data
-            frames = self._split(self._incoming)
-            if frames:
-                return frames
-
-    async def aclose(self) -> None:
-        """Close this end; the other one sees the end of file."""
-        await self._stream.aclose()
-
-    def _split(self, buffer: bytearray) -> list[Any]:
+            data = bytes(self._kept)
+            self._kept.clear()
         frames: list[Any] = []
-        start = 0
-        while len(buffer) - start >= 4:
-            length = int.from_bytes(buffer[start : start + 4], "little")
+        start, size = 0, len(data)
+        self._needed = 4
+        while size - start >= 4:
+            length = int.from_bytes(data[start : start + 4], "little")
             if length > FRAME_LIMIT:
                 message = f"a frame of {length} bytes"
                 raise FrameError(message)
             end = start + 4 + length
-            if end > len(buffer):
+            if end > size:
+                self._needed = end - start
                 break
             try:
-                frames.append(self._decoder.decode(bytes(buffer[start + 4 : end])))
+                frames.append(self._decode(data[start + 4 : end]))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 message = f"a frame that is none: {type(error).__name__}"
                 raise FrameError(message) from None
             start = end
-        del buffer[:start]
+        if start < size:
+            self._kept += data[start:]
         return frames

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.nursery.frames import Channel, Drain, FromWorker, Ready, Unfit
+from trioworkers.nursery.channel import Channel
+from trioworkers.nursery.frames import Drain, FromWorker, Ready, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,27 +46,26 @@ async def open_worker(makes: MakesWorkers, configure: Configure, output: Output)
     finally:
         theirs.close()
         os.close(writes)
-    end = trio.socket.from_stdlib_socket(ours)
-    channel = Channel(trio.SocketStream(end), FromWorker)
+    channel = Channel(ours, FromWorker)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(output.copy, reads)
         async with trio.open_nursery() as talk:
             talk.start_soon(channel.serve_writes)
-            talk.start_soon(_watch, process, end)
+            talk.start_soon(_watch, process, ours)
             worker = Worker(process, channel)
             channel.send(configure)
             try:
                 yield worker
             finally:
+                channel.close()
                 with trio.CancelScope(shield=True):
-                    await channel.aclose()
                     await worker.end()
                 talk.cancel_scope.cancel()
         # a grandchild in a session of its own may hold the pipe open for ever
         nursery.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT
 
 
-async def _watch(process: WorkerProcess, end: trio.socket.SocketType) -> None:
+async def _watch(process: WorkerProcess, end: socket.socket) -> None:
     """Let the channel end with the process: a child of it may hold the other end open for ever.
 
     What the worker sent before is still received.

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
+from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.frames import (
     MOST_UNMADE,
     WORDS_LENGTH,
-    Channel,
     Configure,
     Deliver,
     Drain,
@@ -68,7 +68,7 @@ def end_group() -> NoReturn:
 
 async def serve_worker(end: socket.socket) -> int:
     """Be a worker on the socket `end`, which stays the caller's to close; return the exit code."""
-    channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(end)), ToWorker)
+    channel = Channel(end, ToWorker)
     try:
         first, *others = await channel.receive() or [None]
     except FrameError:
@@ -97,55 +97,59 @@ class Worker:
         self._channel = channel
         self._api = api
         self._log = BotLog(configure.tuning.log_level, bot=configure.name)
-        # without a bound: the daemon sends no more deliveries than `concurrency`, and none before Ready
-        self._heard, self._frames = trio.open_memory_channel[list[ToWorker]](math.inf)
+        self._is_started, self._is_drained = trio.Event(), trio.Event()
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
-        self._heard.send_nowait(frames)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._channel.serve_writes)
-            nursery.start_soon(self._listen)
-            if not await self._started():
-                nursery.cancel_scope.cancel()
-                return 1
-            self._channel.send(Ready(self._handler.code))
-            nursery.start_soon(self._beat)
             async with trio.open_nursery() as handlings:
-                async for frames in self._frames:
-                    if any([self._obey(frame, handlings) for frame in frames]):
-                        break
-            await self._around(self._handler.stop, self._tuning.handler_timeout)
-            await self._channel.flush()
+                nursery.start_soon(self._listen, frames, handlings)
+                if started := await self._around(self._handler.start, START_TIMEOUT):
+                    self._is_started.set()
+                    self._channel.send(Ready(self._handler.code))
+                    nursery.start_soon(self._beat)
+                    await self._is_drained.wait()
+                else:
+                    self._is_drained.set()  # nothing is begun any more
+                    handlings.cancel_scope.cancel()
+            if started:
+                await self._around(self._handler.stop, self._tuning.handler_timeout)
+                await self._channel.flush()
             nursery.cancel_scope.cancel()
-        return 0
+        return 0 if started else 1
 
-    async def _listen(self) -> None:
-        """Read the channel for the worker's whole life: at its end, or at garbage, the worker ends."""
-        with self._heard:
-            while True:
-                try:
-                    frames = await self._channel.receive()
-                except FrameError:
-                    frames = []
-                if not frames:
-                    end_group()
-                self._heard.send_nowait(frames)
+    async def _listen(self, frames: list[ToWorker], handlings: trio.Nursery) -> None:
+        """Read the channel for the worker's whole life: at its end, or at garbage, the worker ends.
 
-    def _obey(self, frame: ToWorker, handlings: trio.Nursery) -> bool:
-        """Do what a frame says; True when it was the last one."""
+        Handlings begin in the turn of the loop in which their updates came, without a task in between.
+        """
+        while True:
+            for frame in frames:
+                if not self._is_drained.is_set():  # nothing follows a drain
+                    self._obey(frame, handlings)
+            try:
+                frames = await self._channel.receive()
+            except FrameError:
+                frames = []
+            if not frames:
+                end_group()
+
+    def _obey(self, frame: ToWorker, handlings: trio.Nursery) -> None:
+        """Do what a frame says."""
         if isinstance(frame, Deliver):
             handlings.start_soon(self._handle, frame)
         elif isinstance(frame, Ping):
-            self._channel.send(Heartbeat(self._memory.last))
+            if self._is_started.is_set():  # before, it says that soon enough
+                self._channel.send(Heartbeat(self._memory.last))
         elif isinstance(frame, Retune):
             changed = frame.settings != self._tuning.settings
             self._tuning = frame
             self._log = BotLog(frame.log_level, bot=self._name)
             if changed:
-                changes = self._handler.settings_changed
-                handlings.start_soon(self._around, changes, frame.handler_timeout)
-        return isinstance(frame, Drain)
+                handlings.start_soon(self._tell_changed, frame.handler_timeout)
+        elif isinstance(frame, Drain):
+            self._is_drained.set()
 
     async def _handle(self, frame: Deliver) -> None:
         timeout = self._tuning.handler_timeout
@@ -177,9 +181,10 @@ class Worker:
                 calls.close()
         self._channel.send(outcome)
 
-    async def _started(self) -> bool:
-        """Run the handler's `start`; False when it failed."""
-        return await self._around(self._handler.start, START_TIMEOUT)
+    async def _tell_changed(self, limit: float) -> None:
+        """Run `settings_changed`, once `start` is over."""
+        await self._is_started.wait()
+        await self._around(self._handler.settings_changed, limit)
 
     async def _around(self, function: Callable[[Bot], Awaitable[None]] | None, limit: float) -> bool:
         """Run `start`, `stop` or `settings_changed`; False when it failed, which is logged."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from trioworkers.nursery.frames import Channel, Configure, Deliver, Drain, FromWorker, Outcome, Retune
+from trioworkers.nursery.channel import Channel
+from trioworkers.nursery.frames import Configure, Deliver, Drain, FromWorker, Outcome, Retune
 from trioworkers.worker.process import serve_worker
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def rehearse() -> None:
 
 async def _rehearse() -> bool:
     ours, theirs = socket.socketpair()
-    channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), FromWorker)
+    channel = Channel(ours, FromWorker)
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     done = False
@@ -67,8 +68,7 @@ async def _rehearse() -> bool:
             while await channel.receive():
                 pass
             nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await channel.aclose()
+    channel.close()
     return done
 
 

@@ -1,0 +1,161 @@
+"""The socket between the daemon and a worker, as both ends of it read and write frames.
+
+It works on the bare socket: Trio's streams take a turn of the loop after each operation, also where the
+system did it at once, and a frame alone would cost as much again as the update that it is about. Here a
+read is one wait and one call, a write one call, which everything that was sent in a turn of the loop shares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import trio
+
+from trioworkers.nursery.frames import FrameReader, packed
+
+if TYPE_CHECKING:
+    import socket
+
+    from trioworkers.nursery.frames import Frame
+
+READ_SIZE = (
+    64 * 1024
+)  # bytes; the allocator takes more than 128 kB from the system each time, and gives it back
+NOTHING = memoryview(b"")
+
+
+class Channel:
+    """One end of the socket pair between the daemon and a worker.
+
+    Args:
+        end: the end, which becomes non-blocking; the channel owns and closes it.
+        incoming: the union of frames that the other side may send.
+    """
+
+    def __init__(self, end: socket.socket, incoming: Any) -> None:
+        end.setblocking(False)
+        self._end = end
+        self._reader = FrameReader(incoming)
+        self._outgoing: list[bytes] = []
+        self._leaving = NOTHING  # what of a write the system has not taken yet
+        self._sent = self._left = 0  # bytes, ever
+        self._wake = trio.Event()
+        self._progress = trio.lowlevel.ParkingLot()
+        self._broken = False
+        self._writing = trio.Lock()
+
+    def send(self, frame: Frame) -> None:
+        """Let `frame` leave with the next write. Never blocks.
+
+        What is under way is bounded by the deliveries in hand, so this needs no bound of its own.
+        """
+        data = packed(frame)
+        self._outgoing.append(data)
+        self._sent += len(data)
+        self._wake.set()
+
+    async def serve_writes(self) -> None:
+        """Write what is sent until cancelled, or until the other side is gone."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                await self.flush()
+        except trio.BrokenResourceError:
+            return  # the reader sees the end and says so
+
+    async def wait_sent(self) -> None:
+        """Wait until everything that was sent up to now has been written, while :meth:`serve_writes` runs.
+
+        What others send in this turn of the loop leaves in the same write.
+
+        Raises:
+            trio.BrokenResourceError: the other side is gone.
+        """
+        mark = self._sent
+        await trio.lowlevel.checkpoint()
+        if self._left < mark and not self._writing.locked():
+            self._write()
+        while self._left < mark:
+            if self._broken:
+                raise trio.BrokenResourceError
+            await self._progress.park()
+
+    async def flush(self) -> None:
+        """Write everything that was sent up to now, what another task is writing included.
+
+        Cancelled, it leaves what has not been written for the next one.
+
+        Raises:
+            trio.BrokenResourceError: the other side is gone.
+        """
+        try:
+            self._writing.acquire_nowait()  # `async with` costs a turn of the loop
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            self._write()
+            while self._left < self._sent:
+                try:
+                    await trio.lowlevel.wait_writable(self._end)
+                except (OSError, trio.ClosedResourceError):
+                    self._break()
+                self._write()
+        finally:
+            self._writing.release()
+
+    async def receive(self) -> list[Any]:
+        """Wait for frames; return all that one read brought. Empty once the other side has closed.
+
+        Raises:
+            FrameError: what arrived is no frame; nothing after it can be understood.
+        """
+        while self._end.fileno() >= 0:
+            try:
+                await trio.lowlevel.wait_readable(self._end)
+                data = self._end.recv(READ_SIZE)
+            except BlockingIOError:  # another process may hold the same end
+                continue
+            except (OSError, trio.ClosedResourceError):
+                break
+            if not data:
+                break
+            frames = self._reader.feed(data)
+            if frames:
+                return frames
+        return []
+
+    def close(self) -> None:
+        """Close this end; the other one sees the end of file, and whoever waits here that it is closed."""
+        if self._end.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._end)
+            self._end.close()
+
+    def _write(self) -> None:
+        """Write what the system takes without waiting.
+
+        Raises:
+            trio.BrokenResourceError: the other side is gone.
+        """
+        if self._broken:
+            raise trio.BrokenResourceError
+        try:
+            while self._left < self._sent:
+                data: bytes | memoryview = self._leaving or b"".join(self._outgoing)
+                if not self._leaving:
+                    self._outgoing.clear()
+                    self._leaving = memoryview(data)
+                taken = self._end.send(data)
+                self._leaving = NOTHING if taken == len(data) else self._leaving[taken:]
+                self._left += taken
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._break()
+        finally:
+            self._progress.unpark_all()
+
+    def _break(self) -> NoReturn:
+        self._broken = True
+        self._progress.unpark_all()
+        raise trio.BrokenResourceError from None
