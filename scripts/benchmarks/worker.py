@@ -21,8 +21,9 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.fleet import HANDLER, cpu, pss
+from benchmarks.fleet import HANDLER
 from benchmarks.inbox import BODY
+from benchmarks.processes import cpu, pss
 from trioworkers.nursery.frames import Configure, Deliver, Drain, Frame, FromWorker, Outcome, Ready, Retune
 from trioworkers.worker.orders import (
     Prepare,

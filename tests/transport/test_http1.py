@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import socket
 import ssl
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from trioworkers.errors import BotApiError, TransportError
 from trioworkers.nursery.frames import FRAME_LIMIT
@@ -65,8 +67,10 @@ def always(*parts):
     """A server that gives each request the same answer, in as many writes as there are parts."""
 
     async def handle(stream):
-        async for _ in heads(stream):
-            await stream.send_all(b"".join(parts))
+        with suppress(trio.BrokenResourceError):  # who does not take it closes
+            async with aclosing(heads(stream)) as requests:
+                async for _ in requests:
+                    await stream.send_all(b"".join(parts))
 
     return handle
 
@@ -114,6 +118,67 @@ async def test_bytes_after_an_answer_are_not_the_next_ones_answer():
 
     async with served(handle) as api:
         assert [bytes(await api.request("getMe", {})) for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ((b"GARBAGE\r\n",), "no answer of HTTP/1.1"),
+        ((b"HTTP/1.1 200 OK\n\n",), "timed out"),
+        ((answer(OK % 1, b"200 OK", b"content-length: 999"),), "no answer of HTTP/1.1"),
+        ((answer(OK % 1, b"200 OK", b"transfer-encoding: chunked"),), "no answer of HTTP/1.1"),
+        ((b"HTTP/1.1 101 Switching\r\n\r\n",), "no answer of HTTP/1.1"),
+        ((b"HTTP/1.1 200 OK\r\nx: " + b"y" * 20_000,), "no answer of HTTP/1.1"),
+        ((b"HTTP/1.1 102 Processing\r\n\r\n" * 100_000,), "timed out|an answer of more than"),
+    ],
+)
+async def test_a_hostile_server_is_refused_and_its_connection_given_up(parts, words):
+    """At once, where it can be seen at once; and the next request has another connection."""
+    connections = 0
+
+    async def handle(stream):
+        nonlocal connections
+        connections += 1
+        await always(*parts)(stream)
+
+    async with served(handle) as api:
+        for _ in range(2):
+            with pytest.raises(TransportError, match=words):
+                await api.request("getMe", {}, silence=0.1)
+    assert connections == 2
+
+
+async def test_an_answer_in_chunks_byte_by_byte_after_others_that_only_inform():
+    """What HTTP/1.1 allows is understood, and the connection is used again."""
+    connections = 0
+    whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
+    whole += b'5;x="y"\r\n{"ok"\r\n00F\r\n:true,"result":\r\n2\r\n7}\r\n0\r\nTrailer: x\r\n\r\n'
+
+    async def handle(stream):
+        nonlocal connections
+        connections += 1
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        async with aclosing(heads(stream)) as requests:
+            async for _ in requests:
+                for number in range(len(whole)):
+                    await stream.send_all(whole[number : number + 1])
+                    await trio.lowlevel.checkpoint()
+
+    async with served(handle) as api:
+        assert [bytes(await api.request("getMe", {})) for _ in range(2)] == [b"7", b"7"]
+    assert connections == 1
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_an_answer_without_a_length_ends_with_its_connection(version):
+    """As old servers answer."""
+
+    async def handle(stream):
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/%s 200 OK\r\n\r\n" % version + OK % 1)
+
+    async with served(handle) as api:
+        assert [bytes(await api.request("getMe", {})) for _ in range(2)] == [b"1", b"1"]
 
 
 @pytest.mark.parametrize("body", [b'{"ok":false,"error_code":413,"description":"Too Large"}', b"<html>"])

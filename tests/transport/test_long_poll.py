@@ -21,7 +21,7 @@ from trioworkers.transport import poll
 from trioworkers.transport.api import BotApi
 from trioworkers.transport.poll import LongPoll, TokenRefusedError
 
-CLOSED = "the server closed early, or sent no HTTP"
+CLOSED = "the server closed early"
 NOTHING_NEW = Fault(body=b'{"ok":true,"result":[]}')
 
 

@@ -17,6 +17,8 @@ from trioworkers.transport.wire import CONNECT_TIMEOUT, Wire
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from trioworkers.transport.response import Response
+
 CALL_TIMEOUT = 70.0  # seconds without a byte; uploads of large files answer late
 CALL_TOTAL = 1800.0  # seconds for one try, or a download, as a whole: 50 MB at 30 kB/s
 ANSWER_TIME = 120.0  # seconds that a poll may take beyond its silence, for an answer that comes slowly
@@ -40,7 +42,6 @@ class _Answer(msgspec.Struct):
 
 _CALL = Limits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, ANSWER_LIMIT)
 _DOWNLOAD = Limits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, FILE_LIMIT)
-_JSON = {"content-type": "application/json", "user-agent": "trioworkers"}
 _decoder = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 
@@ -74,11 +75,8 @@ class BotApi:
         self, api_base: str, token: str, *, connections: int = 4, chance: random.Random | None = None
     ) -> None:
         bot_id = int(token.partition(":")[0])
-        self._prefix = f"{api_base}/bot{bot_id}/"
-        self._files = f"{api_base}/file/bot{bot_id}/"
-        self._urls: dict[str, httpx.URL] = {}
-        # without httpx's client around it: its cookies, redirects, proxies and log lines are not wanted, and
-        # cost as much as the rest of a request, in time and in memory
+        # not httpx's client: its cookies, redirects, proxies and log lines are not wanted, and they and its
+        # requests and responses cost more than all the rest of a call, in time and in memory
         self._wire = Wire(api_base, bot_id, token, connections=connections)
         self._chance = chance or random.Random()  # noqa: S311 - jitter
 
@@ -90,7 +88,7 @@ class BotApi:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._wire.aclose()
+        self._wire.close()
 
     async def request(
         self, method: str, params: Mapping[str, Any], *, silence: float | None = None
@@ -114,27 +112,20 @@ class BotApi:
         limits = _CALL
         if silence is not None:
             limits = Limits(CONNECT_TIMEOUT, silence, silence + ANSWER_TIME, ANSWER_LIMIT)
-        if files:
-            parts = {
-                name: (file.filename, await trio.to_thread.run_sync(file.read), file.content_type)
-                for name, file in files.items()
-            }
-            request = httpx.Request("POST", self._url(method), data=form_fields(plain), files=parts)
-        else:
-            request = httpx.Request("POST", self._url(method), headers=_JSON, content=_encode(plain))
-        request.extensions["limits"] = limits
         try:
-            response = await self._wire.handle_async_request(request)
+            if files:
+                parts = {
+                    name: (file.filename, await trio.to_thread.run_sync(file.read), file.content_type)
+                    for name, file in files.items()
+                }
+                response = await self._wire.upload(method, form_fields(plain), parts, limits)
+            else:
+                response = await self._wire.call(method, _encode(plain), limits)
+        except httpx.InvalidURL:
+            raise TransportError(method, "not the name of a method") from None
         except httpx.HTTPError as error:
             raise TransportError(method, _in_words(error)) from None
         return _read_answer(method, response)
-
-    def _url(self, method: str) -> httpx.URL:
-        """The method's address; taking one apart costs more than sending a request to it."""
-        url = self._urls.get(method)
-        if url is None:
-            url = self._urls[method] = httpx.URL(self._prefix + method)
-        return url
 
     async def call(
         self,
@@ -196,15 +187,14 @@ class BotApi:
             TransportError: it could not be had.
         """
         try:
-            request = httpx.Request("GET", self._files + file_path, extensions={"limits": _DOWNLOAD})
-            response = await self._wire.handle_async_request(request)
+            response = await self._wire.fetch(file_path, _DOWNLOAD)
         except httpx.InvalidURL:
             raise TransportError("download", "not the path of a file") from None
         except httpx.HTTPError as error:
             raise TransportError("download", _in_words(error)) from None
-        if response.status_code != 200:
-            raise TransportError("download", f"HTTP {response.status_code}")
-        return response.content
+        if response.status != 200:
+            raise TransportError("download", f"HTTP {response.status}")
+        return response.body
 
 
 def retry_after(error: BotApiError) -> float:
@@ -226,10 +216,10 @@ def _bound(times: int) -> float:
     return min(LONGEST_PAUSE, bound)
 
 
-def _read_answer(method: str, response: httpx.Response) -> msgspec.Raw:
-    status = response.status_code
+def _read_answer(method: str, response: Response) -> msgspec.Raw:
+    status = response.status
     try:
-        answer = _decoder.decode(response.content)
+        answer = _decoder.decode(response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         if status == 413:  # Telegram's proxy says so with a page of its own, and would say it again
             raise BotApiError(method, status, "Request Entity Too Large") from None
@@ -239,8 +229,8 @@ def _read_answer(method: str, response: httpx.Response) -> msgspec.Raw:
         return answer.result
     code = answer.error_code or status
     parameters = answer.parameters if isinstance(answer.parameters, dict) else {}
-    header = response.headers.get("retry-after", "")
-    if code == 429 and "retry_after" not in parameters and header.isdecimal() and len(header) < 10:
+    header = response.fields.get(b"retry-after", b"")
+    if code == 429 and "retry_after" not in parameters and header.isdigit() and len(header) < 10:
         parameters = {**parameters, "retry_after": int(header)}
     raise BotApiError(method, code, answer.description, parameters)
 

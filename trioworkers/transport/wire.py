@@ -1,12 +1,13 @@
-"""The connection to a Bot API server: httpx, with the token kept out of sight of everything but the wire.
+"""The connection to a Bot API server, with the token kept out of sight of everything but the wire.
 
-A token is part of every Bot API address. The address that httpx is given names the bot's id in the
-token's place; the transport puts the token in when the bytes go out. So no log line, exception or
-traceback of httpx, and none of ours, can show it.
+A token is part of every Bot API address. The address that httpx is given, to take it apart or to make the
+body of an upload, names the bot's id in the token's place; the token is put in where the head of a request
+is made, which nothing but the socket sees. So no log line, exception or traceback can show it.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,15 @@ from trioworkers.transport.http1 import Http1Pool
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
+
+    from trioworkers.transport.http1 import Limits
+    from trioworkers.transport.response import Response
 
 CONNECT_TIMEOUT = 10.0  # seconds
+LONG = 64 * 1024  # bytes of a body, from which on an answer may come before all of it was sent
+
+_target = re.compile(rb"[\x21-\x7e]+")
 
 
 @cache
@@ -26,7 +34,7 @@ def tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-class Wire(httpx.AsyncBaseTransport):
+class Wire:
     """Sends requests for `/bot<id>/…` as `/bot<token>/…`, and `/file/bot<id>/…` likewise.
 
     Args:
@@ -42,20 +50,78 @@ class Wire(httpx.AsyncBaseTransport):
         port = base.port or (443 if tls else 80)
         self._pool = Http1Pool(base.host, port, tls, connections=connections)
         self._server = base.netloc
-        prefix = base.raw_path.rstrip(b"/")
+        self._prefix = f"{api_base}/bot{bot_id}/"
+        self._files = f"{api_base}/file/bot{bot_id}/"
+        path = base.raw_path.rstrip(b"/")
         self._targets = [
-            (prefix + folder + f"/bot{bot_id}/".encode(), prefix + folder + f"/bot{token}/".encode())
+            (path + folder + f"/bot{bot_id}/".encode(), path + folder + f"/bot{token}/".encode())
             for folder in (b"", b"/file")
         ]
+        self._heads: dict[str, bytes] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.raw_path
-        if request.url.netloc == self._server:
+    async def call(self, method: str, body: bytes, limits: Limits) -> Response:
+        """Post `body`, which is JSON, to a method; as :meth:`Http1Pool.exchange`."""
+        head = self._heads.get(method)
+        if head is None:
+            target = self.target(self._prefix + method)
+            head = self._heads[method] = self._head(
+                b"POST", target, b"content-type: application/json\r\ncontent-length: "
+            )
+        size = b"%d\r\n\r\n" % len(body)
+        if len(body) > LONG:
+            return await self._pool.exchange(head + size, limits, [body])
+        return await self._pool.exchange(head + size + body, limits)
+
+    async def upload(
+        self,
+        method: str,
+        fields: Mapping[str, str],
+        files: Mapping[str, tuple[str, bytes, str]],
+        limits: Limits,
+    ) -> Response:
+        """Post a form with files to a method; as :meth:`Http1Pool.exchange`."""
+        target = self.target(self._prefix + method)
+        form = httpx.Request("POST", "http://form", data=fields, files=files)
+        if not isinstance(form.stream, httpx.SyncByteStream):
+            raise TypeError("expected a form whose content is in memory")
+        described = b"content-type: %s\r\ncontent-length: %s\r\n\r\n" % (
+            form.headers["content-type"].encode(),
+            form.headers["content-length"].encode(),
+        )
+        return await self._pool.exchange(self._head(b"POST", target, described), limits, form.stream)
+
+    async def fetch(self, file_path: str, limits: Limits) -> Response:
+        """Get a file; as :meth:`Http1Pool.exchange`."""
+        return await self._pool.exchange(
+            self._head(b"GET", self.target(self._files + file_path), b"\r\n"), limits
+        )
+
+    def target(self, address: str) -> bytes:
+        """What stands in a request's first line for one of this bot's addresses, the token in its place.
+
+        Raises:
+            httpx.UnsupportedProtocol: it is not one of this bot's.
+            httpx.InvalidURL: it is none.
+        """
+        url = httpx.URL(address)
+        path = url.raw_path
+        if url.netloc == self._server:
             for shown, real in self._targets:
                 if path.startswith(shown):
-                    return await self._pool.exchange(request, real + path[len(shown) :])
+                    target = real + path[len(shown) :]
+                    if _target.fullmatch(target):
+                        return target
         message = "not an address of this bot"
         raise httpx.UnsupportedProtocol(message)
 
-    async def aclose(self) -> None:
-        await self._pool.aclose()
+    def _head(self, verb: bytes, target: bytes, more: bytes) -> bytes:
+        return b"%s %s HTTP/1.1\r\nhost: %s\r\naccept-encoding: identity\r\nuser-agent: trioworkers\r\n%s" % (
+            verb,
+            target,
+            self._server,
+            more,
+        )
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        self._pool.close()
