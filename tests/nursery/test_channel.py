@@ -99,6 +99,38 @@ async def test_waiting_until_it_is_sent_waits_for_a_reader_that_is_slow(pair, nu
     nursery.cancel_scope.cancel()
 
 
+async def test_who_is_alone_writes_at_once(pair, nursery):
+    """In the same turn of the loop; and when the system takes no more, the rest leaves all the same."""
+    sender, receiver, writes = pair
+    sender.put(Drain())
+    sender.write_now()
+    sender.put(Drain())
+    await sender.wait_sent(at_once=True)
+    assert len(writes) == 2
+    assert await receiver.receive() == [Drain(), Drain()]
+    nursery.start_soon(sender.serve_writes)
+    sender.put(BIG)
+    sender.write_now()
+    with trio.fail_after(10):
+        assert await receiver.receive() == [BIG]
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_was_put_leaves_also_when_its_sender_is_cancelled(pair, nursery):
+    """It was said; what comes after it may not be."""
+    sender, receiver, _ = pair
+    nursery.start_soon(sender.serve_writes)
+    await trio.testing.wait_all_tasks_blocked()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        sender.put(Drain())
+        await sender.wait_sent()
+    assert scope.cancelled_caught
+    with trio.fail_after(5):
+        assert await receiver.receive() == [Drain()]
+    nursery.cancel_scope.cancel()
+
+
 async def test_flush_waits_for_what_is_being_written(pair, nursery):
     """A worker that ends after it must not cut a frame in two, nor write across another task."""
     sender, receiver, _ = pair

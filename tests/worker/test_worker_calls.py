@@ -40,7 +40,7 @@ class Handled:
             Recorded(key, False) if answer is None else Recorded(key, True, msgspec.Raw(answer))
             for key, answer in self.record.items()
         ]
-        self.calls = Calls(self.number, recorded, self.send, self.flush)
+        self.calls = Calls(self.number, recorded, self.send, self.leave)
         self.bot = Bot("b", 1, {}, None, self, Handling(trio.CancelScope(), self.calls))  # type: ignore[arg-type]
 
     def send(self, frame):
@@ -53,7 +53,8 @@ class Handled:
         else:
             del self.record[frame.key]
 
-    async def flush(self):
+    async def leave(self, frame):
+        self.send(frame)
         await trio.lowlevel.checkpoint()
         self.flushed = len(self.frames)
 
@@ -253,7 +254,7 @@ async def test_no_call_is_made_before_its_key_has_left_the_process(handled):
     assert handled.too_early == 0
 
     class GoneDaemon(Handled):
-        async def flush(self):
+        async def leave(self, frame):
             raise trio.BrokenResourceError
 
     orphan = GoneDaemon()

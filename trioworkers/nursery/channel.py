@@ -7,6 +7,7 @@ read is one wait and one call, a write one call, which everything that was sent 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
@@ -45,14 +46,26 @@ class Channel:
         self._writing = trio.Lock()
 
     def send(self, frame: Frame) -> None:
-        """Let `frame` leave with the next write. Never blocks.
+        """Let `frame` leave with the next write, in the next turn of the loop at the latest. Never blocks.
 
         What is under way is bounded by the deliveries in hand, so this needs no bound of its own.
         """
+        self.put(frame)
+        self._wake.set()
+
+    def put(self, frame: Frame) -> None:
+        """As :meth:`send`, for who sees to the write: by :meth:`wait_sent`, or :meth:`write_now`."""
         data = packed(frame)
         self._outgoing.append(data)
         self._sent += len(data)
-        self._wake.set()
+
+    def write_now(self) -> None:
+        """Write what the system takes at once; the rest is left to :meth:`serve_writes`."""
+        with suppress(trio.BrokenResourceError):  # the reader sees the end and says so
+            if not self._writing.locked():
+                self._write()
+        if self._left < self._sent:
+            self._wake.set()
 
     async def serve_writes(self) -> None:
         """Write what is sent until cancelled, or until the other side is gone."""
@@ -60,26 +73,34 @@ class Channel:
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
-                await self.flush()
+                if self._left < self._sent:  # it may have left with what somebody waited for
+                    await self.flush()
         except trio.BrokenResourceError:
             return  # the reader sees the end and says so
 
-    async def wait_sent(self) -> None:
+    async def wait_sent(self, *, at_once: bool = False) -> None:
         """Wait until everything that was sent up to now has been written, while :meth:`serve_writes` runs.
 
-        What others send in this turn of the loop leaves in the same write.
+        What others send in this turn of the loop leaves in the same write; `at_once` is for who knows that
+        there are no others. Cancelled, what has not been written leaves all the same.
 
         Raises:
             trio.BrokenResourceError: the other side is gone.
         """
         mark = self._sent
-        await trio.lowlevel.checkpoint()
-        if self._left < mark and not self._writing.locked():
-            self._write()
-        while self._left < mark:
-            if self._broken:
-                raise trio.BrokenResourceError
-            await self._progress.park()
+        try:
+            if not at_once:
+                await trio.lowlevel.checkpoint()
+            if self._left < mark and not self._writing.locked():
+                self._write()
+            while self._left < mark:
+                if self._broken:
+                    raise trio.BrokenResourceError
+                self._wake.set()
+                await self._progress.park()
+        except trio.Cancelled:
+            self._wake.set()
+            raise
 
     async def flush(self) -> None:
         """Write everything that was sent up to now, what another task is writing included.

@@ -121,12 +121,13 @@ class _Exchange:
         self.is_sent = False
         self._stream = stream
         self._reader = ResponseReader(limits.body)
+        now = trio.current_time()
         self._silence = limits.silence
-        self._ends = trio.current_time() + limits.total
-        self._scope = trio.CancelScope()
+        self._ends = now + limits.total
+        # one for both limits: a scope costs as much as all the reading and writing of an exchange
+        self._scope = trio.CancelScope(deadline=min(self._ends, now + self._silence))
 
     async def run(self, request: bytes, rest: Iterable[bytes]) -> Response:
-        self._moved()
         with self._scope:
             try:
                 if rest:
@@ -169,13 +170,11 @@ class _Exchange:
         """Send the request; when the connection breaks, what is read from it tells more."""
         try:
             for part in parts:
-                left = memoryview(part)
-                while left:
-                    taken = self._stream.send_nowait(left[:WRITE_SIZE])
-                    left = left[taken:]
-                    if left:
-                        await self._stream.wait_writable()
-                        self._moved()
+                taken = self._stream.send_nowait(part) if len(part) <= WRITE_SIZE else 0
+                while taken < len(part):
+                    await self._stream.wait_writable()
+                    self._moved()
+                    taken += self._stream.send_nowait(memoryview(part)[taken : taken + WRITE_SIZE])
         except (OSError, trio.ClosedResourceError):
             return
         self.is_sent = True

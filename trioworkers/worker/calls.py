@@ -16,7 +16,6 @@ number back: the handler that tries it again means the same message, in the next
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -46,8 +45,8 @@ class Calls:
     Args:
         delivery: its number.
         recorded: what earlier handlings called.
-        send: takes the frames that tell what is called now.
-        wait_sent: returns once what was sent has left this process.
+        send: takes the frames that tell what was called.
+        leave: takes one, and returns once it has left this process.
     """
 
     def __init__(
@@ -55,18 +54,18 @@ class Calls:
         delivery: int,
         recorded: Sequence[Recorded],
         send: Callable[[Frame], None],
-        wait_sent: Callable[[], Awaitable[None]],
+        leave: Callable[[Frame], Awaitable[None]],
     ) -> None:
         self._delivery = delivery
         self._answers = {call.key: call.answer for call in recorded if call.answered}
         self._unmade = dict.fromkeys(self._answers)
         self._kept = sum(len(key) + len(bytes(answer)) for key, answer in self._answers.items())
-        self._counts: Counter[str] = Counter()
-        self._given_back: defaultdict[str, list[int]] = defaultdict(list)
+        self._counts: dict[str, int] = {}
+        self._given_back: dict[str, list[int]] = {}
         self._under_way: dict[str, trio.Event] = {}
         self._again = bool(recorded)
         self._send: Callable[[Frame], None] | None = send
-        self._wait_sent = wait_sent
+        self._leave = leave
 
     async def make(
         self,
@@ -89,16 +88,14 @@ class Calls:
         if once is not None:
             return await self._make(once_key(method, once), make)
         same = same_key(method, params)
-        numbers = self._given_back[same]
-        if numbers:
-            number = heappop(numbers)
+        if given_back := self._given_back.get(same):
+            number = heappop(given_back)
         else:
-            self._counts[same] += 1
-            number = self._counts[same]
+            number = self._counts[same] = self._counts.get(same, 0) + 1
         try:
             return await self._make(f"{same} {number}", make)
         except BaseException:
-            heappush(numbers, number)
+            heappush(self._given_back.setdefault(same, []), number)
             raise
 
     async def _make(self, key: str, make: Make) -> msgspec.Raw:
@@ -118,21 +115,24 @@ class Calls:
 
     async def _recorded(self, key: str, make: Make) -> msgspec.Raw:
         async def begin() -> None:
-            self._tell(Calling(self._delivery, key))
-            await self._wait_sent()
+            if self._send is not None:
+                await self._leave(Calling(self._delivery, key))
 
         await begin()
         try:
             answer = await make(begin)
         except Exception as error:
-            if not _may_have_been_made(error):
-                self._tell(Called(self._delivery, key, made=False))
+            if self._send is not None and not _may_have_been_made(error):
+                self._send(Called(self._delivery, key, made=False))
             raise
         self._answers[key] = answer
         self._kept += len(key) + len(bytes(answer))
-        self._tell(Called(self._delivery, key, made=True, answer=answer))
-        if self._again:  # a handler that ends its process at once would make it again in every handling
-            await self._wait_sent()
+        if self._send is not None:
+            called = Called(self._delivery, key, made=True, answer=answer)
+            if self._again:  # a handler that ends its process at once would make it again in every handling
+                await self._leave(called)
+            else:
+                self._send(called)
         return answer
 
     def unmade(self) -> list[str]:
@@ -142,10 +142,6 @@ class Calls:
     def close(self) -> None:
         """The handling has its outcome: tasks that outlive it are no part of it, and are not recorded."""
         self._send = None
-
-    def _tell(self, frame: Frame) -> None:
-        if self._send is not None:
-            self._send(frame)
 
 
 async def _untold() -> None:

@@ -45,6 +45,8 @@ from trioworkers.worker.update import Update
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from trioworkers.nursery.frames import Frame
+
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
 SLACK = 8 * 2**20  # bytes that a worker may gain unseen
@@ -98,6 +100,7 @@ class Worker:
         self._api = api
         self._log = BotLog(configure.tuning.log_level, bot=configure.name)
         self._is_started, self._is_drained = trio.Event(), trio.Event()
+        self._in_hand = 0
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
@@ -153,9 +156,10 @@ class Worker:
 
     async def _handle(self, frame: Deliver) -> None:
         timeout = self._tuning.handler_timeout
+        self._in_hand += 1
         calls = None
         if frame.calls is not None:
-            calls = Calls(frame.delivery, frame.calls, self._channel.send, self._channel.wait_sent)
+            calls = Calls(frame.delivery, frame.calls, self._channel.send, self._leave)
         outcome = Outcome(frame.delivery, "done")
         try:
             with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
@@ -177,9 +181,19 @@ class Worker:
             elif calls is not None:
                 outcome = Outcome(frame.delivery, "done", unmade=calls.unmade()[:MOST_UNMADE])
         finally:
+            self._in_hand -= 1
             if calls is not None:
                 calls.close()
-        self._channel.send(outcome)
+        if self._in_hand:
+            self._channel.send(outcome)
+        else:
+            self._channel.put(outcome)
+            self._channel.write_now()
+
+    async def _leave(self, frame: Frame) -> None:
+        """Send a frame; return once it has left, with those of other handlings where there are any."""
+        self._channel.put(frame)
+        await self._channel.wait_sent(at_once=self._in_hand == 1)
 
     async def _tell_changed(self, limit: float) -> None:
         """Run `settings_changed`, once `start` is over."""
