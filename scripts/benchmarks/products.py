@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +71,11 @@ class Running:
             SystemExit: they are more or fewer all the time.
         """
         for _ in range(SETTLING):
-            leaves = [pid for pid in self.processes() if not psutil.Process(pid).children()]
+            leaves = []
+            for pid in self.processes():
+                with suppress(psutil.NoSuchProcess):  # it ended since
+                    if not psutil.Process(pid).children():
+                        leaves.append(pid)
             if len(leaves) == count:
                 return leaves
             time.sleep(1)
