@@ -10,6 +10,8 @@ from benchmarks.products import OURS, PRODUCTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+EVEN = 0.05  # of the best other: what one run differs from the next
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -72,8 +74,8 @@ def _ratio(figure: Figure, values: Mapping[str, float | None]) -> str:
     if figure.more is None or ours is None or not others:
         return ""
     best = max(others) if figure.more else min(others)
-    if ours == best:
-        return "equal"
+    if abs(ours - best) <= EVEN * best:
+        return "even"
     ahead = (ours > best) == figure.more
     ratio = f"{ours / best:.2f}" if best else "∞"
     return f"{ratio}, {'ahead' if ahead else 'behind'}"
