@@ -31,7 +31,8 @@ def main() -> None:
         choices=beside.PARTS,
         help="what is measured; nothing prints what was measured before",
     )
-    verb.set_defaults(run=lambda args: beside.run(args.bots, args.only, args.products))
+    verb.add_argument("--rounds", type=int, default=1, help="in which the products take turns; medians")
+    verb.set_defaults(run=lambda args: beside.run(args.bots, args.only, args.products, args.rounds))
     verb = verbs.add_parser("inbox", help="accept and done per second, beside bare SQLite")
     verb.add_argument("--producers", type=int, nargs="+", default=[1, 16, 256])
     verb.add_argument("--bots", type=int, default=10)

@@ -34,15 +34,18 @@ PATIENCE = 15.0  # seconds without any answer, and half a second more for each b
 Figures = dict[str, float]
 
 
-def run(counts: list[int], parts: list[str], names: list[str]) -> None:
-    """Measure what is asked for, one product after the other, and print the table."""
+def run(counts: list[int], parts: list[str], names: list[str], rounds: int) -> None:
+    """Measure what is asked for, medians of rounds in which the products take turns; print the table."""
     kept: dict[str, Figures] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     for name in names if parts else []:
         PRODUCTS[name].install()
     for count in counts if parts else []:
-        for name in names:
+        found: dict[str, list[Figures]] = {name: [] for name in names}
+        for name in names * rounds:
             print(f"{PRODUCTS[name].title}, {count} bots", file=sys.stderr)
-            kept.setdefault(f"{name} {count}", {}).update(measured(name, count, parts))
+            found[name].append(measured(name, count, parts))
+            medians = {key: median(one[key] for one in found[name]) for key in found[name][0]}
+            kept.setdefault(f"{name} {count}", {}).update(medians)
             FIGURES.parent.mkdir(exist_ok=True)
             FIGURES.write_text(json.dumps(kept, indent=1))
     print(f"{os.cpu_count()} cores, which the stand-in shares; bursts of {BURST} updates, median of {RUNS}")
