@@ -1,29 +1,36 @@
-"""Accept and done per second with full durability, beside bare SQLite with the same commits.
+"""Accept and done per second with full durability, beside what the store and SQLite do without a loop.
 
 The inbox: producers that each accept an update, take it and finish it, over and over, on one loop, with
-the writer's thread behind it. Bare SQLite: one thread, one table of bodies, as many rows in each commit
-as there are producers: the ceiling of this disk and this SQLite.
+the writer's thread behind it. The store: the same tables and statements in one thread without a loop, as
+many updates accepted in each commit as there are producers, and those before finished: the ceiling of
+what the inbox promises. Bare SQLite: one table of bodies, as many rows: the ceiling of this disk.
 """
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import sys
 import tempfile
 import time
-from itertools import count
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
+from trioworkers.cli.run import COLLECT
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.store import Accept, Finish, Kept
 from trioworkers.records import Arrival, read_update
 from trioworkers.run import SWITCH_INTERVAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trioworkers.inbox.backlog import Backlog
 
 BODY = msgspec.json.encode(
@@ -48,18 +55,32 @@ def run(producers: list[int], bots: int, seconds: float) -> None:
         f"accept + done of updates of {len(BODY)} bytes, synchronous=FULL, SQLite {sqlite3.sqlite_version};"
     )
     print(f"{bots} bots of {CHATS} chats; each accept brings one update, or {BATCH} as a poll may")
-    print(f"{'producers':>9}  {'alone':>9}  {f'by {BATCH}':>9}  {'bare SQLite':>11}  ratios")
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    ratios = "ratios to the store"
+    print(
+        f"{'producers':>9}  {'alone':>9}  {f'by {BATCH}':>9}  {'the store':>9}  {'bare SQLite':>11}  {ratios}"
+    )
+    sys.setswitchinterval(SWITCH_INTERVAL)  # as the daemon does
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
     for number in producers:
-        rates = []
-        for batch in (1, BATCH):
-            with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-                rates.append(trio.run(_inbox, Path(folder), number, bots, batch, seconds))
-        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            bare = _bare(Path(folder), number, seconds)
-        alone, batched = rates
-        shown = f"{number:>9}  {alone:>7,.0f}/s  {batched:>7,.0f}/s  {bare:>9,.0f}/s"
-        print(f"{shown}  {alone / bare:.2f} {batched / bare:.2f}", flush=True)
+        ways: list[Callable[[Path], float]] = [
+            partial(_run_inbox, producers=number, bots=bots, batch=1, seconds=seconds),
+            partial(_run_inbox, producers=number, bots=bots, batch=BATCH, seconds=seconds),
+            partial(_store, batch=number, bots=bots, seconds=seconds),
+            partial(_bare, batch=number, seconds=seconds),
+        ]
+        alone, batched, store, bare = map(_in_folder, ways)
+        shown = f"{number:>9}  {alone:>7,.0f}/s  {batched:>7,.0f}/s  {store:>7,.0f}/s  {bare:>9,.0f}/s"
+        print(f"{shown}  {alone / store:.2f} {batched / store:.2f}", flush=True)
+
+
+def _in_folder(measure: Callable[[Path], float]) -> float:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        return measure(Path(folder))
+
+
+def _run_inbox(folder: Path, producers: int, bots: int, batch: int, seconds: float) -> float:
+    return trio.run(_inbox, folder, producers, bots, batch, seconds)
 
 
 async def _inbox(folder: Path, producers: int, bots: int, batch: int, seconds: float) -> float:
@@ -93,6 +114,28 @@ async def _inbox(folder: Path, producers: int, bots: int, batch: int, seconds: f
                 finish(backlog)
             await trio.sleep(0.001)
         return done / (trio.current_time() - began)
+
+
+def _store(folder: Path, batch: int, bots: int, seconds: float) -> float:
+    store = open_sqlite(folder / "inbox.db")
+    numbers = count(1)
+    finishes: list[Finish] = []
+    done = 0
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        accepts = [
+            Accept(number % bots, number, str(number % CHATS), BODY, began)
+            for number in islice(numbers, batch)
+        ]
+        results = store.commit([*finishes, *accepts])[len(finishes) :]
+        finishes = [
+            Finish(kept.id, accept.bot_id, "done")
+            for accept, kept in zip(accepts, results, strict=True)
+            if isinstance(kept, Kept)
+        ]
+        done += batch
+    store.close()
+    return done / (time.perf_counter() - began)
 
 
 def _bare(folder: Path, batch: int, seconds: float) -> float:
