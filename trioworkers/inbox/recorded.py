@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.inbox.rows import Mirror, chunks, flat, places
+from trioworkers.inbox.rows import Mirror, among, filled, flat, places
 from trioworkers.inbox.store import Called, Calling
 from trioworkers.records import Call
 
@@ -51,8 +52,8 @@ class RecordedCalls:
                 del rows[place]
                 if operation.id in self.ids:  # it may have been begun in an earlier transaction, too
                     self._connection.execute(BEGUN_AGAIN, place)
-        for chunk in chunks([(*place, *row) for place, row in rows.items()]):
-            self._record(chunk)
+        if rows:
+            self._record([(*place, *row) for place, row in rows.items()])
 
     def _not_made(self, id_: int, key: str) -> None:
         if self._connection.execute(NOT_MADE, (id_, key)).rowcount and not self.of(id_):
@@ -60,20 +61,26 @@ class RecordedCalls:
 
     def _record(self, rows: Sequence[tuple[Any, ...]]) -> None:
         changes = self._connection.total_changes
-        self._connection.execute(RECORD.format(values=places(len(rows), 5)), flat(rows))
+        for chunk in filled(flat(rows), 5):
+            self._connection.execute(_recording(len(chunk) // 5), chunk)
         ids = {row[0] for row in rows}
         if self._connection.total_changes - changes < len(rows):  # some do not wait any more
-            among = ", ".join("?" * len(ids))
-            ids = set(chain(*self._connection.execute(f"SELECT id FROM inbox WHERE id IN ({among})", [*ids])))
+            asked, ids = [*ids], set()
+            for chunk in filled(asked):
+                found = self._connection.execute(
+                    f"SELECT id FROM inbox WHERE id IN {among(len(chunk))}", chunk
+                )
+                ids.update(chain(*found))
         for id_ in ids:
             self.ids.add(id_)
 
     def forget(self, ids: Sequence[int]) -> None:
         """Forget the calls of these updates."""
-        for chunk in chunks([id_ for id_ in ids if id_ in self.ids]):
-            self._connection.execute(f"DELETE FROM calls WHERE id IN ({', '.join('?' * len(chunk))})", chunk)
-            for id_ in chunk:
-                self.ids.drop(id_)
+        recorded = [id_ for id_ in ids if id_ in self.ids] if self.ids else []
+        for chunk in filled(recorded):
+            self._connection.execute(f"DELETE FROM calls WHERE id IN {among(len(chunk))}", chunk)
+        for id_ in recorded:
+            self.ids.drop(id_)
 
     def move(self, old: int, new: int) -> None:
         """Give the calls of one update to another."""
@@ -88,3 +95,8 @@ class RecordedCalls:
             "SELECT key, at, answer, repeated FROM calls WHERE id = ? ORDER BY at, key", (id_,)
         )
         return [Call(key, at, answer, bool(repeated)) for key, at, answer, repeated in rows]
+
+
+@cache
+def _recording(rows: int) -> str:
+    return RECORD.format(values=places(rows, 5))

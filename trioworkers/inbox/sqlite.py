@@ -18,7 +18,7 @@ from trioworkers.inbox.errors import store_error
 from trioworkers.inbox.guard import Guard
 from trioworkers.inbox.letters import Gaps, Letters
 from trioworkers.inbox.recorded import RecordedCalls
-from trioworkers.inbox.rows import chunks, flat, insert, places
+from trioworkers.inbox.rows import among, filled, flat, insert, places
 from trioworkers.inbox.schema import prepare
 from trioworkers.inbox.store import (
     Accept,
@@ -50,6 +50,7 @@ COUNTS = ("accepted", "duplicates", "done", "dropped", "expired", "retried", "de
 ACCEPTED, DUPLICATES, DONE, DROPPED, EXPIRED, RETRIED, DEAD, PURGED = range(len(COUNTS))
 OUTCOMES = {"done": DONE, "dropped": DROPPED, "expired": EXPIRED}
 ADD_TALLY = "ON CONFLICT (bot_id) DO UPDATE SET " + ", ".join(f"{c} = {c} + excluded.{c}" for c in COUNTS)
+ADD_SEEN = "ON CONFLICT DO NOTHING"
 BEFORE_ALL = (-(2**63), -(2**63))
 # CROSS JOIN keeps the order of the loops; `(bot_id, update_id) IN (VALUES …)` would scan the whole table
 KNOWN = (
@@ -91,6 +92,10 @@ def open_sqlite(path: Path, *, durability: str = "full", room: Room | None = Non
         raise
 
 
+class _DoubtError(Exception):
+    """Not everything is as it nearly always is: an update comes again, or ends a second time."""
+
+
 class SqliteStore:
     """A :class:`~trioworkers.inbox.store.Store` over an open connection, which it owns."""
 
@@ -108,23 +113,41 @@ class SqliteStore:
     def commit(self, operations: Sequence[Operation]) -> Sequence[Kept | bool | None]:
         by_type: dict[type, list[Any]] = defaultdict(list)
         for operation in operations:
-            by_type[Calling if type(operation) is Called else type(operation)].append(operation)
+            kind = type(operation)
+            by_type[Calling if kind is Called else kind].append(operation)
         if by_type[Accept]:
             self._guard.see_room()
+        try:
+            results = self._commit(by_type, sure=True)
+        except _DoubtError:
+            results = self._commit(by_type, sure=False)
+        return [next(results[kind]) if (kind := type(one)) in results else None for one in operations]
+
+    def _commit(
+        self, by_type: Mapping[type, list[Any]], *, sure: bool
+    ) -> dict[type, Iterator[Kept | bool | None]]:
+        """Commit, and return the results of those kinds that have any.
+
+        `sure`: take it for granted that every update is new, and every end a first one, which spares a look
+        before each change.
+
+        Raises:
+            _DoubtError: it is not so; nothing took effect.
+        """
         counts: Counts = defaultdict(lambda: [0] * len(COUNTS))
         finished = {finish.id for finish in by_type[Finish]}
         last_id = self._last_id
         try:
             with self._guard.transaction():
                 self._calls.record(by_type[Calling], finished)
-                self._finish(by_type[Finish], counts)
+                self._finish(by_type[Finish], counts, sure)
                 for reschedule in by_type[Reschedule]:
                     self._reschedule(reschedule, counts)
                 for bury in by_type[Bury]:
                     if self._letters.bury(bury):
                         counts[bury.bot_id][DEAD] += 1
                 # after what leaves gaps, so that it is told of them; before what the queue has to fetch
-                accepted = iter(self._accept(by_type[Accept], counts))
+                accepted = iter(self._accept(by_type[Accept], counts, sure))
                 replayed = iter([self._replay(replay, counts) for replay in by_type[Replay]])
                 purged = iter([self._purge(purge, counts) for purge in by_type[Purge]])
                 insert(
@@ -141,12 +164,7 @@ class SqliteStore:
             raise
         self._calls.ids.keep()
         self._gaps.open.keep()
-        results: dict[type, Iterator[Kept | bool | None]] = {
-            Accept: accepted,
-            Replay: replayed,
-            Purge: purged,
-        }
-        return [next(results[kind]) if (kind := type(one)) in results else None for one in operations]
+        return {Accept: accepted, Replay: replayed, Purge: purged}
 
     def waiting(
         self, bot_id: int, *, after: int, until: int | None = None, key: str | None = None, limit: int
@@ -201,9 +219,9 @@ class SqliteStore:
         old = [row[:2] for row in window if row[2] < before]
         if old:
             with self._guard.transaction():
-                for rows in chunks(old):
-                    either = " OR ".join(["(bot_id = ? AND update_id = ?)"] * len(rows))
-                    self._execute(f"DELETE FROM seen WHERE {either}", flat(rows))
+                for chunk in filled(flat(old), 2):
+                    either = " OR ".join(["(bot_id = ? AND update_id = ?)"] * (len(chunk) // 2))
+                    self._execute(f"DELETE FROM seen WHERE {either}", chunk)
         self._examined = window[-1][:2] if len(window) == limit else BEFORE_ALL
         return len(old)
 
@@ -216,16 +234,16 @@ class SqliteStore:
     def close(self) -> None:
         self._connection.close()
 
-    def _accept(self, operations: Sequence[Accept], counts: Counts) -> list[Kept | None]:
+    def _accept(self, operations: Sequence[Accept], counts: Counts, sure: bool) -> list[Kept | None]:
         keys = [(operation.bot_id, operation.update_id) for operation in operations]
         known: set[tuple[int, int]] = set()
-        for chunk in chunks(keys):
-            known.update(self._execute(KNOWN.format(values=places(len(chunk), 2)), flat(chunk)))
+        for chunk in () if sure else filled(flat(keys), 2):
+            known.update(self._execute(KNOWN.format(values=places(len(chunk) // 2, 2)), chunk))
         kept: list[Kept | None] = []
         seen: list[object] = []
         rows: list[object] = []
         for operation, key in zip(operations, keys, strict=True):
-            if key in known:
+            if key in known:  # or twice in here
                 counts[operation.bot_id][DUPLICATES] += 1
                 kept.append(None)
                 continue
@@ -245,7 +263,8 @@ class SqliteStore:
                 operation.at,
                 new.after_gap,
             )
-        insert(self._connection, "seen (bot_id, update_id, at)", 3, seen)
+        if insert(self._connection, "seen (bot_id, update_id, at)", 3, seen, ADD_SEEN) < len(seen) // 3:
+            raise _DoubtError
         insert(
             self._connection,
             "inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at, after_gap)",
@@ -258,21 +277,24 @@ class SqliteStore:
         self._last_id += 1
         return Kept(self._last_id, self._gaps.close(bot_id, key))
 
-    def _finish(self, operations: Sequence[Finish], counts: Counts) -> None:
-        for chunk in chunks(operations):
-            ids = [operation.id for operation in chunk]
-            among = f"FROM inbox WHERE id IN ({', '.join('?' * len(ids))})"
-            (found,) = self._execute(f"SELECT count(*) {among}", ids).fetchone()
-            # one row for each id would give the interpreter lock away each time
-            absent = (
-                set() if found == len(ids) else set(ids) - {*chain(*self._execute(f"SELECT id {among}", ids))}
-            )
-            self._execute(f"DELETE {among}", ids)
-            self._calls.forget([id_ for id_ in ids if id_ not in absent])
-            for operation in chunk:
-                if operation.id not in absent:
-                    absent.add(operation.id)
-                    counts[operation.bot_id][OUTCOMES[operation.outcome]] += 1
+    def _finish(self, operations: Sequence[Finish], counts: Counts, sure: bool) -> None:
+        ids = [operation.id for operation in operations]
+        absent: set[int] = set()
+        if not sure:
+            absent.update(ids)
+            for chunk in filled(ids):
+                found = self._execute(f"SELECT id FROM inbox WHERE id IN {among(len(chunk))}", chunk)
+                absent.difference_update(chain(*found))
+        ended = 0
+        for chunk in filled(ids):
+            ended += self._execute(f"DELETE FROM inbox WHERE id IN {among(len(chunk))}", chunk).rowcount
+        if sure and ended < len(ids):
+            raise _DoubtError
+        self._calls.forget([id_ for id_ in ids if id_ not in absent])
+        for operation in operations:
+            if operation.id not in absent:
+                absent.add(operation.id)
+                counts[operation.bot_id][OUTCOMES[operation.outcome]] += 1
 
     def _reschedule(self, operation: Reschedule, counts: Counts) -> None:
         update = operation.update
