@@ -74,6 +74,9 @@ def test_quieter_events_are_not_made(least):
     events = Events(told.append, least=least)
     for level in LEVELS:
         events.tell("worker.exited", level=level)
+    assert [events.hears(name) for name in EVENTS] == [
+        LEVELS[level] >= LEVELS[least] for level in EVENTS.values()
+    ]
     assert [happened.level for happened in told] == [name for name in LEVELS if LEVELS[name] >= LEVELS[least]]
 
 

@@ -94,6 +94,10 @@ class Events:
         self.least = least
         self._seq = 0
 
+    def hears(self, event: str) -> bool:
+        """Whether an event at its usual level is made for anybody."""
+        return LEVELS[EVENTS[event]] >= LEVELS[self.least]
+
     def tell(
         self,
         event: str,

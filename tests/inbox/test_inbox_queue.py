@@ -665,3 +665,18 @@ def test_a_chat_whose_updates_are_all_skipped_does_not_fill_the_memory():
         world.check()
     assert taken < 40
     assert len(world.finish_everything()) == 101
+
+
+def test_an_end_is_waited_for_when_nothing_else_can_be_handed_out():
+    """By the next of its chat, or by what the window has no room for; while others are ready, by nobody."""
+    world = World(window=2)
+    accept(world, "a", "a", "b")
+    first = world.take()
+    assert world.queue.is_waited_for(first.id), "the window is full, and b behind it"
+    world = World()
+    accept(world, "a", "a", "b")
+    first = world.take()
+    assert not world.queue.is_waited_for(first.id), "b can be handled meanwhile"
+    other = world.take()
+    assert world.queue.is_waited_for(first.id)
+    assert not world.queue.is_waited_for(other.id)

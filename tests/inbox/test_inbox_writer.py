@@ -132,6 +132,41 @@ async def test_what_gathers_during_a_commit_becomes_one(gated, writer, nursery):
     assert [len(commit) for commit in gated.commits] == [0, 300]
 
 
+async def test_what_nobody_waits_for_goes_with_what_somebody_waits_for(gated, writer, monkeypatch):
+    """However long it might gather; so one commit does for both."""
+    monkeypatch.setattr(writer_module, "GATHERING", 3600.0)
+    await writer.commit([new(1), new(2)], lambda ids: None)
+    for id_ in (1, 2):
+        writer.submit([Finish(id_, BOT, "done")], soon=False)
+        await trio.sleep(0.02)
+    with trio.fail_after(10):
+        await writer.commit([new(3)], lambda ids: None)
+    finishes = [Finish(1, BOT, "done"), Finish(2, BOT, "done")]
+    assert gated.commits == [[new(1), new(2)], [*finishes, new(3)]]
+
+
+async def test_what_nobody_waits_for_gathers_for_milliseconds_only(gated, writer):
+    """Nothing has to follow it."""
+    told: list[int] = []
+    await writer.commit([new(1)], lambda ids: None)
+    writer.submit([Finish(1, BOT, "done")], partial(told.append, 1), soon=False)
+    await until(lambda: told)
+    assert gated.ids() == []
+
+
+async def test_closing_waits_for_nothing_that_gathers(gated, monkeypatch):
+    """It is written at once."""
+    monkeypatch.setattr(writer_module, "GATHERING", 3600.0)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            writer = Writer(gated)
+            await nursery.start(writer.serve)
+            await writer.commit([new(1)], lambda ids: None)
+            writer.submit([Finish(1, BOT, "done")], soon=False)
+            writer.close()
+    assert gated.ids() == []
+
+
 async def test_a_transaction_has_its_bound_and_cuts_no_batch(gated, writer, nursery):
     """About 512 operations each; what one caller gave stays together."""
     await hold(gated, writer, nursery)

@@ -6,7 +6,7 @@ once they are) and `put_back` (nothing happened).
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,7 +16,7 @@ from trioworkers.inbox.queue import Fetch, Queue
 from trioworkers.inbox.store import Bury, Called, Calling, Finish, Reschedule, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from trioworkers.inbox.store import Operation
     from trioworkers.inbox.writer import Writer
@@ -37,7 +37,8 @@ class Feed:
         is_ready: Callable[[], bool] = lambda: False,
     ) -> None:
         self._take, self._next_due, self._clock, self._is_ready = take, next_due, clock, is_ready
-        self._changed = trio.Event()
+        self._has_changed: trio.Event | None = None  # of those who wait for more to take
+        self._poked: trio.Event | None = None  # of those who can take nothing
 
     def take(self) -> Waiting | None:
         """The next update to handle, now in hand; None when there is none at this moment."""
@@ -46,17 +47,35 @@ class Feed:
     async def wait_change(self, *, due: bool = True) -> None:
         """Return when :meth:`take` may have something that it had not before, or when poked.
 
-        `due`: an update whose time has come is such a change; False for who cannot take one now.
+        `due` is False for who cannot take anything now, and waits to be poked.
         """
-        next_due = self._next_due() if due else None
-        wait = math.inf if next_due is None else max(0.0, next_due - self._clock())
-        with trio.move_on_after(wait):
-            await self._changed.wait()
+        if not due:
+            if self._poked is None:
+                self._poked = trio.Event()
+            await self._poked.wait()
+            return
+        if self._has_changed is None:
+            self._has_changed = trio.Event()
+        event = self._has_changed
+        next_due = self._next_due()
+        if next_due is None:  # most often, and a deadline costs more than the rest of it
+            await event.wait()
+            return
+        with trio.move_on_after(max(0.0, next_due - self._clock())):
+            await event.wait()
+
+    def changed(self) -> None:
+        """There may be more to take."""
+        if self._has_changed is not None:
+            self._has_changed.set()
+            self._has_changed = None
 
     def poke(self) -> None:
         """Let :meth:`wait_change` return, for all who wait now."""
-        self._changed.set()
-        self._changed = trio.Event()
+        self.changed()
+        if self._poked is not None:
+            self._poked.set()
+            self._poked = None
 
     @property
     def has_work(self) -> bool:
@@ -100,10 +119,12 @@ class Backlog:
         """Updates that are neither done nor dead, those in hand included."""
         return self._counts["pending"]
 
-    def offer(self, update: Waiting) -> None:
-        """A new update is durable (the inbox's call)."""
-        self._queue.offer(update)
-        self.poke()
+    def offer(self, updates: Iterable[Waiting]) -> None:
+        """New updates are durable (the inbox's call)."""
+        for update in updates:
+            self._queue.offer(update)
+        if self._queue.is_ready():
+            self.ordinary.changed()
 
     def more(self) -> None:
         """Updates were put at the tail of the store without an offer (the inbox's call)."""
@@ -112,7 +133,8 @@ class Backlog:
 
     def finish(self, update: Waiting, outcome: str) -> None:
         """The update in hand is `done`, `dropped` or `expired`."""
-        self._end(update, Finish(update.id, update.bot_id, outcome), outcome)
+        soon = self._queue.is_waited_for(update.id)
+        self._end(update, Finish(update.id, update.bot_id, outcome), outcome, soon=soon)
 
     def bury(self, update: Waiting, reason: str, attempts: int, failure: Attempt | None = None) -> None:
         """The update in hand is dead after `attempts` handlings, of which `failure` is the last."""
@@ -163,22 +185,25 @@ class Backlog:
     def _record(self, operation: Calling | Called, size: int) -> None:
         size += RECORD_SIZE
         self._unwritten += size
+        self._writer.submit([operation], partial(self._recorded, size), soon=self._unwritten > MOST_UNWRITTEN)
 
-        def committed() -> None:
-            self._unwritten -= size
-            self._written.set()
+    def _recorded(self, size: int) -> None:
+        self._unwritten -= size
+        self._written.set()
 
-        self._writer.submit([operation], committed)
+    def _end(self, update: Waiting, operation: Operation, outcome: str, *, soon: bool = True) -> None:
+        self._writer.submit([operation], partial(self._ended, update, outcome), soon=soon)
 
-    def _end(self, update: Waiting, operation: Operation, outcome: str) -> None:
-        def committed() -> None:
-            self._counts[outcome] += 1
-            self._counts["pending"] -= 1
-            self._queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
-            self.poke()
-            self.fetch()
-
-        self._writer.submit([operation], committed)
+    def _ended(self, update: Waiting, outcome: str) -> None:
+        self._counts[outcome] += 1
+        self._counts["pending"] -= 1
+        self._queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
+        if self._queue.waiting_for_retry:  # what is due next may be another one now
+            self.ordinary.changed()
+            self.suspects.changed()
+        elif self._queue.is_ready():
+            self.ordinary.changed()
+        self.fetch()
 
     def _put_back(self, update: Waiting) -> None:
         self._queue.put_back(update)

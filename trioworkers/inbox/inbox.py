@@ -104,13 +104,15 @@ class Inbox:
 
         def committed(results: Sequence[Kept | None]) -> None:
             nonlocal new
+            updates = [
+                _waiting(bot_id, arrival, kept, now)
+                for arrival, kept in zip(arrivals, results, strict=True)
+                if kept is not None
+            ]
+            new = len(updates)
             backlog = self._backlogs.get(bot_id)
-            for arrival, kept in zip(arrivals, results, strict=True):
-                if kept is None:
-                    continue
-                new += 1
-                if backlog is not None:
-                    backlog.offer(_waiting(bot_id, arrival, kept, now))
+            if backlog is not None:
+                backlog.offer(updates)
             counts = self.counts(bot_id)
             counts["accepted"] += new
             counts["duplicates"] += len(results) - new

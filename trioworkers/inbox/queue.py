@@ -98,8 +98,11 @@ class Queue:
         Heads that wait for their next attempt take no place from the others, up to a bound of their own:
         a window full of them would hold up every chat behind it.
         """
+        taken = self._held + len(self._empty)
+        if taken < self._window and not self._later and not self._suspects:
+            return self._window - taken
         places = min(self._window + self.waiting_for_retry, WAITING_WINDOWS * self._window)
-        return max(0, places - self._held - len(self._empty))
+        return max(0, places - taken)
 
     def offer(self, update: Waiting) -> None:
         """A new update was committed; ids ascend. Kept here when there is room, else fetched later."""
@@ -133,6 +136,13 @@ class Queue:
         lane.after_gap = False
         self._in_hand[update.id] = lane
         return update
+
+    def is_waited_for(self, update_id: int) -> bool:
+        """Whether the end of an update in hand is what the next one to be handed out waits for."""
+        if self._ready:
+            return False
+        lane = self._in_hand[update_id]
+        return self._behind or len(lane.updates) > 1 or lane.more
 
     def is_ready(self) -> bool:
         """Whether an update waits for nothing but a hand."""

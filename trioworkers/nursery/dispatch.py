@@ -78,6 +78,7 @@ class _InHand:
 
     update: Waiting
     handed_at: float
+    trace_id: str
     delivered: bool = False
     open_calls: dict[str, bool] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
@@ -125,6 +126,7 @@ class Dispatch:
         self._idle_since = trio.current_time()
         self._last_delivery = 0
         self._draining = False
+        self._full = False  # the feed is not listened to
 
     def drain(self) -> None:
         """Hand out nothing more; once nothing is in hand, let the worker stop."""
@@ -151,6 +153,7 @@ class Dispatch:
                     while frames := await self._worker.receive():
                         for frame in frames:
                             self._take_in(frame)
+                        self._refill(nursery)
                         await self._backlog.wait_recorded()
                 except FrameError as error:
                     self._events.tell("worker.refused", self._bot, reason=str(error))
@@ -164,17 +167,31 @@ class Dispatch:
 
     async def _hand_out(self, nursery: trio.Nursery) -> None:
         while not self._draining:
-            while (has_room := self._has_room()) and (update := self._feed.take()):
-                self._begin(update, nursery)
-            await self._feed.wait_change(due=has_room)
+            self._full = not self._fill(nursery)
+            await self._feed.wait_change(due=not self._full)
         while self._hand:
             await self._feed.wait_change(due=False)
         self._worker.drain()
 
-    def _has_room(self) -> bool:
-        return not self._is_paused() and len(self._hand) < (
-            1 if self._alone else self._settings().concurrency
-        )
+    def _refill(self, nursery: trio.Nursery) -> None:
+        """Outcomes came: hand out more at once, which spares a turn of the loop."""
+        if self._draining:
+            if not self._hand:
+                self._feed.poke()
+        elif self._fill(nursery) and self._full:
+            self._feed.poke()  # what is due later concerns this worker again
+
+    def _fill(self, nursery: trio.Nursery) -> bool:
+        """Hand out what there is as far as there is room; whether some room is left."""
+        if self._is_paused():
+            return False
+        room = 1 if self._alone else self._settings().concurrency
+        while len(self._hand) < room:
+            update = self._feed.take()
+            if update is None:
+                return True
+            self._begin(update, nursery)
+        return False
 
     def _begin(self, update: Waiting, nursery: trio.Nursery) -> None:
         if update.damaged:
@@ -185,7 +202,7 @@ class Dispatch:
             self._tell("update.expired", update, kind=update.kind)
             return
         self._last_delivery += 1
-        self._hand[self._last_delivery] = _InHand(update, self._clock())
+        self._hand[self._last_delivery] = _InHand(update, self._clock(), trace(update))
         if not self._settings().replay_safe:
             self._deliver(self._last_delivery, update, None)
         elif update.called:
@@ -206,25 +223,26 @@ class Dispatch:
         self._deliver(delivery, update, calls)
 
     def _deliver(self, delivery: int, update: Waiting, calls: Sequence[Call] | None) -> None:
-        self._hand[delivery].delivered = True
+        in_hand = self._hand[delivery]
+        in_hand.delivered = True
         self._worker.send(
             Deliver(
                 delivery,
                 update.attempt,
                 update.after_gap,
-                trace(update),
+                in_hand.trace_id,
                 msgspec.Raw(update.body),
                 calls if calls is None else [_recorded(call) for call in calls],
             )
         )
-        self._tell("update.delivered", update)
+        self._tell("update.delivered", update, in_hand.trace_id)
 
     def _take_in(self, frame: object) -> None:
         if isinstance(frame, Heartbeat):
             self._activity.heartbeat_at = trio.current_time()
             self._activity.memory = frame.memory
             self._activity.lag = frame.lag
-        elif isinstance(frame, Calling | Called | Outcome):
+        elif isinstance(frame, (Calling, Called, Outcome)):  # a union would be made anew each time
             in_hand = self._hand.get(frame.delivery)
             if in_hand is None or not in_hand.delivered:  # it is stale or made up, and changes nothing
                 return
@@ -236,7 +254,6 @@ class Dispatch:
                 del self._hand[frame.delivery]
                 self._idle_since = trio.current_time()
                 self._settle(frame, in_hand)
-                self._feed.poke()
 
     def _calling(self, key: str, in_hand: _InHand) -> None:
         if not in_hand.update.called:
@@ -277,7 +294,7 @@ class Dispatch:
         if outcome.result == "done":
             self._activity.messages += 1
             self._backlog.finish(update, "done")
-            self._tell("update.done", update)
+            self._tell("update.done", update, in_hand.trace_id)
             if outcome.unmade:
                 self._tell("update.diverged", update, calls=outcome.unmade)
         elif outcome.result == "drop":
@@ -356,9 +373,10 @@ class Dispatch:
         self._backlog.bury(update, reason, attempts, failure)
         self._tell("update.dead", update, attempts=attempts, reason=told or reason)
 
-    def _tell(self, event: str, update: Waiting, **fields: Any) -> None:
-        dialog = f"{self._bot}/{update.key}"
-        self._events.tell(event, self._bot, trace_id=trace(update), dialog=dialog, **fields)
+    def _tell(self, event: str, update: Waiting, trace_id: str | None = None, **fields: Any) -> None:
+        if self._events.hears(event):  # else, as for most updates, nothing is made for nobody
+            dialog = f"{self._bot}/{update.key}"
+            self._events.tell(event, self._bot, trace_id=trace_id or trace(update), dialog=dialog, **fields)
 
 
 def _started(in_hand: _InHand) -> float:
