@@ -51,7 +51,7 @@ ACCEPTED, DUPLICATES, DONE, DROPPED, EXPIRED, RETRIED, DEAD, PURGED = range(len(
 OUTCOMES = {"done": DONE, "dropped": DROPPED, "expired": EXPIRED}
 ADD_TALLY = "ON CONFLICT (bot_id) DO UPDATE SET " + ", ".join(f"{c} = {c} + excluded.{c}" for c in COUNTS)
 ADD_SEEN = "ON CONFLICT DO NOTHING"
-BEFORE_ALL = (-(2**63), -(2**63))
+BEFORE_ALL, AFTER_ALL = (-(2**63), -(2**63)), (2**63 - 1, 2**63 - 1)
 # CROSS JOIN keeps the order of the loops; `(bot_id, update_id) IN (VALUES …)` would scan the whole table
 KNOWN = (
     "WITH asked (b, u) AS ({values}) SELECT b, u FROM asked CROSS JOIN seen ON bot_id = b AND update_id = u"
@@ -211,19 +211,21 @@ class SqliteStore:
         }
 
     def forget(self, before: float, limit: int) -> int:
-        window = self._read(
-            "SELECT bot_id, update_id, at FROM seen WHERE (bot_id, update_id) > (?, ?)"
-            " ORDER BY bot_id, update_id LIMIT ?",
-            [*self._examined, limit],
+        after = self._examined
+        where = "(bot_id, update_id) > (?, ?)"
+        last = self._read(
+            f"SELECT bot_id, update_id FROM seen WHERE {where} ORDER BY bot_id, update_id LIMIT 1 OFFSET ?",
+            [*after, limit - 1],
         )
-        old = [row[:2] for row in window if row[2] < before]
-        if old:
+        until = last[0] if last else AFTER_ALL
+        old = f"FROM seen WHERE {where} AND (bot_id, update_id) <= (?, ?) AND at < ?"
+        values = [*after, *until, before]
+        ((forgotten,),) = self._read(f"SELECT count(*) {old}", values)
+        if forgotten:
             with self._guard.transaction():
-                for chunk in filled(flat(old), 2):
-                    either = " OR ".join(["(bot_id = ? AND update_id = ?)"] * (len(chunk) // 2))
-                    self._execute(f"DELETE FROM seen WHERE {either}", chunk)
-        self._examined = window[-1][:2] if len(window) == limit else BEFORE_ALL
-        return len(old)
+                self._execute(f"DELETE {old}", values)
+        self._examined = until if last else BEFORE_ALL
+        return int(forgotten)
 
     def tend(self) -> None:
         self._guard.tend()

@@ -6,11 +6,10 @@ the rule that nobody passes a token on, anything that looks like one is blotted 
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,8 +42,9 @@ def rendering(format: str, *, colors: bool = False) -> Callable[[Mapping[str, An
     A value may be a worker's word: in text neither its keys nor its values steer a terminal.
     """
     if format == "json":
-        encode = structlog.processors.JSONRenderer(sort_keys=False)
-        return lambda told: redact(str(encode(None, "", dict(told)))) + "\n"
+        return lambda told: redact(json.dumps(dict(told), default=repr)) + "\n"
+    import structlog  # here, since it takes a tenth of the daemon's start
+
     console = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20)
 
     def text(told: Mapping[str, Any]) -> str:
