@@ -36,6 +36,7 @@ from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.nursery import dispatch, intake, quarantine
 from trioworkers.nursery.bot import BotScope, Surroundings
+from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.paused import PausedBots
@@ -44,10 +45,13 @@ from trioworkers.nursery.spawn import Exit
 from trioworkers.transport import api, poll
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.registration import Digests, Wanted
+from trioworkers.transport.response import Response
 from trioworkers.worker.process import work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from trioworkers.transport.http1 import Limits
 
 BOT, TOKEN = 42, "42:matrix-secret"
 TEXTS = [(1, "fail"), (1, "hello"), (2, "dead"), (2, "hello"), (3, "drop")]
@@ -93,26 +97,38 @@ class Steps:
             fail()
 
 
+class _WatchedEnd:
+    """One end of a channel, of whose writes and reads steps are made."""
+
+    def __init__(self, end: socket.socket, steps: Steps) -> None:
+        self._end, self._steps = end, steps
+        self.fileno, self.close = end.fileno, end.close
+
+    def send(self, data: memoryview) -> int:
+        def fail() -> None:  # as it fails in truth: for both, once what was sent has been read
+            self._end.shutdown(socket.SHUT_RDWR)
+            raise BrokenPipeError
+
+        self._steps.here("sends a frame", fail)
+        taken = self._end.send(data)
+        self._steps.here("has sent a frame")
+        return taken
+
+    def recv(self, most: int) -> bytes:
+        data = self._end.recv(most)
+        self._steps.here("has received a frame")
+        return data
+
+
 def watch_steps(steps: Steps) -> None:
     """Make steps of what this process does with its channels and its database, from now on."""
-    send_all, receive_some = trio.SocketStream.send_all, trio.SocketStream.receive_some
+    open_channel = Channel.__init__
 
-    async def send(self: trio.SocketStream, data: Any) -> None:
-        def fail() -> None:  # as it fails in truth: for both, once what was sent has been read
-            self.socket._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
-            raise trio.BrokenResourceError
+    def watched(self: Channel, end: socket.socket, incoming: Any) -> None:
+        open_channel(self, end, incoming)
+        self._end = _WatchedEnd(end, steps)  # type: ignore[assignment]
 
-        steps.here("sends a frame", fail)
-        await send_all(self, data)
-        steps.here("has sent a frame")
-
-    async def receive(self: trio.SocketStream, most: int | None = None) -> bytes:
-        data = await receive_some(self, most)
-        steps.here("has received a frame")
-        return bytes(data)
-
-    trio.SocketStream.send_all = send  # type: ignore[method-assign]
-    trio.SocketStream.receive_some = receive  # type: ignore[method-assign, assignment]
+    Channel.__init__ = watched  # type: ignore[method-assign]
 
     class Watched(sqlite3.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
@@ -132,22 +148,25 @@ def watch_steps(steps: Steps) -> None:
     sqlite3.connect = partial(sqlite3.connect, factory=Watched)  # type: ignore[assignment]
 
 
-class FileTelegram(httpx.AsyncBaseTransport):
-    """A Bot API that notes calls in the life's folder, and hands out what is not confirmed."""
+class FileTelegram:
+    """The wire to a Bot API that notes calls in the life's folder, and hands out what is not confirmed."""
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def call(self, method: str, body: bytes, limits: Limits) -> Response:
         def fail() -> None:
             raise httpx.ReadError("the connection ended")
 
-        method = request.url.path.rpartition("/")[2]
-        params = json.loads(request.content or b"{}")
+        params = json.loads(body)
         self._steps.here(f"calls {method}", fail)
         result = await self._answer(method, params)
         self._steps.here(f"has called {method}", fail)
-        return httpx.Response(200, json={"ok": True, "result": result})
+        answer = json.dumps({"ok": True, "result": result})
+        return Response(status=200, fields={}, body=answer.encode(), is_last=False)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     async def _answer(self, method: str, params: dict[str, Any]) -> object:
         if method.startswith("send"):
