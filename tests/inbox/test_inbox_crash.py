@@ -97,7 +97,7 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path):
                 ended.add(last)
             taken[key] = (id_, update_id)
         store = open_sqlite(path)
-        waits = {update.update_id for update in store.waiting(BOT, after=0, limit=10**6)}
+        waits = {update.update_id for update in store.waiting(BOT, after=0, limit=10**6).updates}
         seen = {row[0] for row in store._connection.execute("SELECT update_id FROM seen")}
         dead = {row[0] for row in store._connection.execute("SELECT update_id FROM dead")}
         tally = store.tallies()[BOT]

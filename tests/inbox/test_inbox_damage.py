@@ -55,7 +55,7 @@ def whole(path):
     store.commit([Bury(id_, BOT, str((id_ - 1) % 20), 1, "no", 2.0) for id_ in range(201, 401)])
     store.commit([Calling(id_, "sendMessage 1 1", 1.0) for id_ in range(401, 501)])
     store.commit([Called(id_, "sendMessage 1 1", b'{"message_id":1}') for id_ in range(401, 501)])
-    update = store.waiting(BOT, after=500, limit=1)[0]
+    update = store.waiting(BOT, after=500, limit=1).updates[0]
     store.commit([Reschedule(update, Attempt(1.0, "ValueError"))])
     store.commit([Accept(OTHER, UPDATES, "alone", b"{}", 1.0)])
     store.commit([Bury(2 * UPDATES + 1, OTHER, "alone", 1, "no", 2.0)])
@@ -276,7 +276,7 @@ def test_an_earlier_versions_damaged_file_is_taken_over(path):
     store, damage = reopen(path)
     assert 0 < damage.recovered["inbox"] < 500
     assert damage.recovered["inbox"] + damage.lost == 500
-    waiting = store.waiting(BOT, after=0, limit=1000)
+    waiting = store.waiting(BOT, after=0, limit=1000).updates
     assert all(update.body == body(update.update_id) for update in waiting)
     store.close()
 
@@ -293,7 +293,7 @@ def test_a_file_that_was_not_closed_is_checked(path, whole):
     store = open_file(path, damaged=told.append)
     assert len(told) == 1
     assert "not whole" in told[0].reason
-    assert [u.update_id for u in store.waiting(OTHER, after=0, limit=10**5)][-1] == 77_777
+    assert [u.update_id for u in store.waiting(OTHER, after=0, limit=10**5).updates][-1] == 77_777
     store.close()
     survivor.close()
 
@@ -446,7 +446,7 @@ def test_a_text_that_cannot_be_read_is_damage_and_not_quoted(path, whole, column
     told: list[Any] = []
     store = open_file(path, damaged=told.append)
     assert told[0].lost == 0
-    assert len(store.waiting(BOT, after=0, limit=10**6)) == UPDATES - 400
+    assert len(store.waiting(BOT, after=0, limit=10**6).updates) == UPDATES - 400
     store.close()
 
 
@@ -455,7 +455,7 @@ def test_a_log_of_attempts_that_cannot_be_read_holds_nobody_up(path, whole):
     store = open_file(path)
     store._execute("UPDATE inbox SET history = '[[' WHERE id = 700")
     store._execute("UPDATE dead SET history = '[[' WHERE id = 201")
-    update = store.waiting(BOT, after=699, limit=1)[0]
+    update = store.waiting(BOT, after=699, limit=1).updates[0]
     store.commit([Reschedule(update, Attempt(2.0, "KeyError"))])
     with pytest.raises(StoreDamagedError):
         store.dead(limit=1000)

@@ -63,11 +63,11 @@ def test_a_file_of_the_first_version_is_in_place_in_this_one(path):
     """Every row of every table: what waits, its retries and gaps, dead letters with their errors, tallies."""
     of_version(path, 1, FIRST_ROWS.replace(":crc", str(CHECKSUM)))
     store = open_sqlite(path)
-    assert store.waiting(BOT, after=0, limit=9) == [
+    assert store.waiting(BOT, after=0, limit=9).updates == [
         Waiting(3, BOT, 2, "a", BODY, 101.0, attempt=2, due=555.5, started_at=110.0, after_gap=True),
         Waiting(4, BOT, 3, "a", BODY, 102.0),
     ]
-    assert store.waiting(OTHER, after=0, limit=9) == [
+    assert store.waiting(OTHER, after=0, limit=9).updates == [
         Waiting(5, OTHER, 1, "", b"\x00\xff", 103.0, attempt=1, damaged=True, kind="poll")
     ]
     assert store.dead(limit=9) == [
@@ -118,7 +118,7 @@ def test_a_file_of_every_version_becomes_one_of_this(path, tmp_path, version):
     for _ in range(2):
         store = open_sqlite(path)
         store.commit([Accept(BOT, 1, "a", b"{}", 1.0)])
-        assert [update.id for update in store.waiting(BOT, after=0, limit=9)] == [1]
+        assert [update.id for update in store.waiting(BOT, after=0, limit=9).updates] == [1]
         store.close()
     open_sqlite(tmp_path / "new.db").close()
     assert shape(path) == shape(tmp_path / "new.db")

@@ -40,10 +40,10 @@ class Gated:
         return self.store.commit(operations)
 
     def waiting(self, bot_id, **which):
-        return self.store.waiting(bot_id, **which)
+        return self.store.waiting(bot_id, **which).updates
 
     def ids(self):
-        return [update.update_id for update in self.store.waiting(BOT, after=0, limit=10_000)]
+        return [update.update_id for update in self.store.waiting(BOT, after=0, limit=10_000).updates]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from trioworkers.inbox.store import (
     Calling,
     Finish,
     Kept,
+    Page,
     Purge,
     Replay,
     Reschedule,
@@ -62,8 +63,12 @@ def accept(store, *numbers, **which):
     return store.commit([new(number, **which) for number in numbers])
 
 
-def waiting(store, bot=BOT, **which):
+def look(store, bot=BOT, **which):
     return store.waiting(bot, **({"after": 0, "limit": 10_000} | which))
+
+
+def waiting(store, bot=BOT, **which):
+    return look(store, bot, **which).updates
 
 
 def ids(store, bot=BOT, **which):
@@ -190,7 +195,22 @@ def test_waiting_reads_a_range_of_one_bot_and_one_key(store):
     assert ids(store, key="b") == [1, 3, 5, 7, 9]
     assert ids(store, key="b", after=3, until=8, limit=1) == [5]
     assert ids(store, OTHER) == [11, 12]
-    assert ids(store, key="c") == ids(store, limit=0) == ids(store, 3) == []
+    assert ids(store, key="c") == ids(store, 3) == []
+
+
+def test_a_page_leaves_keys_out_and_tells_how_far_it_looked(store):
+    """What is left out takes no place of the limit, but is looked at; what is skipped is not left out."""
+    for number in range(1, 9):
+        accept(store, number, key="aab"[number % 3])
+    accept(store, 9, bot=OTHER)
+    store.commit([again(store, 3, skipped=True, attempt=1)])
+    left_out = partial(look, store, without=["a", "'"])
+    assert left_out() == Page([one(store, n) for n in (2, 3, 5, 8)], until=9, more=False)
+    assert left_out(limit=2) == Page([one(store, 2), one(store, 3)], until=3, more=True)
+    assert left_out(most=4) == Page([one(store, 2), one(store, 3)], until=4, more=True)
+    assert left_out(after=5, most=2) == Page([], until=7, more=True)
+    assert left_out(after=5, until=7) == left_out(after=5, until=7, most=2) == Page([], until=7, more=False)
+    assert look(store, after=8, until=99) == Page([], until=9, more=False)
 
 
 # -- ends and retries ---------------------------------------------------------------------------

@@ -100,7 +100,8 @@ class StoresMachine(RuleBasedStateMachine):
         results = self.memory.commit(batch)
         assert self.sqlite.commit(batch) == results
         for bot in BOTS:
-            self.home.update((w.id, (w.bot_id, w.key)) for w in self.memory.waiting(bot, after=0, limit=1000))
+            waiting = self.memory.waiting(bot, after=0, limit=1000).updates
+            self.home.update((w.id, (w.bot_id, w.key)) for w in waiting)
 
     def fail(self, batch):
         """SQLite fails in the batch, or changes nothing by it."""
@@ -135,10 +136,11 @@ class StoresMachine(RuleBasedStateMachine):
         after=ids,
         until=st.none() | ids,
         key=st.sampled_from([None, "a", "b", ""]),
-        limit=st.integers(0, 5),
+        without=st.lists(st.sampled_from(["a", "b", "", "'\"\\\u2028"]), max_size=3),
+        limit=st.integers(1, 5),
+        most=st.none() | st.integers(1, 5),
     )
-    def read(self, bot, after, until, key, limit):
-        which = {"after": after, "until": until, "key": key, "limit": limit}
+    def read(self, bot, **which):
         assert self.sqlite.waiting(bot, **which) == self.memory.waiting(bot, **which)
 
     @rule(
@@ -155,7 +157,7 @@ class StoresMachine(RuleBasedStateMachine):
     @staticmethod
     def seen(store):
         return (
-            [store.waiting(bot, after=0, limit=1000) for bot in BOTS],
+            [store.waiting(bot, after=0, limit=1000).updates for bot in BOTS],
             store.dead(limit=1000),
             [store.calls(id_) for id_ in range(1, MOST_IDS)],
             {bot_id: tally for bot_id, tally in store.tallies().items() if tally != Tally()},

@@ -18,7 +18,7 @@ from trioworkers.inbox.store import Bury, Called, Calling, Finish, Reschedule, S
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from trioworkers.inbox.store import Operation
+    from trioworkers.inbox.store import Operation, Page
     from trioworkers.inbox.writer import Writer
     from trioworkers.records import Attempt, Call, Waiting
 
@@ -221,7 +221,7 @@ class Backlog:
             return
         wanted: Fetch = fetch
 
-        def fetched(answer: Sequence[Waiting] | StoreError) -> None:
+        def fetched(answer: Page | StoreError) -> None:
             if isinstance(answer, StoreError):
                 self._queue.not_fetched()
                 return
@@ -231,7 +231,13 @@ class Backlog:
 
         self._writer.fetch(
             lambda store: store.waiting(
-                self._bot_id, after=wanted.after, until=wanted.until, key=wanted.key, limit=wanted.limit
+                self._bot_id,
+                after=wanted.after,
+                until=wanted.until,
+                key=wanted.key,
+                without=wanted.without,
+                limit=wanted.limit,
+                most=wanted.most,
             ),
             fetched,
         )

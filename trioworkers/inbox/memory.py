@@ -20,6 +20,7 @@ from trioworkers.inbox.store import (
     Finish,
     Kept,
     Operation,
+    Page,
     Purge,
     Replay,
     Reschedule,
@@ -30,7 +31,7 @@ from trioworkers.inbox.store import (
 from trioworkers.records import Call, DeadLetter, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.records import Attempt
@@ -78,18 +79,30 @@ class MemoryStore:
         return results
 
     def waiting(
-        self, bot_id: int, *, after: int, until: int | None = None, key: str | None = None, limit: int
-    ) -> Sequence[Waiting]:
+        self,
+        bot_id: int,
+        *,
+        after: int,
+        until: int | None = None,
+        key: str | None = None,
+        without: Collection[str] = (),
+        limit: int,
+        most: int | None = None,
+    ) -> Page:
         self.fault("waiting")
-        found = (
-            replace(update, called=bool(self._calls.get(update.id)))
-            for update in self._inbox.values()
-            if update.bot_id == bot_id
-            and update.id > after
-            and (until is None or update.id <= until)
-            and (key is None or (update.key == key and not update.skipped))
-        )
-        return list(islice(found, limit))
+        last = self._last_id if until is None else min(until, self._last_id)
+        found: list[Waiting] = []
+        looked_at = 0
+        for update in self._inbox.values():
+            if update.bot_id != bot_id or not after < update.id <= last:
+                continue
+            looked_at += 1
+            asked_for = key is None if update.skipped else key in (None, update.key)
+            if asked_for and (update.skipped or update.key not in without):
+                found.append(replace(update, called=bool(self._calls.get(update.id))))
+            if len(found) == limit or looked_at == most:
+                return Page(found, update.id, more=update.id < last)
+        return Page(found, last, more=False)
 
     def calls(self, id: int) -> Sequence[Call]:
         self.fault("calls")

@@ -6,8 +6,9 @@ attempt, the lane waits. Memory holds a window of each bot's updates, the rest s
 - `behind`: the store holds updates past `cursor` that this queue has not looked at. They are fetched
   in order when the window has room (:meth:`Queue.wanted`).
 - `lane.passed`: later updates of this lane, up to that id, were left in the store because the lane is
-  long or waits for a retry. They are fetched when the lane runs empty. So 100,000 updates behind one
-  chat that waits delay no other chat, and a million waiting chats do not fill the memory.
+  long or waits for a retry. They are fetched when the lane runs empty; what is fetched for others leaves
+  them out. So 100,000 updates behind one chat that waits delay no other chat, and a million waiting
+  chats do not fill the memory.
 
 Every update up to `cursor` is therefore either here, or finished, or passed over by its lane.
 
@@ -30,21 +31,25 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trioworkers.inbox.store import Page
     from trioworkers.records import Waiting
 
 WINDOW = 512  # updates of a bot that are held in memory
 WAITING_WINDOWS = 8  # windows that may be held where the heads of lanes wait for their next attempt
+LOOK = 8  # windows that one read looks at past what it leaves out: as long a read as of a window
 LANE = 16  # updates of one key that are held in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What the queue wants from the store: up to `limit` updates with ids in (`after`, `until`]."""
+    """What the queue wants from the store, as :meth:`~trioworkers.inbox.store.Store.waiting` is asked."""
 
     after: int
     limit: int
     until: int | None = None
     key: str | None = None
+    without: Sequence[str] = ()
+    most: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -59,9 +64,9 @@ class _Lane:
     def more(self) -> bool:
         return self.passed > self.last_id
 
-    def leave(self, update: Waiting) -> None:
-        """Leave an update in the store until the lane is empty."""
-        self.passed = max(self.passed, update.id)
+    def leave(self, until: int) -> None:
+        """Leave the updates up to this id in the store until the lane is empty."""
+        self.passed = max(self.passed, until)
 
 
 class Queue:
@@ -172,7 +177,7 @@ class Queue:
         lane.updates[0] = update
         if update.due or update.suspect:  # the others of its lane would only fill the window meanwhile
             while len(lane.updates) > 1:
-                lane.leave(lane.updates.pop())
+                lane.leave(lane.updates.pop().id)
                 self._held -= 1
             lane.last_id = update.id
         self._arm(lane)
@@ -198,36 +203,39 @@ class Queue:
             return Fetch(lane.last_id, limit, until=self._cursor, key=lane.key)
         if self._behind and self._room >= max(1, self._window // 2):
             self._fetching = True
-            return Fetch(self._cursor, self._window)
+            without = [lane.key for lane in self._lanes.values() if lane.more]
+            most = LOOK * self._window if without else None
+            return Fetch(self._cursor, self._window, without=without, most=most)
         return None
 
-    def fetched(self, fetch: Fetch, updates: Sequence[Waiting]) -> None:
+    def fetched(self, fetch: Fetch, page: Page) -> None:
         """The store's answer to what was wanted."""
         self._fetching = False
         if fetch.key is not None:
-            self._fill_lane(self._empty.popleft(), fetch, updates)
+            self._fill_lane(self._empty.popleft(), page)
             return
-        for update in updates:
+        for update in page.updates:
             if not self._room:
-                return
+                break
             self._add(update)
-        if len(updates) < fetch.limit:
-            self._behind = False
+        else:
+            self._cursor, self._behind = page.until, page.more
+        for key in fetch.without:  # all still there: only a fetch of its own ends a lane that has more
+            self._lanes[key].leave(self._cursor)
 
     def not_fetched(self) -> None:
         """The store could not answer; the same is wanted again."""
         self._fetching = False
 
-    def _fill_lane(self, lane: _Lane, fetch: Fetch, updates: Sequence[Waiting]) -> None:
+    def _fill_lane(self, lane: _Lane, page: Page) -> None:
+        # others may have come since it was asked for; its own place it has in any case
+        updates = page.updates[: max(1, self._room)]
+        lane.last_id = page.until if len(updates) == len(page.updates) else updates[-1].id
         if updates:
-            # others may have come since it was asked for; its own place it has in any case
-            updates = updates[: max(1, self._room)]
             lane.updates.extend(updates)
-            lane.last_id = updates[-1].id
             self._held += len(updates)
             self._arm(lane)
-        elif fetch.until is not None and lane.passed > fetch.until:  # passed over since the store was asked
-            lane.last_id = fetch.until
+        elif lane.more:  # passed over since the store was asked
             self._empty.append(lane)
         else:
             del self._lanes[lane.key]
@@ -239,7 +247,7 @@ class Queue:
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
         elif lane.more or len(lane.updates) >= self._lane or lane.updates[0].due or lane.updates[0].suspect:
-            lane.leave(update)
+            lane.leave(update.id)
             return
         lane.updates.append(update)
         lane.last_id = update.id

@@ -7,6 +7,7 @@ uses.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sqlite3
 import zlib
@@ -28,6 +29,7 @@ from trioworkers.inbox.store import (
     Finish,
     Kept,
     Operation,
+    Page,
     Purge,
     Replay,
     Reschedule,
@@ -38,7 +40,7 @@ from trioworkers.inbox.store import (
 from trioworkers.records import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.inbox.disk import Room
@@ -167,15 +169,31 @@ class SqliteStore:
         return {Accept: accepted, Replay: replayed, Purge: purged}
 
     def waiting(
-        self, bot_id: int, *, after: int, until: int | None = None, key: str | None = None, limit: int
-    ) -> Sequence[Waiting]:
-        where = "bot_id = ? AND id > ?"
-        values: list[object] = [bot_id, after]
-        if until is not None:
-            where, values = f"{where} AND id <= ?", [*values, until]
-        if key is not None:
-            where, values = f"{where} AND key = ? AND NOT skipped", [*values, key]
+        self,
+        bot_id: int,
+        *,
+        after: int,
+        until: int | None = None,
+        key: str | None = None,
+        without: Collection[str] = (),
+        limit: int,
+        most: int | None = None,
+    ) -> Page:
+        last = looked_until = self._last_id if until is None else min(until, self._last_id)
+        where = "bot_id = ? AND id > ? AND id <= ?"
         with self._guard.reading():
+            if most is not None:
+                end = self._execute(
+                    f"SELECT id FROM inbox WHERE {where} ORDER BY id LIMIT 1 OFFSET ?",
+                    [bot_id, after, last, most - 1],
+                ).fetchall()
+                looked_until = end[0][0] if end else last
+            values: list[object] = [bot_id, after, looked_until]
+            if key is not None:
+                where, values = f"{where} AND key = ? AND NOT skipped", [*values, key]
+            if without:  # however many, they are one parameter
+                where += " AND (skipped OR key NOT IN (SELECT value FROM json_each(?)))"
+                values.append(json.dumps([*without]))
             rows = self._execute(
                 "SELECT id, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap,"
                 f" checksum, kind, suspect, crashes, skipped FROM inbox WHERE {where} ORDER BY id LIMIT ?",
@@ -183,7 +201,9 @@ class SqliteStore:
             )
             found = [_waiting(row, row[0] in self._calls.ids) for row in rows]
             _check_ascent(after, found)
-            return found
+        if len(found) == limit:
+            looked_until = found[-1].id
+        return Page(found, looked_until, more=looked_until < last)
 
     def calls(self, id: int) -> Sequence[Call]:
         with self._guard.reading():

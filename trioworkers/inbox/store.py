@@ -14,7 +14,7 @@ import msgspec
 from trioworkers.errors import TrioworkersError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.records import Attempt, Call, DeadLetter, Waiting
@@ -159,6 +159,18 @@ class Tally:
     pending: int = field(default=0, kw_only=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Updates that wait, by ascending id, of which none up to the id `until` is missing.
+
+    `more`: those past it were not looked at.
+    """
+
+    updates: Sequence[Waiting]
+    until: int
+    more: bool
+
+
 class Store(Protocol):
     """A durable log of updates. Every method may raise :class:`StoreError`."""
 
@@ -172,11 +184,20 @@ class Store(Protocol):
         """
 
     def waiting(
-        self, bot_id: int, *, after: int, until: int | None = None, key: str | None = None, limit: int
-    ) -> Sequence[Waiting]:
-        """The updates of a bot that wait, by ascending id: ids in (`after`, `until`].
+        self,
+        bot_id: int,
+        *,
+        after: int,
+        until: int | None = None,
+        key: str | None = None,
+        without: Collection[str] = (),
+        limit: int,
+        most: int | None = None,
+    ) -> Page:
+        """Up to `limit` updates of a bot that wait, at least 1: ids in (`after`, `until`].
 
-        With `key` only those of that key, and of them none that is skipped.
+        With `key` only those of that key, and of them none that is skipped. Of the keys `without` only
+        those that are skipped. With `most` no more than so many of the bot are looked at.
         """
 
     def calls(self, id: int) -> Sequence[Call]:
