@@ -176,8 +176,21 @@ def test_a_request_that_is_answered_before_it_is_whole_ends(path):
     """By Quart, which waits for no body that nobody reads: the rest of it would be the next request."""
     with ListenerThread() as listener, listener.peer() as peer:
         peer.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode())
-        assert len(peer.statuses()) == 1
+        _, headers, _ = peer.answer() or (0, {}, b"")
+        assert headers["connection"] == "close"  # or its next request would find the connection gone
+        assert peer.answer() is None
         listener.until(lambda: listener.connections.open == 0)
+
+
+@pytest.mark.parametrize("path", ["/health", "/nowhere", "/webhook/nobody"])
+def test_a_request_that_is_whole_keeps_its_connection(path):
+    """Also one whose body nobody reads: it has come, and the next request is behind it."""
+    with ListenerThread() as listener, listener.peer() as peer:
+        for _ in range(10):  # who runs first, the reader or who answers, is chance
+            peer.send(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode() + b"x" * 100)
+            _, headers, _ = peer.answer() or (0, {"connection": "lost"}, b"")
+            assert "connection" not in headers
+        assert listener.connections.accepted == 1
 
 
 async def test_a_unix_socket_is_served_and_its_peer_is_a_proxy(tmp_path):

@@ -13,12 +13,16 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -207,7 +211,17 @@ class _Server(TCPServer):
 
     @protocol.setter
     def protocol(self, wrapper: Any) -> None:
-        self._http1 = wrapper.protocol
+        self._http1 = _Http1(
+            wrapper.app,
+            wrapper.config,
+            wrapper.context,
+            wrapper.task_group,
+            wrapper.state,
+            wrapper.ssl,
+            wrapper.client,
+            wrapper.server,
+            wrapper.send,
+        )
 
     async def protocol_send(self, event: Event) -> None:
         """Send what there is, or end the connection, in time and whole; at a request's end hypercorn sends
@@ -235,6 +249,17 @@ class _Server(TCPServer):
                 await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.protocol.handle(Closed())
+
+
+class _Http1(H11Protocol):
+    """Hypercorn's HTTP/1.1, whose answers say so when the connection ends with them."""
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """An answer to a request that is not whole ends the connection: who does not know that would ask
+        the next thing there, and find it gone."""
+        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
 
 class _Connection:
