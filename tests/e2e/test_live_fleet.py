@@ -359,6 +359,64 @@ async def test_random_edits_under_load_lose_nothing_and_end_in_agreement(
     nursery.cancel_scope.cancel()
 
 
+async def test_an_edit_during_a_start_is_in_force_at_its_end(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Of bots that run already and of those whose turn to start has not come; the start ends all the same."""
+    base, alice = await nursery.start(serve_telegram, world), world.add_user("Alice")
+    project.module("greeter", GREETER)
+    project.module("late", LATE)
+    bots = {f"bot{number:02}": world.add_bot(f"bot{number:02}") for number in range(30)}
+    tables: dict[str, dict[str, Any]] = {
+        name: {"token": bot.token, "handler": "greeter:handle", "settings": {"greeting": "hi"}}
+        for name, bot in bots.items()
+    }
+    tables["bot15"]["handler"] = "late:handle"  # the start lasts until it is ready
+    added = tables.pop("bot14")
+    limits = {"start_rate": 20, "max_workers_per_core": 100}
+    project.write(base, tables, limits=limits)
+    for name in tables:
+        alice.send(bots[name], "before")
+    daemon = project.start()
+    await until(lambda: len(project.events("worker.ready")) >= 3)
+    del tables["bot16"], tables["bot29"]
+    for name in ("bot00", "bot28"):
+        tables[name]["settings"]["greeting"] = "hello"
+    tables["bot27"]["handler"] = "other:handle"
+    project.module("other", OTHER)
+    tables["bot14"] = added
+    project.write(base, tables, limits=limits)
+    await applied(project)
+    assert (await daemon.status())["fleet"]["state"] == "starting"
+    (project.folder / "ready").touch()
+    await daemon.ready()
+
+    async def as_said() -> bool:
+        rows = {row["bot"]: row["state"] for row in (await daemon.status())["workers"]}
+        return rows == dict.fromkeys(tables, "running")
+
+    await until(as_said)
+    for name in tables:
+        alice.send(bots[name], "after")
+    greetings = {"bot00": "hello", "bot28": "hello", "bot27": "other", "bot15": "second"}
+    said = {name: 1 if name == "bot14" else 2 for name in tables}
+
+    def all_done() -> bool:
+        return all(project.tally(bots[name])["done"] >= count for name, count in said.items())
+
+    await until(all_done)
+    for name, count in said.items():
+        tally = project.tally(bots[name])
+        assert (tally["accepted"], tally["done"], tally["pending"]) == (count, count, 0)
+        answers = [sent["text"] for sent in world.sent(bots[name], alice.id)]
+        assert (len(answers), answers[-1]) == (count, f"{greetings.get(name, 'hi')} after")
+    await until(lambda: len(workers_of(daemon.process.pid)) == len(tables))
+    plan = (await request(daemon, "POST", "/api/reload", {"dry_run": True})).json()
+    assert (plan["unchanged"], plan["added"], plan["removed"]) == (len(tables), [], [])
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_reload_during_a_stop_or_another_reload_harms_nobody(
     project: Project, greeters: Greeters, nursery: trio.Nursery
 ) -> None:

@@ -220,6 +220,43 @@ async def test_a_unix_socket_takes_deliveries_from_a_proxy(
     nursery.cancel_scope.cancel()
 
 
+SLOW = """
+import pathlib, trio
+
+async def handle(update, bot):
+    pathlib.Path("begun").touch()
+    while not pathlib.Path("go").exists():
+        await trio.sleep(0.01)
+    await bot.send_message(chat_id=update.chat_id, text=update.text)
+"""
+
+
+async def test_deliveries_while_a_stop_drains_are_asked_to_come_again(
+    project: Project, hooked: Hooked, nursery: trio.Nursery
+) -> None:
+    """Refused with 503 and Retry-After, by a listener that stands until the last handler has returned."""
+    project.module("echo", SLOW)
+    daemon = await project.start().ready()
+    bot = await hooked.registered()
+    assert bot.webhook is not None
+    hooked.say(1)
+    await until(lambda: project.tally(bot)["accepted"] == len(hooked.people))
+    await until((project.folder / "begun").exists)
+    daemon.process.send_signal(signal.SIGTERM)
+    await until(lambda: project.events("daemon.stopping"))
+    for _ in range(3):  # each on a connection of its own
+        answer = await hooked.post(bot.webhook.secret, hooked.update(2**30))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        await trio.sleep(0.1)
+    (project.folder / "go").touch()
+    assert await daemon.wait() == 0
+    assert project.tally(bot)["accepted"] == len(hooked.people)  # nothing that was refused
+    daemon = await project.start().ready()
+    await hooked.all_answered()
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 class Handed(Daemon):
     """A daemon that gets a listening socket as systemd hands it over (sd_listen_fds(3))."""
 
