@@ -26,6 +26,14 @@ DEAD, DROPPED = 103, 105
 DRIVERS = 4  # a life waits more than it works
 AT_ONCE = 16  # lives whose steps are tried before the next are chosen
 MOST = 1000  # steps of a life
+NAMED = {  # each is met at least once
+    *("daemon before BEGIN", "daemon before INSERT", "daemon before COMMIT", "daemon has committed"),
+    *("daemon sends a frame", "daemon has sent a frame", "daemon has received a frame"),
+    *("worker sends a frame", "worker has sent a frame", "worker has received a frame"),
+    *("daemon calls getUpdates", "daemon has called getUpdates"),
+    *("worker calls sendMessage", "worker has called sendMessage"),
+    *("worker calls sendPhoto", "worker has called sendPhoto"),
+}
 
 
 class Driver:
@@ -182,14 +190,17 @@ def test_no_step_can_fail_so_that_something_is_lost_or_repeated(tmp_path: Path, 
                 met.update(step for step in steps if step)
                 if not any(steps):
                     break
+            # the N-th step is not the same one in each life, so that one of a few may be left out
+            for number in range(MOST):
+                if not (missed := sorted(NAMED - met.keys())):
+                    break
+                plain = tmp_path / f"plain {number}"
+                plain.mkdir()
+                assert everyone[0].live(plain)["daemon"] == 0
+                passed = [step.strip() for step in (plain / "steps").read_text().splitlines()]
+                at = passed.index(missed[0]) + 1
+                met.update([try_step(everyone[0], tmp_path / f"missed {number}", at, how) or ""])
     finally:
         for driver in everyone:
             driver.close()
-    assert {
-        *("daemon before BEGIN", "daemon before INSERT", "daemon before COMMIT", "daemon has committed"),
-        *("daemon sends a frame", "daemon has sent a frame", "daemon has received a frame"),
-        *("worker sends a frame", "worker has sent a frame", "worker has received a frame"),
-        *("daemon calls getUpdates", "daemon has called getUpdates"),
-        *("worker calls sendMessage", "worker has called sendMessage"),
-        *("worker calls sendPhoto", "worker has called sendPhoto"),
-    } <= met.keys()
+    assert met.keys() >= NAMED
