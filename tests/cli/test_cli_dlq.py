@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import pty
@@ -233,7 +232,6 @@ def test_a_backups_path_is_where_the_command_stands(daemon: Daemon) -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize("words", [["dlq", "list"], ["dlq", "replay", "--all"], ["backup"]], ids=" ".join)
 def test_no_daemon_is_69(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     """Only `status` has a code of its own for it."""
@@ -242,7 +240,6 @@ def test_no_daemon_is_69(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words:
     result = call("-c", "fleet.toml", *words)
     assert result.exit_code == 69
     assert result.stderr.startswith("trioworkers: no daemon is running")
-    gc.collect()  # what httpcore leaves open after a refused connection is told here, where it is ignored
 
 
 @pytest.mark.parametrize(

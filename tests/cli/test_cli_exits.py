@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import socket
@@ -32,7 +31,6 @@ api_base = "http://127.0.0.1:1"
 [api]
 bind = "127.0.0.1:0"
 """
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 VERBS = [
     "run",
     "check",
@@ -50,15 +48,14 @@ VERBS = [
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A good fleet file without bots, in a folder that is the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRIOWORKERS_CONFIG", raising=False)
     monkeypatch.setenv("COLUMNS", "200")  # what rich takes for the width of a pipe
     path = tmp_path / "fleet.toml"
     path.write_text(GOOD)
-    yield path
-    gc.collect()  # what httpcore leaves open after a refused connection is told here, where it is ignored
+    return path
 
 
 def call(*words: object) -> Result:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from trioworkers.cli.exits import BAD_CONFIGURATION, FAILED, NOT_PERMITTED, TRY_AGAIN, UNREACHABLE
 from trioworkers.cli.main import fail, refuse
@@ -51,8 +53,21 @@ def find_socket(config: Path | None) -> Path:
     return find_runtime_dir(path, os.environ) / "control.sock"
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection to a unix socket; the standard library's, as a command has no time to import another."""
+
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("control", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
 def ask(
-    socket: Path,
+    control: Path,
     path: str,
     body: object = None,
     *,
@@ -70,22 +85,20 @@ def ask(
         UnreachableError: the daemon does not answer, or not as it should.
     """
     method = method or ("GET" if body is None else "POST")
-    transport = httpx.HTTPTransport(uds=str(socket), verify=False)  # no TLS here
-    try:
-        with httpx.Client(transport=transport, timeout=timeout) as client:
-            response = client.request(method, f"http://control{path}", json=body)
-            if response.is_error:
-                _raise_refused(response)
-            return response.json()
-    except httpx.ConnectError as error:
-        if _is_foreign(socket):
-            message = f"{socket} belongs to another user"
-            raise PermissionError(message) from None
-        message = f"no daemon is running: nobody listens on {socket}; `trioworkers start` starts one"
-        raise NotRunningError(message) from error
-    except (httpx.HTTPError, ValueError) as error:
-        message = f"the daemon behind {socket} does not answer: {type(error).__name__}"
-        raise UnreachableError(message) from None
+    data = None if body is None else json.dumps(body).encode()
+    with closing(_Connection(control, timeout)) as connection:
+        _connect(connection, control)
+        try:
+            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            raise _unreachable(control, type(error).__name__) from None
+    if response.status < 400:
+        return answer
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+        raise RefusedError(response.status, printable(answer["error"]))
+    raise _unreachable(control, f"HTTP {response.status}")
 
 
 def ask_or_fail(
@@ -117,17 +130,26 @@ def ask_or_fail(
         fail(str(error), codes.get(error.status, FAILED))
 
 
-def _raise_refused(response: httpx.Response) -> None:
-    """Raise what an error of the daemon's own says; another is one of HTTP."""
-    answer = response.json()
-    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
-        raise RefusedError(response.status_code, printable(answer["error"]))
-    response.raise_for_status()
+def _connect(connection: _Connection, control: Path) -> None:
+    try:
+        connection.connect()
+    except TimeoutError as error:
+        raise _unreachable(control, type(error).__name__) from None
+    except OSError as error:
+        if _is_foreign(control):
+            message = f"{control} belongs to another user"
+            raise PermissionError(message) from None
+        message = f"no daemon is running: nobody listens on {control}; `trioworkers start` starts one"
+        raise NotRunningError(message) from error
 
 
-def _is_foreign(socket: Path) -> bool:
+def _unreachable(control: Path, why: str) -> UnreachableError:
+    return UnreachableError(f"the daemon behind {control} does not answer: {why}")
+
+
+def _is_foreign(control: Path) -> bool:
     """Whether it is for want of permission that nobody was reached there."""
     try:
-        return socket.exists() and not os.access(socket, os.W_OK)
+        return control.exists() and not os.access(control, os.W_OK)
     except PermissionError:  # its folder is closed to us
         return True
