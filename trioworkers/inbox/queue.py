@@ -138,7 +138,6 @@ class Queue:
         update = lane.updates[0]
         if lane.after_gap and not update.after_gap:
             update = lane.updates[0] = replace(update, after_gap=True)
-        lane.after_gap = False
         self._in_hand[update.id] = lane
         return update
 
