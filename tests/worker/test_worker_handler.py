@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import sys
 import time
+import zipfile
 
 import msgspec
 import pytest
@@ -212,6 +214,24 @@ def test_the_fingerprint_follows_the_source(folder):
         write(folder, f"{line}\nasync def handle(update, bot): pass\n", f"{name}.py")
         codes.append(import_handler(f"{name}:handle", [str(folder)]).code)
     assert codes[0] == codes[1] != codes[2]
+
+
+def test_any_file_that_a_handler_comes_from_has_a_fingerprint(folder):
+    """An archive's member, and bytecode without its source; a source that is not UTF-8."""
+    source = "async def handle(update, bot): pass  # é\n"
+    with zipfile.ZipFile(folder / "bots.zip", "w") as archive:
+        archive.writestr("zipped.py", source)
+    write(folder, source, "source.py")
+    py_compile.compile(str(folder / "source.py"), cfile=str(folder / "compiled.pyc"))
+    (folder / "latin.py").write_bytes(f"# coding: latin-1\n{source}".encode("latin-1"))
+    places = [str(folder), str(folder / "bots.zip")]
+    codes = {
+        name: import_handler(f"{name}:handle", places).code
+        for name in ("source", "zipped", "compiled", "latin")
+    }
+    assert codes["source"] == codes["zipped"]
+    assert all(len(code) == 12 for code in codes.values())
+    assert len(set(codes.values())) == 3
 
 
 def test_python_path_comes_first(folder):
