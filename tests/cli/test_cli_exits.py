@@ -209,6 +209,13 @@ def test_a_daemon_that_does_not_answer_is_69(
     assert result.stdout == ""
 
 
+def test_an_answer_that_comes_before_the_request_has_ended_is_heard(fleet: Path) -> None:
+    """The daemon closes the connection with it, so that the rest can no more be sent."""
+    answer = http(b'{"error": "too large"}', "413 Oh")
+    with listening(fleet, answer), pytest.raises(control.RefusedError, match="too large"):
+        control.ask(Path("state/run/control.sock"), "/api/reload", {"long": "x" * 5_000_000})
+
+
 def test_json_is_json_only(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The document as the daemon gave it."""
     monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: document(row()))

@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ def ask(
     with closing(_Connection(control, timeout)) as connection:
         _connect(connection, control)
         try:
-            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            with suppress(BrokenPipeError):  # it has its answer before it was told everything
+                connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
             response = connection.getresponse()
             answer = json.loads(response.read())
         except (http.client.HTTPException, OSError, ValueError) as error:
