@@ -84,6 +84,29 @@ def test_the_body_stays_the_bytes_that_came(update_id, chat_id, text, ascii_only
     assert decode_body(arrival.body) == whole
 
 
+contents = st.sampled_from(
+    ["null", "7", "{}", '{"chat":{"id":7}}', '{"chat":{"id":"x"}}', '{"from":{"id":8},"text":"\\ud800"}']
+)
+kinds = st.sampled_from(["message", "update_id", "callback_query", "later"])
+
+
+def outcome(text):
+    """What is read of an update, its kind and body left out; or why it is none."""
+    try:
+        update = read_update(text.encode())
+    except ValueError as error:
+        return str(error), ""
+    return msgspec.structs.replace(update, body=b"", kind=""), update.kind
+
+
+@given(st.lists(st.tuples(kinds, contents), max_size=4))
+def test_messages_are_read_as_any_other_kind(parts):
+    """Most updates are messages and read in one pass; whatever one holds, it is as if that were not so."""
+    body = "{" + ",".join(f'"{name}":{content}' for name, content in parts) + "}"
+    read, kind = outcome(body)
+    assert outcome(body.replace('"message"', '"other"')) == (read, kind.replace("message", "other"))
+
+
 @given(st.one_of(st.binary(), st.text().map(lambda text: json.dumps(text).encode())))
 def test_what_is_no_update_is_a_value_error(body):
     """Never anything else, and the message holds nothing of it."""

@@ -35,9 +35,20 @@ class _Content(msgspec.Struct, rename={"sender": "from"}):
     message: _Message | None = None
 
 
+_Id32 = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+
+
+class _Usual(msgspec.Struct, forbid_unknown_fields=True):
+    """What nearly every update is, in one pass."""
+
+    update_id: _Id32
+    message: _Content
+
+
+_usual = msgspec.json.Decoder(_Usual)
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _content = msgspec.json.Decoder(_Content)
-_id32 = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)])
+_id32 = msgspec.json.Decoder(_Id32)
 
 
 class UpdateIdError(ValueError):
@@ -156,6 +167,27 @@ def read_update(body: bytes | msgspec.Raw) -> Arrival:
         ValueError: this is not an update. The messages name no content.
     """
     try:
+        usual = _usual.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        update_id, kind, content = _read_unusual(body)
+    else:
+        update_id, kind, content = usual.update_id, "message", usual.message
+    place: _Content | _Message = content if content.chat or not content.message else content.message
+    user = content.sender or content.user
+    chat_id = place.chat.id if place.chat else None
+    user_id = user.id if user else None
+    if chat_id is None:
+        key = "" if user_id is None else str(user_id)
+    elif place.is_topic_message and place.message_thread_id is not None:
+        key = f"{chat_id}/{place.message_thread_id}"
+    else:
+        key = str(chat_id)
+    return Arrival(update_id, kind, key, chat_id, user_id, bytes(body))
+
+
+def _read_unusual(body: bytes | msgspec.Raw) -> tuple[int, str, _Content]:
+    """As :func:`read_update`: an update of any kind by its id, kind and content."""
+    try:
         parts = _envelope.decode(body)
         raw_id = parts.pop("update_id")
     except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
@@ -171,17 +203,7 @@ def read_update(body: bytes | msgspec.Raw) -> Arrival:
         content = _content.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         content = _Content()
-    place: _Content | _Message = content if content.chat or not content.message else content.message
-    user = content.sender or content.user
-    chat_id = place.chat.id if place.chat else None
-    user_id = user.id if user else None
-    if chat_id is None:
-        key = "" if user_id is None else str(user_id)
-    elif place.is_topic_message and place.message_thread_id is not None:
-        key = f"{chat_id}/{place.message_thread_id}"
-    else:
-        key = str(chat_id)
-    return Arrival(update_id, kind, key, chat_id, user_id, bytes(body))
+    return update_id, kind, content
 
 
 def decode_body(body: bytes) -> dict[str, Any]:
