@@ -102,15 +102,14 @@ async def test_waiting_until_it_is_sent_waits_for_a_reader_that_is_slow(pair, nu
 async def test_who_is_alone_writes_at_once(pair, nursery):
     """In the same turn of the loop; and when the system takes no more, the rest leaves all the same."""
     sender, receiver, writes = pair
-    sender.put(Drain())
-    sender.write_now()
-    sender.put(Drain())
+    sender.send(Drain())
+    await sender.wait_sent(at_once=True)
+    sender.send(Drain())
     await sender.wait_sent(at_once=True)
     assert len(writes) == 2
     assert await receiver.receive() == [Drain(), Drain()]
     nursery.start_soon(sender.serve_writes)
-    sender.put(BIG)
-    sender.write_now()
+    sender.send(BIG)
     with trio.fail_after(10):
         assert await receiver.receive() == [BIG]
     nursery.cancel_scope.cancel()
@@ -123,7 +122,7 @@ async def test_what_was_put_leaves_also_when_its_sender_is_cancelled(pair, nurse
     await trio.testing.wait_all_tasks_blocked()
     with trio.CancelScope() as scope:
         scope.cancel()
-        sender.put(Drain())
+        sender.send(Drain())
         await sender.wait_sent()
     assert scope.cancelled_caught
     with trio.fail_after(5):

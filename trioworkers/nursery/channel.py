@@ -2,7 +2,8 @@
 
 It works on the bare socket: Trio's streams take a turn of the loop after each operation, also where the
 system did it at once, and a frame alone would cost as much again as the update that it is about. Here a
-read is one wait and one call, a write one call, which everything that was sent in a turn of the loop shares.
+read is one wait and one call, a write one call, which everything that was sent in a turn of the loop shares:
+the last thing that the turn does, for which no task has to be woken.
 """
 
 from __future__ import annotations
@@ -40,41 +41,45 @@ class Channel:
         self._outgoing: list[bytes] = []
         self._leaving = NOTHING  # what of a write the system has not taken yet
         self._sent = self._left = 0  # bytes, ever
+        self._turn = _turn()
+        self._leaves_with_turn = False
         self._wake = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self._broken = False
         self._writing = trio.Lock()
 
     def send(self, frame: Frame) -> None:
-        """Let `frame` leave with the next write, in the next turn of the loop at the latest. Never blocks.
+        """Let `frame` leave at the end of this turn of the loop. Never blocks.
 
-        What is under way is bounded by the deliveries in hand, so this needs no bound of its own.
+        What the system does not take then is left to :meth:`serve_writes`. What is under way is bounded by
+        the deliveries in hand, so this needs no bound of its own.
         """
-        self.put(frame)
-        self._wake.set()
-
-    def put(self, frame: Frame) -> None:
-        """As :meth:`send`, for who sees to the write: by :meth:`wait_sent`, or :meth:`write_now`."""
         data = packed(frame)
         self._outgoing.append(data)
         self._sent += len(data)
+        if not self._leaves_with_turn:
+            self._leaves_with_turn = True
+            self._turn.channels.append(self)
 
-    def write_now(self) -> None:
-        """Write what the system takes at once; the rest is left to :meth:`serve_writes`."""
-        with suppress(trio.BrokenResourceError):  # the reader sees the end and says so
-            if not self._writing.locked():
+    def end_turn(self) -> None:
+        """Write what the system takes of what was sent in this turn of the loop (the turn's own call)."""
+        self._leaves_with_turn = False
+        if self._left == self._sent:
+            return
+        if not self._leaving and not self._writing.locked():  # else somebody may wait for it, and is at it
+            with suppress(trio.BrokenResourceError):  # the reader sees the end and says so
                 self._write()
         if self._left < self._sent:
-            self._wake.set()
+            # it is too late to wake a task in this turn: how long the loop waits is decided
+            self._turn.token.run_sync_soon(lambda: self._wake.set())
 
     async def serve_writes(self) -> None:
-        """Write what is sent until cancelled, or until the other side is gone."""
+        """Write what the system did not take at once, until cancelled, or until the other side is gone."""
         try:
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
-                if self._left < self._sent:  # it may have left with what somebody waited for
-                    await self.flush()
+                await self.flush()
         except trio.BrokenResourceError:
             return  # the reader sees the end and says so
 
@@ -174,9 +179,41 @@ class Channel:
         except OSError:
             self._break()
         finally:
-            self._progress.unpark_all()
+            if self._progress:
+                self._progress.unpark_all()
 
     def _break(self) -> NoReturn:
         self._broken = True
         self._progress.unpark_all()
         raise trio.BrokenResourceError from None
+
+
+class _Turn(trio.abc.Instrument):
+    """The end of each turn of a loop, at which its channels write.
+
+    A task that writes would be woken for each turn in which something was sent, and write a turn later: with
+    it an update cost its worker 8 to 15 µs more, of 180 to 270.
+    """
+
+    def __init__(self) -> None:
+        self.channels: list[Channel] = []  # that were given something in this turn
+        self.token = trio.lowlevel.current_trio_token()
+
+    def before_io_wait(self, timeout: float) -> None:
+        for channel in self.channels:
+            channel.end_turn()
+        self.channels.clear()
+
+
+_turns: trio.lowlevel.RunVar[_Turn] = trio.lowlevel.RunVar("turn")
+
+
+def _turn() -> _Turn:
+    """The one of the loop that runs."""
+    try:
+        return _turns.get()
+    except LookupError:
+        turn = _Turn()
+        _turns.set(turn)
+        trio.lowlevel.add_instrument(turn)
+        return turn

@@ -184,15 +184,11 @@ class Worker:
             self._in_hand -= 1
             if calls is not None:
                 calls.close()
-        if self._in_hand:
-            self._channel.send(outcome)
-        else:
-            self._channel.put(outcome)
-            self._channel.write_now()
+        self._channel.send(outcome)
 
     async def _leave(self, frame: Frame) -> None:
         """Send a frame; return once it has left, with those of other handlings where there are any."""
-        self._channel.put(frame)
+        self._channel.send(frame)
         await self._channel.wait_sent(at_once=self._in_hand == 1)
 
     async def _tell_changed(self, limit: float) -> None:
