@@ -207,8 +207,11 @@ def test_a_body_of_exactly_the_limit_is_taken():
 
 
 def test_fields_are_found_by_their_name():
-    """In lower case, without the space around them; several of one name are one."""
-    sent = b"HTTP/1.1 429 Too Many\r\nRetry-After: \t 9 \r\nVia: a\r\nVIA: b\r\nContent-Length: 0\r\n\r\n"
+    """In lower case, without the space around them; several of one name are one, and others are left out."""
+    sent = (
+        b"HTTP/1.1 429 Too Many\r\nRetry-After: \t 9 \r\nConnection: A\r\nX: Connection:c\r\n"
+        b"CONNECTION: b\r\nConnections: d\r\nContent-Length: 0\r\n\r\n"
+    )
     response = read(sent)
     assert (response.status, response.body, response.is_last) == (429, b"", False)
-    assert response.fields == {b"retry-after": b"9", b"via": b"a,b", b"content-length": b"0"}
+    assert response.fields == {b"retry-after": b"9", b"connection": b"a,b", b"content-length": b"0"}

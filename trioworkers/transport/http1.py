@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import httpx
 import trio
 
+from trioworkers.transport.lateness import lateness
 from trioworkers.transport.response import ResponseReader
 from trioworkers.transport.stream import Stream, connect
 
@@ -59,7 +60,9 @@ class Http1Pool:
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, *, connections: int) -> None:
         self._host, self._port, self._tls = host, port, tls
-        self._slots = trio.CapacityLimiter(connections)
+        # a number and who waits: trio's limiter, which knows who holds what, takes ten times as long
+        self._free = connections
+        self._waiting = trio.lowlevel.ParkingLot()
         self._idle: list[tuple[Stream, float]] = []  # with the time until which it is trusted
 
     async def exchange(self, request: bytes, limits: Limits, rest: Iterable[bytes] = ()) -> Response:
@@ -70,10 +73,10 @@ class Http1Pool:
         Raises:
             httpx.TransportError: there is no response; the message names nothing of the request.
         """
-        try:
-            self._slots.acquire_nowait()  # `async with` costs a turn of the loop
-        except trio.WouldBlock:
-            await self._slots.acquire()
+        if self._free:
+            self._free -= 1
+        else:
+            await self._waiting.park()  # for one that is handed over
         try:
             stream = self._take_idle() or await self._connect(limits.connect)
             is_kept = False
@@ -88,7 +91,10 @@ class Http1Pool:
                     stream.close()
             return response
         finally:
-            self._slots.release()
+            if self._waiting:
+                self._waiting.unpark()
+            else:
+                self._free += 1
 
     def close(self) -> None:
         """Close what is idle."""
@@ -115,6 +121,7 @@ class _Exchange:
 
     Attributes:
         is_sent: the whole request was sent.
+        deadline: when it is late, trio time.
     """
 
     def __init__(self, stream: Stream, limits: Limits) -> None:
@@ -124,30 +131,40 @@ class _Exchange:
         now = trio.current_time()
         self._silence = limits.silence
         self._ends = now + limits.total
-        # one for both limits: a scope costs as much as all the reading and writing of an exchange
-        self._scope = trio.CancelScope(deadline=min(self._ends, now + self._silence))
+        self.deadline = min(self._ends, now + self._silence)
+        self._is_late = False
 
     async def run(self, request: bytes, rest: Iterable[bytes]) -> Response:
-        with self._scope:
-            try:
-                if rest:
-                    return await self._receive_while_sending(request, rest)
-                await self._send([request])
-                return await self._receive()
-            except (OSError, trio.ClosedResourceError):
-                raise httpx.ReadError("the connection broke") from None
-        raise httpx.ReadTimeout("timed out")
+        watch = lateness()
+        watch.begin(self)
+        try:
+            if rest:
+                return await self._receive_while_sending(request, rest)
+            await self._send([request])
+            return await self._receive()
+        except (OSError, trio.ClosedResourceError):
+            if self._is_late:
+                raise httpx.ReadTimeout("timed out") from None
+            raise httpx.ReadError("the connection broke") from None
+        finally:
+            watch.end(self)
+
+    def late(self) -> None:
+        """Its time is over: whoever waits for the connection finds it closed."""
+        self._is_late = True
+        self._stream.close()
 
     def _moved(self) -> None:
         """Bytes did: the silence begins anew."""
-        self._scope.deadline = min(self._ends, trio.current_time() + self._silence)
+        self.deadline = min(self._ends, trio.current_time() + self._silence)
 
     async def _receive(self) -> Response:
-        while True:
+        while not self._is_late:
             response = self._reader.feed(await self._stream.receive())
             if response is not None:
                 return response
             self._moved()
+        raise trio.ClosedResourceError
 
     async def _receive_while_sending(self, request: bytes, rest: Iterable[bytes]) -> Response:
         """Read while sending: who refuses an upload answers and closes before it has all of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -102,8 +103,8 @@ class Bot:
         """
         handling = self._handling
 
-        async def make(again: Callable[[], Awaitable[None]] | None = None) -> msgspec.Raw:
-            return await self._api.call(method, params, patience=handling, again=again)
+        def make(again: Callable[[], Awaitable[None]] | None = None) -> Awaitable[msgspec.Raw]:
+            return self._api.call(method, params, patience=handling, again=again)
 
         if handling is None or handling.calls is None or method[:3].lower() == "get":
             return msgspec.json.decode(await make())
@@ -121,11 +122,16 @@ class Bot:
         """Each Bot API method by its name in snake case: `bot.send_message` is sendMessage."""
         if name.startswith("_"):
             raise AttributeError(name)
-        first, *rest = name.split("_")
-        method = first + "".join(word.capitalize() for word in rest)
+        method = _method(name)
 
         async def call(**params: Any) -> Any:
             return await self.call(method, **params)
 
         call.__name__ = name
         return call
+
+
+@cache
+def _method(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
