@@ -114,6 +114,24 @@ async def test_updates_go_out_as_their_chats_allow_and_end_as_their_handlers_say
     assert scene.dispatch.idle_since == math.inf
 
 
+async def test_an_update_goes_out_in_the_turn_in_which_it_comes(nursery, autojump_clock):
+    """But for what has no room, or comes while it drains; after the worker's end it stays."""
+    scene = Scene(nursery, concurrency=2)
+    hands = await scene.begin()
+    for number in (1, 2, 3):
+        scene.desk.offer(update(number))
+    assert [frame.delivery for frame in hands.sent] == [1, 2]
+    scene.dispatch.drain()
+    await hands.say(Outcome(1, "done"))
+    scene.desk.offer(update(4))
+    assert len(hands.sent) == 2
+    scene.scope.cancel()
+    await scene.ended.wait()
+    scene.desk.offer(update(5))
+    assert len(hands.sent) == 2
+    assert scene.desk.queue.in_hand == 0
+
+
 async def test_no_more_go_out_than_concurrency_allows(nursery, autojump_clock):
     """The next one goes out when one comes back; the limit is read anew each time."""
     scene = Scene(nursery, *(update(number) for number in range(1, 6)), concurrency=2)

@@ -6,6 +6,7 @@ once they are) and `put_back` (nothing happened).
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from trioworkers.inbox.queue import Fetch, Queue
 from trioworkers.inbox.store import Bury, Called, Calling, Finish, Reschedule, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from trioworkers.inbox.store import Operation, Page
     from trioworkers.inbox.writer import Writer
@@ -37,6 +38,7 @@ class Feed:
         is_ready: Callable[[], bool] = lambda: False,
     ) -> None:
         self._take, self._next_due, self._clock, self._is_ready = take, next_due, clock, is_ready
+        self._takers: list[Callable[[], object]] = []
         self._has_changed: trio.Event | None = None  # of those who wait for more to take
         self._poked: trio.Event | None = None  # of those who can take nothing
 
@@ -64,18 +66,41 @@ class Feed:
         with trio.move_on_after(max(0.0, next_due - self._clock())):
             await event.wait()
 
+    @contextmanager
+    def told(self, taker: Callable[[], object]) -> Iterator[None]:
+        """Inside, call `taker` whenever there may be more to take, in the turn of the loop in which it comes.
+
+        A task that waits for it would hand an update out a turn later, behind the next poll: 0.2 ms of the
+        2.4 that a lone update takes.
+        """
+        self._takers.append(taker)
+        try:
+            yield
+        finally:
+            self._takers.remove(taker)
+
     def changed(self) -> None:
         """There may be more to take."""
-        if self._has_changed is not None:
-            self._has_changed.set()
-            self._has_changed = None
+        self._tell()
+        if self._is_ready() or self._next_due() is not None:  # else it is taken, and nobody has to look
+            self._wake()
 
     def poke(self) -> None:
         """Let :meth:`wait_change` return, for all who wait now."""
-        self.changed()
+        self._tell()
+        self._wake()
         if self._poked is not None:
             self._poked.set()
             self._poked = None
+
+    def _tell(self) -> None:
+        for taker in self._takers:
+            taker()
+
+    def _wake(self) -> None:
+        if self._has_changed is not None:
+            self._has_changed.set()
+            self._has_changed = None
 
     @property
     def has_work(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -149,14 +150,8 @@ class Dispatch:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hand_out, nursery)
-                try:
-                    while frames := await self._worker.receive():
-                        for frame in frames:
-                            self._take_in(frame)
-                        self._refill(nursery)
-                        await self._backlog.wait_recorded()
-                except FrameError as error:
-                    self._events.tell("worker.refused", self._bot, reason=str(error))
+                with self._feed.told(partial(self._fill, nursery)):
+                    await self._listen(nursery)
                 nursery.cancel_scope.cancel()
             if not self._draining:
                 for delivery in [number for number, one in self._hand.items() if one.delivered]:
@@ -164,6 +159,16 @@ class Dispatch:
         finally:
             for in_hand in self._hand.values():
                 self._backlog.put_back(in_hand.update)
+
+    async def _listen(self, nursery: trio.Nursery) -> None:
+        try:
+            while frames := await self._worker.receive():
+                for frame in frames:
+                    self._take_in(frame)
+                self._refill(nursery)
+                await self._backlog.wait_recorded()
+        except FrameError as error:
+            self._events.tell("worker.refused", self._bot, reason=str(error))
 
     async def _hand_out(self, nursery: trio.Nursery) -> None:
         while not self._draining:
@@ -183,12 +188,11 @@ class Dispatch:
 
     def _fill(self, nursery: trio.Nursery) -> bool:
         """Hand out what there is as far as there is room; whether some room is left."""
-        if self._is_paused():
+        if self._is_paused() or self._draining:
             return False
         room = 1 if self._alone else self._settings().concurrency
         while len(self._hand) < room:
-            update = self._feed.take()
-            if update is None:
+            if (update := self._feed.take()) is None:
                 return True
             self._begin(update, nursery)
         return False
