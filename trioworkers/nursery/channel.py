@@ -67,7 +67,7 @@ class Channel:
         if self._left == self._sent:
             return
         if not self._leaving and not self._writing.locked():  # else somebody may wait for it, and is at it
-            with suppress(trio.BrokenResourceError):  # the reader sees the end and says so
+            with suppress(Exception):  # the task meets it again, where somebody hears of it
                 self._write()
         if self._left < self._sent:
             # it is too late to wake a task in this turn: how long the loop waits is decided
