@@ -62,7 +62,7 @@ class Calls:
         self._kept = sum(len(key) + len(bytes(answer)) for key, answer in self._answers.items())
         self._counts: dict[str, int] = {}
         self._given_back: dict[str, list[int]] = {}
-        self._under_way: dict[str, trio.Event] = {}
+        self._under_way: dict[str, trio.Event | None] = {}  # with who waits for its end
         self._again = bool(recorded)
         self._send: Callable[[Frame], None] | None = send
         self._leave = leave
@@ -101,17 +101,21 @@ class Calls:
     async def _make(self, key: str, make: Make) -> msgspec.Raw:
         self._unmade.pop(key, None)
         while key in self._under_way:  # of two tasks that name one call the second waits for the first
-            await self._under_way[key].wait()
+            end = self._under_way[key]
+            if end is None:
+                end = self._under_way[key] = trio.Event()
+            await end.wait()
         if key in self._answers:
             return self._answers[key]
         if self._send is None or self._kept > MOST_KEPT:
             return await make(_untold)
-        under_way = self._under_way[key] = trio.Event()
+        self._under_way[key] = None
         try:
             return await self._recorded(key, make)
         finally:
-            del self._under_way[key]
-            under_way.set()
+            over = self._under_way.pop(key)
+            if over is not None:
+                over.set()
 
     async def _recorded(self, key: str, make: Make) -> msgspec.Raw:
         async def begin() -> None:

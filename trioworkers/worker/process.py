@@ -8,6 +8,7 @@ not see it, and is ended from outside (:mod:`trioworkers.worker.zygote`).
 from __future__ import annotations
 
 import faulthandler
+import gc
 import math
 import os
 import resource
@@ -51,6 +52,9 @@ EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
 SLACK = 8 * 2**20  # bytes that a worker may gain unseen
 START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all of it
+# objects, then collections, until each generation is looked through: more than what some handlings have at
+# a time, which is no garbage
+COLLECT = (5_000, 20, 20)
 
 
 def work(descriptor: int) -> int:
@@ -59,6 +63,7 @@ def work(descriptor: int) -> int:
     os.environ[WORKER] = str(os.getpid())
     call_this_process("tw-worker")
     faulthandler.register(signal.SIGQUIT, all_threads=True)  # what the daemon asks one that hangs for
+    gc.set_threshold(*COLLECT)
     return trio.run(serve_worker, socket.socket(fileno=descriptor))
 
 
