@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from trioworkers.cli.run import COLLECT
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, Kept
 from trioworkers.records import Arrival, read_update
-from trioworkers.run import SWITCH_INTERVAL
+from trioworkers.run import COLLECT, SWITCH_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

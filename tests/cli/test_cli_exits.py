@@ -18,7 +18,7 @@ from trioworkers.cli.main import run_or_fail
 from trioworkers.cli.status import _duration, _print
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.inbox.store import StoreError, StoreRefusedError
-from trioworkers.web.serve import ListenError, SocketPathError
+from trioworkers.web.sockets import ListenError, SocketPathError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

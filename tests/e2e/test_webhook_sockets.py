@@ -20,7 +20,7 @@ from test_disk import disk, fill
 from webhook_project import SECRET_HEADER, Hooked
 
 from trioworkers.testing import Telegram, serve_telegram
-from trioworkers.web.serve import listen_unix
+from trioworkers.web.sockets import listen_unix
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from trioworkers.nursery.frames import Configure, Deliver, Drain, FromWorker, Re
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.zygote import ZygoteError, open_zygote
 from trioworkers.worker.orders import Prepare
-from trioworkers.worker.remains import variable_of
+from trioworkers.worker.remains import children_of, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -73,11 +73,12 @@ class Bench:
         environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environ}
         with trio.fail_after(60):
             async with open_zygote(
-                prepare, run=RUN, folder=self.folder, environ=environ, tell=self._tell
+                prepare, run=RUN, folder=self.folder, environ=environ, tell=self.tell
             ) as zygote:
+                await zygote.warm.wait()
                 yield zygote
 
-    def _tell(self, event: str, **fields: Any) -> None:
+    def tell(self, event: str, **fields: Any) -> None:
         self.told.append((event, fields))
 
     @asynccontextmanager
@@ -262,6 +263,39 @@ async def test_a_module_that_cannot_be_preloaded_is_refused_by_name(bench, sourc
     with pytest.RaisesGroup(pytest.RaisesExc(ZygoteError, match=f"^{problem}$")):
         async with bench.zygote("fork", "bad"):
             pytest.fail("it was ready")
+
+
+async def test_a_variable_that_is_hidden_while_the_first_warms_up_is_in_no_process(bench):
+    """That one is ended, and another one, without it, starts the workers: a start is not refused for it."""
+    prepare = Prepare("fork", "http://127.0.0.1:9", (), (str(bench.folder),))
+    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "SECRET": "x", "OPEN": "y"}
+    bench.module("quiet", QUIET)
+    with trio.fail_after(60):
+        async with open_zygote(
+            prepare, run=RUN, folder=bench.folder, environ=environ, tell=bench.tell
+        ) as zygote:
+            assert not zygote.warm.is_set()
+            zygote.hide({"SECRET"})
+            async with bench.worker(zygote, "quiet") as worker:
+                await worker.ready()
+                assert variable_of(worker.process.pid, "OPEN") == "y"
+                assert variable_of(worker.process.pid, "SECRET") is None
+                assert variable_of(bench.told[-1][1]["pid"], "SECRET") is None
+    assert [event for event, _ in bench.told] == ["zygote.exited", "zygote.ready"]
+
+
+async def test_one_that_is_asked_to_end_while_it_warms_up_is_gone_then(bench):
+    """Its process has ended when `end` returns: the daemon's last resort leaves none behind."""
+    prepare = Prepare("fork", "http://127.0.0.1:9", (), (str(bench.folder),))
+    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    before = children_of(os.getpid())
+    with trio.fail_after(60):
+        async with open_zygote(
+            prepare, run=RUN, folder=bench.folder, environ=environ, tell=bench.tell
+        ) as zygote:
+            assert len(children_of(os.getpid())) == len(before) + 1
+            await zygote.end()
+            assert children_of(os.getpid()) == before
 
 
 async def test_a_process_of_the_run_is_known_by_its_mark(bench):

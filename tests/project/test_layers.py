@@ -28,6 +28,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("nursery",),
     ("reload", "web"),
     ("daemon",),
+    ("start",),
     ("run",),
     ("cli", "demo"),
 ]

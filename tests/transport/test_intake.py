@@ -19,7 +19,7 @@ from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.intake import Intake
 from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
 from trioworkers.web.connections import Bounds, Connections
-from trioworkers.web.serve import listen_tcp
+from trioworkers.web.sockets import listen_tcp
 from trioworkers.web.webhook import WebhookApp
 
 SWITCHES = 100

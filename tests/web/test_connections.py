@@ -14,7 +14,7 @@ from listening import SECRET, ListenerThread, Settings, request, update
 from trioworkers.inbox.inbox import Accepted
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web.connections import Bounds, Connections
-from trioworkers.web.serve import listen_unix
+from trioworkers.web.sockets import listen_unix
 from trioworkers.web.webhook import WebhookApp
 
 

@@ -20,7 +20,8 @@ from trioworkers.inbox.store import Purge, Replay, StoreFullError
 from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.records import Attempt, read_update
 from trioworkers.web.app import MARK, make_app
-from trioworkers.web.serve import Web, listen_tcp, listen_unix
+from trioworkers.web.serve import Web
+from trioworkers.web.sockets import listen_tcp, listen_unix
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trioworkers.folders import AlreadyRunningError
-from trioworkers.web.serve import ListenError, SocketPathError, listen_tcp, listen_unix
+from trioworkers.web.sockets import ListenError, SocketPathError, listen_tcp, listen_unix
 
 if TYPE_CHECKING:
     from pathlib import Path

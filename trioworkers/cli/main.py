@@ -73,7 +73,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
     from trioworkers.folders import AlreadyRunningError
     from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
     from trioworkers.nursery.zygote import ZygoteError
-    from trioworkers.web.serve import ListenError, SocketPathError
+    from trioworkers.web.sockets import ListenError, SocketPathError
     from trioworkers.web.tls import CertificateError
 
     codes: dict[type[Exception], int] = {

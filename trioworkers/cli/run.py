@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import os
 import signal
 import sys
@@ -33,7 +32,6 @@ where every task stands.
   trioworkers run
   trioworkers -c /etc/trioworkers/fleet.toml run --dry-run
 """
-COLLECT = (10_000, 20, 20)  # objects, then collections, until each generation is looked through
 ERRORS = "daemon.err"  # in log_dir: the standard error of a detached daemon
 
 
@@ -97,9 +95,6 @@ def _serve(fleet: Fleet) -> None:
             await run_daemon(fleet, events, stop, others, restarts=restarts)
             nursery.cancel_scope.cancel()
 
-    # what is imported stays, and a thousand bots that start are no garbage: an eighth of their start's time
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
     trio.run(serve)
 
 

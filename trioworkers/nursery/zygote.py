@@ -10,29 +10,18 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import socket
-import subprocess
-import sys
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from trioworkers.errors import TrioworkersError
+from trioworkers.nursery.link import LAST, Link, LostError
 from trioworkers.nursery.spawn import Exit
 from trioworkers.worker.orders import (
-    SIZE,
     NotStarted,
     Reap,
     Start,
-    Unfit,
-    Warm,
-    decode_answer,
-    encode,
-    handed_over,
-    rights,
 )
 from trioworkers.worker.remains import RUN, kill, orphans
 from trioworkers.worker.zygote import adopt_orphans
@@ -42,11 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trioworkers.nursery.spawn import WorkerProcess
-    from trioworkers.worker.orders import Order, Prepare
+    from trioworkers.worker.orders import Prepare
 
 WARM_TIMEOUT = 60.0  # seconds until a zygote has imported everything
-ANSWER_TIMEOUT = 10.0  # seconds for an answer; a zygote that is silent for longer is killed
-LAST = 3.0  # seconds that one has to end itself and its workers
 AT_ONCE = 16  # orders under way
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between zygotes that die before they are warm
 
@@ -61,6 +48,7 @@ async def open_zygote(
 ) -> AsyncIterator[Zygote]:
     """Keep a zygote running; at the end it is gone, and with it every worker that still lived.
 
+    The first one is warming up when the body begins: `warm` is set once it can start workers.
     Cancelling the body leaves the zygote until the body has ended its workers.
 
     Args:
@@ -84,18 +72,23 @@ async def open_zygote(
 
 
 class Zygote:
-    """Makes workers, by one zygote after another."""
+    """Makes workers, by one zygote after another.
+
+    Attributes:
+        warm: set once the first is.
+    """
 
     def __init__(self, run: str, tell: Callable[..., None]) -> None:
+        self.warm = trio.Event()
         self._run = run
         self._tell = tell
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._came = trio.Event()
         self._serving = trio.CancelScope()
         self._orders = trio.CapacityLimiter(AT_ONCE)
         self._workers: set[int] = set()  # not reaped, whoever's children they are
         self._process = 0  # the zygote's, warm or not
-        self._newest: _Link | None = None  # likewise
+        self._newest: Link | None = None  # likewise
         self._environ: Mapping[str, str] = {}
 
     async def serve(
@@ -106,23 +99,24 @@ class Zygote:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Keep a zygote running until closed; `started` once the first is warm."""
+        """Keep a zygote running until closed; `started` once the first runs."""
         adopt_orphans()
         self._environ = environ
         pause = FIRST_PAUSE
         with self._serving:
             while True:
-                link = self._newest = _Link(folder, self._environ)
-                self._process = link.process.pid
+                link = Link(prepare, folder, self._environ)
+                if self._newest is None:
+                    task_status.started()
+                self._newest, self._process = link, link.process.pid
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(link.serve, prepare)
+                    nursery.start_soon(link.serve)
                     with trio.move_on_after(WARM_TIMEOUT):
                         await link.judged.wait()
                     if link.warm:
                         self._tell("zygote.ready", pid=link.process.pid, way=prepare.way)
-                        if not self._serving.shield:
-                            self._serving.shield = True
-                            task_status.started()
+                        self._serving.shield = True
+                        self.warm.set()
                         pause = FIRST_PAUSE
                         self._link = link
                         self._came.set()
@@ -132,7 +126,7 @@ class Zygote:
                         link.process.kill()
                 await self._bury_orphans()
                 how = link.problem or f"it ended: {_exit(link.process.returncode)}"
-                if not self._serving.shield:
+                if not self.warm.is_set() and not link.is_outdated:
                     raise ZygoteError(f"fleet.{how}" if link.problem else f"workers cannot be started: {how}")
                 self._tell("zygote.exited", reason=how)
                 await trio.sleep(pause)
@@ -165,11 +159,18 @@ class Zygote:
         if not self._environ.keys().isdisjoint(names):
             self._environ = {name: self._environ[name] for name in self._environ if name not in names}
             if self._newest is not None:
+                self._newest.is_outdated = True
                 self._newest.process.kill()
 
     def close(self) -> None:
         """Let `serve` end the zygote, and end."""
         self._serving.cancel()
+
+    async def end(self) -> None:
+        """Close, and return once the zygote is gone."""
+        self.close()
+        if self._newest is not None:
+            await self._newest.gone.wait()
 
     async def start(self, channel: int, output: int) -> WorkerProcess:
         """As :meth:`trioworkers.nursery.spawn.MakesWorkers.start`; waits while there is no zygote."""
@@ -180,7 +181,7 @@ class Zygote:
                 try:
                     answer, descriptors = await link.ask(Start(link.next_number()), channel, output)
                     break
-                except _LostError:
+                except LostError:
                     # a worker that it started and did not tell of is ended before there is another zygote
                     await link.gone.wait()
         if isinstance(answer, NotStarted):
@@ -192,7 +193,7 @@ class Zygote:
         """Reap a worker that has ended, and end what it left behind."""
         try:
             answer, _ = await worker.link.ask(Reap(worker.link.next_number(), worker.pid))
-        except _LostError:
+        except LostError:
             await worker.link.gone.wait()
             code = _reap(worker.descriptor)
             self._workers.discard(worker.pid)
@@ -216,128 +217,8 @@ class Zygote:
                         os.close(descriptor)
 
 
-class _LostError(Exception):
-    """The zygote is gone before it answered."""
-
-
-@dataclass(eq=False)
-class _Reply:
-    came: trio.Event = field(default_factory=trio.Event)
-    answer: Any = None
-    descriptors: list[int] = field(default_factory=list)
-
-
-class _Link:
-    """One zygote process, and the questions to it.
-
-    Attributes:
-        judged: it is warm, or will never be.
-        lost: it answers no more.
-        gone: it has ended, so that its children are the daemon's.
-        problem: why it is unfit, in its own words.
-    """
-
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
-                cwd=folder,
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
-            )
-        self.judged, self.lost, self.gone = trio.Event(), trio.Event(), trio.Event()
-        self.warm = False
-        self.problem: str | None = None
-        self._end = trio.socket.from_stdlib_socket(ours)
-        self._replies: dict[int, _Reply] = {}
-        self._numbers = count()
-        self._sending = trio.Lock()
-
-    def next_number(self) -> int:
-        return next(self._numbers)
-
-    async def serve(self, prepare: Prepare) -> None:
-        """Take answers until the zygote is gone; cancelled, let it end itself and what it started."""
-        try:
-            with suppress(OSError, ValueError):  # it died, or said what is none of its words
-                await self._send(prepare)
-                while await self._take():
-                    pass
-        finally:
-            with trio.CancelScope(shield=True):
-                self._end.close()
-                self.judged.set()
-                self.lost.set()
-                for reply in self._replies.values():
-                    reply.came.set()
-                await self._ended()
-                self.gone.set()
-
-    async def ask(self, order: Start | Reap, *descriptors: int) -> tuple[Any, list[int]]:
-        """Give an order; return the answer and its descriptors, which are the caller's.
-
-        It cannot be cancelled, so that no worker is started that nobody knows of, and is bounded.
-
-        Raises:
-            _LostError: there is no answer.
-        """
-        reply = self._replies[order.number] = _Reply()
-        try:
-            with trio.move_on_after(ANSWER_TIMEOUT, shield=True) as limit:
-                if not self.lost.is_set():
-                    with suppress(OSError):
-                        await self._send(order, *descriptors)
-                        await reply.came.wait()
-        finally:
-            del self._replies[order.number]
-        if limit.cancelled_caught:
-            self.process.kill()
-        if reply.answer is None:
-            raise _LostError
-        return reply.answer, reply.descriptors
-
-    async def _send(self, order: Order, *descriptors: int) -> None:
-        async with self._sending:
-            await self._end.sendmsg([encode(order)], rights(*descriptors))
-
-    async def _take(self) -> bool:
-        """Take one answer; False when it was the last."""
-        said, ancillary, _, _ = await self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC)
-        if not said:
-            return False
-        answer, descriptors = decode_answer(said), handed_over(ancillary)
-        if isinstance(answer, Warm):
-            self.warm = True
-            self.judged.set()
-        elif isinstance(answer, Unfit):
-            self.problem = answer.problem
-        elif answer.number in self._replies:
-            reply = self._replies[answer.number]
-            reply.answer, reply.descriptors = answer, descriptors
-            reply.came.set()
-        else:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        return True
-
-    async def _ended(self) -> None:
-        descriptor = os.pidfd_open(self.process.pid)
-        try:
-            with trio.move_on_after(LAST):
-                await trio.lowlevel.wait_readable(descriptor)
-            self.process.kill()
-            await trio.lowlevel.wait_readable(descriptor)
-        finally:
-            os.close(descriptor)
-        self.process.wait()
-
-
 class _Worker:
-    def __init__(self, pid: int, descriptor: int, link: _Link, zygote: Zygote) -> None:
+    def __init__(self, pid: int, descriptor: int, link: Link, zygote: Zygote) -> None:
         self.pid = pid
         self.descriptor = descriptor
         self.link = link

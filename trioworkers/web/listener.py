@@ -15,7 +15,7 @@ import trio
 
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.web.connections import Bounds, Connections
-from trioworkers.web.serve import ListenError, listen_tcp, listen_unix
+from trioworkers.web.sockets import ListenError, listen_tcp, listen_unix
 from trioworkers.web.tls import Certificate, CertificateError
 from trioworkers.web.webhook import WebhookApp
 

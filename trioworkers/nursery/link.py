@@ -1,0 +1,146 @@
+"""One zygote process as the daemon sees it: started, told what to do, and waited for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.worker.orders import SIZE, Unfit, Warm, decode_answer, encode, handed_over, rights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from trioworkers.worker.orders import Order, Prepare, Reap, Start
+
+ANSWER_TIMEOUT = 10.0  # seconds for an answer; a zygote that is silent for longer is killed
+LAST = 3.0  # seconds that one has to end itself and its workers
+
+
+class LostError(Exception):
+    """The zygote is gone before it answered."""
+
+
+@dataclass(eq=False)
+class _Reply:
+    came: trio.Event = field(default_factory=trio.Event)
+    answer: Any = None
+    descriptors: list[int] = field(default_factory=list)
+
+
+class Link:
+    """One zygote process, and the questions to it.
+
+    Attributes:
+        judged: it is warm, or will never be.
+        lost: it answers no more.
+        gone: it has ended, so that its children are the daemon's.
+        is_outdated: it is to end for what it was started with.
+        problem: why it is unfit, in its own words.
+    """
+
+    def __init__(self, prepare: Prepare, folder: Path, environ: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
+                cwd=folder,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
+            )
+            ours.send(encode(prepare))  # at once: it warms up while the daemon's loop may be held up
+        self.judged, self.lost, self.gone = trio.Event(), trio.Event(), trio.Event()
+        self.warm = self.is_outdated = False
+        self.problem: str | None = None
+        self._end = trio.socket.from_stdlib_socket(ours)
+        self._replies: dict[int, _Reply] = {}
+        self._numbers = count()
+        self._sending = trio.Lock()
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    async def serve(self) -> None:
+        """Take answers until the zygote is gone; cancelled, let it end itself and what it started."""
+        try:
+            with suppress(OSError, ValueError):  # it died, or said what is none of its words
+                while await self._take():
+                    pass
+        finally:
+            with trio.CancelScope(shield=True):
+                self._end.close()
+                self.judged.set()
+                self.lost.set()
+                for reply in self._replies.values():
+                    reply.came.set()
+                await self._ended()
+                self.gone.set()
+
+    async def ask(self, order: Start | Reap, *descriptors: int) -> tuple[Any, list[int]]:
+        """Give an order; return the answer and its descriptors, which are the caller's.
+
+        It cannot be cancelled, so that no worker is started that nobody knows of, and is bounded.
+
+        Raises:
+            LostError: there is no answer.
+        """
+        reply = self._replies[order.number] = _Reply()
+        try:
+            with trio.move_on_after(ANSWER_TIMEOUT, shield=True) as limit:
+                if not self.lost.is_set():
+                    with suppress(OSError):
+                        await self._send(order, *descriptors)
+                        await reply.came.wait()
+        finally:
+            del self._replies[order.number]
+        if limit.cancelled_caught:
+            self.process.kill()
+        if reply.answer is None:
+            raise LostError
+        return reply.answer, reply.descriptors
+
+    async def _send(self, order: Order, *descriptors: int) -> None:
+        async with self._sending:
+            await self._end.sendmsg([encode(order)], rights(*descriptors))
+
+    async def _take(self) -> bool:
+        """Take one answer; False when it was the last."""
+        said, ancillary, _, _ = await self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC)
+        if not said:
+            return False
+        answer, descriptors = decode_answer(said), handed_over(ancillary)
+        if isinstance(answer, Warm):
+            self.warm = True
+            self.judged.set()
+        elif isinstance(answer, Unfit):
+            self.problem = answer.problem
+        elif answer.number in self._replies:
+            reply = self._replies[answer.number]
+            reply.answer, reply.descriptors = answer, descriptors
+            reply.came.set()
+        else:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    async def _ended(self) -> None:
+        descriptor = os.pidfd_open(self.process.pid)
+        try:
+            with trio.move_on_after(LAST):
+                await trio.lowlevel.wait_readable(descriptor)
+            self.process.kill()
+            await trio.lowlevel.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
+        self.process.wait()
