@@ -14,8 +14,10 @@ import threading
 
 import pytest
 
+from trioworkers.config.settings import LogSettings
 from trioworkers.events import EVENTS, LEVELS, Event, Events
 from trioworkers.logs import open_log, redact
+from trioworkers.logs.files import RotatedFile
 from trioworkers.logs.lines import WAITING_LINES, Lines, StreamSink
 from trioworkers.logs.render import JOURNAL_PRIORITY
 
@@ -204,6 +206,34 @@ def test_a_log_that_cannot_be_written_harms_nobody(format):
     assert "log.lost" in lost
     assert '"lines": 3' in lost if format == "json" else "lines=3" in lost
     assert ["log.lost" in line for line in others] == [False, False]
+
+
+def test_nothing_is_made_for_the_null_device(tmp_path):
+    """Neither a line nor the thread that would hand it over; the file has it."""
+    threads = set(threading.enumerate())
+    file = RotatedFile(tmp_path / "master.log", LogSettings)
+    with open(os.devnull, "w") as stream:
+        log = open_log(format="json", stream=stream, file=file)
+        log(event(pid=42))
+    assert set(threading.enumerate()) == threads
+    (line,) = (tmp_path / "master.log").read_text().splitlines()
+    assert json.loads(line)["pid"] == 42
+
+
+def test_a_stream_and_a_file_of_one_format_get_the_same_line(tmp_path):
+    """Values are looked at once for both."""
+    stream, file = io.StringIO(), RotatedFile(tmp_path / "master.log", LogSettings)
+    log = open_log(format="json", stream=stream, file=file)
+    shown: list[object] = []
+
+    class Odd:
+        def __repr__(self):
+            shown.append(self)
+            return "odd"
+
+    log(event(answer=Odd()))
+    assert stream.getvalue() == (tmp_path / "master.log").read_text()
+    assert len(shown) == 1
 
 
 def test_a_log_that_was_closed_harms_nobody(tmp_path):

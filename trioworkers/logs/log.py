@@ -7,7 +7,6 @@ terminal, with colours or not; text could not be made JSON again.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -22,10 +21,11 @@ from trioworkers.logs.render import rendering, stamp
 from trioworkers.logs.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from trioworkers.events import Event
     from trioworkers.logs.files import RotatedFile
+    from trioworkers.logs.render import Render
 
 LAST_EVENT = "daemon.stopped"
 TICK = 1.0  # seconds between two looks at what throttling holds
@@ -52,26 +52,27 @@ def open_log(
             :meth:`Log.serve` has to run.
         clock: seconds, for the windows.
     """
-    stream = stream or sys.stderr or _Nowhere()  # Python has None for a descriptor that is closed
-    if format == "auto":
-        format = "text" if stream.isatty() else "journal" if _is_journal(stream, environ) else "json"
-    colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
-    sinks = [_writes(rendering(format, colors=colors), StreamSink(stream))]
+    stream = stream or sys.stderr  # Python has None for a descriptor that is closed
+    sinks: dict[Render, list[Lines]] = {}  # what is one rendering is made once for all its sinks
+    if stream is not None and not _leads_nowhere(stream):
+        if format == "auto":
+            format = "text" if stream.isatty() else "journal" if _is_journal(stream, environ) else "json"
+        colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
+        render = rendering(format, colors=colors)
+        sinks[render] = [Lines(StreamSink(stream), _lost(render))]
     if file is not None:
-        sinks.append(_writes(rendering("json"), FileSink(file)))
+        render = rendering("json")
+        sinks.setdefault(render, []).append(Lines(FileSink(file), _lost(render)))
     log = Log(sinks, throttle_window, clock)
     _hear_libraries(log)
     return log
 
 
-def _writes(
-    render: Callable[[Mapping[str, Any]], str], sink: StreamSink | FileSink
-) -> Callable[[Mapping[str, Any]], None]:
-    def lost(lines: int) -> str:
-        return render({"event": "log.lost", "level": "warn", "at": stamp(time.time()), "lines": lines})
-
-    lines = Lines(sink, lost)
-    return lambda told: lines.write(render(told))
+def _lost(render: Render) -> Callable[[int], str]:
+    """What makes the line that tells how many were lost."""
+    return lambda lines: render(
+        {"event": "log.lost", "level": "warn", "at": stamp(time.time()), "lines": lines}
+    )
 
 
 class Log:
@@ -82,7 +83,7 @@ class Log:
 
     def __init__(
         self,
-        sinks: list[Callable[[Mapping[str, Any]], None]],
+        sinks: Mapping[Render, Sequence[Lines]],
         throttle_window: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
@@ -127,8 +128,10 @@ class Log:
 
     def _put(self, lines: list[dict[str, Any]] | list[Mapping[str, Any]]) -> None:
         for told in lines:
-            for sink in self._sinks:
-                sink(told)
+            for render, sinks in self._sinks.items():
+                line = render(told)
+                for sink in sinks:
+                    sink.write(line)
 
 
 def _hear_libraries(log: Log) -> None:
@@ -157,11 +160,12 @@ def _hear_libraries(log: Log) -> None:
     root.setLevel(logging.WARNING)
 
 
-class _Nowhere(io.StringIO):
-    """What is written where there is no standard error."""
-
-    def write(self, line: str, /) -> int:
-        return len(line)
+def _leads_nowhere(stream: TextIO) -> bool:
+    """Whether it is the null device: lines for it would be made, and handed to a thread, for nobody."""
+    try:
+        return os.fstat(stream.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+    except (OSError, ValueError):
+        return False
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    Render = Callable[[Mapping[str, Any]], str]
+
 # https://core.telegram.org/bots/api#authorizing-your-bot; the secret has 35 characters today
 TOKEN = re.compile(r"(?<!\d)\d{3,}(?::|%3[Aa])[A-Za-z0-9_-]{10,}")
 # control characters, those that turn the direction of writing, halves of characters
 STEERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_encode = json.JSONEncoder(default=repr).encode
 JOURNAL_PRIORITY = {"debug": "<7>", "info": "<6>", "warn": "<4>", "error": "<3>"}  # sd-daemon(3)
 
 
@@ -36,13 +39,13 @@ def printable(text: str) -> str:
     return STEERS.sub("?", text)
 
 
-def rendering(format: str, *, colors: bool = False) -> Callable[[Mapping[str, Any]], str]:
+def rendering(format: str, *, colors: bool = False) -> Render:
     """What makes a line, with its end, of what is told. `format`: `json`, `text` or `journal`.
 
     A value may be a worker's word: in text neither its keys nor its values steer a terminal.
     """
     if format == "json":
-        return lambda told: redact(json.dumps(dict(told), default=repr)) + "\n"
+        return _as_json
     import structlog  # here, since it takes a tenth of the daemon's start
 
     console = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20)
@@ -55,6 +58,10 @@ def rendering(format: str, *, colors: bool = False) -> Callable[[Mapping[str, An
         return f"{prefix}{redact(str(console(None, '', shown)))}\n"
 
     return text
+
+
+def _as_json(told: Mapping[str, Any]) -> str:
+    return redact(_encode(dict(told))) + "\n"
 
 
 def _shown(value: object) -> object:
