@@ -31,6 +31,8 @@ class Hands:
     def __init__(self) -> None:
         self.sent: list[Deliver] = []
         self.drained = False
+        self.heartbeat_at: float | None = None
+        self.memory, self.lag = 0, 0.0
         self._says, self._hears = trio.open_memory_channel[Any](100)
         self._waiting: deque[Any] = deque()
 
@@ -99,6 +101,19 @@ class Scene:
 
     def told(self, event):
         return [one.fields for one in self.events if one.event == event]
+
+
+async def test_heartbeats_are_their_workers_own(nursery, autojump_clock):
+    """While one takes another's place both beat, and what is told of the one is not said of the other."""
+    scene = Scene(nursery)
+    old, new = await scene.begin(), await scene.begin()
+    await trio.sleep(1)
+    await old.say(Heartbeat(300, 0.5))
+    await trio.sleep(1)
+    await new.say(Heartbeat(100))
+    assert (old.memory, old.lag, new.memory, new.lag) == (300, 0.5, 100, 0.0)
+    assert old.heartbeat_at is not None
+    assert new.heartbeat_at == old.heartbeat_at + 1
 
 
 async def test_updates_go_out_as_their_chats_allow_and_end_as_their_handlers_say(nursery, autojump_clock):

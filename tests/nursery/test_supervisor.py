@@ -37,9 +37,10 @@ class Settings:
 class Played:
     """A life that is ready when told, and ends when told or asked to."""
 
-    def __init__(self, stage):
+    def __init__(self, stage, when_ready):
         self.stage = stage
-        self.ready = trio.Event()
+        self.when_ready = when_ready
+        self.is_ready = False
         self.worker = None
         self.code = "c0de"
         self.why = None
@@ -48,6 +49,10 @@ class Played:
         self.exit = Exit(0)
         self.unfit = None
         stage.lives.append(self)
+
+    def become_ready(self):
+        self.is_ready = True
+        self.when_ready(self)
 
     def end(self, why):
         self.why = self.why or why
@@ -62,7 +67,7 @@ class Played:
         self.stage.alive += 1
         self.stage.most = max(self.stage.most, self.stage.alive)
         if self.stage.prompt:
-            self.ready.set()
+            self.become_ready()
         await self.ended.wait()
         await trio.sleep(0.5)  # it takes a while to end
         self.stage.alive -= 1
@@ -127,7 +132,11 @@ class Stage:
 def stage(monkeypatch):
     def make(**settings):
         stage = Stage(**settings)
-        monkeypatch.setattr(supervisor_module, "Life", lambda means, activity, idle_stop: Played(stage))
+        monkeypatch.setattr(
+            supervisor_module,
+            "Life",
+            lambda means, activity, idle_stop, when_ready: Played(stage, when_ready),
+        )
         return stage
 
     return make
@@ -249,7 +258,7 @@ async def test_who_asks_when_the_next_has_begun_gets_another(stage, nursery, aut
             askers.start_soon(restart)
         await trio.sleep(1)
         it.prompt = True
-        it.last.ready.set()
+        it.last.become_ready()
     assert answers == [None] * 51
     assert (len(it.lives), it.most) == (3, 1)
     it.supervisor.drain()
@@ -333,7 +342,7 @@ async def test_a_new_worker_is_ready_before_the_old_one_ends(stage, nursery, aut
     assert (it.supervisor.state, it.supervisor.life, old.why) == ("running", old, None)
     assert it.supervisor.lives == [old, new]
     assert it.places.full
-    new.ready.set()
+    new.become_ready()
     await settle()
     assert (it.supervisor.state, it.supervisor.life, old.why) == ("running", new, "renewed")
     await trio.sleep(1)
@@ -379,7 +388,7 @@ async def test_an_old_worker_that_ends_first_is_followed_by_the_new_one(stage, n
     it.lives[0].crash()
     await trio.sleep(1)
     assert (it.supervisor.state, it.supervisor.last_exit["signal"]) == ("starting", "SIGSEGV")
-    it.last.ready.set()
+    it.last.become_ready()
     await settle()
     assert (it.supervisor.state, len(it.lives), it.alive) == ("running", 2, 1)
     it.supervisor.drain()
@@ -586,7 +595,7 @@ async def test_a_worker_that_is_ready_while_its_bot_is_parked_is_none(stage, nur
     it.prompt = False
     nursery.start_soon(it.supervisor.run)
     await settle()
-    it.last.ready.set()
+    it.last.become_ready()
     it.supervisor.park("token refused")
     await settle()
     await trio.sleep(5)

@@ -92,7 +92,7 @@ class BotScope:
             means, output=Output(log, token), make_dispatch=partial(self._make_dispatch, alone=True)
         )
         self._quarantine = Quarantine(self._alone, self._backlog, around.may_start)
-        self._leaving = trio.Event()
+        self._unproven = trio.CancelScope()
         self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._tell)
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
@@ -135,7 +135,7 @@ class BotScope:
 
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
-        self._leaving.set()
+        self._unproven.cancel()
         self._quarantine.drain()
         self._supervisor.drain()
 
@@ -217,7 +217,7 @@ class BotScope:
         supervisor, backlog = self._supervisor, self._backlog
         activity, aside = supervisor.activity, self._quarantine.activity
         worker = supervisor.life and supervisor.life.worker
-        beat = activity.heartbeat_at
+        beat = worker and worker.heartbeat_at
         tally = self._around.inbox.tally(self.settings.bot_id)
         return {
             "bot": self.settings.name,
@@ -230,8 +230,8 @@ class BotScope:
             "messages": activity.messages + aside.messages,
             "errors": activity.errors + aside.errors,
             "restarts": supervisor.restarts,
-            "memory_bytes": worker and activity.memory,
-            "last_heartbeat_age_ms": None if beat is None or not worker else round((now - beat) * 1000),
+            "memory_bytes": worker and worker.memory,
+            "last_heartbeat_age_ms": None if beat is None else round((now - beat) * 1000),
             "paused": self.paused,
             "code": supervisor.code,
             "queue": {
@@ -252,26 +252,24 @@ class BotScope:
 
     def _health(self, now: float) -> dict[str, Any]:
         """Alive, responsive and making progress, apart from each other."""
-        life, activity = self._supervisor.life, self._supervisor.activity
-        alive = life is not None and life.worker is not None
-        silent = now - (activity.heartbeat_at or now)
+        life = self._supervisor.life
+        worker = life and life.worker
+        alive = worker is not None
+        silent = now - ((worker and worker.heartbeat_at) or now)
         held_for = life.held_for if life is not None else 0.0
         return {
             "alive": alive,
             "responsive": alive and silent <= 2 * self.settings.heartbeat_interval,
             "progressing": held_for <= self.settings.handler_timeout + OVERDUE,
-            "loop_lag_ms": round(activity.lag * 1000),
+            "loop_lag_ms": round(worker.lag * 1000) if worker else 0,
             "oldest_in_flight_ms": round(held_for * 1000),
         }
 
     async def _serve_quarantine(self) -> None:
         """Only once a worker was ready: suspects of a former run must not start a handler that is unfit."""
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_on, self._leaving, scope)
-                await self._supervisor.proven.wait()
-                nursery.cancel_scope.cancel()
-        if not scope.cancelled_caught:
+        with self._unproven:
+            await self._supervisor.proven.wait()
+        if not self._unproven.cancelled_caught:
             await self._quarantine.serve()
 
     async def _serve_intake(self) -> None:
@@ -334,8 +332,3 @@ class BotScope:
 
     def _tell(self, event: str, **fields: Any) -> None:
         self._around.events.tell(event, self.settings.name, **fields)
-
-
-async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

@@ -74,9 +74,9 @@ class Channel:
             self._turn.token.run_sync_soon(lambda: self._wake.set())
 
     async def serve_writes(self) -> None:
-        """Write what the system did not take at once, until cancelled, or until the other side is gone."""
+        """Write what the system did not take at once, until cancelled, closed, or the other side is gone."""
         try:
-            while True:
+            while self._end.fileno() >= 0:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 await self.flush()
@@ -156,6 +156,7 @@ class Channel:
         if self._end.fileno() >= 0:
             trio.lowlevel.notify_closing(self._end)
             self._end.close()
+            self._wake.set()
 
     def _write(self) -> None:
         """Write what the system takes without waiting.

@@ -56,17 +56,11 @@ class DispatchSettings(Protocol):
 
 
 class Activity:
-    """What one bot's workers did in this run of the daemon.
-
-    `memory`: bytes; `lag`: seconds by which the worker's loop was late; `heartbeat_at`: trio time.
-    """
+    """What one bot's workers did in this run of the daemon."""
 
     def __init__(self) -> None:
         self.messages = 0
         self.errors = 0
-        self.memory = 0
-        self.lag = 0.0
-        self.heartbeat_at: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -243,9 +237,9 @@ class Dispatch:
 
     def _take_in(self, frame: object) -> None:
         if isinstance(frame, Heartbeat):
-            self._activity.heartbeat_at = trio.current_time()
-            self._activity.memory = frame.memory
-            self._activity.lag = frame.lag
+            self._worker.heartbeat_at = trio.current_time()
+            self._worker.memory = frame.memory
+            self._worker.lag = frame.lag
         elif isinstance(frame, (Calling, Called, Outcome)):  # a union would be made anew each time
             in_hand = self._hand.get(frame.delivery)
             if in_hand is None or not in_hand.delivered:  # it is stale or made up, and changes nothing

@@ -72,7 +72,7 @@ class Life:
 
     Attributes:
         worker: while the process runs.
-        ready: set once its handler is imported and started.
+        is_ready: its handler is imported and started.
         code: a fingerprint of its handler's module, once it is ready.
         why: what it was asked to end for.
     """
@@ -82,17 +82,20 @@ class Life:
         means: Means,
         activity: Activity,
         idle_stop: Callable[[], float | None],
+        when_ready: Callable[[Life], None] = lambda _: None,
         *,
         quarantine: bool = False,
     ) -> None:
-        """`idle_stop`: seconds without work after which it sleeps; None is never."""
+        """`idle_stop`: seconds without work after which it sleeps; None is never. `when_ready`: hears when
+        it is."""
         self.worker: Worker | None = None
-        self.ready = trio.Event()
+        self.is_ready = False
         self.code: str | None = None
         self.why: str | None = None
         self._means = means
         self._activity = activity
         self._idle_stop = idle_stop
+        self._when_ready = when_ready
         self._quarantine = quarantine or None
         self._dispatch: Dispatch | None = None
         self._starting = trio.CancelScope()
@@ -131,7 +134,7 @@ class Life:
                 self.worker = worker
                 try:
                     unfit = await self._start(worker)
-                    if self.ready.is_set():
+                    if self.is_ready:
                         await self._work(worker)
                 finally:
                     self.worker = None
@@ -158,9 +161,10 @@ class Life:
             self._tell("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
         if isinstance(word, Ready):
             self.code = word.code
-            self._activity.heartbeat_at = trio.current_time()
+            worker.heartbeat_at = trio.current_time()
             self._tell("worker.ready", pid=worker.pid, code=word.code)
-            self.ready.set()
+            self.is_ready = True
+            self._when_ready(self)
         return word if isinstance(word, Unfit) else None
 
     async def _work(self, worker: Worker) -> None:
@@ -186,7 +190,7 @@ class Life:
             pauses += [PING_TIMEOUT / 4] if pinged_at < math.inf else []
             await trio.sleep(min(pauses))
             now = trio.current_time()
-            heard_at = self._activity.heartbeat_at or now
+            heard_at = worker.heartbeat_at or now
             if pinged_at <= heard_at:
                 pinged_at = math.inf
             if now - heard_at < min(pauses):
@@ -198,8 +202,8 @@ class Life:
                 pinged_at = now
             if self.why is not None:
                 continue
-            if self._activity.memory > settings.memory_limit:
-                self._tell("worker.recycled", memory=self._activity.memory, limit=settings.memory_limit)
+            if worker.memory > settings.memory_limit:
+                self._tell("worker.recycled", memory=worker.memory, limit=settings.memory_limit)
                 self.end("recycled")
             elif idle_stop is not None and now - dispatch.idle_since >= idle_stop:
                 self.end("sleeping")

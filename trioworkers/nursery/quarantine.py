@@ -62,6 +62,6 @@ class Quarantine:
                 await life.run()
             finally:
                 self.life = None
-            if not life.ready.is_set():
+            if not life.is_ready:
                 with trio.move_on_after(FAILED_START):
                     await self._leaving.wait()

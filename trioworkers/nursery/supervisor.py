@@ -154,7 +154,7 @@ class Supervisor:
         When it is, this one ends, and finishes what it has. When it cannot be, or there is no second
         place, this one ends first.
         """
-        if self._life is None or not self._life.ready.is_set() or self._places.full:
+        if self._life is None or not self._life.is_ready or self._places.full:
             self.renew()
             return
         self._policy.forgive()
@@ -262,7 +262,7 @@ class Supervisor:
     def _begin(self) -> Life:
         """Begin a life, in a place that is its own from now on."""
         self._has_place = False
-        life = Life(self._means, self.activity, self._idle_stop)
+        life = Life(self._means, self.activity, self._idle_stop, self._became_ready)
         self._alive.add(life)
         if self._may_sleep:
             self._places.may_sleep(life)
@@ -273,10 +273,7 @@ class Supervisor:
     async def _see_through(self, life: Life) -> None:
         """One worker from its start to its end, and what that means."""
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._when_ready, life)
-                ended = await life.run()
-                nursery.cancel_scope.cancel()
+            ended = await life.run()
         finally:
             self._alive.discard(life)
             self._places.gone(life)
@@ -297,8 +294,7 @@ class Supervisor:
                 self._come_to("starting")
         self._over.set()
 
-    async def _when_ready(self, life: Life) -> None:
-        await life.ready.wait()
+    def _became_ready(self, life: Life) -> None:
         if life is self._next:
             before, self._life, self._next = self._life, life, None
             self.restarts += 1

@@ -49,20 +49,18 @@ async def open_worker(makes: MakesWorkers, configure: Configure, output: Output)
     channel = Channel(ours, FromWorker)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(output.copy, reads)
-        async with trio.open_nursery() as talk:
-            talk.start_soon(channel.serve_writes)
-            talk.start_soon(_watch, process, ours)
-            worker = Worker(process, channel)
-            channel.send(configure)
-            try:
-                yield worker
-            finally:
-                channel.close()
-                with trio.CancelScope(shield=True):
-                    await worker.end()
-                talk.cancel_scope.cancel()
-        # a grandchild in a session of its own may hold the pipe open for ever
-        nursery.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT
+        nursery.start_soon(channel.serve_writes)
+        nursery.start_soon(_watch, process, ours)
+        worker = Worker(process, channel)
+        channel.send(configure)
+        try:
+            yield worker
+        finally:
+            channel.close()
+            with trio.CancelScope(shield=True):
+                await worker.end()
+            # a grandchild in a session of its own may hold the pipe open for ever
+            nursery.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT
 
 
 async def _watch(process: WorkerProcess, end: socket.socket) -> None:
@@ -80,6 +78,9 @@ class Worker:
 
     Attributes:
         started_at: trio time.
+        heartbeat_at: trio time of the last; None before it was ready.
+        memory: bytes, as of then.
+        lag: seconds by which its loop was late then.
         leaves: it is about to exit by itself.
         killed: it was sent SIGKILL from here.
     """
@@ -87,6 +88,9 @@ class Worker:
     def __init__(self, process: WorkerProcess, channel: Channel) -> None:
         self._process = process
         self._channel = channel
+        self.heartbeat_at: float | None = None
+        self.memory = 0
+        self.lag = 0.0
         self.leaves = False
         self.killed = False
         self._unread: list[Any] = []
