@@ -93,7 +93,9 @@ class BotScope:
         )
         self._quarantine = Quarantine(self._alone, self._backlog, around.may_start)
         self._unproven = trio.CancelScope()
-        self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._tell)
+        self._intake = BotIntake(
+            lambda: self.settings, self._accept, around.webhooks, self._tell, self._chance
+        )
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
         self._asked_again = trio.Event()
@@ -105,6 +107,11 @@ class BotScope:
         """As in the status document."""
         state = self._supervisor.state
         return "paused" if self.paused and state in ("running", "sleeping") else state
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker was started again."""
+        return self._supervisor.restarts
 
     @property
     def rests(self) -> bool:
@@ -216,8 +223,8 @@ class BotScope:
         now = trio.current_time()
         supervisor, backlog = self._supervisor, self._backlog
         activity, aside = supervisor.activity, self._quarantine.activity
-        worker = supervisor.life and supervisor.life.worker
-        beat = worker and worker.heartbeat_at
+        worker = None if supervisor.life is None else supervisor.life.worker
+        beat = None if worker is None else worker.heartbeat_at
         tally = self._around.inbox.tally(self.settings.bot_id)
         return {
             "bot": self.settings.name,
@@ -253,9 +260,9 @@ class BotScope:
     def _health(self, now: float) -> dict[str, Any]:
         """Alive, responsive and making progress, apart from each other."""
         life = self._supervisor.life
-        worker = life and life.worker
+        worker = None if life is None else life.worker
         alive = worker is not None
-        silent = now - ((worker and worker.heartbeat_at) or now)
+        silent = now - (worker.heartbeat_at or now) if worker else 0.0
         held_for = life.held_for if life is not None else 0.0
         return {
             "alive": alive,

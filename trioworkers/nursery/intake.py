@@ -14,6 +14,7 @@ from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from random import Random
 
     from trioworkers.config import BotSettings
     from trioworkers.inbox.inbox import Accepted
@@ -50,8 +51,10 @@ class BotIntake:
         accept: Callable[[Sequence[Arrival]], Awaitable[Accepted]],
         webhooks: Webhooks,
         tell: Callable[..., None],
+        chance: Random,
     ) -> None:
         self._settings = settings
+        self._chance = chance
         self._accept = accept
         self._webhooks = webhooks
         self._tell = tell
@@ -88,7 +91,7 @@ class BotIntake:
         settings = self._settings()
         webhooks = self._webhooks
         while True:
-            async with BotApi(api_base, settings.token.reveal()) as api:
+            async with BotApi(api_base, settings.token.reveal(), chance=self._chance) as api:
                 self._intake = Intake(
                     api,
                     self._accept,
@@ -98,6 +101,7 @@ class BotIntake:
                     webhooks.digests,
                     webhooks.turn,
                     _Trouble(self._tell),
+                    self._chance,
                 )
                 try:
                     await self._intake.serve()

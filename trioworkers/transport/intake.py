@@ -6,6 +6,7 @@ nothing and handles nothing twice. What was under way by the webhook that is lef
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,6 +75,7 @@ class Intake:
         digests: Digests,
         turn: Callable[[], Awaitable[None]],
         events: IntakeEvents,
+        chance: random.Random | None = None,
     ) -> None:
         self.transport = ""
         self.info: WebhookInfo | None = None
@@ -83,8 +85,11 @@ class Intake:
         self._events = events
         self._api = api
         self._accept = accept
+        self._chance = chance or random.Random()  # noqa: S311 - jitter
         self._target = wanted()
-        self._registration = Registration(api, door.bot_id, self._find_target, digests, turn, self)
+        self._registration = Registration(
+            api, door.bot_id, self._find_target, digests, turn, self, self._chance
+        )
         self._auto = AutoSwitch()
         self._setting = settings().transport
         self._reason = "settings"
@@ -132,7 +137,7 @@ class Intake:
                 await self._registration.delete()
         with trio.move_on_after(self._polling_time()):
             # a new one each time: an offset from before a webhook might confirm what nobody has seen
-            await LongPoll(self._api, self._accept, self._settings, self._events).serve()
+            await LongPoll(self._api, self._accept, self._settings, self._events, self._chance).serve()
         self._auto.try_webhook()
         self._reason = "polled long enough"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from contextlib import suppress
 
 import httpx
 import trio
@@ -74,11 +75,9 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> Stream:
     """
     place = f"{host}:{port}"
     try:
-        opened = await trio.open_tcp_stream(host, port)
+        plain = await _open(host, port)
     except OSError as error:
         raise httpx.ConnectError(f"cannot connect to {place}: {_reason(error)}") from None
-    plain = socket.socket(fileno=opened.socket.detach())
-    plain.setblocking(False)
     if tls is None:
         return Stream(plain)
     secure = plain
@@ -93,6 +92,40 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> Stream:
         reason = getattr(error, "verify_message", None) or "the handshake failed"
         raise httpx.ConnectError(f"no TLS with {place}: {reason}") from None
     return Stream(secure)
+
+
+async def _open(host: str, port: int) -> socket.socket:
+    """A connected socket. A name may have several addresses, which Trio tries side by side."""
+    family = _family(host)
+    if family is None:
+        opened = await trio.open_tcp_stream(host, port)
+        plain = socket.socket(fileno=opened.socket.detach())
+        plain.setblocking(False)
+        return plain
+    plain = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        plain.setblocking(False)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(BlockingIOError):
+            plain.connect((host, port))
+        await trio.lowlevel.wait_writable(plain)
+        failure = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failure:
+            raise OSError(failure, os.strerror(failure))
+    except BaseException:
+        trio.lowlevel.notify_closing(plain)
+        plain.close()
+        raise
+    return plain
+
+
+def _family(host: str) -> socket.AddressFamily | None:
+    """What kind of address the host is, when it is one and no name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError, ValueError):
+            socket.inet_pton(family, host)
+            return family
+    return None
 
 
 async def _shake_hands(secure: ssl.SSLSocket) -> None:
