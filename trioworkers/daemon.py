@@ -8,7 +8,6 @@ import signal
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 import trio
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Accepted, Inbox
     from trioworkers.nursery.rolling import RollingRestarts
-    from trioworkers.nursery.spawn import WorkerProcess
     from trioworkers.nursery.zygote import Zygote
     from trioworkers.records import Arrival
     from trioworkers.sources import Sources
@@ -89,7 +87,6 @@ class Daemon:
         self._inbox = inbox
         inbox.keep_dead = lambda: self.settings.store.dead_retention
         self._zygote = makes
-        self._makes = _Killable(makes)
         self._sources = sources
         self._restarts = restarts
         self._status = DaemonStatus(fleet.name, fleet.digest)
@@ -118,7 +115,7 @@ class Daemon:
             Surroundings(
                 fleet=lambda: self.settings,
                 inbox=inbox,
-                makes=self._makes,
+                makes=makes,
                 events=events,
                 may_start=Pace(lambda: self.settings.limits.start_rate).wait,
                 places=self._places,
@@ -271,8 +268,12 @@ class Daemon:
         self._events.tell("transport.trouble", name, level="error", reason="internal", error=describe(error))
 
     def _figures(self) -> Figures:
-        rows = self._fleet.status()
-        return figures(rows, (self._inbox.tally(row["bot_id"]) for row in rows))
+        bots = self._fleet.everyone
+        return figures(
+            (bot.state for bot in bots),
+            sum(bot.restarts for bot in bots),
+            (self._inbox.tally(bot.settings.bot_id) for bot in bots),
+        )
 
     def _tell_summary(self, since: Figures) -> None:
         self._events.tell(
@@ -289,7 +290,7 @@ class Daemon:
 
     async def _kill_late(self) -> None:
         await trio.sleep_until(self._deadline)
-        self._makes.kill()
+        self._zygote.kill()
 
     async def _announce(self, task_status: trio.TaskStatus[Daemon]) -> None:
         await self._fleet.ready.wait()
@@ -322,21 +323,3 @@ def most_workers(fleet: Fleet) -> int:
     """How many worker processes there may be at the same time."""
     limits = fleet.limits
     return min(limits.max_workers, limits.max_workers_per_core * len(os.sched_getaffinity(0)))
-
-
-class _Killable:
-    """Makes workers as another does, and can kill those that still live."""
-
-    def __init__(self, makes: Zygote) -> None:
-        self._makes = makes
-        self._made: WeakSet[WorkerProcess] = WeakSet()
-
-    async def start(self, channel: int, output: int) -> WorkerProcess:
-        process = await self._makes.start(channel, output)
-        self._made.add(process)
-        return process
-
-    def kill(self) -> None:
-        """Kill every group; one that has ended is signalled no more."""
-        for process in self._made:
-            process.signal_group(signal.SIGKILL)

@@ -18,9 +18,10 @@ NOTHING = Figures(0, 0, 0, 0, 0, 0, 0, {"running": 2})
 
 def test_figures_are_of_all_bots() -> None:
     """Tallies and restarts are added, states counted."""
-    rows = [{"state": "running", "restarts": 1}, {"state": "failed", "restarts": 2}]
     tally = Tally(accepted=10, done=4, dropped=1, expired=1, retried=5, dead=1)
-    assert figures(rows, [tally, tally]) == Figures(20, 8, 2, 2, 10, 2, 3, {"running": 1, "failed": 1})
+    assert figures(["running", "failed"], 3, [tally, tally]) == Figures(
+        20, 8, 2, 2, 10, 2, 3, {"running": 1, "failed": 1}
+    )
 
 
 def test_nothing_is_none() -> None:

@@ -109,6 +109,17 @@ def test_this_machines_counter_counts() -> None:
     assert isinstance(OomKills(path).count(), int)
 
 
+def test_a_count_may_be_a_moment_old(tmp_path: Path) -> None:
+    """Of the workers that start at one moment one reads it; what explains an end is read anew."""
+    now = 0.0
+    kills = OomKills(counter(tmp_path, 1), lambda: now)
+    assert kills.seen() == 1
+    counter(tmp_path, 2)
+    assert (kills.seen(), kills.count(), kills.explain(1)) == (1, 2, True)
+    now = 0.2
+    assert kills.seen() == 2
+
+
 HELD = """
 import trio
 async def start(bot): await trio.sleep(3600)

@@ -23,7 +23,7 @@ async def try_worker(means: Means) -> str | None:
     """
     problem: str | None = f"not ready within {START_TIMEOUT:g} s"
     try:
-        async with open_worker(means.makes, means.configure(), means.output) as worker:
+        async with open_worker(means.makes.start, means.configure(), means.output) as worker:
             with trio.move_on_after(START_TIMEOUT):
                 word = await worker.first_word()
                 if isinstance(word, Unfit):

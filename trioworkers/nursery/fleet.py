@@ -120,7 +120,12 @@ class FleetScope:
 
     def status(self) -> list[dict[str, Any]]:
         """The rows of the status document."""
-        return [bot.status() for bot in (*self._bots.values(), *self._gone)]
+        return [bot.status() for bot in self.everyone]
+
+    @property
+    def everyone(self) -> list[BotScope]:
+        """The bots, and those that were removed or replaced and still finish what they have."""
+        return [*self._bots.values(), *self._gone]
 
     def states(self) -> Iterable[str]:
         """Each bot's state."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trioworkers.nursery.frames import Configure
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.output import Output
-    from trioworkers.nursery.spawn import Exit, MakesWorkers
+    from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
     from trioworkers.nursery.worker import Worker
 
 DRAIN_SLACK = 10.0  # seconds beyond its handler_timeout that a worker has to end its work
@@ -67,6 +67,10 @@ class Ended:
     oom: bool | None = False
 
 
+class _UnwantedError(Exception):
+    """A process is not wanted any more that was not made yet."""
+
+
 class Life:
     """One worker process; :meth:`run` once.
 
@@ -98,7 +102,7 @@ class Life:
         self._when_ready = when_ready
         self._quarantine = quarantine or None
         self._dispatch: Dispatch | None = None
-        self._starting = trio.CancelScope()
+        self._making, self._starting = trio.CancelScope(), trio.CancelScope()
         self._working = trio.CancelScope()
         self._oom_kills: int | None = None  # when it was last known to live
 
@@ -115,6 +119,7 @@ class Life:
     def end(self, why: str) -> None:
         """Let it finish what it has, and end; `run` returns then."""
         self.why = self.why or why
+        self._making.cancel()
         self._starting.cancel()
         if self._dispatch is not None:
             self._dispatch.drain()
@@ -125,12 +130,12 @@ class Life:
         """Live; cancelling it ends the process's group."""
         self._tell("worker.starting")
         began = trio.current_time()
-        self._oom_kills = self._means.oom.count()
+        self._oom_kills = self._means.oom.seen()
         exit_: Exit | None = None
         unfit: Unfit | None = None
         oom: bool | None = False
         try:
-            async with open_worker(self._means.makes, self._means.configure(), self._means.output) as worker:
+            async with open_worker(self._make, self._means.configure(), self._means.output) as worker:
                 self.worker = worker
                 try:
                     unfit = await self._start(worker)
@@ -141,12 +146,24 @@ class Life:
                 exit_ = await worker.end()
                 if exit_.signal == "SIGKILL" and not worker.killed:
                     oom = self._means.oom.explain(self._oom_kills)
+        except _UnwantedError:
+            self._tell("worker.exited", how="it was not started any more")
         except OSError as error:
             self._tell("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
         else:
             wanted = self.why is not None or unfit is not None
             self._tell("worker.exited", level="info" if wanted else "warn", how=str(exit_), oom=oom or None)
         return Ended(exit_, trio.current_time() - began, self.why, unfit, oom)
+
+    async def _make(self, channel: int, output: int) -> WorkerProcess:
+        """Have the process made, unless it is asked to end before its turn has come.
+
+        Raises:
+            _UnwantedError: it was.
+        """
+        with self._making:
+            return await self._means.makes.start(channel, output)
+        raise _UnwantedError
 
     async def _start(self, worker: Worker) -> Unfit | None:
         """Wait for its first word."""
@@ -194,7 +211,7 @@ class Life:
             if pinged_at <= heard_at:
                 pinged_at = math.inf
             if now - heard_at < min(pauses):
-                self._oom_kills = self._means.oom.count()
+                self._oom_kills = self._means.oom.seen()
             if now - heard_at > settings.hang_timeout or now - pinged_at > PING_TIMEOUT:
                 await self._end_hung(worker, now - heard_at)
             elif pinged_at == math.inf and dispatch.held_for > settings.handler_timeout + OVERDUE:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from trioworkers.worker.orders import Order, Prepare, Reap, Start
+    from trioworkers.worker.orders import Answer, Order, Prepare, Reap, Start
 
 ANSWER_TIMEOUT = 10.0  # seconds for an answer; a zygote that is silent for longer is killed
 LAST = 3.0  # seconds that one has to end itself and its workers
@@ -63,7 +63,8 @@ class Link:
         self.judged, self.lost, self.gone = trio.Event(), trio.Event(), trio.Event()
         self.warm = self.is_outdated = False
         self.problem: str | None = None
-        self._end = trio.socket.from_stdlib_socket(ours)
+        ours.setblocking(False)
+        self._end = ours
         self._replies: dict[int, _Reply] = {}
         self._numbers = count()
         self._sending = trio.Lock()
@@ -74,11 +75,13 @@ class Link:
     async def serve(self) -> None:
         """Take answers until the zygote is gone; cancelled, let it end itself and what it started."""
         try:
-            with suppress(OSError, ValueError):  # it died, or said what is none of its words
+            # it died, or said what is none of its words
+            with suppress(OSError, trio.ClosedResourceError, ValueError):
                 while await self._take():
                     pass
         finally:
             with trio.CancelScope(shield=True):
+                trio.lowlevel.notify_closing(self._end)
                 self._end.close()
                 self.judged.set()
                 self.lost.set()
@@ -99,7 +102,7 @@ class Link:
         try:
             with trio.move_on_after(ANSWER_TIMEOUT, shield=True) as limit:
                 if not self.lost.is_set():
-                    with suppress(OSError):
+                    with suppress(OSError, trio.ClosedResourceError):
                         await self._send(order, *descriptors)
                         await reply.came.wait()
         finally:
@@ -111,15 +114,28 @@ class Link:
         return reply.answer, reply.descriptors
 
     async def _send(self, order: Order, *descriptors: int) -> None:
-        async with self._sending:
-            await self._end.sendmsg([encode(order)], rights(*descriptors))
+        said, held = [encode(order)], rights(*descriptors)
+        while True:
+            try:
+                self._end.sendmsg(said, held)
+                return
+            except BlockingIOError:
+                async with self._sending:  # only one may wait for it
+                    await trio.lowlevel.wait_writable(self._end)
 
     async def _take(self) -> bool:
-        """Take one answer; False when it was the last."""
-        said, ancillary, _, _ = await self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC)
-        if not said:
-            return False
-        answer, descriptors = decode_answer(said), handed_over(ancillary)
+        """Take the answers that come next; False when these were the last."""
+        await trio.lowlevel.wait_readable(self._end)
+        with suppress(BlockingIOError):
+            while True:
+                said, ancillary, _, _ = self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC)
+                if not said:
+                    return False
+                self._note(decode_answer(said), handed_over(ancillary))
+        return True
+
+    def _note(self, answer: Answer, descriptors: list[int]) -> None:
+        """Let whoever asked have the answer, and its descriptors."""
         if isinstance(answer, Warm):
             self.warm = True
             self.judged.set()
@@ -132,7 +148,6 @@ class Link:
         else:
             for descriptor in descriptors:
                 os.close(descriptor)
-        return True
 
     async def _ended(self) -> None:
         descriptor = os.pidfd_open(self.process.pid)

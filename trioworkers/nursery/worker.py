@@ -14,11 +14,13 @@ from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.frames import Drain, FromWorker, Ready, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from trioworkers.nursery.frames import Configure, Frame
     from trioworkers.nursery.output import Output
-    from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
+    from trioworkers.nursery.spawn import Exit, WorkerProcess
+
+    StartsWorker = Callable[[int, int], Awaitable[WorkerProcess]]
 
 START_TIMEOUT = 60.0  # seconds for a worker to import its handler and run its `start`
 TERM_GRACE = 2.0  # seconds between TERM and KILL
@@ -26,9 +28,10 @@ LAST_OUTPUT = 0.5  # seconds that the output of an ended worker is still read
 
 
 @asynccontextmanager
-async def open_worker(makes: MakesWorkers, configure: Configure, output: Output) -> AsyncIterator[Worker]:
+async def open_worker(start: StartsWorker, configure: Configure, output: Output) -> AsyncIterator[Worker]:
     """Start a worker and tell it what it is; at the end nothing of it is left.
 
+    `start` is as :meth:`MakesWorkers.start`.
     Leaving in whatever way ends the worker's whole group: TERM and, after a grace, KILL. A worker that
     was drained has ended by itself by then.
 
@@ -38,7 +41,7 @@ async def open_worker(makes: MakesWorkers, configure: Configure, output: Output)
     ours, theirs = socket.socketpair()
     reads, writes = os.pipe()
     try:
-        process = await makes.start(theirs.fileno(), writes)
+        process = await start(theirs.fileno(), writes)
     except BaseException:
         ours.close()
         os.close(reads)

@@ -86,7 +86,7 @@ class Zygote:
         self._came = trio.Event()
         self._serving = trio.CancelScope()
         self._orders = trio.CapacityLimiter(AT_ONCE)
-        self._workers: set[int] = set()  # not reaped, whoever's children they are
+        self._workers: dict[int, _Worker] = {}  # not reaped, whoever's children they are
         self._process = 0  # the zygote's, warm or not
         self._newest: Link | None = None  # likewise
         self._environ: Mapping[str, str] = {}
@@ -186,8 +186,13 @@ class Zygote:
                     await link.gone.wait()
         if isinstance(answer, NotStarted):
             raise OSError(answer.errno, os.strerror(answer.errno))
-        self._workers.add(answer.pid)
-        return _Worker(answer.pid, descriptors[0], link, self)
+        worker = self._workers[answer.pid] = _Worker(answer.pid, descriptors[0], link, self)
+        return worker
+
+    def kill(self) -> None:
+        """Kill the groups of all workers at once."""
+        for worker in self._workers.values():
+            worker.signal_group(signal.SIGKILL)
 
     async def bury(self, worker: _Worker) -> Exit:
         """Reap a worker that has ended, and end what it left behind."""
@@ -196,11 +201,11 @@ class Zygote:
         except LostError:
             await worker.link.gone.wait()
             code = _reap(worker.descriptor)
-            self._workers.discard(worker.pid)
+            del self._workers[worker.pid]
             await self._bury_orphans()
         else:
             code = answer.code
-            self._workers.discard(worker.pid)
+            del self._workers[worker.pid]
         return _exit(code)
 
     async def _bury_orphans(self) -> None:

@@ -36,7 +36,7 @@ def tls_context() -> ssl.SSLContext:
 
 @lru_cache(maxsize=8)
 def _taken_apart(address: str) -> httpx.URL:
-    """A server's address: the same for all bots of a fleet, and a sixth of what the first request costs."""
+    """A server's address, which is the same for all bots of a fleet."""
     return httpx.URL(address)
 
 
