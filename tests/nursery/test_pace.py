@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from trioworkers.nursery.fleet import TICK, Pace
 
@@ -28,3 +29,61 @@ async def test_a_quiet_time_gives_no_credit(autojump_clock):
     for _ in range(11):
         await pace.wait()
     assert trio.current_time() - began == pytest.approx(1)
+
+
+async def test_who_waits_at_once_goes_in_order_and_at_the_rate(nursery, autojump_clock):
+    """The first keeps the time; a rate that changes meanwhile holds for those who wait."""
+    rate, went = 10.0, []
+    pace = Pace(lambda: rate)
+
+    async def go(number):
+        await pace.wait()
+        went.append((number, trio.current_time() - began))
+
+    began = trio.current_time()
+    for number in range(30):
+        nursery.start_soon(go, number)
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.sleep(1.05 - (trio.current_time() - began))
+    assert [number for number, _ in went] == list(range(11))
+    rate = 1000.0
+    await trio.sleep(0.2)
+    assert sorted(went) == sorted(went, key=lambda one: (one[1], one[0]))  # in one turn in any order
+    assert len(went) == 30
+
+
+async def test_who_is_cancelled_leaves_its_turn_to_the_next(nursery, autojump_clock):
+    """The first in the queue as well, which keeps the time for the others."""
+    pace = Pace(lambda: 1)
+    await pace.wait()
+    began, went, scopes = trio.current_time(), [], []
+
+    async def go(number):
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            await pace.wait()
+            went.append((number, round(trio.current_time() - began)))
+
+    for number in range(4):
+        nursery.start_soon(go, number)
+        await trio.testing.wait_all_tasks_blocked()
+    scopes[0].cancel()
+    scopes[2].cancel()
+    await trio.sleep(5)
+    assert went == [(1, 1), (3, 2)]
+
+
+async def test_those_that_are_due_go_in_one_turn_of_the_loop(nursery, autojump_clock):
+    """A loop that is busy with starts would let one through in each of its turns."""
+    pace = Pace(lambda: 2000)
+    went: list[float] = []
+
+    async def go():
+        await pace.wait()
+        went.append(trio.current_time())
+
+    for _ in range(60):
+        nursery.start_soon(go)
+    await trio.sleep(1)
+    assert len(went) == 60
+    assert len(set(went)) <= 4
