@@ -115,6 +115,22 @@ async def test_who_is_alone_writes_at_once(pair, nursery):
     nursery.cancel_scope.cancel()
 
 
+async def test_what_was_sent_last_may_be_taken_back(pair, nursery):
+    """Until it has left, or something else was sent after it."""
+    sender, receiver, writes = pair
+    first = sender.send(Heartbeat(1))
+    sender.take_back(sender.send(Heartbeat(2)))
+    sender.send(Heartbeat(3))
+    sender.take_back(first)
+    await sender.wait_sent()
+    sender.take_back(first)
+    sender.take_back(sender.send(Heartbeat(4)))
+    await sender.wait_sent()
+    await trio.lowlevel.checkpoint()
+    assert len(writes) == 1
+    assert await receiver.receive() == [Heartbeat(1), Heartbeat(3)]
+
+
 async def test_what_was_put_leaves_also_when_its_sender_is_cancelled(pair, nursery):
     """It was said; what comes after it may not be."""
     sender, receiver, _ = pair

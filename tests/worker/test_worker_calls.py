@@ -52,6 +52,7 @@ class Handled:
             self.record[frame.key] = bytes(frame.answer)
         else:
             del self.record[frame.key]
+        return b""
 
     async def leave(self, frame):
         self.send(frame)

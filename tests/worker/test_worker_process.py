@@ -14,6 +14,8 @@ import trio.testing
 from trioworkers.errors import Dead, Drop, Retry
 from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.frames import (
+    Called,
+    Calling,
     Configure,
     Deliver,
     Drain,
@@ -108,6 +110,37 @@ async def test_it_says_ready_and_beats(daemon, autojump_clock):
     beats = [frame for frame in daemon.frames if isinstance(frame, Heartbeat)]
     assert len(beats) == 3
     assert beats[0].memory > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("at once", [Calling, Outcome]),
+        ("later", [Calling, Called, Outcome]),
+        ("fails", [Calling, Called, Outcome]),
+        ("twice", [Calling, Called, Calling, Outcome]),
+    ],
+)
+async def test_an_answer_is_told_unless_its_handling_is_done_with_it(daemon, autojump_clock, text, told):
+    """What is done needs no records; else it leaves in the turn in which it came."""
+
+    async def handle(update, bot):
+        await bot.wait(seconds=0)
+        if text == "twice":
+            await bot.wait(seconds=0)
+        if text == "later":
+            await trio.sleep(1)
+        if text == "fails":
+            raise Retry(3)
+
+    daemon.start(handle)
+    daemon.channel.send(msgspec.structs.replace(deliver(1), calls=[]))
+    await trio.sleep(0.5)
+    assert [type(frame) for frame in daemon.frames[2:]] == [
+        kind for kind in told if text != "later" or kind != Outcome
+    ]
+    await daemon.end()
+    assert [type(frame) for frame in daemon.frames[2:]] == told
 
 
 async def test_every_delivery_has_its_outcome(daemon, autojump_clock):

@@ -48,11 +48,11 @@ class Channel:
         self._broken = False
         self._writing = trio.Lock()
 
-    def send(self, frame: Frame) -> None:
-        """Let `frame` leave at the end of this turn of the loop. Never blocks.
+    def send(self, frame: Frame) -> bytes:
+        """Let `frame` leave at the end of this turn of the loop; return what :meth:`take_back` wants.
 
-        What the system does not take then is left to :meth:`serve_writes`. What is under way is bounded by
-        the deliveries in hand, so this needs no bound of its own.
+        Never blocks. What the system does not take then is left to :meth:`serve_writes`. What is under way
+        is bounded by the deliveries in hand, so this needs no bound of its own.
         """
         data = packed(frame)
         self._outgoing.append(data)
@@ -60,6 +60,13 @@ class Channel:
         if not self._leaves_with_turn:
             self._leaves_with_turn = True
             self._turn.channels.append(self)
+        return data
+
+    def take_back(self, data: bytes) -> None:
+        """Let what was sent last not leave, if it has not left yet."""
+        if self._outgoing and self._outgoing[-1] is data:
+            self._outgoing.pop()
+            self._sent -= len(data)
 
     def end_turn(self) -> None:
         """Write what the system takes of what was sent in this turn of the loop (the turn's own call)."""

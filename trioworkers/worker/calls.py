@@ -2,9 +2,10 @@
 
 Before a call is made its key is told to the daemon, and afterwards its answer. The key has left this process
 before the call does, so that a worker which is killed leaves no call behind that nobody has heard of; that
-it is durable is not waited for. The answer leaves with the next write, which costs less; where an earlier
-handling has called something, at once, as that one may have ended before its next write. The channel keeps
-their order, so the calls of an update are recorded before it is done. When it is handled again, what was
+it is durable is not waited for. The answer leaves with the next write, which costs less, and not at all where
+the handling is done with it; where an earlier handling has called something, at once, as that one may have
+ended before its next write. The channel keeps their order, so the calls of an update are recorded before it
+ends in any other way. When it is handled again, what was
 answered is not called a second time. What was begun and has no answer may or may not have been made: it is
 made again, and marked.
 
@@ -47,13 +48,16 @@ class Calls:
         recorded: what earlier handlings called.
         send: takes the frames that tell what was called.
         leave: takes one, and returns once it has left this process.
+
+    Attributes:
+        told_last: what `send` returned for the last answer.
     """
 
     def __init__(
         self,
         delivery: int,
         recorded: Sequence[Recorded],
-        send: Callable[[Frame], None],
+        send: Callable[[Frame], bytes],
         leave: Callable[[Frame], Awaitable[None]],
     ) -> None:
         self._delivery = delivery
@@ -64,7 +68,8 @@ class Calls:
         self._given_back: dict[str, list[int]] = {}
         self._under_way: dict[str, trio.Event | None] = {}  # with who waits for its end
         self._again = bool(recorded)
-        self._send: Callable[[Frame], None] | None = send
+        self.told_last: bytes | None = None
+        self._send: Callable[[Frame], bytes] | None = send
         self._leave = leave
 
     async def make(
@@ -136,7 +141,7 @@ class Calls:
             if self._again:  # a handler that ends its process at once would make it again in every handling
                 await self._leave(called)
             else:
-                self._send(called)
+                self.told_last = self._send(called)
         return answer
 
     def unmade(self) -> list[str]:
