@@ -41,12 +41,16 @@ HANG = {
 }
 LOOK = QUIET + (
     "import gc, json, os, sys\n"
+    "from trioworkers.transport import wire\n"
+    "def misses(): return wire._taken_apart.cache_info().misses\n"
+    "before = misses()\n"
     "async def start(bot):\n"
     "    print(json.dumps({'frozen': gc.get_freeze_count(), 'collects': gc.isenabled(),\n"
     "        'threads': len(os.listdir('/proc/self/task')), 'leads': os.getsid(0) == os.getpid(),\n"
     "        'fds': [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')[:-1]],\n"
     "        'environ': dict(os.environ), 'folder': os.getcwd(),\n"
-    "        'modules': sorted(sys.modules), 'finders': len(sys.path_importer_cache)}), flush=True)\n"
+    "        'modules': sorted(sys.modules), 'finders': len(sys.path_importer_cache),\n"
+    "        'addresses': misses() - before}), flush=True)\n"
 )
 DAEMONISE = QUIET + (
     "import subprocess, sys\n"
@@ -180,6 +184,7 @@ async def test_a_worker_is_a_process_of_its_own(bench, way):
         assert kinds.count("pipe") == 2
         assert kinds.count("socket") == 5, "the channel, and two pairs of the loop's own"
         assert (seen["frozen"] > 10_000, "library" in seen["modules"]) == ((way == "fork"),) * 2
+        assert seen["addresses"] == (way == "spawn"), "a fork knows the server's address already"
         assert way == "spawn" or seen["finders"] < 5, "none is left of those that the zygote imported with"
 
 

@@ -266,12 +266,13 @@ def warm(prepare: Prepare) -> list[object]:
             would leave behind with whatever it holds.
     """
     sys.path[:0] = [folder for folder in prepare.python_path if folder not in sys.path]
-    from trioworkers.transport.wire import tls_context
+    from trioworkers.transport.wire import Wire
     from trioworkers.worker.rehearsal import rehearse
 
-    if prepare.api_base.startswith("https:"):
-        tls_context()
     rehearse()
+    # makes the TLS context, and takes the server's address apart, 4 % of a worker's start; only now, since of
+    # addresses the last few are kept, and each rehearsal has its own
+    Wire(prepare.api_base, 0, "", connections=1)
     if _threads() != 1:
         message = "worker_start: warming up started a thread, expected none: spawn workers instead"
         raise UnfitError(message)
