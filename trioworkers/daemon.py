@@ -191,7 +191,7 @@ class Daemon:
                 timeout = self.settings.shutdown_timeout
                 self._deadline = trio.current_time() + timeout
                 bots.cancel_scope.deadline = self._deadline - min(ENDS, timeout / 2)
-                nursery.start_soon(_cancel_on, stop.hastened, bots.cancel_scope)
+                nursery.start_soon(cancel_on, stop.hastened, bots.cancel_scope)
                 nursery.start_soon(self._kill_late)
             self._listener.close()
             nursery.cancel_scope.deadline = trio.current_time() + min(ENDS, self.time_left())
@@ -300,7 +300,8 @@ class Daemon:
         task_status.started(self)
 
 
-async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Cancel a scope when an event comes."""
     await event.wait()
     scope.cancel()
 

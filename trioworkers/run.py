@@ -66,7 +66,7 @@ async def run_daemon(
         ListenError: an address is in use or is not ours.
         CertificateError: `webhook.tls_cert` and `tls_key` are no pair.
         StoreError: the inbox, or what says which bots are paused, cannot be opened.
-        ZygoteError: workers cannot be started as the fleet file says.
+        ZygoteError: workers cannot be started as the fleet file says; ZygoteEndedError: for another reason.
         DescriptorsError: the system allows fewer open files than the fleet needs.
         OSError: a directory cannot be made; PermissionError: others can write there, or know the token.
     """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from trioworkers.config import load_fleet
-from trioworkers.daemon import Daemon, most_workers, own_bots
+from trioworkers.daemon import Daemon, cancel_on, most_workers, own_bots
 from trioworkers.descriptors import needed, raise_limit
 from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
@@ -73,7 +73,10 @@ async def run_fleet(
                 handed=handed.get("webhook", []),
             )
             web = Web(daemon.app, control=control, api=api)
-            await zygote.warm.wait()  # what it is unfit for is told before a bot begins
+            async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
+                warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
+                await zygote.warm.wait()
+                warming.cancel_scope.cancel()
             await outer.start(web.serve)
             await daemon.run(stop, others, task_status)
             await web.close(min(GRACE, daemon.time_left()), stop.hastened)

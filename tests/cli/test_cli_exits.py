@@ -18,6 +18,7 @@ from trioworkers.cli.main import run_or_fail
 from trioworkers.cli.status import _duration, _print
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.inbox.store import StoreError, StoreRefusedError
+from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError
 from trioworkers.web.sockets import ListenError, SocketPathError
 
 if TYPE_CHECKING:
@@ -339,6 +340,8 @@ def test_another_users_daemon_is_77(fleet: Path, monkeypatch: pytest.MonkeyPatch
         (SocketPathError("too long"), 78, "too long"),
         (StoreRefusedError("no"), 78, "no"),
         (StoreError("broken"), 1, "broken"),
+        (ZygoteError("fleet.preload: bad"), 78, "fleet.preload: bad"),
+        (ZygoteEndedError("it ended"), 1, "it ended"),
         (ExceptionGroup("", [ExceptionGroup("", [ListenError("inside")])]), 75, "inside"),
     ],
     ids=str,

@@ -114,3 +114,20 @@ def test_a_fleet_that_cannot_be_forked_is_refused(project: Project, worker_start
     assert done.returncode == 78
     problem = "fleet.preload: bad: importing it started a thread, expected a module that can be forked"
     assert done.stderr.splitlines()[-1] == f"trioworkers: {problem}"
+
+
+def test_a_stop_is_heard_while_workers_cannot_be_forked_yet(project: Project, worker_start: str) -> None:
+    """However long a module takes that is preloaded; the daemon leaves nothing behind."""
+    if worker_start == "spawn":
+        return
+    project.module("slow", "import time\nopen('here', 'w').close()\ntime.sleep(600)\n")
+    project.write(
+        "http://127.0.0.1:1",
+        {"echo": {"token": "1:a", "handler": "echo:handle"}},
+        fleet={"preload": ["slow"]},
+    )
+    daemon = project.start()
+    trio.run(until, (project.folder / "here").exists)
+    daemon.process.terminate()
+    assert daemon.process.wait(5) == 0
+    assert not project.control.exists()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
 import socket
+import subprocess
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ import trio
 from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.frames import Configure, Deliver, Drain, FromWorker, Ready, Retune
 from trioworkers.nursery.spawn import Exit
-from trioworkers.nursery.zygote import ZygoteError, open_zygote
+from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError, open_zygote
 from trioworkers.worker.orders import Prepare
 from trioworkers.worker.remains import children_of, variable_of
 
@@ -73,13 +75,18 @@ class Bench:
 
     @asynccontextmanager
     async def zygote(self, way: Any, *preload: str, **environ: str) -> AsyncIterator[Any]:
+        async with self.warming(way, *preload, **environ) as zygote:
+            await zygote.warm.wait()
+            yield zygote
+
+    @asynccontextmanager
+    async def warming(self, way: Any, *preload: str, **environ: str) -> AsyncIterator[Any]:
         prepare = Prepare(way, "http://127.0.0.1:9", preload, (str(self.folder),))
         environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environ}
         with trio.fail_after(60):
             async with open_zygote(
                 prepare, run=RUN, folder=self.folder, environ=environ, tell=self.tell
             ) as zygote:
-                await zygote.warm.wait()
                 yield zygote
 
     def tell(self, event: str, **fields: Any) -> None:
@@ -272,35 +279,67 @@ async def test_a_module_that_cannot_be_preloaded_is_refused_by_name(bench, sourc
 
 async def test_a_variable_that_is_hidden_while_the_first_warms_up_is_in_no_process(bench):
     """That one is ended, and another one, without it, starts the workers: a start is not refused for it."""
-    prepare = Prepare("fork", "http://127.0.0.1:9", (), (str(bench.folder),))
-    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "SECRET": "x", "OPEN": "y"}
     bench.module("quiet", QUIET)
-    with trio.fail_after(60):
-        async with open_zygote(
-            prepare, run=RUN, folder=bench.folder, environ=environ, tell=bench.tell
-        ) as zygote:
-            assert not zygote.warm.is_set()
-            zygote.hide({"SECRET"})
-            async with bench.worker(zygote, "quiet") as worker:
-                await worker.ready()
-                assert variable_of(worker.process.pid, "OPEN") == "y"
-                assert variable_of(worker.process.pid, "SECRET") is None
-                assert variable_of(bench.told[-1][1]["pid"], "SECRET") is None
+    async with bench.warming("fork", SECRET="x", OPEN="y") as zygote:
+        assert not zygote.warm.is_set()
+        zygote.hide({"SECRET"})
+        async with bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+            assert variable_of(worker.process.pid, "OPEN") == "y"
+            assert variable_of(worker.process.pid, "SECRET") is None
+            assert variable_of(bench.told[-1][1]["pid"], "SECRET") is None
     assert [event for event, _ in bench.told] == ["zygote.exited", "zygote.ready"]
 
 
 async def test_one_that_is_asked_to_end_while_it_warms_up_is_gone_then(bench):
     """Its process has ended when `end` returns: the daemon's last resort leaves none behind."""
-    prepare = Prepare("fork", "http://127.0.0.1:9", (), (str(bench.folder),))
-    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     before = children_of(os.getpid())
-    with trio.fail_after(60):
-        async with open_zygote(
-            prepare, run=RUN, folder=bench.folder, environ=environ, tell=bench.tell
-        ) as zygote:
-            assert len(children_of(os.getpid())) == len(before) + 1
+    async with bench.warming("fork") as zygote:
+        assert len(children_of(os.getpid())) == len(before) + 1
+        await zygote.end()
+        assert children_of(os.getpid()) == before
+
+
+async def test_one_that_imports_for_long_is_not_waited_for(bench):
+    """It hears nothing meanwhile, and has no workers."""
+    bench.module("slow", "import os, time\nopen('here', 'w').close()\ntime.sleep(600)\n")
+    async with bench.warming("fork", "slow") as zygote:
+        await until((bench.folder / "here").exists)
+        with trio.fail_after(1):
             await zygote.end()
-            assert children_of(os.getpid()) == before
+
+
+async def test_one_that_is_killed_while_it_warms_up_says_nothing_of_the_fleet_file(bench):
+    """Another start may be spared what ended it; a bad fleet file is another error."""
+    before = children_of(os.getpid())
+    problem = "^workers cannot be started: their zygote ended: SIGKILL$"
+    with pytest.RaisesGroup(pytest.RaisesExc(ZygoteEndedError, match=problem)):
+        async with bench.warming("fork"):
+            (process,) = set(children_of(os.getpid())) - set(before)
+            os.kill(process, signal.SIGKILL)
+            await trio.sleep_forever()
+
+
+async def test_a_system_without_room_for_another_zygote_is_asked_again(bench, monkeypatch):
+    """Running workers go on meanwhile, and so does the daemon."""
+    bench.module("quiet", QUIET)
+    real = subprocess.Popen
+    refused: list[bool] = []
+
+    def once_refused(*args: Any, **kwargs: Any) -> Any:
+        if not refused:
+            refused.append(True)
+            raise BlockingIOError(errno.EAGAIN, "no room")
+        return real(*args, **kwargs)
+
+    async with bench.zygote("fork") as zygote:
+        monkeypatch.setattr("trioworkers.nursery.link.subprocess.Popen", once_refused)
+        os.kill(bench.told[0][1]["pid"], signal.SIGKILL)
+        async with bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+    events = [event for event, _ in bench.told]
+    assert events == ["zygote.ready", "zygote.exited", "zygote.exited", "zygote.ready"]
+    assert bench.told[2][1] == {"reason": "cannot be started: no room"}
 
 
 async def test_a_process_of_the_run_is_known_by_its_mark(bench):

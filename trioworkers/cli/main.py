@@ -72,7 +72,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
     from trioworkers.descriptors import DescriptorsError
     from trioworkers.folders import AlreadyRunningError
     from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
-    from trioworkers.nursery.zygote import ZygoteError
+    from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError
     from trioworkers.web.sockets import ListenError, SocketPathError
     from trioworkers.web.tls import CertificateError
 
@@ -86,6 +86,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
         AlreadyRunningError: TRY_AGAIN,
         ListenError: TRY_AGAIN,
         StoreError: FAILED,
+        ZygoteEndedError: FAILED,
         PermissionError: NOT_PERMITTED,
         OSError: FAILED,
     }

@@ -50,15 +50,19 @@ class Link:
     def __init__(self, prepare: Prepare, folder: Path, environ: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
-                cwd=folder,
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
-            )
+            try:
+                self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                    [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
+                    cwd=folder,
+                    env=dict(environ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
+                )
+            except OSError:
+                ours.close()
+                raise
             ours.send(encode(prepare))  # at once: it warms up while the daemon's loop may be held up
         self.judged, self.lost, self.gone = trio.Event(), trio.Event(), trio.Event()
         self.warm = self.is_outdated = False
@@ -152,7 +156,8 @@ class Link:
     async def _ended(self) -> None:
         descriptor = os.pidfd_open(self.process.pid)
         try:
-            with trio.move_on_after(LAST):
+            # one that is not warm has no workers, and hears nothing while it imports
+            with trio.move_on_after(LAST if self.warm else 0):
                 await trio.lowlevel.wait_readable(descriptor)
             self.process.kill()
             await trio.lowlevel.wait_readable(descriptor)

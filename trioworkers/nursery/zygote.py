@@ -42,6 +42,10 @@ class ZygoteError(TrioworkersError):
     """Workers cannot be started as the fleet file says; the message says why."""
 
 
+class ZygoteEndedError(TrioworkersError):
+    """The first zygote ended before it was warm, of something that another start may be spared."""
+
+
 @asynccontextmanager
 async def open_zygote(
     prepare: Prepare, *, run: str, folder: Path, environ: Mapping[str, str], tell: Callable[..., None]
@@ -60,6 +64,7 @@ async def open_zygote(
 
     Raises (in a group):
         ZygoteError: the first one is unfit.
+        ZygoteEndedError: it ended before that was known.
         OSError: it cannot be started.
     """
     zygote = Zygote(run, tell)
@@ -105,32 +110,47 @@ class Zygote:
         pause = FIRST_PAUSE
         with self._serving:
             while True:
-                link = Link(prepare, folder, self._environ)
-                if self._newest is None:
-                    task_status.started()
-                self._newest, self._process = link, link.process.pid
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(link.serve)
-                    with trio.move_on_after(WARM_TIMEOUT):
-                        await link.judged.wait()
+                try:
+                    link = Link(prepare, folder, self._environ)
+                except OSError as error:
+                    if self._newest is None:
+                        raise
+                    how = f"cannot be started: {error.strerror}"  # for now: the system has no room
+                else:
+                    if self._newest is None:
+                        task_status.started()
+                    self._newest, self._process = link, link.process.pid
+                    how = await self._serve(link, prepare.way)
                     if link.warm:
-                        self._tell("zygote.ready", pid=link.process.pid, way=prepare.way)
-                        self._serving.shield = True
-                        self.warm.set()
                         pause = FIRST_PAUSE
-                        self._link = link
-                        self._came.set()
-                        await link.lost.wait()
-                        self._link, self._came = None, trio.Event()
-                    else:
-                        link.process.kill()
-                await self._bury_orphans()
-                how = link.problem or f"it ended: {_exit(link.process.returncode)}"
-                if not self.warm.is_set() and not link.is_outdated:
-                    raise ZygoteError(f"fleet.{how}" if link.problem else f"workers cannot be started: {how}")
+                    elif not self.warm.is_set() and not link.is_outdated:
+                        if link.problem is not None:
+                            raise ZygoteError(f"fleet.{how}")
+                        raise ZygoteEndedError(f"workers cannot be started: their zygote {how}")
                 self._tell("zygote.exited", reason=how)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _serve(self, link: Link, way: str) -> str:
+        """One zygote from its start to its end; how that came."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.serve)
+            with trio.move_on_after(WARM_TIMEOUT) as limit:
+                await link.judged.wait()
+            if link.warm:
+                self._tell("zygote.ready", pid=link.process.pid, way=way)
+                self._serving.shield = True
+                self.warm.set()
+                self._link = link
+                self._came.set()
+                await link.lost.wait()
+                self._link, self._came = None, trio.Event()
+            else:
+                link.process.kill()
+        await self._bury_orphans()
+        if limit.cancelled_caught:
+            return f"was not warm within {WARM_TIMEOUT:g} s"
+        return link.problem or f"ended: {_exit(link.process.returncode)}"
 
     async def renew(self) -> None:
         """Start workers from a new zygote from now on, with fresh libraries; running ones go on.
