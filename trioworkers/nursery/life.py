@@ -187,7 +187,7 @@ class Life:
     async def _work(self, worker: Worker) -> None:
         self._dispatch = dispatch = self._means.make_dispatch(worker, self._activity)
         if self.why is not None:
-            dispatch.drain()
+            self.end(self.why)  # it was ready in the same moment: this is bounded as any other end
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, worker, dispatch)
