@@ -215,6 +215,19 @@ async def test_an_answer_that_drips_for_ever_is_given_up(monkeypatch):
             await api.request("getMe", {}, silence=0.2)
 
 
+async def test_an_answer_that_came_while_the_loop_was_held_up_is_in_time(mock_clock):
+    """A handler that computes for minutes must not let the others repeat their calls."""
+
+    async def handle(stream):
+        async for _ in heads(stream):
+            os.write(stream.socket.fileno(), answer(OK % 1))
+            mock_clock.jump(1.5)  # before anybody reads it
+
+    async with served(handle) as api:
+        for _ in range(12):  # in whatever order the loop runs what is due
+            assert bytes(await api.request("getMe", {}, silence=1)) == b"1"
+
+
 # -- TLS --------------------------------------------------------------------------------------------
 
 

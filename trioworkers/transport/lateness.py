@@ -39,9 +39,14 @@ class Lateness:
         self._under_way.discard(one)
 
     async def serve(self) -> None:
-        """Wake at the earliest deadline there was, which is most often one that was kept, and look anew."""
+        """Wake at the earliest deadline there was, which is most often one that was kept, and look anew.
+
+        What came in time while the loop was held up is read in its next turn: who waits after that is late.
+        """
         while True:
             now = trio.current_time()
+            for _ in range(2):
+                await trio.lowlevel.checkpoint()
             for one in [one for one in self._under_way if one.deadline <= now]:
                 self._under_way.discard(one)
                 one.late()
