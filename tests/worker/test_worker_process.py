@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import mmap
 import socket
 from typing import Any
 
@@ -141,6 +143,41 @@ async def test_an_answer_is_told_unless_its_handling_is_done_with_it(daemon, aut
     ]
     await daemon.end()
     assert [type(frame) for frame in daemon.frames[2:]] == told
+
+
+async def test_garbage_that_holds_much_is_collected_however_few_objects_it_is(daemon):
+    """Python counts objects; a handler that leaves a picture behind each time would fill the memory."""
+    alive, most = 0, 0
+
+    class Picture:
+        def __init__(self):
+            nonlocal alive, most
+            alive += 1
+            most = max(most, alive)
+            self.itself, self.content = self, mmap.mmap(-1, 2**20)
+            self.content.write(bytes(2**20))
+
+        def __del__(self):
+            nonlocal alive
+            alive -= 1
+
+    async def handle(update, bot):
+        Picture()
+        await trio.sleep(process.LOOK_EVERY)
+
+    gc.disable()
+    try:
+        daemon.start(handle)
+        for number in range(200):
+            daemon.channel.send(deliver(number))
+            if number % 8 == 7:
+                with trio.fail_after(10):
+                    while len(daemon.outcomes()) <= number:  # noqa: ASYNC110 - what the daemon has heard
+                        await trio.sleep(process.LOOK_EVERY)
+    finally:
+        gc.enable()
+        gc.collect()
+    assert process.GROWN / 2**20 < most < 80
 
 
 async def test_every_delivery_has_its_outcome(daemon, autojump_clock):

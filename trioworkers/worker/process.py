@@ -53,8 +53,10 @@ CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
 SLACK = 8 * 2**20  # bytes that a worker may gain unseen
 START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all of it
 # objects, then collections, until each generation is looked through: more than what some handlings have at
-# a time, which is no garbage
+# a time, which is no garbage; a few objects may hold much, so it is collected after `GROWN` bytes, too
 COLLECT = (5_000, 20, 20)
+GROWN = 32 * 2**20  # bytes; a collection takes as long as the kernel needed for these
+LOOK_EVERY = 0.01  # seconds
 
 
 def work(descriptor: int) -> int:
@@ -194,6 +196,7 @@ class Worker:
             if calls is not None:
                 calls.close()
         self._channel.send(outcome)
+        self._memory.tidy()
 
     async def _leave(self, frame: Frame) -> None:
         """Send a frame; return once it has left, with those of other handlings where there are any."""
@@ -245,8 +248,23 @@ class Memory:
 
     def __init__(self) -> None:
         self.last = 0
-        self._next_at = -math.inf
+        self._next_at = self._tidy_at = -math.inf
         self._measured_at = 0  # page faults
+        self._tidied_at = _page_faults()
+
+    def tidy(self) -> None:
+        """Collect garbage where the process has grown much since it was done last; cheap to call often.
+
+        Python counts objects: a picture in a frame that an exception refers to is a few of them.
+        """
+        now = trio.current_time()
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + LOOK_EVERY
+        faults = _page_faults()
+        if (faults - self._tidied_at) * resource.getpagesize() > GROWN:
+            self._tidied_at = faults
+            gc.collect()
 
     def share(self, interval: float) -> int:
         """The share in bytes, as it was at most `interval` seconds ago, or up to `SLACK` less; 0 where the
@@ -254,13 +272,17 @@ class Memory:
         now = trio.current_time()
         if now >= self._next_at:
             self._next_at = now + interval
-            faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            faults = _page_faults()
             gained = (faults - self._measured_at) * resource.getpagesize()
             if gained > SLACK:
                 self.last, self._measured_at = _proportional_share(), faults
             elif not self._measured_at:
                 self.last = gained
         return self.last
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _proportional_share() -> int:
