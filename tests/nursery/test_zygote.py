@@ -236,6 +236,30 @@ async def test_what_left_its_workers_session_ends_with_it(bench, way):
 
 
 @both_ways
+async def test_what_the_daemon_hears_ends_no_zygote_and_is_a_workers_own(bench, way):
+    """Whoever signals all processes of a daemon, or his parent, ends none but those that listen."""
+    bench.module(
+        "ends",
+        "import os, signal\n"
+        "SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)\n"
+        "async def handle(update, bot): ...\n"
+        "async def start(bot):\n"
+        "    print([signal.getsignal(number) is signal.SIG_DFL for number in SIGNALS], flush=True)\n"
+        "    for number in (signal.SIGINT, *SIGNALS):\n"
+        "        for _ in range(3): os.kill(os.getppid(), number)\n",
+    )
+    bench.module("quiet", QUIET)
+    async with bench.zygote(way) as zygote, bench.worker(zygote, "ends") as worker:
+        assert await worker.line() == "[True, True, True, True]"
+        await worker.ready()
+        async with bench.worker(zygote, "quiet") as another:
+            await another.ready()
+        os.kill(worker.process.pid, signal.SIGTERM)
+        assert await worker.process.wait() == Exit(signal="SIGTERM")
+    assert [event for event, _ in bench.told] == ["zygote.ready"]
+
+
+@both_ways
 async def test_workers_outlive_their_zygote(bench, way):
     """Killed, it leaves a worker that goes on and ends as ever; a new one starts others."""
     bench.module("leaves", DAEMONISE)

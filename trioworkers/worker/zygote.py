@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trioworkers.worker.orders import (
     SIZE,
@@ -59,6 +59,9 @@ GRACE = 0.5  # seconds that workers have to end by themselves once the daemon is
 HOLES = 500  # of each size
 LAST = 2.0  # seconds in which what was killed is waited for
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+DEAF = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Meant for the daemon, whoever sends them to all of its processes; and a bot that sends one to its parent
+would at its second meet the daemon, whose child it is when the zygote has gone."""
 
 
 class UnfitError(Exception):
@@ -105,6 +108,7 @@ class Zygote:
         self._start: Callable[[int, int], int] = self._spawn
         self._workers: set[int] = set()  # started and not reaped: their numbers are nobody else's
         self._kept: list[object] = []
+        self._heard: dict[signal.Signals, Any] = {}  # what was done at a signal, and is done in a worker
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}
         self._wakes, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -174,7 +178,8 @@ class Zygote:
                 self._answer(Unfit(str(error)))
                 os._exit(1)
             self._start = self._fork
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # only now: the rehearsal is a Trio loop's own
+        # only now: the rehearsal is a Trio loop's own
+        self._heard = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGCHLD, *DEAF)}
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._answer(Warm())
 
@@ -210,7 +215,8 @@ class Zygote:
             try:
                 os.setsid()
                 signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for number, handler in self._heard.items():
+                    signal.signal(number, handler)
                 for descriptor in (self._end.detach(), self._wakes, self._woken):
                     os.close(descriptor)
                 os.dup2(output, 1)
