@@ -243,8 +243,8 @@ async def test_waiting_until_it_is_sent_ends_when_the_other_side_is_gone(pair, n
 
 
 async def test_closing_it_ends_whoever_reads_and_writes(pair, nursery):
-    """Also those that wait at this moment; and it may be closed twice."""
-    sender, _, _ = pair
+    """Also those that wait at this moment, or have nothing to write; and it may be closed twice."""
+    sender, receiver, _ = pair
     ended = []
 
     async def read():
@@ -256,11 +256,16 @@ async def test_closing_it_ends_whoever_reads_and_writes(pair, nursery):
         await sender.serve_writes()
         ended.append("write")
 
-    nursery.start_soon(read)
-    nursery.start_soon(write)
+    async def idle():
+        await receiver.serve_writes()
+        ended.append("idle")
+
+    for task in (read, write, idle):
+        nursery.start_soon(task)
     await trio.testing.wait_all_tasks_blocked(0.01)
     sender.close()
     sender.close()
+    receiver.close()
     await trio.testing.wait_all_tasks_blocked()
-    assert sorted(ended) == ["read", "write"]
+    assert sorted(ended) == ["idle", "read", "write"]
     assert await sender.receive() == []

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from trioworkers.nursery.frames import Frame
 
-READ_SIZE = (
-    64 * 1024
-)  # bytes; the allocator takes more than 128 kB from the system each time, and gives it back
+READ_SIZE = 64 * 1024  # bytes; the allocator has the system give more than 128 kB anew each time
 NOTHING = memoryview(b"")
 
 
@@ -73,7 +71,8 @@ class Channel:
         self._leaves_with_turn = False
         if self._left == self._sent:
             return
-        if not self._leaving and not self._writing.locked():  # else somebody may wait for it, and is at it
+        # else a task is at it, and who waits for it could not be woken here
+        if not self._leaving and not self._writing.locked():
             with suppress(Exception):  # the task meets it again, where somebody hears of it
                 self._write()
         if self._left < self._sent:
@@ -93,26 +92,21 @@ class Channel:
     async def wait_sent(self, *, at_once: bool = False) -> None:
         """Wait until everything that was sent up to now has been written, while :meth:`serve_writes` runs.
 
-        What others send in this turn of the loop leaves in the same write; `at_once` is for who knows that
-        there are no others. Cancelled, what has not been written leaves all the same.
+        It leaves with this turn of the loop, as what others send in it; `at_once` is for who knows that there
+        are no others. Cancelled, what has not been written leaves all the same.
 
         Raises:
             trio.BrokenResourceError: the other side is gone.
         """
         mark = self._sent
-        try:
-            if not at_once:
-                await trio.lowlevel.checkpoint()
-            if self._left < mark and not self._writing.locked():
-                self._write()
-            while self._left < mark:
-                if self._broken:
-                    raise trio.BrokenResourceError
-                self._wake.set()
-                await self._progress.park()
-        except trio.Cancelled:
-            self._wake.set()
-            raise
+        if not at_once:
+            await trio.lowlevel.checkpoint()
+        elif not self._writing.locked():
+            self._write()
+        while self._left < mark:
+            if self._broken:
+                raise trio.BrokenResourceError
+            await self._progress.park()
 
     async def flush(self) -> None:
         """Write everything that was sent up to now, what another task is writing included.

@@ -5,9 +5,8 @@ before the call does, so that a worker which is killed leaves no call behind tha
 it is durable is not waited for. The answer leaves with the next write, which costs less, and not at all where
 the handling is done with it; where an earlier handling has called something, at once, as that one may have
 ended before its next write. The channel keeps their order, so the calls of an update are recorded before it
-ends in any other way. When it is handled again, what was
-answered is not called a second time. What was begun and has no answer may or may not have been made: it is
-made again, and marked.
+ends in any other way. When it is handled again, what was answered is not called a second time. What was begun
+and has no answer may or may not have been made: it is made again, and marked.
 
 A key is the method, the chat, a digest of the parameters, and which one it is of those that have all
 three the same: tasks of a handling run side by side, in another order each time, so a mere count would
