@@ -173,6 +173,25 @@ async def test_waiting_for_change_ends_when_a_retry_is_due(inbox, clock):
     assert trio.current_time() - began >= 0.04
 
 
+async def test_a_taker_is_told_before_whoever_brought_an_update(inbox):
+    """When it became durable, and when the one before it in its chat has ended."""
+    backlog, taken = inbox.backlog(BOT), []
+
+    def take():
+        update = backlog.ordinary.take()
+        if update is not None:
+            taken.append(update)
+
+    with backlog.ordinary.told(take):
+        await inbox.accept(BOT, [arrival(1), arrival(2)])
+        assert [update.update_id for update in taken] == [1]
+        backlog.finish(taken[0], "done")
+        await settled(inbox)
+        assert [update.update_id for update in taken] == [1, 2]
+    await inbox.accept(BOT, [arrival(3, "b")])
+    assert len(taken) == 2
+
+
 async def test_what_is_put_back_comes_again_as_it_was(inbox):
     """No attempt is counted, nothing is written."""
     backlog = inbox.backlog(BOT)

@@ -48,15 +48,19 @@ class Desk:
         self.ordinary.poke()
         self.suspects.poke()
 
+    def changed(self):
+        self.ordinary.changed()
+        self.suspects.changed()
+
     def finish(self, update, outcome):
         self.ends.append((update.id, outcome))
         self.queue.finish(update.id)
-        self.poke()
+        self.changed()
 
     def bury(self, update, reason, attempts, failure=None):
         self.ends.append((update.id, "dead", reason, attempts, failure))
         self.queue.finish(update.id, dead=True)
-        self.poke()
+        self.changed()
 
     def retry(self, update, failure):
         self.ends.append((update, failure))

@@ -157,6 +157,19 @@ async def test_no_more_go_out_than_concurrency_allows(nursery, autojump_clock):
     assert len(hands.sent) == 4
 
 
+async def test_what_falls_due_while_there_is_no_room_goes_out_when_there_is(nursery, autojump_clock):
+    """Whether it is due by then or not."""
+    scene = Scene(nursery, update(1), update(2), concurrency=1)
+    hands = await scene.begin()
+    await hands.say(Outcome(1, "retry", after=5.0))
+    for passed, count in ((1, 2), (2, 2), (3, 3)):  # the second one is handled for three seconds
+        await trio.sleep(1)
+        if passed == 3:
+            await hands.say(Outcome(2, "done"))
+            await trio.sleep(3)
+        assert len(hands.sent) == count
+
+
 async def test_a_stale_frame_changes_nothing(nursery, autojump_clock):
     """Of a delivery that has its outcome, or never was, nothing is taken in."""
     scene = Scene(nursery, update(1))

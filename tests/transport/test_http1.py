@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 import trio
 import trio.lowlevel
@@ -22,6 +23,8 @@ from trioworkers.transport import api as api_module
 from trioworkers.transport import wire
 from trioworkers.transport.api import ANSWER_LIMIT, BotApi
 from trioworkers.transport.files import InputFile
+from trioworkers.transport.http1 import WRITE_SIZE, Limits, _Exchange
+from trioworkers.transport.stream import Stream
 
 OK = b'{"ok":true,"result":%d}'
 
@@ -197,6 +200,53 @@ async def test_a_refusal_of_an_upload_that_comes_early_is_heard(body):
         with pytest.raises(BotApiError) as caught:
             await api.call("sendDocument", {"document": InputFile(b"x" * 50_000_000)})
     assert (caught.value.error_code, tries) == (413, 1)
+
+
+async def test_an_upload_that_was_not_sent_to_its_end_leaves_no_connection_behind():
+    """Its rest would be taken for the next request."""
+    connections = 0
+
+    async def handle(stream):
+        nonlocal connections
+        connections += 1
+        await stream.receive_some()
+        await stream.send_all(answer(OK % connections))
+        await trio.sleep_forever()
+
+    async with served(handle) as api:
+        for number in (1, 2):
+            params = {"document": InputFile(b"x" * 50_000_000)}
+            assert bytes(await api.call("sendDocument", params)) == b"%d" % number
+
+
+async def test_so_many_connections_are_used_and_no_more():
+    """Who is waiting gets one that becomes free."""
+    now = most = 0
+
+    async def handle(stream):
+        nonlocal now, most
+        async for _ in heads(stream):
+            now += 1
+            most = max(most, now)
+            await trio.sleep(0.01)
+            now -= 1
+            await stream.send_all(answer(OK % 1))
+
+    async with served(handle) as api, trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(api.request, "getMe", {})
+    assert most == 4
+
+
+async def test_a_server_that_reads_nothing_is_given_up():
+    """Also while a request is sent that leaves in one piece."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        exchange = _Exchange(Stream(ours), Limits(connect=1, silence=0.05, total=1, body=1))
+        with trio.fail_after(5), pytest.raises(httpx.ReadTimeout):
+            await exchange.run(b"x" * WRITE_SIZE, ())
 
 
 async def test_an_answer_that_drips_for_ever_is_given_up(monkeypatch):
