@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trioworkers.records import Arrival, decode_body, read_update
@@ -100,6 +100,8 @@ def outcome(text):
 
 
 @given(st.lists(st.tuples(kinds, contents), max_size=4))
+@example([("update_id", "7"), ("later", "{}"), ("message", "{}")])
+@example([("update_id", str(2**31)), ("message", "{}")])
 def test_messages_are_read_as_any_other_kind(parts):
     """Most updates are messages and read in one pass; whatever one holds, it is as if that were not so."""
     body = "{" + ",".join(f'"{name}":{content}' for name, content in parts) + "}"

@@ -235,7 +235,7 @@ async def test_so_many_connections_are_used_and_no_more():
     async with served(handle) as api, trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(api.request, "getMe", {})
-    assert most == 4
+    assert 1 < most <= 4
 
 
 async def test_a_server_that_reads_nothing_is_given_up():
