@@ -55,8 +55,9 @@ START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all 
 # objects, then collections, until each generation is looked through: more than what some handlings have at
 # a time, which is no garbage; a few objects may hold much, so it is collected after `GROWN` bytes, too
 COLLECT = (5_000, 20, 20)
-GROWN = 32 * 2**20  # bytes; a collection takes as long as the kernel needed for these
+GROWN = 32 * 2**20  # bytes
 LOOK_EVERY = 0.01  # seconds
+REST = 10  # times as long as it took until garbage is collected again: who keeps much would stand still
 
 
 def work(descriptor: int) -> int:
@@ -265,6 +266,8 @@ class Memory:
         if (faults - self._tidied_at) * resource.getpagesize() > GROWN:
             self._tidied_at = faults
             gc.collect()
+            after = trio.current_time()
+            self._tidy_at = after + REST * (after - now)
 
     def share(self, interval: float) -> int:
         """The share in bytes, as it was at most `interval` seconds ago, or up to `SLACK` less; 0 where the
