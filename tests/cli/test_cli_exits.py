@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,17 +198,39 @@ def test_a_daemon_that_does_not_answer_is_69(
     fleet: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None
 ) -> None:
     """One line, after the time that it has."""
-    monkeypatch.setattr(control, "TIMEOUT", 0.2)
+    defaults = control.ask_or_fail.__kwdefaults__
+    assert defaults
+    monkeypatch.setitem(defaults, "timeout", 0.2)
     monkeypatch.setattr(
         "trioworkers.cli.control.find_runtime_dir",
         lambda *_: Path("state/run"),
     )
+    began = time.monotonic()
     with listening(fleet, answer):
         result = call("status")
+        assert time.monotonic() - began < 5
     assert result.exit_code == 69
     assert result.stderr.startswith("trioworkers: the daemon behind ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("verb", ["status", "stop", "reload"])
+def test_a_daemon_that_takes_no_connection_is_69(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """It hangs, and those before have filled its queue: it is there all the same."""
+    for module in ("config", "cli.control"):
+        monkeypatch.setattr(f"trioworkers.{module}.find_runtime_dir", lambda *_: Path("state/run"))
+    path = Path("state/run/control.sock")
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as before:
+        listener.bind(str(path))
+        listener.listen(0)
+        before.connect(str(path))
+        result = call(verb)
+    assert result.exit_code == 69
+    assert "takes no connection" in result.stderr
 
 
 def test_an_answer_that_comes_before_the_request_has_ended_is_heard(fleet: Path) -> None:

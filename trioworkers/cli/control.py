@@ -62,8 +62,9 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
+        self.sock.settimeout(TIMEOUT)  # or it waits for ever at a daemon that takes no more
         self.sock.connect(str(self._path))
+        self.sock.settimeout(self.timeout)
 
 
 def ask(
@@ -134,8 +135,8 @@ def ask_or_fail(
 def _connect(connection: _Connection, control: Path) -> None:
     try:
         connection.connect()
-    except TimeoutError as error:
-        raise _unreachable(control, type(error).__name__) from None
+    except BlockingIOError:  # unix(7) does not wait there, whatever time there is
+        raise _unreachable(control, "it takes no connection") from None
     except OSError as error:
         if _is_foreign(control):
             message = f"{control} belongs to another user"

@@ -171,7 +171,7 @@ def _find_daemon(control: Path) -> int:
             peer.connect(str(control))
         except PermissionError as error:
             raise PermissionError(error.errno, error.strerror, str(control)) from None
-        except TimeoutError:
+        except BlockingIOError:  # unix(7) does not wait there, whatever time there is
             fail(f"the daemon behind {control} takes no connection", UNREACHABLE)
         except OSError:
             fail(f"no daemon is running: nobody listens on {control}", NOT_RUNNING)
