@@ -220,6 +220,15 @@ def test_nothing_is_made_for_the_null_device(tmp_path):
     assert json.loads(line)["pid"] == 42
 
 
+def test_a_file_is_no_null_device_where_that_is_a_file(tmp_path, monkeypatch):
+    """As something that replaced it may have left it."""
+    monkeypatch.setattr(os, "devnull", str(tmp_path / "null"))
+    (tmp_path / "null").touch()
+    with (tmp_path / "log").open("w") as stream:
+        open_log(format="json", stream=stream)(event(pid=42))
+    assert "42" in (tmp_path / "log").read_text()
+
+
 def test_a_stream_and_a_file_of_one_format_get_the_same_line(tmp_path):
     """Values are looked at once for both."""
     stream, file = io.StringIO(), RotatedFile(tmp_path / "master.log", LogSettings)

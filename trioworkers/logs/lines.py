@@ -29,8 +29,8 @@ class Lines:
     does not fit into its queue is counted, too. Rejected: O_NONBLOCK, which would hold for every process
     that has the same terminal or pipe; asking with poll first, as a terminal that has room for one byte
     blocks on the second. The thread begins with the first line, and no process that logs may fork
-    without exec: its child would have the queue and not the thread. (Workers are fresh interpreters; a
-    server that forks them has to begin before the log does, or not log.)
+    without exec: its child would have the queue and not the thread. (What forks
+    workers is a fresh interpreter, which logs nothing.)
 
     Args:
         sink: takes the lines.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 import threading
 import time
@@ -163,7 +164,8 @@ def _hear_libraries(log: Log) -> None:
 def _leads_nowhere(stream: TextIO) -> bool:
     """Whether it is the null device: lines for it would be made, and handed to a thread, for nobody."""
     try:
-        return os.fstat(stream.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+        found = os.fstat(stream.fileno())
+        return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
     except (OSError, ValueError):
         return False
 
