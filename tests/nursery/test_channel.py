@@ -58,6 +58,16 @@ async def test_frames_of_one_turn_leave_in_one_write(pair, nursery):
     nursery.cancel_scope.cancel()
 
 
+async def test_whoever_writes_ends_when_it_is_closed(pair, nursery):
+    """A worker's end waits for it."""
+    sender, _, _ = pair
+    with trio.fail_after(5):
+        async with trio.open_nursery() as writers:
+            writers.start_soon(sender.serve_writes)
+            await trio.testing.wait_all_tasks_blocked()
+            sender.close()
+
+
 async def test_waiting_until_it_is_sent_shares_a_write_with_its_turn_of_the_loop(pair, nursery):
     """Twenty tasks that send and wait leave in one write; what was written is there to be read."""
     sender, receiver, writes = pair

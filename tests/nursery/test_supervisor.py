@@ -603,6 +603,32 @@ async def test_a_worker_that_is_ready_while_its_bot_is_parked_is_none(stage, nur
     assert len(it.lives) == 1
 
 
+async def test_who_is_ready_after_it_was_asked_to_end_is_none(stage, nursery, autojump_clock):
+    """Its word was under way: the bot is not shown as running, and nobody ends for it."""
+    it = stage()
+    it.limit = 9
+    it.prompt = False
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.supervisor.park("token refused")
+    it.last.become_ready()
+    await trio.sleep(5)
+    assert (it.supervisor.state, it.supervisor.reason) == ("failed", "token refused")
+    it.prompt = True
+    assert await it.supervisor.restart() is None
+    it.prompt = False
+    it.supervisor.relieve()
+    await settle()
+    it.supervisor.relieve()  # with newer settings
+    await settle()
+    works, older, newer = it.lives[1:]
+    older.code = "01de"
+    older.become_ready()
+    assert (it.supervisor.code, it.supervisor.lives) == ("c0de", [works, newer])
+    assert (older.why, works.why, newer.why) == ("renewed", None, None)
+    it.supervisor.drain()
+
+
 async def test_what_the_worker_before_could_not_does_not_park_the_next(stage, nursery, autojump_clock):
     """It was unfit, and replaced before it had ended: what replaces it is tried."""
     it = stage()

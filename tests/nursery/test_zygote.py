@@ -324,6 +324,22 @@ async def test_one_that_is_asked_to_end_while_it_warms_up_is_gone_then(bench):
         assert children_of(os.getpid()) == before
 
 
+@both_ways
+async def test_a_body_that_is_cancelled_still_has_its_zygote(bench, way):
+    """Until its workers have ended: it buries them, and what they left."""
+    bench.module("quiet", QUIET)
+    with trio.CancelScope() as scope:
+        async with bench.zygote(way) as zygote, bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)  # told to end, it would have by then
+                lived = alive(bench.told[0][1]["pid"])
+                worker.channel.send(Drain())
+                ended = await worker.process.wait()
+    assert (lived, ended) == (True, Exit(0))
+
+
 async def test_one_that_imports_for_long_is_not_waited_for(bench):
     """It hears nothing meanwhile, and has no workers."""
     bench.module("slow", "import os, time\nopen('here', 'w').close()\ntime.sleep(600)\n")
@@ -372,3 +388,7 @@ async def test_a_process_of_the_run_is_known_by_its_mark(bench):
     async with bench.zygote("fork") as zygote, bench.worker(zygote, "quiet") as worker:
         await worker.ready()
         assert variable_of(worker.process.pid, "TRIOWORKERS_RUN") == RUN
+        names = [
+            Path(f"/proc/{pid}/comm").read_text() for pid in (bench.told[0][1]["pid"], worker.process.pid)
+        ]
+        assert names == ["tw-zygote\n", "tw-worker\n"], "which are for people"
