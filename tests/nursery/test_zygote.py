@@ -260,6 +260,20 @@ async def test_what_the_daemon_hears_ends_no_zygote_and_is_a_workers_own(bench, 
 
 
 @both_ways
+async def test_a_zygote_may_be_killed_twice(bench, way):
+    """Two orders that wait too long kill it one after the other; the second finds it dead."""
+    bench.module("quiet", QUIET)
+    async with bench.zygote(way, LANG="C.UTF-8") as zygote:
+        pid = bench.told[0][1]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - at once, and unseen by the loop
+        zygote.hide({"LANG"})
+        async with bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+    assert [event for event, _ in bench.told] == ["zygote.ready", "zygote.exited", "zygote.ready"]
+
+
+@both_ways
 async def test_workers_outlive_their_zygote(bench, way):
     """Killed, it leaves a worker that goes on and ends as ever; a new one starts others."""
     bench.module("leaves", DAEMONISE)

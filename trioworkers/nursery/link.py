@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,13 @@ class Link:
         self._numbers = count()
         self._sending = trio.Lock()
 
+    def kill(self) -> None:
+        """End it at once; whoever waits for it sees that."""
+        if (
+            not self.gone.is_set()
+        ):  # until then it is not reaped, which `Popen.kill` might do: its number is its own
+            os.kill(self.process.pid, signal.SIGKILL)
+
     def next_number(self) -> int:
         return next(self._numbers)
 
@@ -112,7 +120,7 @@ class Link:
         finally:
             del self._replies[order.number]
         if limit.cancelled_caught:
-            self.process.kill()
+            self.kill()
         if reply.answer is None:
             raise LostError
         return reply.answer, reply.descriptors
@@ -159,7 +167,7 @@ class Link:
             # one that is not warm has no workers, and hears nothing while it imports
             with trio.move_on_after(LAST if self.warm else 0):
                 await trio.lowlevel.wait_readable(descriptor)
-            self.process.kill()
+            self.kill()
             await trio.lowlevel.wait_readable(descriptor)
         finally:
             os.close(descriptor)

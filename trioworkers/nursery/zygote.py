@@ -146,7 +146,7 @@ class Zygote:
                 await link.lost.wait()
                 self._link, self._came = None, trio.Event()
             else:
-                link.process.kill()
+                link.kill()
         await self._bury_orphans()
         if limit.cancelled_caught:
             return f"was not warm within {WARM_TIMEOUT:g} s"
@@ -162,7 +162,7 @@ class Zygote:
         """
         old = self._link
         if old is not None:
-            old.process.kill()
+            old.kill()
             await old.gone.wait()
         with trio.move_on_after(WARM_TIMEOUT):
             while self._link is None or self._link is old:
@@ -180,7 +180,7 @@ class Zygote:
             self._environ = {name: self._environ[name] for name in self._environ if name not in names}
             if self._newest is not None:
                 self._newest.is_outdated = True
-                self._newest.process.kill()
+                self._newest.kill()
 
     def close(self) -> None:
         """Let `serve` end the zygote, and end."""
