@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 import tomli_w
 import trio
 
+from benchmarks.ports import free_port
 from trioworkers.testing import SimBot, Telegram, serve_telegram
 from trioworkers.testing.invariants import Handled, broken_order, broken_tally
 
@@ -78,9 +78,8 @@ async def deliver_through_kills(folder: Path, bots: int, updates: int, kills: in
 
 
 def _write(folder: Path, base: str, cast: Sequence[SimBot]) -> None:
-    """The fleet: a bot for each of the cast, all on one port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    """The fleet: a bot for each of the cast, all on one port."""
+    address = f"127.0.0.1:{free_port()}"
     bot = {"handler": "handler:handle", "transport": "webhook", "restart": {"initial": "10ms"}}
     fleet = {
         "fleet": {"api_base": base},

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +18,7 @@ from uuid import uuid4
 import httpx
 import psutil
 import trio
+from benchmarks.ports import free_port
 from benchmarks.processes import pss
 
 from soaking.fleet import FleetFile
@@ -110,7 +109,7 @@ class Soak:
             offered = await self._telegram.receive()
             tokens = list(offered["tokens"].values())
             self._tokens.update(tokens)
-            self._file = FleetFile(self.folder, offered["base"], _free_port(), tokens, self.seed)
+            self._file = FleetFile(self.folder, offered["base"], free_port(), tokens, self.seed)
             self._file.write()
             await self._lives()
             report = self.folder / "telegram.json"
@@ -375,11 +374,3 @@ class Soak:
                 f" faults {counts['faults']}; daemon {last.memory:.0f} MB, {last.descriptors} descriptors;"
                 f" {len(self.broken)} broken"
             )
-
-
-def _free_port() -> int:
-    """A port below those that outgoing connections are given, so that it is free after a kill, too."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
