@@ -53,7 +53,7 @@ def find_socket(config: Path | None) -> Path:
     return find_runtime_dir(path, os.environ) / "control.sock"
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """A connection to a unix socket; the standard library's, as a command has no time to import another."""
 
     def __init__(self, path: Path, timeout: float | None) -> None:
@@ -87,8 +87,7 @@ def ask(
     """
     method = method or ("GET" if body is None else "POST")
     data = None if body is None else json.dumps(body).encode()
-    with closing(_Connection(control, timeout)) as connection:
-        _connect(connection, control)
+    with closing(connect(control, timeout)) as connection:
         try:
             with suppress(BrokenPipeError):  # it has its answer before it was told everything
                 connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
@@ -132,17 +131,26 @@ def ask_or_fail(
         fail(str(error), codes.get(error.status, FAILED))
 
 
-def _connect(connection: _Connection, control: Path) -> None:
+def connect(control: Path, timeout: float | None = TIMEOUT) -> Connection:
+    """A connection to whoever listens there; `timeout`: seconds for each step of what is asked over it.
+
+    Raises:
+        NotRunningError, PermissionError, UnreachableError: as :func:`ask`.
+    """
+    connection = Connection(control, timeout)
     try:
         connection.connect()
     except BlockingIOError:  # unix(7) does not wait there, whatever time there is
+        connection.close()
         raise _unreachable(control, "it takes no connection") from None
     except OSError as error:
+        connection.close()
         if _is_foreign(control):
             message = f"{control} belongs to another user"
             raise PermissionError(message) from None
         message = f"no daemon is running: nobody listens on {control}; `trioworkers start` starts one"
         raise NotRunningError(message) from error
+    return connection
 
 
 def _unreachable(control: Path, why: str) -> UnreachableError:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,7 +52,6 @@ Exit 1 also when a bot has no ready worker in the end.
   trioworkers restart
 """
 LOOK_EVERY = 0.05  # seconds
-ANSWERS = 5.0  # seconds until it has taken a connection
 LAST_LINES = 20
 
 
@@ -165,17 +164,17 @@ def _find_daemon(control: Path) -> int:
     import socket
     import struct
 
-    with socket.socket(socket.AF_UNIX) as peer:
-        try:
-            peer.settimeout(ANSWERS)
-            peer.connect(str(control))
-        except PermissionError as error:
-            raise PermissionError(error.errno, error.strerror, str(control)) from None
-        except BlockingIOError:  # unix(7) does not wait there, whatever time there is
-            fail(f"the daemon behind {control} takes no connection", UNREACHABLE)
-        except OSError:
-            fail(f"no daemon is running: nobody listens on {control}", NOT_RUNNING)
-        pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    from trioworkers.cli.control import NotRunningError, UnreachableError, connect
+
+    try:
+        connection = connect(control)
+    except NotRunningError:
+        fail(f"no daemon is running: nobody listens on {control}", NOT_RUNNING)
+    except UnreachableError as error:
+        fail(str(error), UNREACHABLE)
+    with closing(connection):
+        peer = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, _, _ = struct.unpack("3i", peer)
         try:
             return os.pidfd_open(pid)
         except ProcessLookupError:
