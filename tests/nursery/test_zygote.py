@@ -396,6 +396,15 @@ async def test_a_system_without_room_for_another_zygote_is_asked_again(bench, mo
     assert bench.told[2][1] == {"reason": "cannot be started: no room"}
 
 
+async def test_what_does_not_fit_into_an_order_is_refused_and_starts_nothing(bench):
+    """It would arrive cut off, or, longer still, not leave at all."""
+    before = children_of(os.getpid())
+    with pytest.RaisesGroup(pytest.RaisesExc(ZygoteError, match="expected less than 65536 bytes")):
+        async with bench.zygote("fork", "x" * 65_536):
+            pytest.fail("it was started")
+    assert children_of(os.getpid()) == before
+
+
 async def test_a_process_of_the_run_is_known_by_its_mark(bench):
     """Forked workers show the mark in their environment as spawned ones do."""
     bench.module("quiet", QUIET)

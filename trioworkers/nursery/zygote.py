@@ -18,11 +18,7 @@ import trio
 from trioworkers.errors import TrioworkersError
 from trioworkers.nursery.link import LAST, Link, LostError
 from trioworkers.nursery.spawn import Exit
-from trioworkers.worker.orders import (
-    NotStarted,
-    Reap,
-    Start,
-)
+from trioworkers.worker.orders import SIZE, NotStarted, Reap, Start, encode
 from trioworkers.worker.remains import RUN, kill, orphans
 from trioworkers.worker.zygote import adopt_orphans
 
@@ -105,6 +101,8 @@ class Zygote:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Keep a zygote running until closed; `started` once the first runs."""
+        if len(encode(prepare)) > SIZE:  # it travels in one message
+            raise ZygoteError(f"fleet.preload, fleet.python_path: expected less than {SIZE} bytes together")
         adopt_orphans()
         self._environ = environ
         pause = FIRST_PAUSE
