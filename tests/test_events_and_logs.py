@@ -56,7 +56,7 @@ def event(name="worker.ready", level=None, **fields):
 def test_every_event_has_a_level_and_can_be_told(name):
     """The names are those of the table, in two parts, and nothing else is told."""
     told: list[Event] = []
-    Events(told.append, least="debug").tell(name, "echo", answer=42)
+    Events(told.append, least="debug").emit(name, "echo", answer=42)
     (happened,) = told
     assert (happened.event, happened.bot, happened.level) == (name, "echo", EVENTS[name])
     assert happened.fields == {"answer": 42}
@@ -66,7 +66,7 @@ def test_every_event_has_a_level_and_can_be_told(name):
 def test_an_unknown_event_is_a_mistake():
     """It is loud, not logged under any name."""
     with pytest.raises(KeyError):
-        Events().tell("worker.raedy")
+        Events().emit("worker.raedy")
 
 
 @pytest.mark.parametrize("least", LEVELS)
@@ -75,7 +75,7 @@ def test_quieter_events_are_not_made(least):
     told: list[Event] = []
     events = Events(told.append, least=least)
     for level in LEVELS:
-        events.tell("worker.exited", level=level)
+        events.emit("worker.exited", level=level)
     assert [events.hears(name) for name in EVENTS] == [
         LEVELS[level] >= LEVELS[least] for level in EVENTS.values()
     ]
@@ -87,7 +87,7 @@ def test_the_least_level_may_change_at_any_time():
     told: list[Event] = []
     events = Events(told.append, least="warn")
     for events.least in ("warn", "debug", "error"):
-        events.tell("worker.ready")
+        events.emit("worker.ready")
     assert [happened.seq for happened in told] == [2]
 
 
@@ -97,7 +97,7 @@ def test_events_are_numbered_and_every_listener_hears_them():
     two: list[Event] = []
     events = Events(one.append, two.append)
     for name in ("worker.starting", "update.accepted", "worker.ready"):
-        events.tell(name)
+        events.emit(name)
     assert one == two
     assert [happened.seq for happened in one] == [1, 3]
 
@@ -279,7 +279,7 @@ from trioworkers.events import Events
 from trioworkers.logs import open_log
 events = Events(open_log())
 for _ in range(%d):
-    events.tell("daemon.ready")
+    events.emit("daemon.ready")
 print("alive")
 """
 

@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError
+    from trioworkers.botapi.errors import BotApiError, TransportError
+    from trioworkers.botapi.files import InputFile
+    from trioworkers.errors import Dead, Drop, Retry
     from trioworkers.hookspecs import hookimpl
-    from trioworkers.transport.files import InputFile
     from trioworkers.worker.bot import Bot
     from trioworkers.worker.update import Update
 
@@ -32,12 +33,12 @@ __all__ = [
 
 _HOMES = {
     "Bot": "trioworkers.worker.bot",
-    "BotApiError": "trioworkers.errors",
+    "BotApiError": "trioworkers.botapi.errors",
     "Dead": "trioworkers.errors",
     "Drop": "trioworkers.errors",
-    "InputFile": "trioworkers.transport.files",
+    "InputFile": "trioworkers.botapi.files",
     "Retry": "trioworkers.errors",
-    "TransportError": "trioworkers.errors",
+    "TransportError": "trioworkers.botapi.errors",
     "Update": "trioworkers.worker.update",
     "hookimpl": "trioworkers.hookspecs",
 }

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.botapi.errors import TransportError
 from trioworkers.config import FleetFileError
 from trioworkers.config.watch import serve_watch
-from trioworkers.errors import TransportError
+from trioworkers.errors import describe
 from trioworkers.folders import kept_token
 from trioworkers.logs.summary import Figures, figures, serve_summary
-from trioworkers.nursery.bot import Surroundings
-from trioworkers.nursery.fleet import FleetScope, Pace
+from trioworkers.nursery.bot import BotContext
+from trioworkers.nursery.fleet import FleetScope, StartRate
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.paused import PausedBots
-from trioworkers.nursery.places import Places
+from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.reload import Reload
 from trioworkers.status import DaemonStatus, summary
 from trioworkers.transport.deliveries import Deliveries, derive_secret
 from trioworkers.transport.registration import Digests, Wanted
 from trioworkers.web.app import make_app
 from trioworkers.web.listener import WebhookListener
-from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
     import socket
@@ -97,27 +97,27 @@ class Daemon:
         token = (fleet.api.token or kept_token(fleet.runtime_dir / "api-token")).reveal()
         self._webhook_secret = kept_token(fleet.state_dir / "webhook-secret")
         self._names = _names(fleet)
-        self._deliveries = Deliveries(self._accept, self._tell_mistake)
+        self._deliveries = Deliveries(self._accept, self._emit_mistake)
         self._listener = WebhookListener(
             self._deliveries,
             lambda: self.settings.webhook,
             token,
             handed,
-            self._tell_trouble,
+            self._emit_trouble,
             lambda: self._fleet.look_again(),
         )
         if _wants_webhook(fleet):
             self._listener.bind()
-        self._registrations = Pace(lambda: REGISTRATIONS)
-        self._places = Places(lambda: most_workers(self.settings))
+        self._registrations = StartRate(lambda: REGISTRATIONS)
+        self._places = WorkerSlots(lambda: most_workers(self.settings))
         self._fleet = FleetScope(
             own_bots(fleet),
-            Surroundings(
+            BotContext(
                 fleet=lambda: self.settings,
                 inbox=inbox,
                 makes=makes,
                 events=events,
-                may_start=Pace(lambda: self.settings.limits.start_rate).wait,
+                may_start=StartRate(lambda: self.settings.limits.start_rate).wait,
                 places=self._places,
                 webhooks=Webhooks(
                     self._deliveries,
@@ -172,7 +172,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._announce, task_status)
             nursery.start_soon(
-                serve_summary, self._figures, lambda: self.settings.log.summary_interval, self._tell_summary
+                serve_summary, self._figures, lambda: self.settings.log.summary_interval, self._emit_summary
             )
             nursery.start_soon(
                 self._restarts.serve, lambda: self._fleet.bots, self._fleet.ready, self._zygote.renew
@@ -184,7 +184,7 @@ class Daemon:
                 others[signal.SIGHUP] = self.reload
                 await self._serve_changes(stop)
                 self._status.state = "stopping"
-                self._events.tell("daemon.stopping", status=summary(self._fleet.status()))
+                self._events.emit("daemon.stopping", status=summary(self._fleet.status()))
                 self._restarts.stop()
                 self._deliveries.close()
                 self._fleet.stop()
@@ -230,15 +230,15 @@ class Daemon:
         self._fleet.apply(plan)
         self._places.look_again()
         for name in plan.added:
-            self._events.tell("bot.added", name)
+            self._events.emit("bot.added", name)
         for name in plan.removed:
-            self._events.tell("bot.removed", name)
+            self._events.emit("bot.removed", name)
 
     async def _accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
         """Make a webhook's deliveries durable."""
         accepted = await self._inbox.accept(bot_id, arrivals)
         name = self._names.get(bot_id)
-        self._events.tell("update.accepted", name, new=accepted.new, duplicates=accepted.duplicates)
+        self._events.emit("update.accepted", name, new=accepted.new, duplicates=accepted.duplicates)
         return accepted
 
     def _wanted(self, bot: BotSettings) -> Wanted | None:
@@ -260,12 +260,12 @@ class Daemon:
             raise TransportError("setWebhook", str(self._listener.trouble))
         await self._registrations.wait()
 
-    def _tell_trouble(self, error: TrioworkersError) -> None:
-        self._events.tell("webhook.refused", reason=str(error))
+    def _emit_trouble(self, error: TrioworkersError) -> None:
+        self._events.emit("webhook.refused", reason=str(error))
 
-    def _tell_mistake(self, bot_id: int, error: Exception) -> None:
+    def _emit_mistake(self, bot_id: int, error: Exception) -> None:
         name = self._names.get(bot_id)
-        self._events.tell("transport.trouble", name, level="error", reason="internal", error=describe(error))
+        self._events.emit("transport.trouble", name, level="error", reason="internal", error=describe(error))
 
     def _figures(self) -> Figures:
         bots = self._fleet.everyone
@@ -275,8 +275,8 @@ class Daemon:
             (self._inbox.tally(bot.settings.bot_id) for bot in bots),
         )
 
-    def _tell_summary(self, since: Figures) -> None:
-        self._events.tell(
+    def _emit_summary(self, since: Figures) -> None:
+        self._events.emit(
             "daemon.summary",
             accepted=since.accepted,
             done=since.done,
@@ -296,7 +296,7 @@ class Daemon:
         await self._fleet.ready.wait()
         if self._status.state == "starting":
             self._status.state = "running"
-            self._events.tell("daemon.ready", status=summary(self._fleet.status()))
+            self._events.emit("daemon.ready", status=summary(self._fleet.status()))
         task_status.started(self)
 
 

@@ -1,16 +1,13 @@
-"""The exceptions of trioworkers, told apart by whose fault they are.
+"""The base of all errors, what handlers raise to say what becomes of an update, and how errors are shown.
 
-Handlers raise :class:`Retry`, :class:`Dead` and :class:`Drop` to say what becomes of an update;
-they catch :class:`BotApiError`. Everything else here is raised by trioworkers at its own edges.
-No message of these exceptions contains a token or the text of a message.
+Handlers raise :class:`Retry`, :class:`Dead` and :class:`Drop`; they catch
+:class:`~trioworkers.botapi.errors.BotApiError`. Every package has its own errors besides, all of them
+:class:`TrioworkersError`. No message of these exceptions contains a token or the text of a message.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+import traceback
 
 
 class TrioworkersError(Exception):
@@ -45,33 +42,25 @@ class Drop(TrioworkersError):
         self.reason = reason
 
 
-class BotApiError(TrioworkersError):
-    """The Bot API refused a call.
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions inside of groups, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
 
-    Attributes:
-        method: the method that was called.
-        error_code: as in the answer (400, 401, 403, 404, 409, 429, …).
-        description: Telegram's own words.
-        parameters: `retry_after` and `migrate_to_chat_id`, where Telegram sent them.
+
+def describe(error: BaseException) -> str:
+    """An exception by its type and the line that raised it, without its message.
+
+    `ValueError at support.py:12 in handle`: a message may quote what a user wrote. Of a group, the first
+    one in it, and how many there are besides.
     """
-
-    def __init__(
-        self, method: str, error_code: int, description: str, parameters: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(f"{method}: {error_code} {description}")
-        self.method = method
-        self.error_code = error_code
-        self.description = description
-        self.parameters: Mapping[str, Any] = parameters or {}
-
-
-class TransportError(TrioworkersError):
-    """The Bot API could not be reached, or answered with something that is not its protocol.
-
-    Whether the call took effect is unknown.
-    """
-
-    def __init__(self, method: str, what: str) -> None:
-        super().__init__(f"{method}: {what}")
-        self.method = method
-        self.what = what
+    first, *others = leaves(error)
+    more = f", and {len(others)} more" if others else ""
+    name = type(first).__name__
+    frames = traceback.extract_tb(first.__traceback__) or traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return name + more
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    last = ours[-1]
+    return f"{name} at {last.filename.rpartition('/')[2]}:{last.lineno} in {last.name}{more}"

@@ -98,7 +98,7 @@ class Events:
         """Whether an event at its usual level is made for anybody."""
         return LEVELS[EVENTS[event]] >= LEVELS[self.least]
 
-    def tell(
+    def emit(
         self,
         event: str,
         bot: str | None = None,

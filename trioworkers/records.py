@@ -82,7 +82,7 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
         started_at: its first handling; None before one failed.
         after_gap: one before it of its key was not handled, or not yet.
         damaged: its body is not what was written.
-        suspect: it was in hand when a worker died; it is handled alone.
+        suspect: it was in flight when a worker died; it is handled alone.
         crashes: how many workers died while they handled it alone.
         skipped: the updates behind it in its chat do not wait for it.
         called: calls of an earlier handling are recorded.
@@ -118,7 +118,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     unknown: tuple[str, ...] = ()
 
 
-class Call(msgspec.Struct, frozen=True, gc=False):
+class RecordedCall(msgspec.Struct, frozen=True, gc=False):
     """A recorded Bot API call. `at`: Unix seconds.
 
     `answer` is JSON, None while it is not known whether the call was made; `repeated`: it was begun again,

@@ -110,7 +110,7 @@ class Reload:
             for draft in drafts:
                 await trio.to_thread.run_sync(draft.commit)
             await self._do(plan)
-            self._tell(plan)
+            self._emit(plan)
             return plan
 
     async def changed(self) -> None:
@@ -127,7 +127,7 @@ class Reload:
                 return
             await self._do(plan)
             if not plan.is_empty or self._notes != _notes(plan):
-                self._tell(plan)
+                self._emit(plan)
 
     async def _prepare(self, drafts: list[Draft], *, ask: bool) -> Plan:
         """The first phase: return what a reload would do; raises FleetFileError with all problems."""
@@ -202,14 +202,14 @@ class Reload:
         self._watched = plan.fleet.watched
         self.last = LastReload(time.time())
 
-    def _tell(self, plan: Plan) -> None:
+    def _emit(self, plan: Plan) -> None:
         self._notes = _notes(plan)
-        self._events.tell("reload.applied", plan=plan.document(), refused=self._notes[1])
+        self._events.emit("reload.applied", plan=plan.document(), refused=self._notes[1])
 
     def _refuse(self, error: FleetFileError) -> None:
         self._watched = error.watched or self._watched
         self.last = LastReload(time.time(), str(error))
-        self._events.tell("reload.refused", problems=[str(problem) for problem in error.problems])
+        self._events.emit("reload.refused", problems=[str(problem) for problem in error.problems])
 
 
 def _notes(plan: Plan) -> tuple[tuple[str, ...], list[str]]:

@@ -19,9 +19,9 @@ from trioworkers.descriptors import raise_limit
 from trioworkers.folders import locked, make_folder
 from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.nursery.zygote import open_zygote
+from trioworkers.protocol.orders import Prepare
 from trioworkers.web.handed import VARIABLES
 from trioworkers.web.sockets import listen_tcp, listen_unix
-from trioworkers.worker.orders import Prepare
 from trioworkers.worker.remains import begin_run
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def run_daemon(
     """Run the fleet until `stop`, then end it gracefully within `fleet.shutdown_timeout`.
 
     `task_status` is told once the listeners are bound and every bot has its first verdict. Cancelling
-    ends all workers' groups at once; the inbox keeps what they had in hand.
+    ends all workers' groups at once; the inbox keeps what they had in flight.
 
     Args:
         fleet: as its files describe it; plugins may know of further bots.
@@ -90,7 +90,7 @@ async def run_daemon(
                 for name in environ
                 if name not in fleet.secret_env_names and name not in VARIABLES
             },
-            tell=events.tell,
+            emit=events.emit,
         ) as zygote:
             # only now: it imports for half a second, and the zygote does so meanwhile, on another core
             from trioworkers.start import run_fleet
@@ -104,11 +104,11 @@ async def run_daemon(
                 zygote=zygote,
                 control=control,
                 api=api,
-                restarts=restarts or RollingRestarts(events.tell),
+                restarts=restarts or RollingRestarts(events.emit),
                 environ=environ,
                 task_status=task_status,
             )
-    events.tell("daemon.stopped")
+    events.emit("daemon.stopped")
 
 
 @contextmanager

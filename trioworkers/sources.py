@@ -97,20 +97,20 @@ class Sources:
                 message = f"{plugin}: {HOOK} answered with something else than tables by their names"
                 raise PluginError(message)
         except PluginError as error:
-            self._tell(plugin, (str(error),))
+            self._emit(plugin, (str(error),))
             if self._due[plugin] <= trio.current_time():
                 self._due[plugin] = trio.current_time() + TIME_LIMIT
             return
-        self._tell(plugin, bots.problems)
+        self._emit(plugin, bots.problems)
         if bots.tables is not None:
             self.tables[plugin] = dict(bots.tables)
         again = math.inf if bots.ask_again is None else max(bots.ask_again, SHORTEST)
         self._due[plugin] = trio.current_time() + again
 
-    def _tell(self, plugin: str, problems: tuple[str, ...]) -> None:
+    def _emit(self, plugin: str, problems: tuple[str, ...]) -> None:
         for problem in problems:
             if problem not in self._problems.get(plugin, ()):
-                self._events.tell("plugin.failed", plugin=plugin, reason=problem)
+                self._events.emit("plugin.failed", plugin=plugin, reason=problem)
         self._problems[plugin] = problems
 
 

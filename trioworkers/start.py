@@ -16,8 +16,8 @@ import trio
 from trioworkers.config import load_fleet
 from trioworkers.daemon import Daemon, cancel_on, most_workers, own_bots
 from trioworkers.descriptors import needed, raise_limit
-from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreFullError, StoreRefusedError
 from trioworkers.plugins import load_plugins
 from trioworkers.sources import Sources
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Fleet
     from trioworkers.events import Events
-    from trioworkers.inbox.damage import Damage
+    from trioworkers.inbox.sqlite.damage import Damage
     from trioworkers.inbox.store import Store, StoreError
     from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.nursery.zygote import Zygote
@@ -59,9 +59,9 @@ async def run_fleet(
         fleet, sources = await _with_plugins(fleet, environ, events)
         zygote.hide(fleet.secret_env_names)  # plugins may have brought more of them
         raise_limit(needed(len(own_bots(fleet)), most_workers(fleet)))
-        async with open_inbox(_open_store(fleet, events), trouble=partial(_tell_trouble, events)) as inbox:
+        async with open_inbox(_open_store(fleet, events), trouble=partial(_emit_trouble, events)) as inbox:
             handed = handed_over(environ)
-            _tell_unused(events, handed.keys() - {"webhook"})
+            _emit_unused(events, handed.keys() - {"webhook"})
             daemon = Daemon(
                 fleet,
                 events,
@@ -92,7 +92,7 @@ def _leave(events: Events) -> NoReturn:
     cancelled and its connections were shut down would otherwise keep the daemon alive for ever, deaf to
     TERM. Locks end with the process; a socket that is left behind is replaced by the next start.
     """
-    events.tell("daemon.stopped", level="warn", reason="the API did not end and was left behind")
+    events.emit("daemon.stopped", level="warn", reason="the API did not end and was left behind")
     atexit._run_exitfuncs()  # the log may have a thread that still writes
     os._exit(0)
 
@@ -102,34 +102,34 @@ async def _with_plugins(fleet: Fleet, environ: Mapping[str, str], events: Events
     plugins = await trio.to_thread.run_sync(load_plugins, fleet)
     for plugin in plugins.found:
         if plugin.error is not None:
-            events.tell("plugin.failed", plugin=plugin.name, reason=plugin.error)
+            events.emit("plugin.failed", plugin=plugin.name, reason=plugin.error)
     sources = Sources(plugins, events)
     await sources.ask(fleet)
     if sources.tables:
         read = partial(load_fleet, fleet.path, environ, given=sources.tables)
         fleet = await trio.to_thread.run_sync(read)
         for problem in chain.from_iterable(fleet.refused.values()):
-            events.tell("plugin.failed", plugin=str(problem.file), reason=str(problem))
+            events.emit("plugin.failed", plugin=str(problem.file), reason=str(problem))
     return fleet, sources
 
 
-def _tell_unused(events: Events, names: Set[str]) -> None:
+def _emit_unused(events: Events, names: Set[str]) -> None:
     if names:
         found = f"sockets were handed over as {', '.join(sorted(names))} and are not used"
-        events.tell("webhook.refused", reason=f"{found}, expected FileDescriptorName=webhook")
+        events.emit("webhook.refused", reason=f"{found}, expected FileDescriptorName=webhook")
 
 
-def _tell_trouble(events: Events, error: StoreError | None) -> None:
+def _emit_trouble(events: Events, error: StoreError | None) -> None:
     if error is None:
-        events.tell("inbox.recovered")
+        events.emit("inbox.recovered")
     elif isinstance(error, StoreFullError):
-        events.tell("inbox.full", reason=str(error))
+        events.emit("inbox.full", reason=str(error))
     else:
-        events.tell("inbox.trouble", reason=str(error))
+        events.emit("inbox.trouble", reason=str(error))
 
 
-def _tell_damage(events: Events, damage: Damage) -> None:
-    events.tell(
+def _emit_damage(events: Events, damage: Damage) -> None:
+    events.emit(
         "inbox.damaged",
         reason=damage.reason,
         moved_to=str(damage.moved_to),
@@ -145,5 +145,5 @@ def _open_store(fleet: Fleet, events: Events) -> Store:
     return open_file(
         fleet.state_dir / "inbox.db",
         durability=fleet.store.durability,
-        damaged=partial(_tell_damage, events),
+        damaged=partial(_emit_damage, events),
     )

@@ -14,10 +14,10 @@ import msgspec
 import trio
 
 from benchmarks.inbox import BODY
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish
-from trioworkers.nursery.channel import Channel
-from trioworkers.nursery.frames import Deliver, FromWorker, Outcome, ToWorker
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import Deliver, FromWorker, Outcome, ToWorker
 
 TRACE = "0" * 32
 AT_ONCE = (1, 4, 16, 64, 256)

@@ -22,7 +22,7 @@ import msgspec
 import trio
 
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, Kept
 from trioworkers.records import Arrival, read_update
 from trioworkers.run import COLLECT, SWITCH_INTERVAL

@@ -27,7 +27,7 @@ import trio
 
 from benchmarks.fleet import wait_ready
 from benchmarks.processes import pss
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept
 from trioworkers.testing import SimBot, Telegram, serve_telegram
 from trioworkers.testing.invariants import Handled, broken_order, broken_replies, broken_tally
@@ -148,7 +148,7 @@ def _traces(bot: SimBot, world: Telegram, made: list[str]) -> list[str]:
 
 
 async def _blocked(folder: Path, updates: int) -> None:
-    """The latency of other chats beside one whose first update is in hand and never ends, and without."""
+    """The latency of other chats beside one whose first update is in flight and never ends, and without."""
     for behind in (0, updates):
         place = folder / str(behind)
         place.mkdir()

@@ -47,7 +47,7 @@ def run(bots: int, updates: int, kills: int) -> None:
         repeats = trio.run(deliver_through_kills, Path(folder), bots, updates, kills)
     seconds = time.perf_counter() - began
     print(f"{updates} updates of {bots} bots through {kills} kills of the daemon in {seconds:.0f} s: each")
-    print(f"is done, in its chat's order; {repeats} were in hand at a kill, and handled again")
+    print(f"is done, in its chat's order; {repeats} were in flight at a kill, and handled again")
 
 
 async def deliver_through_kills(folder: Path, bots: int, updates: int, kills: int) -> int:

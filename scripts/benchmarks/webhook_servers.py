@@ -52,7 +52,7 @@ def serve_ours(listener: socket.socket, bots: int, folder: Path) -> None:
 
     from trioworkers.config.settings import Webhook
     from trioworkers.inbox.inbox import open_inbox
-    from trioworkers.inbox.sqlite import open_sqlite
+    from trioworkers.inbox.sqlite.store import open_sqlite
     from trioworkers.run import SWITCH_INTERVAL
     from trioworkers.transport.deliveries import Deliveries
     from trioworkers.web.connections import Bounds, Connections

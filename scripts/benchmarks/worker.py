@@ -24,8 +24,8 @@ import msgspec
 from benchmarks.fleet import HANDLER
 from benchmarks.inbox import BODY
 from benchmarks.processes import cpu
-from trioworkers.nursery.frames import Configure, Deliver, Drain, Frame, FromWorker, Outcome, Ready, Retune
-from trioworkers.worker.orders import (
+from trioworkers.protocol.frames import Configure, Deliver, Drain, Frame, FromWorker, Outcome, Ready, Retune
+from trioworkers.protocol.orders import (
     Prepare,
     Start,
     Started,

@@ -28,7 +28,7 @@ class Daemon:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.answer: Any = {**ROW, "queue": {"ready": 3, "dead": 0}, "last_exit": EXIT}
-        self.refused: control.RefusedError | None = None
+        self.refused: control.DaemonRefusedError | None = None
 
     def __call__(
         self, _: Path, path: str, body: Any = None, *, timeout: float | None, method: str | None = None
@@ -98,7 +98,7 @@ def test_actions_are_asked_of_the_daemon(daemon: Daemon, action: str, said: str)
 @pytest.mark.parametrize(("status", "code"), [(404, 2), (409, 1), (503, 75), (403, 77)])
 def test_refusals_are_told_with_their_exit_code(daemon: Daemon, status: int, code: int) -> None:
     """An unknown bot is wrong usage."""
-    daemon.refused = control.RefusedError(status, "because")
+    daemon.refused = control.DaemonRefusedError(status, "because")
     for words in (["show"], ["pause"], ["resume"], ["restart"]):
         result = call("bots", *words, "echo")
         assert (result.exit_code, result.stderr) == (code, "trioworkers: because\n")
@@ -117,5 +117,5 @@ def test_a_rolling_restart_is_1_unless_all_are_ready(daemon: Daemon) -> None:
     result = call("restart")
     assert (result.exit_code, result.stdout) == (1, "replaced 1 worker\n")
     assert result.stderr == "trioworkers: echo has no ready worker: restart budget? spent\n"
-    daemon.refused = control.RefusedError(409, "echo: not ready; nothing was replaced")
+    daemon.refused = control.DaemonRefusedError(409, "echo: not ready; nothing was replaced")
     assert call("restart").exit_code == 1

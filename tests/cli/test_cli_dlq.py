@@ -213,7 +213,7 @@ def test_what_the_daemon_refuses_is_told_in_its_words(
     """One line, and the code that tells a script whether to try again."""
 
     def refuse(*_: Any, **__: Any) -> Any:
-        raise control.RefusedError(status, "no dead letter 7")
+        raise control.DaemonRefusedError(status, "no dead letter 7")
 
     monkeypatch.setattr(control, "ask", refuse)
     for words in (["dlq", "replay", "7"], ["dlq", "list", "--json"], ["dlq", "show", "7"], ["backup"]):

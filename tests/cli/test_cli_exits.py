@@ -236,7 +236,7 @@ def test_a_daemon_that_takes_no_connection_is_69(
 def test_an_answer_that_comes_before_the_request_has_ended_is_heard(fleet: Path) -> None:
     """The daemon closes the connection with it, so that the rest can no more be sent."""
     answer = http(b'{"error": "too large"}', "413 Oh")
-    with listening(fleet, answer), pytest.raises(control.RefusedError, match="too large"):
+    with listening(fleet, answer), pytest.raises(control.DaemonRefusedError, match="too large"):
         control.ask(Path("state/run/control.sock"), "/api/reload", {"long": "x" * 5_000_000})
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from trioworkers.config import Bind, Secret, Shard
-from trioworkers.config.secret import Surroundings
+from trioworkers.config.secret import SecretContext
 from trioworkers.config.units import parse_duration, parse_size
 from trioworkers.config.values import BindAddress
 
@@ -89,7 +89,7 @@ def test_secrets_compare_by_what_they_hide():
 def test_binds_are_read_and_written(tmp_path):
     """Hosts, addresses of both families and Unix sockets; a relative socket is below the folder."""
     adapter: TypeAdapter[Bind] = TypeAdapter(BindAddress)
-    surroundings = Surroundings(tmp_path, {})
+    surroundings = SecretContext(tmp_path, {})
     read = {
         "127.0.0.1:3001": Bind("127.0.0.1", 3001),
         "[::1]:80": Bind("::1", 80),

@@ -23,7 +23,7 @@ MARK = "a-hostile-bots-child"
 HOSTILE = """
 import os, signal, socket, subprocess, sys, time
 import msgspec
-from trioworkers.nursery.frames import Called, Calling, Heartbeat, Outcome
+from trioworkers.protocol.frames import Called, Calling, Heartbeat, Outcome
 
 def encode(frame):
     body = msgspec.json.encode(frame)

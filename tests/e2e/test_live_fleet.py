@@ -146,7 +146,7 @@ async def handle(update, bot):
 async def test_the_new_worker_is_ready_before_the_old_one_ends(
     project: Project, greeters: Greeters, world: Telegram, nursery: trio.Nursery, key: str
 ) -> None:
-    """The old one answers until then; what it has in hand it finishes, while the new one has the rest."""
+    """The old one answers until then; what it has in flight it finishes, while the new one has the rest."""
     project.module("mine", WAITS)
     greeters.tables["one"]["handler"] = "mine:handle"
     greeters.write()
@@ -313,24 +313,24 @@ async def test_random_edits_under_load_lose_nothing_and_end_in_agreement(
     project: Project, greeters: Greeters, world: Telegram, nursery: trio.Nursery
 ) -> None:
     """Valid, invalid and half-written files in any order, while people write; `EDITS=1000` for a long run."""
-    chance = random.Random(20)
+    rng = random.Random(20)
     edits = int(os.environ.get("EDITS", "60"))
     daemon = await project.start().ready()
     said = 0
     for number in range(edits):
         tables = greeters.tables
-        name = chance.choice(list(tables))
-        deed = chance.randrange(6)
+        name = rng.choice(list(tables))
+        deed = rng.randrange(6)
         if deed == 0:
             tables[name]["settings"] = {"greeting": f"g{number}"}
         elif deed == 1:
-            tables[name]["concurrency"] = chance.randrange(1, 30)
+            tables[name]["concurrency"] = rng.randrange(1, 30)
         elif deed == 2:
-            tables[name]["handler"] = chance.choice(["greeter:handle", "other:handle"])
+            tables[name]["handler"] = rng.choice(["greeter:handle", "other:handle"])
         elif deed == 3:
             tables[name]["enabled"] = not tables[name].get("enabled", True)
         if deed == 4:
-            project.file.write_text(project.file.read_text()[: chance.randrange(200)])
+            project.file.write_text(project.file.read_text()[: rng.randrange(200)])
         elif deed == 5:
             project.file.write_text("[bots.one]\nconcurrency = 0\n")
         else:
@@ -338,7 +338,7 @@ async def test_random_edits_under_load_lose_nothing_and_end_in_agreement(
         for bot in greeters.bots.values():
             greeters.alice.send(bot, str(number))
             said += 1
-        await trio.sleep(chance.choice([0, 0.02, 0.15]))
+        await trio.sleep(rng.choice([0, 0.02, 0.15]))
     for table in greeters.tables.values():
         table["enabled"] = True
     greeters.write()

@@ -19,11 +19,11 @@ CHATS, LINES = 50, 100  # 5,000 updates
 KILLS = 10
 
 
-def kill_worker(daemon: Daemon, chance: random.Random) -> None:
+def kill_worker(daemon: Daemon, rng: random.Random) -> None:
     """Kill one of its workers, as the kernel would for memory."""
     workers = workers_of(daemon.process.pid)
     if workers:
-        os.kill(chance.choice(workers), signal.SIGKILL)
+        os.kill(rng.choice(workers), signal.SIGKILL)
 
 
 async def kill_daemon(project: Project, daemon: Daemon) -> Daemon:
@@ -62,7 +62,7 @@ async def test_ten_kills_amid_5000_updates_lose_nothing(
         }
     }
     project.write(base, bots)
-    chance = random.Random(victims)
+    rng = random.Random(victims)
     people = [world.add_user(f"Person{number}") for number in range(CHATS)]
     daemon = await project.start().ready()
     for number in range(LINES):
@@ -76,9 +76,9 @@ async def test_ten_kills_amid_5000_updates_lose_nothing(
         answered = sum(len(world.sent(bot, person.id)) for person in people)
         goal = min(answered + 300, (kill + 1) * 450)
         await until(partial(reached, goal))
-        await trio.sleep(chance.uniform(0, 0.05))
+        await trio.sleep(rng.uniform(0, 0.05))
         if victims == "worker" or (victims == "both" and kill % 2):
-            kill_worker(daemon, chance)
+            kill_worker(daemon, rng)
         if victims != "worker":
             daemon = await kill_daemon(project, daemon)
     await until(lambda: project.tally(bot)["done"] == CHATS * LINES, 60)

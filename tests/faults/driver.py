@@ -29,29 +29,30 @@ import httpx
 import trio
 from matrix_bot import note  # type: ignore[import-not-found] # it lies beside
 
+from trioworkers.botapi import client
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
+from trioworkers.http.response import Response
 from trioworkers.inbox import writer
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.nursery import dispatch, intake, quarantine
-from trioworkers.nursery.bot import BotScope, Surroundings
-from trioworkers.nursery.channel import Channel
+from trioworkers.nursery.bot import BotContext, BotScope
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.paused import PausedBots
-from trioworkers.nursery.places import Places
+from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.spawn import Exit
-from trioworkers.transport import api, poll
+from trioworkers.protocol.channel import Channel
+from trioworkers.transport import poll
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.registration import Digests, Wanted
-from trioworkers.transport.response import Response
 from trioworkers.worker.process import work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trioworkers.transport.http1 import Limits
+    from trioworkers.http.pool import ExchangeLimits
 
 BOT, TOKEN = 42, "42:matrix-secret"
 TEXTS = [(1, "fail"), (1, "hello"), (2, "dead"), (2, "hello"), (3, "drop")]
@@ -68,7 +69,7 @@ for module, name in (
     (dispatch, "UNREAD_PAUSE"),
     (quarantine, "FAILED_START"),
     (intake, "PAUSE"),
-    (api, "FIRST_PAUSE"),
+    (client, "FIRST_PAUSE"),
     (poll, "FIRST_PAUSE"),
     (poll, "LONGEST_PAUSE"),
     (poll, "TOO_SOON"),
@@ -154,7 +155,7 @@ class FileTelegram:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 
-    async def call(self, method: str, body: bytes, limits: Limits) -> Response:
+    async def call(self, method: str, body: bytes, limits: ExchangeLimits) -> Response:
         def fail() -> None:
             raise httpx.ReadError("the connection ended")
 
@@ -235,7 +236,7 @@ async def live(steps: Steps, driver: socket.socket) -> None:
     async def at_once() -> None:
         await trio.lowlevel.checkpoint()
 
-    tell = Events(
+    emit = Events(
         lambda event: (
             note(note=event.event, trace=event.trace_id, **event.fields)
             if event.event in ("update.repeated", "update.retried", "update.dead", "update.done")
@@ -259,13 +260,13 @@ async def live(steps: Steps, driver: socket.socket) -> None:
         log=LogSettings.model_validate({"level": "error"}),
     )
     async with open_inbox(open_sqlite(Path("inbox.db"))) as inbox:
-        around = Surroundings(
+        around = BotContext(
             fleet=lambda: fleet,
             inbox=inbox,
             makes=Forks(driver),
-            events=tell,
+            events=emit,
             may_start=at_once,
-            places=Places(lambda: 10),
+            places=WorkerSlots(lambda: 10),
             webhooks=Webhooks(
                 Deliveries(inbox.accept),
                 lambda bot: Wanted("https://example.org", "secret"),
@@ -318,7 +319,7 @@ def daemon(at: int, how: str, driver: socket.socket, drivers: socket.socket) -> 
     drivers.close()
     steps = Steps(at, how, "daemon")
     watch_steps(steps)
-    setattr(api, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not api's own
+    setattr(client, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not the client's own
     trio.run(live, steps, driver)
 
 
@@ -326,7 +327,7 @@ def worker(at: int, how: str, channel: int, drivers: socket.socket) -> None:
     drivers.close()
     steps = Steps(at, how, "worker")
     watch_steps(steps)
-    setattr(api, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not api's own
+    setattr(client, "Wire", lambda *_, **__: FileTelegram(steps))  # noqa: B010 - it is not the client's own
     raise SystemExit(work(channel))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from trioworkers.inbox.memory import MemoryStore
-from trioworkers.inbox.sqlite import SqliteStore, open_sqlite
+from trioworkers.inbox.sqlite.store import SqliteStore, open_sqlite
 from trioworkers.inbox.store import StoreError
 
 if TYPE_CHECKING:

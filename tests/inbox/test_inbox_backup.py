@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import trio
 
-from trioworkers.inbox import backup as backup_module
-from trioworkers.inbox.backup import copy_database
-from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.schema import SCHEMA_VERSION, STEPS
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite import backup as backup_module
+from trioworkers.inbox.sqlite.backup import copy_database
+from trioworkers.inbox.sqlite.file import open_file
+from trioworkers.inbox.sqlite.schema import SCHEMA_VERSION, STEPS
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, StoreDamagedError, StoreError, StoreFullError
 from trioworkers.records import Arrival
 

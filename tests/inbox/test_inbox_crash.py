@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 
 BOT = 7_000_000_001
 LIVES = 10
@@ -15,7 +15,7 @@ import os, sys, trio
 from pathlib import Path
 from msgspec.structs import replace
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.records import Arrival, Attempt
 
 path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -44,7 +44,7 @@ async def handle(inbox):
             again = replace(update, due=0.001, attempt=1, started_at=1.0)
             backlog.retry(again, Attempt(1.0, "ValueError"))
         elif update.update_id % 11 == 0:
-            backlog.bury(update, "no", 1)
+            backlog.dead_letter(update, "no", 1)
         else:
             backlog.finish(update, "done")
 

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import trio
 
-from trioworkers.inbox import damage as damage_module
-from trioworkers.inbox.file import open_file
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.salvage import readable
-from trioworkers.inbox.schema import SCHEMA_VERSION, STEPS
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite import damage as damage_module
+from trioworkers.inbox.sqlite.file import open_file
+from trioworkers.inbox.sqlite.salvage import readable
+from trioworkers.inbox.sqlite.schema import SCHEMA_VERSION, STEPS
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
     Accept,
-    Bury,
-    Called,
-    Calling,
+    BeginCall,
+    EndCall,
     Finish,
+    MoveToDead,
     Replay,
     Reschedule,
     StoreDamagedError,
@@ -52,13 +52,13 @@ def whole(path):
     for bot in (BOT, OTHER):
         store.commit([Accept(bot, n, str(n % 20), body(n), 1.0) for n in range(UPDATES)])
     store.commit([Finish(id_, BOT, "done") for id_ in range(1, 201)])
-    store.commit([Bury(id_, BOT, str((id_ - 1) % 20), 1, "no", 2.0) for id_ in range(201, 401)])
-    store.commit([Calling(id_, "sendMessage 1 1", 1.0) for id_ in range(401, 501)])
-    store.commit([Called(id_, "sendMessage 1 1", b'{"message_id":1}') for id_ in range(401, 501)])
+    store.commit([MoveToDead(id_, BOT, str((id_ - 1) % 20), 1, "no", 2.0) for id_ in range(201, 401)])
+    store.commit([BeginCall(id_, "sendMessage 1 1", 1.0) for id_ in range(401, 501)])
+    store.commit([EndCall(id_, "sendMessage 1 1", b'{"message_id":1}') for id_ in range(401, 501)])
     update = store.waiting(BOT, after=500, limit=1).updates[0]
     store.commit([Reschedule(update, Attempt(1.0, "ValueError"))])
     store.commit([Accept(OTHER, UPDATES, "alone", b"{}", 1.0)])
-    store.commit([Bury(2 * UPDATES + 1, OTHER, "alone", 1, "no", 2.0)])
+    store.commit([MoveToDead(2 * UPDATES + 1, OTHER, "alone", 1, "no", 2.0)])
     before = contents(store)
     store.close()
     return before

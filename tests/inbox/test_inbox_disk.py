@@ -13,12 +13,12 @@ import trio
 
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox import writer as writer_module
-from trioworkers.inbox.disk import BALLAST, BALLAST_SUFFIX, LOOK_EVERY, LOW_WATER, Room, marks
-from trioworkers.inbox.file import open_file
-from trioworkers.inbox.guard import FREED_PAGES, KEPT_PAGES
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import Accept, Called, Calling, Finish, StoreError, StoreFullError
+from trioworkers.inbox.sqlite.disk import BALLAST, BALLAST_SUFFIX, LOOK_EVERY, LOW_WATER, Room, marks
+from trioworkers.inbox.sqlite.file import open_file
+from trioworkers.inbox.sqlite.guard import FREED_PAGES, KEPT_PAGES
+from trioworkers.inbox.sqlite.store import open_sqlite
+from trioworkers.inbox.store import Accept, BeginCall, EndCall, Finish, StoreError, StoreFullError
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Arrival
 
@@ -221,7 +221,7 @@ def test_the_store_refuses_updates_and_goes_on_with_the_rest(disk, path):
     with pytest.raises(StoreFullError):
         store.commit([Accept(BOT, 2, "1", BODY, 1.0), Finish(1, BOT, "done")])
     assert store.tallies()[BOT].pending == 1
-    store.commit([Calling(1, "sendMessage 1 1", 1.0)])
+    store.commit([BeginCall(1, "sendMessage 1 1", 1.0)])
     store.commit([Finish(1, BOT, "done")])
     assert store.tallies()[BOT].done == 1
     store.close()
@@ -304,7 +304,7 @@ def test_a_full_disk_does_not_keep_the_file_from_being_opened(small_disk):
 
 def test_updates_stop_before_the_disk_is_full(small_disk, monkeypatch):
     """A flood ends at the low-water mark: the disk never gets full, and all that was accepted is there."""
-    monkeypatch.setattr("trioworkers.inbox.disk.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("trioworkers.inbox.sqlite.disk.LOOK_EVERY", 0.0)
     path = small_disk / "inbox.db"
     store = open_file(path)
     low, _ = marks(64 << 20)
@@ -427,7 +427,7 @@ def test_a_busy_writer_gives_no_pages_back(path):
     store.tend()
     assert store._execute("PRAGMA freelist_count").fetchone() == (before,)
     for n in range(100):
-        store.commit([Called(n, "x", None)])
+        store.commit([EndCall(n, "x", None)])
     disk.free = 0
     with pytest.raises(StoreFullError):
         store.tend()

@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from trioworkers.inbox.sqlite import SqliteStore, open_sqlite
+from trioworkers.inbox.sqlite.store import SqliteStore, open_sqlite
 from trioworkers.inbox.store import (
     Accept,
-    Bury,
-    Called,
-    Calling,
+    BeginCall,
+    EndCall,
     Finish,
+    MoveToDead,
     Purge,
     Replay,
     Reschedule,
@@ -29,10 +29,18 @@ TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "sqlite_sequence"
 AGAIN = Waiting(2, BOT, 1, "a", b"{}", 1.0, attempt=1, due=9.0, skipped=True)
 WORK: dict[str, list[Any]] = {
     "accept": [Accept(BOT, n, "ab"[n % 2], b"{}", 1.0) for n in range(100, 105)],
-    "calls": [Calling(2, "new", 2.0), Called(2, "new", b"{}"), Called(3, "open", None), Calling(4, "x", 2.0)],
+    "calls": [
+        BeginCall(2, "new", 2.0),
+        EndCall(2, "new", b"{}"),
+        EndCall(3, "open", None),
+        BeginCall(4, "x", 2.0),
+    ],
     "finish": [Finish(1, BOT, "done"), Finish(3, BOT, "expired"), Finish(999, BOT, "done")],
     "retry": [Reschedule(AGAIN, Attempt(1.0, "ValueError"))],
-    "bury": [Bury(2, BOT, "a", 1, "no", 2.0, Attempt(1.0, "KeyError")), Bury(4, BOT, "c", 1, "no", 2.0)],
+    "dead_letter": [
+        MoveToDead(2, BOT, "a", 1, "no", 2.0, Attempt(1.0, "KeyError")),
+        MoveToDead(4, BOT, "c", 1, "no", 2.0),
+    ],
     "replay": [Replay(5, BOT), Replay(999, BOT)],
     "purge": [Purge(5, BOT)],
 }
@@ -70,9 +78,9 @@ def prepared(path):
     """Updates that wait, one with calls, one dead with calls."""
     store = open_sqlite(path)
     store.commit([Accept(BOT, n, key, b"{}", 1.0) for n, key in enumerate("aaacd")])
-    store.commit([Calling(2, "done", 1.0), Called(2, "done", b"{}"), Calling(3, "open", 1.0)])
-    store.commit([Calling(5, "sent", 1.0), Called(5, "sent", b"{}")])
-    store.commit([Bury(5, BOT, "d", 1, "no", 1.0)])
+    store.commit([BeginCall(2, "done", 1.0), EndCall(2, "done", b"{}"), BeginCall(3, "open", 1.0)])
+    store.commit([BeginCall(5, "sent", 1.0), EndCall(5, "sent", b"{}")])
+    store.commit([MoveToDead(5, BOT, "d", 1, "no", 1.0)])
     return store
 
 

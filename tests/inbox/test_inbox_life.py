@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from trioworkers.inbox import backlog as backlog_module
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox.inbox import Accepted, open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import StoreError, Tally
 from trioworkers.records import Arrival, Attempt
 
@@ -126,7 +126,7 @@ async def test_the_next_goes_out_once_the_end_is_durable(inbox):
     [
         (lambda backlog, update: backlog.finish(update, "done"), Tally(1, done=1)),
         (lambda backlog, update: backlog.finish(update, "dropped"), Tally(1, dropped=1)),
-        (lambda backlog, update: backlog.bury(update, "no", 1), Tally(1, dead=1)),
+        (lambda backlog, update: backlog.dead_letter(update, "no", 1), Tally(1, dead=1)),
     ],
 )
 async def test_what_ended_is_counted_the_same_in_memory_and_on_disk(open_again, end, tally):
@@ -137,7 +137,7 @@ async def test_what_ended_is_counted_the_same_in_memory_and_on_disk(open_again, 
         end(backlog, await next_of(backlog))
         await settled(inbox)
         assert inbox.tally(BOT) == tally
-        assert (backlog.pending, backlog.in_hand) == (0, 0)
+        assert (backlog.pending, backlog.in_flight) == (0, 0)
     async with open_again() as inbox:
         assert inbox.tally(BOT) == tally
         backlog = inbox.backlog(BOT)
@@ -154,7 +154,7 @@ async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
     assert (await next_of(backlog)).update_id == 3
     await settled(inbox)
     assert backlog.ordinary.take() is None
-    assert (backlog.waiting_for_retry, backlog.in_hand, inbox.tally(BOT).retried) == (1, 1, 1)
+    assert (backlog.waiting_for_retry, backlog.in_flight, inbox.tally(BOT).retried) == (1, 1, 1)
     clock.now = 1010.0
     again = await next_of(backlog)
     assert (again.update_id, again.attempt, again.started_at) == (1, 1, 1000.0)
@@ -216,7 +216,7 @@ async def test_a_retry_that_is_put_back_does_not_wait_again(inbox, clock):
 
 
 async def test_after_reopening_it_goes_on_where_it_was(open_again, clock):
-    """Attempt, due time, first handling and gap are as they were; what was in hand comes again, in order."""
+    """Attempt, due time, first handling and gap are as they were; what was in flight comes again."""
     async with open_again() as inbox:
         backlog = inbox.backlog(BOT)
         await inbox.accept(
@@ -225,7 +225,7 @@ async def test_after_reopening_it_goes_on_where_it_was(open_again, clock):
         hand = {update.update_id: update for update in [await next_of(backlog) for _ in range(3)]}
         assert sorted(hand) == [1, 3, 5]
         backlog.retry(replace(hand[1], due=1050.0, attempt=3, started_at=990.0), FAILURE)
-        backlog.bury(hand[3], "no", 1)
+        backlog.dead_letter(hand[3], "no", 1)
     async with open_again() as inbox:
         assert inbox.tally(BOT) == Tally(6, retried=1, dead=1, pending=5)
         backlog = inbox.backlog(BOT)
@@ -316,12 +316,12 @@ async def test_leaving_writes_what_was_submitted(open_again):
         assert inbox.tally(BOT) == Tally(50, done=50)
 
 
-async def bury_all(inbox, backlog, *arrivals):
-    """Accept these and bury each; the last word of each is its number."""
+async def kill_all(inbox, backlog, *arrivals):
+    """Accept these and make a dead letter of each; the last word of each is its number."""
     await inbox.accept(BOT, arrivals)
     for _ in arrivals:
         update = await next_of(backlog)
-        backlog.bury(update, "no use", 1, Attempt(1000.0, f"error {update.update_id}"))
+        backlog.dead_letter(update, "no use", 1, Attempt(1000.0, f"error {update.update_id}"))
         await settled(inbox)
 
 
@@ -329,10 +329,10 @@ async def test_the_next_of_a_dead_one_is_told_of_the_gap_whenever_it_comes(open_
     """Here already, in the same run, or after reopening."""
     async with open_again() as inbox:
         backlog = inbox.backlog(BOT)
-        await bury_all(inbox, backlog, arrival(1))
+        await kill_all(inbox, backlog, arrival(1))
         await inbox.accept(BOT, [arrival(2)])
         assert (await next_of(backlog)).after_gap
-        await bury_all(inbox, backlog, arrival(3, "b"))
+        await kill_all(inbox, backlog, arrival(3, "b"))
     async with open_again() as inbox:
         await inbox.accept(BOT, [arrival(4, "b"), arrival(5, "c")])
         backlog = inbox.backlog(BOT)
@@ -396,7 +396,7 @@ async def test_recorded_calls_come_back_with_their_update(open_again):
         assert update.called
         calls = [("sendDice 1", None), ("sendMessage 1", b'{"ok":true}')]
         assert [(call.key, call.answer) for call in await backlog.calls(update)] == calls
-        backlog.bury(update, "no use", 1)
+        backlog.dead_letter(update, "no use", 1)
         await settled(inbox)
         assert [(call.key, call.answer) for call in await inbox.recorded_calls(update.id)] == calls
 
@@ -405,7 +405,7 @@ async def test_replayed_letters_go_to_the_tails_of_their_chats(open_again):
     """In their order, attempts counted anew; counted the same in memory and on disk."""
     async with open_again() as inbox:
         backlog = inbox.backlog(BOT)
-        await bury_all(inbox, backlog, arrival(1), arrival(2, "b"), arrival(3))
+        await kill_all(inbox, backlog, arrival(1), arrival(2, "b"), arrival(3))
         await inbox.accept(BOT, [arrival(4)])
         assert await inbox.replay(bot_id=OTHER) == 0
         assert await inbox.replay(bot_id=BOT) == 3
@@ -427,7 +427,7 @@ async def test_letters_that_are_replayed_by_id_keep_the_order_of_their_chat(inbo
     """However they are named, also when they are more than are moved at once."""
     monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 2)
     backlog = inbox.backlog(BOT)
-    await bury_all(inbox, backlog, *[arrival(number) for number in range(5)])
+    await kill_all(inbox, backlog, *[arrival(number) for number in range(5)])
     ids = [letter.id for letter in await inbox.dead_letters(limit=9)]
     assert await inbox.replay(ids=ids[::-1]) == 5
     taken = []
@@ -443,12 +443,12 @@ async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, mo
     """Though it dies while the others are still being replayed, a letter at a time."""
     monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 1)
     backlog = inbox.backlog(BOT)
-    await bury_all(inbox, backlog, *[arrival(number, str(number)) for number in range(5)])
+    await kill_all(inbox, backlog, *[arrival(number, str(number)) for number in range(5)])
 
     async def die_again():
         clock.now += 1
         while True:
-            backlog.bury(await next_of(backlog), "again", 1)
+            backlog.dead_letter(await next_of(backlog), "again", 1)
 
     clock.now += 1
     async with trio.open_nursery() as nursery:
@@ -463,7 +463,7 @@ async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, mo
 async def test_letters_that_died_before_the_clock_was_set_back_are_taken(inbox, clock, operation, chosen):
     """A clock that was wrong hides no letter from its command."""
     backlog = inbox.backlog(BOT)
-    await bury_all(inbox, backlog, arrival(1, "a"), arrival(2, "b"))
+    await kill_all(inbox, backlog, arrival(1, "a"), arrival(2, "b"))
     clock.now -= 3600
     assert await getattr(inbox, operation)(**chosen) == 2
     assert (inbox.tally(BOT).dead, inbox.tally(BOT).pending) == (0, 2 if operation == "replay" else 0)
@@ -473,7 +473,7 @@ async def test_letters_are_purged_by_id_bot_and_age(inbox, clock):
     """Each chosen one once; the tally tells how many."""
     backlog = inbox.backlog(BOT)
     for number in range(6):
-        await bury_all(inbox, backlog, arrival(number, str(number)))
+        await kill_all(inbox, backlog, arrival(number, str(number)))
         clock.now += 10
     assert await inbox.purge(ids=[1, 99]) == 1
     assert await inbox.purge(died_by=1010.0) == 1
@@ -491,9 +491,9 @@ async def test_letters_that_are_kept_long_enough_are_purged_by_themselves(tmp_pa
     store = open_sqlite(tmp_path / "inbox.db")
     with trio.fail_after(20):
         async with open_inbox(store, clock=clock, keep_dead=lambda: keep) as inbox:
-            await bury_all(inbox, inbox.backlog(BOT), arrival(1))
+            await kill_all(inbox, inbox.backlog(BOT), arrival(1))
             clock.now += 100
-            await bury_all(inbox, inbox.backlog(BOT), arrival(2))
+            await kill_all(inbox, inbox.backlog(BOT), arrival(2))
             keep = 50.0
             while inbox.tally(BOT).dead > 1:  # noqa: ASYNC110 - the other side is a thread
                 await trio.sleep(0.005)

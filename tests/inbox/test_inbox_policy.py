@@ -36,11 +36,11 @@ class Most(Random):
     initial=seconds,
     factor=st.floats(1, 1e6),
     ceiling=seconds,
-    chance=st.randoms(use_true_random=False),
+    rng=st.randoms(use_true_random=False),
 )
-def test_a_back_off_is_between_nothing_and_its_bounds(attempt, initial, factor, ceiling, chance):
+def test_a_back_off_is_between_nothing_and_its_bounds(attempt, initial, factor, ceiling, rng):
     """Never negative, never above the ceiling, nor above the first step the first time; no overflow."""
-    pause = backoff(attempt, initial=initial, factor=factor, ceiling=ceiling, chance=chance)
+    pause = backoff(attempt, initial=initial, factor=factor, ceiling=ceiling, rng=rng)
     assert 0 <= pause <= ceiling
     if attempt == 1:
         assert pause <= initial
@@ -48,14 +48,14 @@ def test_a_back_off_is_between_nothing_and_its_bounds(attempt, initial, factor, 
 
 def test_the_bound_doubles_up_to_the_ceiling():
     """1, 2, 4, … 60, 60: full jitter is drawn below these."""
-    pauses = [backoff(n, initial=1.0, factor=2.0, ceiling=60.0, chance=Most()) for n in (1, 2, 3, 6, 7, 9999)]
+    pauses = [backoff(n, initial=1.0, factor=2.0, ceiling=60.0, rng=Most()) for n in (1, 2, 3, 6, 7, 9999)]
     assert pauses == [1, 2, 4, 32, 60, 60]
 
 
 def test_jitter_uses_the_whole_range():
     """A thousand failures of one cause come back spread, not at one moment."""
-    chance = Random(1)
-    pauses = [backoff(4, initial=1.0, factor=2.0, ceiling=60.0, chance=chance) for _ in range(1000)]
+    rng = Random(1)
+    pauses = [backoff(4, initial=1.0, factor=2.0, ceiling=60.0, rng=rng) for _ in range(1000)]
     assert min(pauses) < 0.2
     assert max(pauses) > 7.8
     assert 3.6 < sum(pauses) / 1000 < 4.4
@@ -68,10 +68,10 @@ def test_jitter_uses_the_whole_range():
     st.one_of(st.none(), st.floats(-1e6, 1e6)),
     st.randoms(use_true_random=False),
 )
-def test_again_is_within_attempts_and_deadline(handled, attempts, age, wait, chance):
+def test_again_is_within_attempts_and_deadline(handled, attempts, age, wait, rng):
     """Again means: attempts are left, not in the past, and not past the deadline since the first handling."""
     limits = Limits(attempts=attempts)
-    verdict = after_failure(handled, NOW - age, NOW, limits, chance, wait=wait)
+    verdict = after_failure(handled, NOW - age, NOW, limits, rng, wait=wait)
     if isinstance(verdict, Again):
         assert handled < attempts
         assert NOW <= verdict.due <= NOW - age + limits.deadline

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.policy import Again, Never, after_failure
 from trioworkers.inbox.queue import LANE, LOOK, WAITING_WINDOWS, WINDOW, Queue
-from trioworkers.inbox.store import Accept, Bury, Finish, Page, Replay, Reschedule
+from trioworkers.inbox.store import Accept, Finish, MoveToDead, Page, Replay, Reschedule
 from trioworkers.records import Attempt, Waiting
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ FEW, SHORT, AT_ONCE = 4, 2, 3
 FAR = 1e9
 BOT = 1
 STEPS = ["accept", "write", "tell", "take", "end", "time", "ask", "replay", "crash"]
-ENDS = ["finish", "finish", "finish", "bury", "fail", "fail", "skip", "crash", "put_back"]
+ENDS = ["finish", "finish", "finish", "dead_letter", "fail", "fail", "skip", "crash", "put_back"]
 FAILURE = Attempt(0.0, "ValueError")
 
 
@@ -54,7 +54,7 @@ class World:
     def __init__(self, window: int = FEW, lane: int = SHORT) -> None:
         self.window, self.lane = window, lane
         self.store = MemoryStore()
-        self.chance = random.Random(1)
+        self.rng = random.Random(1)
         self.came = 0
         self.now = 1.0
         self.reads = self.rows = 0
@@ -166,17 +166,17 @@ class World:
         return update
 
     def end(self, update: Waiting, kind: str) -> None:
-        """It is finished, buried, or comes again as it is given."""
+        """It is finished, dead, or comes again as it is given."""
         self.ending.add(update.id)
         if kind == "retry":
             self.jobs.append(([Reschedule(update, FAILURE)], lambda _: self.put_back(update)))
             return
         operation = (
-            Bury(update.id, BOT, update.key, update.attempt + 1, "no use", self.now)
-            if kind == "bury"
+            MoveToDead(update.id, BOT, update.key, update.attempt + 1, "no use", self.now)
+            if kind == "dead_letter"
             else Finish(update.id, BOT, "done")
         )
-        self.jobs.append(([operation], lambda _: self.ended(update, dead=kind == "bury")))
+        self.jobs.append(([operation], lambda _: self.ended(update, dead=kind == "dead_letter")))
 
     def ended(self, update: Waiting, *, dead: bool) -> None:
         del self.hand[update.id]
@@ -221,11 +221,11 @@ class World:
         return [update for update in self.hand.values() if update.id not in self.ending]
 
     def settle_one(self, update: Waiting, what: str, seconds: float) -> None:
-        """End an update in hand in one of the ways that there are, as the policy says."""
+        """End an update in flight in one of the ways that there are, as the policy says."""
         started_at = self.now if update.started_at is None else update.started_at
         skipped = update.skipped or what == "skip"
         if what in ("fail", "skip"):
-            verdict = after_failure(update.attempt + 1, started_at, self.now, Limits(), self.chance)
+            verdict = after_failure(update.attempt + 1, started_at, self.now, Limits(), self.rng)
             again = replace(update, suspect=False)
         elif what == "crash" and update.suspect:
             crashes = update.crashes + 1
@@ -244,7 +244,7 @@ class World:
             again = replace(again, attempt=attempt, due=verdict.due, started_at=started_at, skipped=skipped)
             self.end(again, "retry")
         else:
-            self.end(update, "bury")
+            self.end(update, "dead_letter")
 
     def check(self) -> None:
         """Memory is bounded, and no update is counted that is not there."""
@@ -253,7 +253,7 @@ class World:
         assert queue._held <= most + 1
         assert len(queue._lanes) <= 2 * most + 1
         assert all(len(lane.updates) <= self.lane for lane in queue._lanes.values())
-        assert queue.in_hand == len(self.hand)
+        assert queue.in_flight == len(self.hand)
 
     def check_that_it_ends(self) -> None:
         """Whatever happened before: once everything is taken and finished, nothing is left anywhere."""
@@ -432,7 +432,7 @@ def test_the_next_after_a_dead_one_is_flagged_and_only_that():
     """The gap is told once: not to other chats, and not to the one after."""
     world = World()
     accept(world, "a", "b", "a", "a")
-    world.end(world.take(), "bury")
+    world.end(world.take(), "dead_letter")
     world.settle()
     assert not world.take().after_gap
     flagged = world.take()
@@ -446,7 +446,7 @@ def test_the_flag_survives_being_put_back():
     """A gap that nobody has handled yet is still a gap."""
     world = World()
     accept(world, "a", "a")
-    world.end(world.take(), "bury")
+    world.end(world.take(), "dead_letter")
     world.settle()
     world.put_back(world.take())
     assert world.take().after_gap
@@ -594,7 +594,7 @@ def test_lanes_that_fill_again_do_not_exceed_the_window():
 
 
 @pytest.mark.parametrize("method", ["finish", "put_back"])
-def test_what_is_not_in_hand_cannot_be_ended(method):
+def test_what_is_not_in_flight_cannot_be_ended(method):
     """A second end of the same update is a mistake of the caller and loud."""
     queue = Queue(behind=False)
     update = waiting(1, "a")

@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 
-from trioworkers.inbox.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
-from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import Accept, Bury, Kept, Replay, StoreError, StoreRefusedError, Tally
+from trioworkers.inbox.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
+from trioworkers.inbox.sqlite.store import open_sqlite
+from trioworkers.inbox.store import Accept, Kept, MoveToDead, Replay, StoreError, StoreRefusedError, Tally
 from trioworkers.records import Attempt, DeadLetter, Waiting
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
@@ -92,9 +92,9 @@ def test_errors_of_the_first_version_stay_in_the_log(path):
     store = open_sqlite(path)
     store.commit(
         [
-            Bury(3, BOT, "a", 3, "x", 300.0, Attempt(299.0, "IndexError", ("sendMessage 1",))),
-            Bury(4, BOT, "a", 0, "x", 300.0),
-            Bury(5, OTHER, "", 1, "x", 300.0),
+            MoveToDead(3, BOT, "a", 3, "x", 300.0, Attempt(299.0, "IndexError", ("sendMessage 1",))),
+            MoveToDead(4, BOT, "a", 0, "x", 300.0),
+            MoveToDead(5, OTHER, "", 1, "x", 300.0),
         ]
     )
     assert [letter.history for letter in store.dead(ids=[3, 4, 5], limit=9)] == [
@@ -103,7 +103,7 @@ def test_errors_of_the_first_version_stay_in_the_log(path):
         (Attempt(103.0, 'ValueError: "naïve"'),),
     ]
     assert store.commit([Replay(1, BOT)]) == [Kept(6, after_gap=True)]
-    store.commit([Bury(6, BOT, "a", 1, "x", 301.0, Attempt(300.5, "OSError"))])
+    store.commit([MoveToDead(6, BOT, "a", 1, "x", 301.0, Attempt(300.5, "OSError"))])
     assert [attempt.error for attempt in store.dead(ids=[6], limit=9)[0].history] == [
         "TimeoutError",
         "OSError",

@@ -8,14 +8,14 @@ import stat
 import pytest
 from msgspec.structs import replace
 
-from trioworkers.inbox.sqlite import BEFORE_ALL, open_sqlite
+from trioworkers.inbox.sqlite.store import BEFORE_ALL, open_sqlite
 from trioworkers.inbox.store import (
     Accept,
-    Bury,
-    Called,
-    Calling,
+    BeginCall,
+    EndCall,
     Finish,
     Kept,
+    MoveToDead,
     Purge,
     Replay,
     Reschedule,
@@ -66,7 +66,7 @@ def rows(store, query):
 def test_statements_of_many_rows_take_all_of_them(store, size):
     """Around the number of rows that one takes; their number of texts stays small."""
     accept(store, *range(size))
-    store.commit([Calling(id_, "k", 1.0) for id_ in range(1, size + 1)])
+    store.commit([BeginCall(id_, "k", 1.0) for id_ in range(1, size + 1)])
     assert rows(store, "SELECT count(*), sum(id) FROM calls") == [(size, size * (size + 1) // 2)]
     store.commit([Finish(id_, BOT, "done") for id_ in range(1, size + 1)])
     assert rows(store, "SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM calls)") == [(0, 0)]
@@ -79,7 +79,7 @@ def test_a_late_call_leaves_nothing_in_memory(store):
     """What is recorded for an update that is gone is not recorded, and not remembered either."""
     accept(store, 1, 2)
     store.commit([Finish(1, BOT, "done")])
-    store.commit([Calling(1, "k", 1.0), Called(1, "k", b"1"), Calling(2, "k", 1.0)])
+    store.commit([BeginCall(1, "k", 1.0), EndCall(1, "k", b"1"), BeginCall(2, "k", 1.0)])
     assert [id_ in store._calls.ids for id_ in (1, 2)] == [False, True]
 
 
@@ -133,8 +133,8 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
     """A fault at each write of a commit that has every kind of operation; then it works as if new."""
     accept(store, 1, 2, 3, 4, 5, 6, 7)
     accept(store, 8, 9, key="2")
-    store.commit([Calling(id_, "k", 1.0) for id_ in (1, 2, 5)])
-    store.commit([Bury(id_, BOT, "1", 1, "no", 1.0) for id_ in (5, 6, 7)])
+    store.commit([BeginCall(id_, "k", 1.0) for id_ in (1, 2, 5)])
+    store.commit([MoveToDead(id_, BOT, "1", 1, "no", 1.0) for id_ in (5, 6, 7)])
     before = list(store._connection.iterdump())
     store._connection.execute(
         f"CREATE TEMP TRIGGER fault BEFORE {event} ON main.{table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
@@ -142,13 +142,13 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
     batch = [
         Accept(BOT, 10, "1", b"{}", 1.0),
         Accept(BOT, 1, "1", b"{}", 1.0),
-        Calling(2, "k", 2.0),
-        Calling(3, "k", 2.0),
+        BeginCall(2, "k", 2.0),
+        BeginCall(3, "k", 2.0),
         Finish(1, BOT, "done"),
         again(store, 2, attempt=1),
-        Bury(3, BOT, "1", 1, "no", 1.0),
-        Bury(8, BOT, "2", 1, "no", 1.0),
-        Bury(9, BOT, "2", 1, "no", 1.0),
+        MoveToDead(3, BOT, "1", 1, "no", 1.0),
+        MoveToDead(8, BOT, "2", 1, "no", 1.0),
+        MoveToDead(9, BOT, "2", 1, "no", 1.0),
         Replay(5, BOT),
         Purge(6, BOT),
     ]
@@ -212,7 +212,7 @@ def test_everything_is_there_after_reopening(path):
     """Also without closing, as after a kill: a commit that returned is in the file."""
     first = open_sqlite(path)
     accept(first, 1, 2, 3)
-    first.commit([again(first, 2, attempt=4, due=9.0, started_at=8.0), Bury(1, BOT, "1", 1, "no", 1.0)])
+    first.commit([again(first, 2, attempt=4, due=9.0, started_at=8.0), MoveToDead(1, BOT, "1", 1, "no", 1.0)])
     told, tallies = first.waiting(BOT, after=0, limit=9).updates, first.tallies()
     second = open_sqlite(path)
     assert second.waiting(BOT, after=0, limit=9).updates == told
@@ -313,11 +313,11 @@ def hot_paths(store):
     letters = store.dead(limit=4)
     new = [Accept(BOT, 10**6 + n, key, b"{}", 1.0) for n, key in enumerate(["blocked", "gone 3", "new", ""])]
     yield "accept", lambda: store.commit([*new, Accept(BOT, 3, "x", b"{}", 1.0)])
-    yield "calling", lambda: store.commit([Calling(head.id, "k", 1.0), Calling(second.id, "l", 1.0)])
-    yield "called", lambda: store.commit([Called(head.id, "k", b"1"), Called(second.id, "l", None)])
+    yield "calling", lambda: store.commit([BeginCall(head.id, "k", 1.0), BeginCall(second.id, "l", 1.0)])
+    yield "called", lambda: store.commit([EndCall(head.id, "k", b"1"), EndCall(second.id, "l", None)])
     yield "reschedule", lambda: store.commit([again(store, head.id, attempt=1)])
     yield "skip", lambda: store.commit([again(store, head.id, attempt=2, skipped=True)])
-    yield "bury", lambda: store.commit([Bury(second.id, BOT, "blocked", 1, "", 1.0, FAILURE)])
+    yield "dead_letter", lambda: store.commit([MoveToDead(second.id, BOT, "blocked", 1, "", 1.0, FAILURE)])
     yield "finish", lambda: store.commit([Finish(third.id, BOT, "done"), Finish(999_999, BOT, "done")])
     yield "replay", lambda: store.commit([Replay(letters[0].id, BOT), Replay(999_999, BOT)])
     yield "purge", lambda: store.commit([Purge(letters[1].id, BOT), Purge(999_999, BOT)])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trioworkers.inbox.sqlite import open_sqlite
-from trioworkers.inbox.store import Accept, Called, Calling, Kept
-from trioworkers.records import Call
+from trioworkers.inbox.sqlite.store import open_sqlite
+from trioworkers.inbox.store import Accept, BeginCall, EndCall, Kept
+from trioworkers.records import RecordedCall
 
 KEY = "sendMessage 5 c0ffee 1"
 
@@ -15,13 +15,13 @@ KEY = "sendMessage 5 c0ffee 1"
 @pytest.mark.parametrize(
     ("story", "left"),
     [
-        ("begun", [Call(KEY, 1.0)]),
+        ("begun", [RecordedCall(KEY, 1.0)]),
         ("begun refused", []),
-        ("begun refused begun", [Call(KEY, 3.0)]),
-        ("begun begun", [Call(KEY, 1.0, None, True)]),
-        ("begun begun refused", [Call(KEY, 1.0, None, True)]),
-        ("begun begun answered", [Call(KEY, 1.0, b"5", True)]),
-        ("begun answered", [Call(KEY, 1.0, b"5", False)]),
+        ("begun refused begun", [RecordedCall(KEY, 3.0)]),
+        ("begun begun", [RecordedCall(KEY, 1.0, None, True)]),
+        ("begun begun refused", [RecordedCall(KEY, 1.0, None, True)]),
+        ("begun begun answered", [RecordedCall(KEY, 1.0, b"5", True)]),
+        ("begun answered", [RecordedCall(KEY, 1.0, b"5", False)]),
     ],
 )
 def test_what_is_known_of_a_call(tmp_path, story, left, together):
@@ -30,9 +30,9 @@ def test_what_is_known_of_a_call(tmp_path, story, left, together):
     (kept,) = store.commit([Accept(1, 1, "5", b"{}", 0.0)])
     assert isinstance(kept, Kept)
     operations = [
-        Calling(kept.id, KEY, float(at))
+        BeginCall(kept.id, KEY, float(at))
         if word == "begun"
-        else Called(kept.id, KEY, {"answered": b"5"}.get(word))
+        else EndCall(kept.id, KEY, {"answered": b"5"}.get(word))
         for at, word in enumerate(story.split(), 1)
     ]
     for batch in [operations] if together else [[operation] for operation in operations]:
@@ -46,7 +46,7 @@ def test_a_refusal_does_not_answer_an_earlier_question(tmp_path):
     store = open_sqlite(tmp_path / "inbox.db")
     (kept,) = store.commit([Accept(1, 1, "5", b"{}", 0.0)])
     assert isinstance(kept, Kept)
-    store.commit([Calling(kept.id, KEY, 1.0)])
-    store.commit([Calling(kept.id, KEY, 2.0), Called(kept.id, KEY, None)])
-    assert store.calls(kept.id) == [Call(KEY, 1.0, None, True)]
+    store.commit([BeginCall(kept.id, KEY, 1.0)])
+    store.commit([BeginCall(kept.id, KEY, 2.0), EndCall(kept.id, KEY, None)])
+    assert store.calls(kept.id) == [RecordedCall(KEY, 1.0, None, True)]
     store.close()

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from trioworkers.inbox import writer as writer_module
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 

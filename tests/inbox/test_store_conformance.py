@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from trioworkers.inbox.store import (
     MOST_LOGGED,
     Accept,
-    Bury,
-    Called,
-    Calling,
+    BeginCall,
+    EndCall,
     Finish,
     Kept,
+    MoveToDead,
     Page,
     Purge,
     Replay,
@@ -23,7 +23,7 @@ from trioworkers.inbox.store import (
     StoreError,
     Tally,
 )
-from trioworkers.records import Attempt, Call, DeadLetter, Waiting
+from trioworkers.records import Attempt, DeadLetter, RecordedCall, Waiting
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
 SIZES = [1, 2, 3, 511, 512, 513, 1537]
@@ -92,8 +92,8 @@ def again(store, id_, failure=FAILURE, **changes):
     return Reschedule(replace(one(store, id_), **changes), failure)
 
 
-def bury(id_, *, key="a", at=200.0, bot=BOT, failure=None):
-    return Bury(id_, bot, key, 2, "no use", at, failure)
+def dead_letter(id_, *, key="a", at=200.0, bot=BOT, failure=None):
+    return MoveToDead(id_, bot, key, 2, "no use", at, failure)
 
 
 def state(store):
@@ -127,7 +127,7 @@ def test_an_update_is_accepted_once(opened):
     store = opened.store
     assert accept(store, 1, 2, 1) == [Kept(1), Kept(2), None]
     assert accept(store, 2, 3) == [None, Kept(3)]
-    store.commit([Finish(1, BOT, "done"), bury(2)])
+    store.commit([Finish(1, BOT, "done"), dead_letter(2)])
     store = opened.reopen()
     assert accept(store, 1, 2, 3) == [None, None, None]
     assert accept(store, 1, bot=OTHER) == [Kept(4)]
@@ -144,7 +144,7 @@ def test_batches_of_any_size_are_whole(store, size):
     assert accept(store, *range(size)) == [None] * size
     assert [update.update_id for update in waiting(store)] == list(range(size))
     half = list(range(1, size + 1, 2))
-    store.commit([Calling(id_, "sendMessage 1", 1.0) for id_ in range(1, size + 1)])
+    store.commit([BeginCall(id_, "sendMessage 1", 1.0) for id_ in range(1, size + 1)])
     assert set(store.commit([Finish(id_, BOT, "done") for id_ in half])) == {None}
     assert ids(store) == list(range(2, size + 1, 2))
     assert store.tallies()[BOT] == Tally(size, size, done=len(half), pending=size - len(half))
@@ -165,20 +165,20 @@ def test_an_id_is_never_given_twice(opened):
 def test_results_stand_where_their_operations_stood(store):
     """A mixed batch: only what was accepted, replayed or purged has a result."""
     accept(store, 1, 2, 3, 4)
-    store.commit([bury(3), bury(4)])
+    store.commit([dead_letter(3), dead_letter(4)])
     assert store.commit(
         [
             Purge(4, BOT),
             Finish(1, BOT, "done"),
             Replay(3, BOT),
-            Calling(2, "k", 1.0),
+            BeginCall(2, "k", 1.0),
             new(5, "b"),
             Purge(4, BOT),
-            Called(2, "k", b"1"),
+            EndCall(2, "k", b"1"),
             Replay(3, BOT),
             again(store, 2, attempt=1),
             new(1),
-            bury(2),
+            dead_letter(2),
         ]
     ) == [True, None, Kept(6, after_gap=True), None, Kept(5), False, None, None, None, None, None]
 
@@ -246,12 +246,12 @@ def test_one_failure_is_counted_and_logged_once(store):
     operation = again(store, 1, attempt=1, due=5.0)
     store.commit([operation, operation])
     store.commit([operation])
-    store.commit([bury(1)])
+    store.commit([dead_letter(1)])
     assert store.tallies()[BOT].retried == 1
     assert dead(store)[0].history == (FAILURE,)
 
 
-def test_what_is_buried_is_a_dead_letter_with_everything(opened):
+def test_a_dead_letter_keeps_everything(opened):
     """Body, kind, attempts, reason and every attempt's log; the second burial changes nothing."""
     store = opened.store
     accept(store, 1, kind="callback_query")
@@ -259,7 +259,7 @@ def test_what_is_buried_is_a_dead_letter_with_everything(opened):
     last = Attempt(8.5, 'ValueError: "naïve"')
     store.commit([again(store, 1, first, attempt=1)])
     for _ in range(2):
-        store.commit([bury(1, failure=last)])
+        store.commit([dead_letter(1, failure=last)])
     store = opened.reopen()
     assert dead(store) == [
         DeadLetter(
@@ -269,10 +269,10 @@ def test_what_is_buried_is_a_dead_letter_with_everything(opened):
     assert (ids(store), store.tallies()) == ([], {BOT: Tally(1, retried=1, dead=1)})
 
 
-def test_what_was_never_handled_can_be_buried(store):
+def test_what_was_never_handled_can_become_a_dead_letter(store):
     """Its log is empty."""
     accept(store, 1)
-    store.commit([bury(1)])
+    store.commit([dead_letter(1)])
     assert dead(store)[0].history == ()
 
 
@@ -282,7 +282,7 @@ def test_a_long_log_holds_the_first_and_the_last(store):
     for number in range(MOST_LOGGED + 3):
         store.commit([again(store, 1, Attempt(float(number), str(number)), due=float(number + 1))])
     last = MOST_LOGGED + 3
-    store.commit([bury(1, failure=Attempt(float(last), str(last)))])
+    store.commit([dead_letter(1, failure=Attempt(float(last), str(last)))])
     errors = [attempt.error for attempt in dead(store)[0].history]
     assert errors == [*map(str, range(MOST_LOGGED - 1)), str(last)]
 
@@ -292,10 +292,10 @@ def test_a_long_log_holds_the_first_and_the_last(store):
     [
         Finish(9, BOT, "done"),
         Reschedule(Waiting(9, BOT, 9, "a", b"", 1.0, attempt=1, skipped=True), FAILURE),
-        bury(9, failure=FAILURE),
-        Calling(9, "k", 1.0),
-        Called(9, "k", b"1"),
-        Called(9, "k", None),
+        dead_letter(9, failure=FAILURE),
+        BeginCall(9, "k", 1.0),
+        EndCall(9, "k", b"1"),
+        EndCall(9, "k", None),
         Replay(9, BOT),
     ],
 )
@@ -314,18 +314,18 @@ def test_what_is_not_there_is_left_alone(opened, operation):
     [
         Finish(1, BOT, "done"),
         Reschedule(Waiting(1, BOT, 1, "a", b"", 1.0, attempt=1, skipped=True), FAILURE),
-        bury(1, failure=FAILURE),
-        Calling(1, "answered", 1.0),
-        Calling(1, "new", 1.0),
-        Called(1, "unknown", b"1"),
-        Called(1, "unknown", None),
+        dead_letter(1, failure=FAILURE),
+        BeginCall(1, "answered", 1.0),
+        BeginCall(1, "new", 1.0),
+        EndCall(1, "unknown", b"1"),
+        EndCall(1, "unknown", None),
     ],
 )
 def test_a_stale_end_leaves_a_dead_letter_alone(store, operation):
     """Its calls above all: without them its replay would send them again."""
     accept(store, 1, 2)
-    store.commit([Calling(1, "answered", 1.0), Called(1, "answered", b"1"), Calling(1, "unknown", 2.0)])
-    store.commit([bury(1)])
+    store.commit([BeginCall(1, "answered", 1.0), EndCall(1, "answered", b"1"), BeginCall(1, "unknown", 2.0)])
+    store.commit([dead_letter(1)])
     before = state(store)
     assert store.commit([operation]) == [None]
     assert state(store) == before
@@ -334,26 +334,26 @@ def test_a_stale_end_leaves_a_dead_letter_alone(store, operation):
 def test_what_waits_is_neither_replayed_nor_purged(store):
     """Nor does it lose its calls by that."""
     accept(store, 1)
-    store.commit([Calling(1, "k", 1.0)])
+    store.commit([BeginCall(1, "k", 1.0)])
     before = state(store)
     assert store.commit([Replay(1, BOT), Purge(1, BOT)]) == [None, False]
     assert state(store) == before
 
 
 def test_within_a_commit_kinds_take_effect_in_their_order(store):
-    """Calls, finished, rescheduled, buried, accepted, replayed, purged; however they were given."""
+    """Calls, finished, rescheduled, dead, accepted, replayed, purged; however they were given."""
     accept(store, 1, 2, 3, 4)
     batch = [
-        Purge(2, BOT),  # buried in the same batch
+        Purge(2, BOT),  # dead in the same batch
         Replay(3, BOT),
         new(5),
-        bury(2),
-        bury(3),
-        bury(1),  # finished before
+        dead_letter(2),
+        dead_letter(3),
+        dead_letter(1),  # finished before
         again(store, 2, attempt=1),
         again(store, 1, attempt=1),  # finished before
         Finish(1, BOT, "done"),
-        Calling(3, "k", 1.0),
+        BeginCall(3, "k", 1.0),
     ]
     assert store.commit(batch) == [True, Kept(6), Kept(5), *[None] * 7]
     assert ids(store) == [4, 5, 6]
@@ -370,7 +370,7 @@ def test_the_next_after_a_dead_one_follows_a_gap(store):
     accept(store, 1, 2, 3)
     accept(store, 4, key="b")
     accept(store, 5, bot=OTHER)
-    store.commit([bury(1)])
+    store.commit([dead_letter(1)])
     assert after_gap(store) == [2]
     assert not one(store, 5).after_gap
 
@@ -381,7 +381,7 @@ def test_a_gap_waits_for_the_next_of_its_key(opened, how, reopening):
     """Nothing is there to follow it yet: the first that comes does, told so, and only that."""
     store = opened.store
     accept(store, 1)
-    store.commit([bury(1) if how == "dead" else again(store, 1, attempt=1, skipped=True)])
+    store.commit([dead_letter(1) if how == "dead" else again(store, 1, attempt=1, skipped=True)])
     store = opened.reopen() if reopening else store
     assert accept(store, 2, key="b") == [Kept(2)]
     assert accept(store, 1, bot=OTHER) == [Kept(3)]
@@ -393,29 +393,29 @@ def test_a_gap_waits_for_the_next_of_its_key(opened, how, reopening):
 def test_a_gap_left_in_the_same_batch_is_told(store):
     """What ends comes before what is accepted, wherever it stands in the batch."""
     accept(store, 1)
-    assert store.commit([new(2), new(3), bury(1)]) == [Kept(2, after_gap=True), Kept(3), None]
+    assert store.commit([new(2), new(3), dead_letter(1)]) == [Kept(2, after_gap=True), Kept(3), None]
     assert after_gap(store) == [2]
 
 
 def test_several_gaps_before_one_update_are_one(store):
     """Two that died in a row: the next is told once."""
     accept(store, 1, 2)
-    store.commit([bury(1), bury(2)])
+    store.commit([dead_letter(1), dead_letter(2)])
     assert accept(store, 3, 4) == [Kept(3, after_gap=True), Kept(4)]
 
 
 def test_a_gap_passes_through_what_dies_itself(store):
     """The one that was marked dies, too: the one behind it follows a gap."""
     accept(store, 1, 2, 3)
-    store.commit([bury(1)])
-    store.commit([bury(2)])
+    store.commit([dead_letter(1)])
+    store.commit([dead_letter(2)])
     assert after_gap(store) == [3]
 
 
 def test_without_a_key_nothing_follows_a_gap(store):
     """Updates without a key are ordered with nothing."""
     accept(store, 1, 2, key="")
-    store.commit([bury(1, key="")])
+    store.commit([dead_letter(1, key="")])
     assert accept(store, 3, key="") == [Kept(3)]
     assert after_gap(store) == []
 
@@ -426,7 +426,7 @@ def test_a_skipped_update_leaves_one_gap(store):
     store.commit([again(store, 1, attempt=1, skipped=True)])
     assert after_gap(store) == [2]
     store.commit([Finish(2, BOT, "done"), again(store, 1, attempt=2, skipped=True)])
-    store.commit([bury(1)])
+    store.commit([dead_letter(1)])
     assert after_gap(store) == []
     assert accept(store, 4) == [Kept(4)]
 
@@ -436,7 +436,7 @@ def test_what_is_skipped_follows_no_gap(store):
     accept(store, 1, 2, 3)
     store.commit([again(store, 2, attempt=1, skipped=True)])
     assert after_gap(store) == [3]
-    store.commit([Finish(3, BOT, "done"), bury(1)])
+    store.commit([Finish(3, BOT, "done"), dead_letter(1)])
     assert after_gap(store) == []
     assert accept(store, 4) == [Kept(4, after_gap=True)]
 
@@ -475,9 +475,18 @@ def do(request, store):
 def test_a_call_is_recorded_with_its_answer(opened, do):
     """In the order in which they were begun; the update says that there are some, also after reopening."""
     accept(opened.store, 1, 2)
-    do(Calling(1, "b", 5.0), Calling(1, "a", 6.0), Called(1, "a", b'{"ok":true}'), Calling(1, "c", 6.0))
+    do(
+        BeginCall(1, "b", 5.0),
+        BeginCall(1, "a", 6.0),
+        EndCall(1, "a", b'{"ok":true}'),
+        BeginCall(1, "c", 6.0),
+    )
     store = opened.reopen()
-    assert store.calls(1) == [Call("b", 5.0), Call("a", 6.0, b'{"ok":true}'), Call("c", 6.0)]
+    assert store.calls(1) == [
+        RecordedCall("b", 5.0),
+        RecordedCall("a", 6.0, b'{"ok":true}'),
+        RecordedCall("c", 6.0),
+    ]
     assert [update.called for update in waiting(store)] == [True, False]
     assert store.calls(2) == store.calls(99) == []
 
@@ -486,39 +495,39 @@ def test_a_call_is_recorded_with_its_answer(opened, do):
 def test_a_call_that_was_not_made_is_forgotten(opened, do, reopening):
     """As if it had not been begun; begun again it is a new one."""
     accept(opened.store, 1)
-    do(Calling(1, "k", 5.0), Called(1, "k", None))
+    do(BeginCall(1, "k", 5.0), EndCall(1, "k", None))
     store = opened.reopen() if reopening else opened.store
     assert store.calls(1) == []
     assert not one(store, 1).called
-    do(Calling(1, "k", 6.0)) if not reopening else store.commit([Calling(1, "k", 6.0)])
-    assert store.calls(1) == [Call("k", 6.0)]
+    do(BeginCall(1, "k", 6.0)) if not reopening else store.commit([BeginCall(1, "k", 6.0)])
+    assert store.calls(1) == [RecordedCall("k", 6.0)]
 
 
 def test_of_several_calls_only_the_one_not_made_is_forgotten(store, do):
     """The others of the update stand."""
     accept(store, 1)
-    do(Calling(1, "k", 5.0), Calling(1, "l", 6.0), Called(1, "k", None))
-    assert store.calls(1) == [Call("l", 6.0)]
+    do(BeginCall(1, "k", 5.0), BeginCall(1, "l", 6.0), EndCall(1, "k", None))
+    assert store.calls(1) == [RecordedCall("l", 6.0)]
     assert one(store, 1).called
 
 
 @pytest.mark.parametrize(
     ("operations", "call"),
     [
-        ([Calling(1, "k", 7.0)], Call("k", 5.0, repeated=True)),
-        ([Calling(1, "k", 7.0), Called(1, "k", b"1")], Call("k", 5.0, b"1", repeated=True)),
-        ([Calling(1, "k", 7.0), Called(1, "k", None)], Call("k", 5.0, repeated=True)),
-        ([Called(1, "k", b"1")], Call("k", 5.0, b"1")),
-        ([Called(1, "k", b"1"), Called(1, "k", None)], Call("k", 5.0, b"1")),
-        ([Called(1, "k", b"1"), Calling(1, "k", 7.0)], Call("k", 5.0, b"1", repeated=True)),
-        ([Called(1, "k", b"1"), Called(1, "k", b"2")], Call("k", 5.0, b"2")),
-        ([Called(1, "k", None), Calling(1, "k", 7.0)], Call("k", 7.0)),
+        ([BeginCall(1, "k", 7.0)], RecordedCall("k", 5.0, repeated=True)),
+        ([BeginCall(1, "k", 7.0), EndCall(1, "k", b"1")], RecordedCall("k", 5.0, b"1", repeated=True)),
+        ([BeginCall(1, "k", 7.0), EndCall(1, "k", None)], RecordedCall("k", 5.0, repeated=True)),
+        ([EndCall(1, "k", b"1")], RecordedCall("k", 5.0, b"1")),
+        ([EndCall(1, "k", b"1"), EndCall(1, "k", None)], RecordedCall("k", 5.0, b"1")),
+        ([EndCall(1, "k", b"1"), BeginCall(1, "k", 7.0)], RecordedCall("k", 5.0, b"1", repeated=True)),
+        ([EndCall(1, "k", b"1"), EndCall(1, "k", b"2")], RecordedCall("k", 5.0, b"2")),
+        ([EndCall(1, "k", None), BeginCall(1, "k", 7.0)], RecordedCall("k", 7.0)),
     ],
 )
 def test_a_call_begun_again_is_marked(store, do, operations, call):
     """It may have been made twice, whatever comes of it; what has an answer keeps one."""
     accept(store, 1)
-    store.commit([Calling(1, "k", 5.0)])
+    store.commit([BeginCall(1, "k", 5.0)])
     do(*operations)
     assert store.calls(1) == [call]
 
@@ -526,30 +535,30 @@ def test_a_call_begun_again_is_marked(store, do, operations, call):
 def test_a_call_begun_again_at_once_is_marked(store, do):
     """The same where nothing of it was recorded before."""
     accept(store, 1)
-    do(Calling(1, "k", 5.0), Calling(1, "k", 6.0), Called(1, "k", None))
-    assert store.calls(1) == [Call("k", 5.0, repeated=True)]
+    do(BeginCall(1, "k", 5.0), BeginCall(1, "k", 6.0), EndCall(1, "k", None))
+    assert store.calls(1) == [RecordedCall("k", 5.0, repeated=True)]
 
 
 def test_the_calls_of_what_is_finished_are_gone(store):
     """Those recorded before, and those of the same batch."""
     accept(store, 1, 2)
-    store.commit([Calling(1, "k", 5.0), Calling(2, "k", 5.0)])
-    store.commit([Called(1, "k", b"1"), Calling(1, "l", 6.0), Finish(1, BOT, "done")])
+    store.commit([BeginCall(1, "k", 5.0), BeginCall(2, "k", 5.0)])
+    store.commit([EndCall(1, "k", b"1"), BeginCall(1, "l", 6.0), Finish(1, BOT, "done")])
     assert store.calls(1) == []
-    assert store.calls(2) == [Call("k", 5.0)]
+    assert store.calls(2) == [RecordedCall("k", 5.0)]
 
 
 def test_calls_stay_with_a_dead_letter_and_go_on_with_its_replay(opened):
     """A replay repeats nothing that succeeded; another replay neither."""
     accept(opened.store, 1)
-    opened.store.commit([Calling(1, "k", 5.0), Called(1, "k", b"1"), bury(1)])
-    calls = [Call("k", 5.0, b"1")]
+    opened.store.commit([BeginCall(1, "k", 5.0), EndCall(1, "k", b"1"), dead_letter(1)])
+    calls = [RecordedCall("k", 5.0, b"1")]
     store = opened.reopen()
     assert store.calls(1) == calls
     assert store.commit([Replay(1, BOT)]) == [Kept(2, after_gap=True)]
     assert (store.calls(1), store.calls(2)) == ([], calls)
     assert one(store, 2).called
-    store.commit([bury(2)])
+    store.commit([dead_letter(2)])
     store.commit([Replay(2, BOT)])
     assert store.calls(3) == calls
     store.commit([Finish(3, BOT, "done")])
@@ -559,7 +568,7 @@ def test_calls_stay_with_a_dead_letter_and_go_on_with_its_replay(opened):
 def test_the_calls_of_what_is_purged_are_gone(store):
     """Nobody can ask for them any more."""
     accept(store, 1)
-    store.commit([Calling(1, "k", 5.0), bury(1)])
+    store.commit([BeginCall(1, "k", 5.0), dead_letter(1)])
     store.commit([Purge(1, BOT)])
     assert store.calls(1) == []
 
@@ -572,14 +581,14 @@ def test_a_replayed_letter_is_at_the_tail_as_if_new(opened):
     store = opened.store
     accept(store, 1, 2, kind="edited_message")
     store.commit([again(store, 1, attempt=3, due=9.0, started_at=8.0, suspect=True, crashes=2, skipped=True)])
-    store.commit([bury(1, failure=Attempt(7.0, "KeyError"))])
+    store.commit([dead_letter(1, failure=Attempt(7.0, "KeyError"))])
     assert store.commit([Replay(1, BOT)]) == [Kept(3)]
     store = opened.reopen()
     assert waiting(store)[-1] == Waiting(3, BOT, 1, "a", b'{"update_id":1}', 100.0, kind="edited_message")
     assert (dead(store), store.commit([Replay(1, BOT)])) == ([], [None])
     assert accept(store, 1) == [None]
     store.commit([again(store, 3, Attempt(300.0, "TypeError"), attempt=1)])
-    store.commit([bury(3)])
+    store.commit([dead_letter(3)])
     assert [attempt.error for attempt in dead(store)[0].history] == ["ValueError", "KeyError", "TypeError"]
     assert store.tallies()[BOT] == Tally(2, 1, retried=2, dead=1, pending=1)
 
@@ -587,7 +596,7 @@ def test_a_replayed_letter_is_at_the_tail_as_if_new(opened):
 def test_a_replayed_letter_may_follow_a_gap(store):
     """Its own, where nothing came since; the gap is closed by it."""
     accept(store, 1)
-    store.commit([bury(1)])
+    store.commit([dead_letter(1)])
     assert store.commit([Replay(1, BOT)]) == [Kept(2, after_gap=True)]
     assert accept(store, 2) == [Kept(3)]
 
@@ -595,7 +604,7 @@ def test_a_replayed_letter_may_follow_a_gap(store):
 def test_what_is_purged_is_gone_and_counted(opened):
     """Once; it leaves no gap, and its id is known as before."""
     accept(opened.store, 1, 2)
-    opened.store.commit([bury(1)])
+    opened.store.commit([dead_letter(1)])
     assert opened.store.commit([Purge(1, BOT), Purge(1, BOT)]) == [True, False]
     store = opened.reopen()
     assert store.commit([Purge(1, BOT)]) == [False]
@@ -610,7 +619,7 @@ def letters(store):
     for number in range(1, 13):
         accept(store, number, bot=OTHER if number % 3 == 0 else BOT)
     for id_ in (5, 12, 1, 9, 3, 2, 11, 10, 4, 8, 7, 6):
-        store.commit([bury(id_, bot=OTHER if id_ % 3 == 0 else BOT, at=500.0 - id_)])
+        store.commit([dead_letter(id_, bot=OTHER if id_ % 3 == 0 else BOT, at=500.0 - id_)])
     return lambda **which: [letter.id for letter in dead(store, **which)]
 
 
@@ -656,7 +665,7 @@ def test_every_update_is_in_the_tally_once(opened):
     accept(store, 1, 2, bot=OTHER)
     store.commit([Finish(1, BOT, "done"), Finish(2, BOT, "dropped"), Finish(3, BOT, "expired")])
     store.commit([again(store, 4, attempt=1), again(store, 5, attempt=1, skipped=True)])
-    store.commit([bury(6), bury(7), bury(8)])
+    store.commit([dead_letter(6), dead_letter(7), dead_letter(8)])
     store.commit([Replay(6, BOT), Purge(7, BOT)])
     accept(store, 4, 5)
     tallies = opened.reopen().tallies()
@@ -692,7 +701,7 @@ def test_what_is_forgotten_is_new_again(opened):
     """The price of a bounded memory; what waits or is dead is not touched."""
     store = opened.store
     accept(store, 1, 2, at=1.0)
-    store.commit([bury(2)])
+    store.commit([dead_letter(2)])
     assert forget_all(store, 1.0, 10) == 0
     assert forget_all(store, 1.5, 10) == 2
     assert (ids(store), [letter.id for letter in dead(store)]) == ([1], [2])
@@ -705,22 +714,30 @@ def test_what_is_forgotten_is_new_again(opened):
 def prepared(store):
     """A store that holds something of every kind."""
     accept(store, *range(1, 7))
-    store.commit([Calling(1, "k", 1.0), Calling(2, "k", 1.0), Called(2, "k", b"1"), bury(4), bury(5)])
-    store.commit([Calling(3, "k", 1.0)])
+    store.commit(
+        [
+            BeginCall(1, "k", 1.0),
+            BeginCall(2, "k", 1.0),
+            EndCall(2, "k", b"1"),
+            dead_letter(4),
+            dead_letter(5),
+        ]
+    )
+    store.commit([BeginCall(3, "k", 1.0)])
     accept(store, 7, key="b")
-    store.commit([bury(7, key="b")])
+    store.commit([dead_letter(7, key="b")])
 
 
 def everything(store):
     """A batch of all operations, among them those that open and close gaps."""
     return [
-        Calling(1, "k", 2.0),
-        Called(1, "k", b"2"),
-        Called(3, "k", None),
-        Calling(6, "l", 2.0),
+        BeginCall(1, "k", 2.0),
+        EndCall(1, "k", b"2"),
+        EndCall(3, "k", None),
+        BeginCall(6, "l", 2.0),
         Finish(2, BOT, "done"),
         Reschedule(replace(one(store, 1), attempt=1, due=5.0, skipped=True), FAILURE),
-        bury(3, failure=FAILURE),
+        dead_letter(3, failure=FAILURE),
         new(1),
         new(8),
         new(9, "b"),

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trioworkers.inbox.memory import MemoryStore
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
     Accept,
-    Bury,
-    Called,
-    Calling,
+    BeginCall,
+    EndCall,
     Finish,
+    MoveToDead,
     Purge,
     Replay,
     Reschedule,
@@ -71,8 +71,8 @@ class StoresMachine(RuleBasedStateMachine):
         """One that is possible now; those on updates are about any that ever was, or none."""
         return st.one_of(
             accepts,
-            st.builds(Calling, ids, calls, times),
-            st.builds(Called, ids, calls, st.none() | st.just(b"1") | st.just(b"2")),
+            st.builds(BeginCall, ids, calls, times),
+            st.builds(EndCall, ids, calls, st.none() | st.just(b"1") | st.just(b"2")),
             ids.flatmap(self.on_update),
         )
 
@@ -91,7 +91,9 @@ class StoresMachine(RuleBasedStateMachine):
         return st.one_of(
             st.builds(Finish, st.just(id_), st.just(bot), st.sampled_from(["done", "dropped", "expired"])),
             st.tuples(update, attempts).map(lambda both: Reschedule(*both)),
-            st.tuples(times, st.none() | attempts).map(lambda end: Bury(id_, bot, key, 1, "no use", *end)),
+            st.tuples(times, st.none() | attempts).map(
+                lambda end: MoveToDead(id_, bot, key, 1, "no use", *end)
+            ),
             st.just(Replay(id_, bot)),
             st.just(Purge(id_, bot)),
         )

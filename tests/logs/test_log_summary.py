@@ -49,12 +49,12 @@ async def test_a_line_each_interval_in_which_something_happened(
     now, interval = NOTHING, 60.0
     told: list[tuple[float, int]] = []
 
-    def tell(since: Figures) -> None:
+    def emit(since: Figures) -> None:
         told.append((trio.current_time(), since.done))
 
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_summary, lambda: now, lambda: interval, tell)
+        nursery.start_soon(serve_summary, lambda: now, lambda: interval, emit)
         await trio.sleep(30)
         now = replace(now, done=3)
         await trio.sleep(100)  # told at 60, nothing at 120

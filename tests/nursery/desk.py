@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from trioworkers.inbox.backlog import Feed
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import StoreError
-from trioworkers.records import Call, Waiting
+from trioworkers.records import RecordedCall, Waiting
 
 BOT, START = 7, 1_700_000_000.0
 
@@ -57,7 +57,7 @@ class Desk:
         self.queue.finish(update.id)
         self.changed()
 
-    def bury(self, update, reason, attempts, failure=None):
+    def dead_letter(self, update, reason, attempts, failure=None):
         self.ends.append((update.id, "dead", reason, attempts, failure))
         self.queue.finish(update.id, dead=True)
         self.changed()
@@ -87,4 +87,4 @@ class Desk:
         if self.unreadable:
             self.unreadable = False
             raise StoreError
-        return [Call(key, 0.0, answer) for key, answer in self.recorded[update.id].items()]
+        return [RecordedCall(key, 0.0, answer) for key, answer in self.recorded[update.id].items()]

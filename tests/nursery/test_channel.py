@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.nursery.channel import Channel
-from trioworkers.nursery.frames import Deliver, Drain, FromWorker, Heartbeat, Outcome, ToWorker
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import Deliver, Drain, FromWorker, Heartbeat, Outcome, ToWorker
 
 BIG = Deliver(1, 0, False, "t", msgspec.Raw(b'"' + b"x" * 8_000_000 + b'"'))
 

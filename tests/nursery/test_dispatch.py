@@ -19,7 +19,7 @@ from trioworkers.events import Event, Events
 from trioworkers.inbox.policy import MOST_CRASHES
 from trioworkers.nursery import dispatch as dispatch_module
 from trioworkers.nursery.dispatch import MOST_TOLD, SHORTEST_WAIT, UNREAD_PAUSE, Activity, Dispatch
-from trioworkers.nursery.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
+from trioworkers.protocol.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
 from trioworkers.records import Attempt
 
 KEY = "sendMessage 5 c0ffee 1"
@@ -144,7 +144,7 @@ async def test_an_update_goes_out_in_the_turn_in_which_it_comes(nursery, autojum
     await scene.ended.wait()
     scene.desk.offer(update(5))
     assert len(hands.sent) == 2
-    assert scene.desk.queue.in_hand == 0
+    assert scene.desk.queue.in_flight == 0
 
 
 async def test_no_more_go_out_than_concurrency_allows(nursery, autojump_clock):
@@ -443,7 +443,7 @@ async def test_calls_that_cannot_be_read_now_are_read_later(nursery, autojump_cl
     assert len(hands.sent[0].calls) == 1
 
 
-async def test_a_drain_waits_for_what_is_in_hand(nursery, autojump_clock):
+async def test_a_drain_waits_for_what_is_in_flight(nursery, autojump_clock):
     """Also for what is about to be delivered; then the worker is told, and nothing more goes out."""
     scene = Scene(nursery, update(1, called=True), update(2))
     scene.desk.recorded[1] = {}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioworkers.nursery import frames as frames_module
-from trioworkers.nursery.frames import (
+from trioworkers.protocol import frames as frames_module
+from trioworkers.protocol.frames import (
     CODE_LENGTH,
     ERROR_LENGTH,
     KEY_LENGTH,

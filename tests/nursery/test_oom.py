@@ -13,12 +13,12 @@ import trio
 from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.dispatch import Activity
-from trioworkers.nursery.frames import Configure, Retune
-from trioworkers.nursery.life import Ended, Life, Means
 from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.output import Output
+from trioworkers.nursery.session import Ended, Means, WorkerSession
 from trioworkers.nursery.zygote import open_zygote
-from trioworkers.worker.orders import Prepare
+from trioworkers.protocol.frames import Configure, Retune
+from trioworkers.protocol.orders import Prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +148,7 @@ async def test_a_worker_that_was_killed_is_told_apart(
     ends: list[Ended] = []
     with trio.fail_after(60):
         async with open_zygote(
-            prepare, run=secrets.token_hex(16), folder=tmp_path, environ=environ, tell=lambda *_, **__: None
+            prepare, run=secrets.token_hex(16), folder=tmp_path, environ=environ, emit=lambda *_, **__: None
         ) as zygote:
             means = Means(
                 makes=zygote,
@@ -156,21 +156,21 @@ async def test_a_worker_that_was_killed_is_told_apart(
                 configure=lambda: configure,
                 output=Output(RotatedFile(tmp_path / "held.log", lambda: log), "7:x"),
                 make_dispatch=lambda *_: cast("Any", None),
-                tell=lambda event, **fields: told.append({"event": event, **fields}),
+                emit=lambda event, **fields: told.append({"event": event, **fields}),
                 is_paused=lambda: False,
                 oom=OomKills(counter(tmp_path, 2)),
             )
-            life = Life(means, Activity(), lambda: None)
+            session = WorkerSession(means, Activity(), lambda: None)
 
             async def live() -> None:
-                ends.append(await life.run())
+                ends.append(await session.run())
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(live)
-                while life.worker is None:  # noqa: ASYNC110 - nothing tells it
+                while session.worker is None:  # noqa: ASYNC110 - nothing tells it
                     await trio.sleep(0.01)
                 counter(tmp_path, 2 + rises)
-                os.kill(life.worker.pid, signal.SIGKILL)
+                os.kill(session.worker.pid, signal.SIGKILL)
     (ended,) = ends
     assert ended.exit is not None
     assert (ended.exit.signal, ended.oom) == ("SIGKILL", oom)

@@ -6,13 +6,13 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.nursery.fleet import TICK, Pace
+from trioworkers.nursery.fleet import TICK, StartRate
 
 
 @pytest.mark.parametrize("rate", [2, 50, 2000])
 async def test_starts_keep_to_their_rate(autojump_clock, rate):
     """The first at once; none before its turn by more than a tick, none after it."""
-    pace = Pace(lambda: rate)
+    pace = StartRate(lambda: rate)
     began = trio.current_time()
     for number in range(500):
         await pace.wait()
@@ -22,7 +22,7 @@ async def test_starts_keep_to_their_rate(autojump_clock, rate):
 
 async def test_a_quiet_time_gives_no_credit(autojump_clock):
     """After an hour without starts the rate is the same."""
-    pace = Pace(lambda: 10)
+    pace = StartRate(lambda: 10)
     await pace.wait()
     await trio.sleep(3600)
     began = trio.current_time()
@@ -34,7 +34,7 @@ async def test_a_quiet_time_gives_no_credit(autojump_clock):
 async def test_who_waits_at_once_goes_in_order_and_at_the_rate(nursery, autojump_clock):
     """The first keeps the time; a rate that changes meanwhile holds for those who wait."""
     rate, went = 10.0, []
-    pace = Pace(lambda: rate)
+    pace = StartRate(lambda: rate)
 
     async def go(number):
         await pace.wait()
@@ -54,7 +54,7 @@ async def test_who_waits_at_once_goes_in_order_and_at_the_rate(nursery, autojump
 
 async def test_who_is_cancelled_leaves_its_turn_to_the_next(nursery, autojump_clock):
     """The first in the queue as well, which keeps the time for the others."""
-    pace = Pace(lambda: 1)
+    pace = StartRate(lambda: 1)
     await pace.wait()
     began, went, scopes = trio.current_time(), [], []
 
@@ -75,7 +75,7 @@ async def test_who_is_cancelled_leaves_its_turn_to_the_next(nursery, autojump_cl
 
 async def test_those_that_are_due_go_in_one_turn_of_the_loop(nursery, autojump_clock):
     """A loop that is busy with starts would let one through in each of its turns."""
-    pace = Pace(lambda: 2000)
+    pace = StartRate(lambda: 2000)
     went: list[float] = []
 
     async def go():

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.nursery.places import Places
+from trioworkers.nursery.slots import WorkerSlots
 
 
 class Sleeper:
@@ -31,7 +31,7 @@ def limit():
 
 @pytest.fixture
 def places(limit):
-    return Places(lambda: limit[0])
+    return WorkerSlots(lambda: limit[0])
 
 
 async def test_who_comes_first_is_served_first(places, nursery, autojump_clock):
@@ -73,12 +73,12 @@ async def test_who_stops_waiting_loses_no_place(places, nursery, autojump_clock)
 async def test_the_longest_idle_worker_gives_way(places, limit, autojump_clock):
     """Of three that may sleep: not the one that is busy, nor the one that has just become idle."""
     limit[0] = 3
-    lives = [Sleeper(places, since) for since in (9.0, 5.0, math.inf)]
-    for _ in lives:
+    sessions = [Sleeper(places, since) for since in (9.0, 5.0, math.inf)]
+    for _ in sessions:
         await places.take()
     with trio.fail_after(1):
         await places.take()
-    assert [life.why for life in lives] == [None, "sleeping", None]
+    assert [session.why for session in sessions] == [None, "sleeping", None]
 
 
 async def test_a_higher_limit_lets_those_in_who_wait(places, limit, nursery, autojump_clock):

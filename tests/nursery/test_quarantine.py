@@ -14,14 +14,14 @@ from desk import START, Desk, clock, update  # type: ignore[import-not-found] # 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.channel import Channel
 from trioworkers.nursery.dispatch import Dispatch, trace
-from trioworkers.nursery.frames import Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
-from trioworkers.nursery.life import Means
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import FAILED_START, IDLE, Quarantine
+from trioworkers.nursery.session import Means
 from trioworkers.nursery.spawn import Exit
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
 
 CONFIGURE = Configure("b", 7, "7:x", "http://x", "h:h", [], 4, Retune({}, 10.0, 60.0, 60.0, "error"))
 SETTINGS = BotSettings.model_validate(
@@ -35,16 +35,16 @@ class Process:
 
     pid = 1
 
-    def __init__(self, channel, life, nursery):
+    def __init__(self, channel, session, nursery):
         self.channel = Channel(channel, ToWorker)
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
-        nursery.start_soon(self.run, life)
+        nursery.start_soon(self.run, session)
 
-    async def run(self, life):
+    async def run(self, session):
         try:
             with self.scope:
-                await life(self)
+                await session(self)
         finally:  # also when the test is over: somebody waits for it
             self.ended.set()
             self.channel.close()
@@ -61,14 +61,14 @@ class Makes:
     """Starts workers in this process; each takes the next of `lives`, the last for all that follow."""
 
     def __init__(self, nursery):
-        self.nursery, self.lives, self.made = nursery, [answers], 0
+        self.nursery, self.sessions, self.made = nursery, [answers], 0
 
     async def start(self, channel, output):
         self.made += 1
-        life = self.lives.pop(0) if len(self.lives) > 1 else self.lives[0]
-        if life is None:
+        session = self.sessions.pop(0) if len(self.sessions) > 1 else self.sessions[0]
+        if session is None:
             raise OSError(11, os.strerror(11))
-        return Process(socket.socket(fileno=os.dup(channel)), life, self.nursery)
+        return Process(socket.socket(fileno=os.dup(channel)), session, self.nursery)
 
 
 async def answers(process):
@@ -106,7 +106,7 @@ class Ward:
                 "b", self.desk, worker, lambda: SETTINGS, Events(), activity, random.Random(1),
                 alone=True, clock=clock,
             ),
-            tell=lambda event, **fields: self.told.append(event),
+            emit=lambda event, **fields: self.told.append(event),
             is_paused=lambda: self.paused,
             oom=OomKills(None),
         )  # fmt: skip
@@ -162,10 +162,10 @@ async def test_one_that_kills_is_dead_and_the_next_is_handled(ward, autojump_clo
     assert ward.told.count("worker.exited") == 3
 
 
-@pytest.mark.parametrize("life", [is_late, None])
-async def test_a_worker_that_is_never_ready_is_tried_again_later(ward, autojump_clock, life):
+@pytest.mark.parametrize("session", [is_late, None])
+async def test_a_worker_that_is_never_ready_is_tried_again_later(ward, autojump_clock, session):
     """Whether it ended before, or the system had no room for it."""
-    ward.makes.lives = [life, answers]
+    ward.makes.sessions = [session, answers]
     ward.desk.offer(update(1, suspect=True))
     await trio.sleep(FAILED_START - 1)
     assert ward.makes.made == 1
@@ -195,7 +195,7 @@ async def test_a_drain_ends_one_that_waits_for_suspects(ward, autojump_clock):
 
 async def test_a_drain_ends_one_that_waits_for_another_try(ward, autojump_clock):
     """The pause after a failed start is no reason to be late."""
-    ward.makes.lives = [None]
+    ward.makes.sessions = [None]
     ward.desk.offer(update(1, suspect=True))
     await trio.sleep(1)
     before = trio.current_time()

@@ -40,8 +40,8 @@ def test_each_short_life_doubles_the_pause_up_to_its_bound():
 def test_a_healthy_life_starts_anew():
     """A worker that lived long enough has its first pause again; one just short of it has not."""
     policy = RestartPolicy(Most())
-    lives = [1, 1, 1, 59.9, 60, 1]
-    assert [crash(policy, lived) for lived in lives] == [0.5, 1, 2, 4, 0.5, 1]
+    sessions = [1, 1, 1, 59.9, 60, 1]
+    assert [crash(policy, lived) for lived in sessions] == [0.5, 1, 2, 4, 0.5, 1]
 
 
 def test_the_limits_in_force_count():
@@ -52,10 +52,10 @@ def test_the_limits_in_force_count():
 
 
 @given(st.lists(st.floats(0, 100), max_size=200), st.randoms(use_true_random=False))
-def test_a_pause_is_never_negative_nor_above_its_bound(lives, chance):
+def test_a_pause_is_never_negative_nor_above_its_bound(sessions, rng):
     """Whatever the lives were, also hundreds in a row."""
-    policy = RestartPolicy(chance)
-    for lived in lives:
+    policy = RestartPolicy(rng)
+    for lived in sessions:
         assert 0 <= crash(policy, lived) <= 30
 
 

@@ -41,12 +41,12 @@ class Stage:
         self.done: list[str] = []
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.busy = self.most = 0
-        self.restarts = RollingRestarts(self.tell)
+        self.restarts = RollingRestarts(self.emit)
         self.ready = trio.Event()
         self.ready.set()
         self.broken: OSError | None = None
 
-    def tell(self, event: str, bot: str | None = None, **fields: Any) -> None:
+    def emit(self, event: str, bot: str | None = None, **fields: Any) -> None:
         self.told.append((event, fields))
 
     async def renew(self) -> None:

@@ -11,11 +11,11 @@ import trio
 import trio.testing
 
 from trioworkers.nursery import supervisor as supervisor_module
-from trioworkers.nursery.frames import Unfit
-from trioworkers.nursery.life import Ended
-from trioworkers.nursery.places import Places
+from trioworkers.nursery.session import Ended
+from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.supervisor import SPENT, Supervisor
+from trioworkers.protocol.frames import Unfit
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Played:
         self.ended = trio.Event()
         self.exit = Exit(0)
         self.unfit = None
-        stage.lives.append(self)
+        stage.sessions.append(self)
 
     def become_ready(self):
         self.is_ready = True
@@ -97,7 +97,7 @@ class Stage:
     """A supervisor, and what it needs around it."""
 
     def __init__(self, **settings):
-        self.lives: list[Played] = []
+        self.sessions: list[Played] = []
         self.alive = self.most = 0
         self.prompt = True
         self.slow = False
@@ -106,7 +106,7 @@ class Stage:
         self.feed = Feed()
         self.limit = 2
         self.paused = False
-        self.places = Places(lambda: self.limit)
+        self.places = WorkerSlots(lambda: self.limit)
         self.output = self
         self.last_lines: list[str] = []
         self.supervisor = Supervisor(self, self.feed, self.places, self.may_start, Most())  # type: ignore[arg-type]
@@ -120,12 +120,12 @@ class Stage:
     def is_paused(self):
         return self.paused
 
-    def tell(self, event, **fields):
+    def emit(self, event, **fields):
         self.told.append(event)
 
     @property
     def last(self):
-        return self.lives[-1]
+        return self.sessions[-1]
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def stage(monkeypatch):
         stage = Stage(**settings)
         monkeypatch.setattr(
             supervisor_module,
-            "Life",
+            "WorkerSession",
             lambda means, activity, idle_stop, when_ready: Played(stage, when_ready),
         )
         return stage
@@ -194,12 +194,12 @@ async def test_changed_settings_are_tried_at_once(stage, nursery, autojump_clock
     assert it.supervisor.state == state
     it.supervisor.look_again(anew=True)
     await settle()
-    assert (it.supervisor.state, it.supervisor.reason, len(it.lives)) == ("running", None, 2)
+    assert (it.supervisor.state, it.supervisor.reason, len(it.sessions)) == ("running", None, 2)
     it.supervisor.park("token refused")
     await trio.sleep(1)
     it.supervisor.look_again(anew=True)
     await settle()
-    assert (it.supervisor.state, len(it.lives)) == ("failed", 2)
+    assert (it.supervisor.state, len(it.sessions)) == ("failed", 2)
     it.supervisor.drain()
 
 
@@ -212,7 +212,7 @@ async def test_what_can_never_work_is_not_tried_again(stage, nursery, autojump_c
     it.last.unfit = Unfit("handler cannot be imported", "h:h: it was not found")
     it.last.ended.set()
     await trio.sleep(365 * 86400)
-    assert len(it.lives) == 1
+    assert len(it.sessions) == 1
     assert (it.supervisor.state, it.supervisor.reason) == ("failed", "handler cannot be imported")
     it.prompt = True
     with trio.fail_after(5):
@@ -235,8 +235,8 @@ async def test_fifty_restarts_at_once_are_one_and_never_two_processes(stage, nur
         for _ in range(50):
             askers.start_soon(restart)
     assert answers == [None] * 50
-    assert (len(it.lives), it.most) == (2, 1)
-    assert it.lives[0].why == "renewed"
+    assert (len(it.sessions), it.most) == (2, 1)
+    assert it.sessions[0].why == "renewed"
     it.supervisor.drain()
 
 
@@ -260,7 +260,7 @@ async def test_who_asks_when_the_next_has_begun_gets_another(stage, nursery, aut
         it.prompt = True
         it.last.become_ready()
     assert answers == [None] * 51
-    assert (len(it.lives), it.most) == (3, 1)
+    assert (len(it.sessions), it.most) == (3, 1)
     it.supervisor.drain()
 
 
@@ -304,7 +304,7 @@ async def test_who_is_restarted_keeps_its_place(stage, nursery, autojump_clock):
         assert await it.supervisor.restart(by_hand=False) is None
     it.last.end("recycled")
     await trio.sleep(1)
-    assert (it.supervisor.state, len(it.lives), came.is_set()) == ("running", 3, False)
+    assert (it.supervisor.state, len(it.sessions), came.is_set()) == ("running", 3, False)
     it.last.crash()
     await trio.sleep(1)
     assert (it.supervisor.state, came.is_set()) == ("backoff", True)
@@ -338,13 +338,13 @@ async def test_a_new_worker_is_ready_before_the_old_one_ends(stage, nursery, aut
     it.prompt = False
     it.supervisor.relieve()
     await settle()
-    old, new = it.lives
-    assert (it.supervisor.state, it.supervisor.life, old.why) == ("running", old, None)
-    assert it.supervisor.lives == [old, new]
+    old, new = it.sessions
+    assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", old, None)
+    assert it.supervisor.sessions == [old, new]
     assert it.places.full
     new.become_ready()
     await settle()
-    assert (it.supervisor.state, it.supervisor.life, old.why) == ("running", new, "renewed")
+    assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", new, "renewed")
     await trio.sleep(1)
     assert (it.alive, it.supervisor.restarts, it.places.full) == (1, 1, False)
     new.crash()  # it is watched like any other
@@ -371,8 +371,8 @@ async def test_a_new_worker_that_is_never_ready_is_tried_in_the_usual_way(
             it.last.unfit = Unfit("handler cannot be imported", "")
             it.last.ended.set()
         await trio.sleep(1.1)
-    assert it.lives[0].why == "renewed"
-    assert (len(it.lives), it.alive) == (3, 0)
+    assert it.sessions[0].why == "renewed"
+    assert (len(it.sessions), it.alive) == (3, 0)
     assert it.supervisor.state == ("backoff" if how == "crash" else "failed")
     it.supervisor.drain()
 
@@ -385,12 +385,12 @@ async def test_an_old_worker_that_ends_first_is_followed_by_the_new_one(stage, n
     it.prompt = False
     it.supervisor.relieve()
     await settle()
-    it.lives[0].crash()
+    it.sessions[0].crash()
     await trio.sleep(1)
     assert (it.supervisor.state, it.supervisor.last_exit["signal"]) == ("starting", "SIGSEGV")
     it.last.become_ready()
     await settle()
-    assert (it.supervisor.state, len(it.lives), it.alive) == ("running", 2, 1)
+    assert (it.supervisor.state, len(it.sessions), it.alive) == ("running", 2, 1)
     it.supervisor.drain()
 
 
@@ -406,8 +406,8 @@ async def test_settings_that_change_again_meanwhile_are_those_of_the_newest(stag
     it.prompt = True
     it.supervisor.relieve()
     await trio.sleep(1)
-    assert [life.why for life in it.lives] == ["renewed", "renewed", None]
-    assert (it.supervisor.state, it.supervisor.life, it.alive) == ("running", it.last, 1)
+    assert [session.why for session in it.sessions] == ["renewed", "renewed", None]
+    assert (it.supervisor.state, it.supervisor.session, it.alive) == ("running", it.last, 1)
     it.supervisor.drain()
 
 
@@ -419,7 +419,7 @@ async def test_without_a_second_place_the_old_worker_ends_first(stage, nursery, 
     await settle()
     it.supervisor.relieve()
     await trio.sleep(1)
-    assert (len(it.lives), it.most, it.supervisor.state) == (2, 1, "running")
+    assert (len(it.sessions), it.most, it.supervisor.state) == (2, 1, "running")
     it.supervisor.drain()
 
 
@@ -442,7 +442,7 @@ async def test_what_ends_a_worker_ends_the_one_that_is_about_to_take_its_place(
     else:
         it.supervisor.park("token refused")
     await trio.sleep(1)
-    assert all(life.why for life in it.lives[:2])
+    assert all(session.why for session in it.sessions[:2])
     assert it.most == 2
     assert it.alive == (what == "restart")
     assert it.supervisor.state == {"restart": "running", "drain": "stopped", "park": "failed"}[what]
@@ -492,12 +492,12 @@ async def test_an_on_demand_bot_has_no_process_until_there_is_work(stage, nurser
     it = stage(worker="on_demand")
     nursery.start_soon(it.supervisor.run)
     await settle()
-    assert (it.supervisor.state, it.lives) == ("sleeping", [])
+    assert (it.supervisor.state, it.sessions) == ("sleeping", [])
     assert it.supervisor.judged.is_set()
     for number in (1, 2):
         it.feed.give()
         await settle()
-        assert (it.supervisor.state, len(it.lives)) == ("running", number)
+        assert (it.supervisor.state, len(it.sessions)) == ("running", number)
         it.feed.has_work = False
         it.last.end("sleeping")
         await trio.sleep(1)
@@ -584,7 +584,7 @@ async def test_what_is_asked_in_the_last_moment_before_a_start_counts(
     monkeypatch.setattr(it.supervisor, "_may_start", may_start)
     nursery.start_soon(it.supervisor.run)
     await trio.sleep(1)
-    assert (it.lives, it.places.full) == ([], False)
+    assert (it.sessions, it.places.full) == ([], False)
     assert it.supervisor.state == ("stopped" if what == "drain" else "failed")
     it.supervisor.drain()
 
@@ -600,7 +600,7 @@ async def test_a_worker_that_is_ready_while_its_bot_is_parked_is_none(stage, nur
     await settle()
     await trio.sleep(5)
     assert (it.supervisor.state, it.supervisor.reason) == ("failed", "token refused")
-    assert len(it.lives) == 1
+    assert len(it.sessions) == 1
 
 
 async def test_who_is_ready_after_it_was_asked_to_end_is_none(stage, nursery, autojump_clock):
@@ -621,10 +621,10 @@ async def test_who_is_ready_after_it_was_asked_to_end_is_none(stage, nursery, au
     await settle()
     it.supervisor.relieve()  # with newer settings
     await settle()
-    works, older, newer = it.lives[1:]
+    works, older, newer = it.sessions[1:]
     older.code = "01de"
     older.become_ready()
-    assert (it.supervisor.code, it.supervisor.lives) == ("c0de", [works, newer])
+    assert (it.supervisor.code, it.supervisor.sessions) == ("c0de", [works, newer])
     assert (older.why, works.why, newer.why) == ("renewed", None, None)
     it.supervisor.drain()
 
@@ -639,5 +639,5 @@ async def test_what_the_worker_before_could_not_does_not_park_the_next(stage, nu
     it.supervisor.renew()
     it.prompt = True
     await trio.sleep(1)
-    assert len(it.lives) == 2
+    assert len(it.sessions) == 2
     assert it.supervisor.state == "running"

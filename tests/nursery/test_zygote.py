@@ -16,11 +16,11 @@ import msgspec
 import pytest
 import trio
 
-from trioworkers.nursery.channel import Channel
-from trioworkers.nursery.frames import Configure, Deliver, Drain, FromWorker, Ready, Retune
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError, open_zygote
-from trioworkers.worker.orders import Prepare
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import Configure, Deliver, Drain, FromWorker, Ready, Retune
+from trioworkers.protocol.orders import Prepare
 from trioworkers.worker.remains import children_of, variable_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ HANG = {
 }
 LOOK = QUIET + (
     "import gc, json, os, sys\n"
-    "from trioworkers.transport import wire\n"
+    "from trioworkers.botapi import wire\n"
     "def misses(): return wire._taken_apart.cache_info().misses\n"
     "before = misses()\n"
     "async def start(bot):\n"
@@ -85,11 +85,11 @@ class Bench:
         environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environ}
         with trio.fail_after(60):
             async with open_zygote(
-                prepare, run=RUN, folder=self.folder, environ=environ, tell=self.tell
+                prepare, run=RUN, folder=self.folder, environ=environ, emit=self.emit
             ) as zygote:
                 yield zygote
 
-    def tell(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: Any) -> None:
         self.told.append((event, fields))
 
     @asynccontextmanager
@@ -340,7 +340,7 @@ async def test_one_that_is_asked_to_end_while_it_warms_up_is_gone_then(bench):
 
 @both_ways
 async def test_a_body_that_is_cancelled_still_has_its_zygote(bench, way):
-    """Until its workers have ended: it buries them, and what they left."""
+    """Until its workers have ended: it reaps them, and what they left."""
     bench.module("quiet", QUIET)
     with trio.CancelScope() as scope:
         async with bench.zygote(way) as zygote, bench.worker(zygote, "quiet") as worker:

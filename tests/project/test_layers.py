@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "records", "private", "inbox.policy", "nursery.restart"),
-    ("config", "hookspecs", "nursery.frames", "nursery.channel"),
+    ("config", "hookspecs", "protocol", "http", "botapi"),
     ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop", "plugins", "sources"),
     ("transport",),
     ("worker",),
@@ -34,7 +34,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 """Lowest first. The longest name that fits a module counts."""
 
-OF_A_WORKER = ("errors", "records", "nursery.frames", "nursery.channel", "transport", "worker")
+OF_A_WORKER = ("errors", "records", "protocol", "http", "botapi", "worker")
 RUN_ON_IMPORT = {"trioworkers.cli.__main__", "trioworkers.worker.__main__", "trioworkers.cli.main"}
 """Entry points, and the one module that gathers the verbs."""
 

@@ -138,7 +138,7 @@ def test_the_fields_of_events():
         if "testing" in path.parts or "demo" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("tell", "_tell"):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("emit", "_emit"):
                 told.update(keyword.arg for keyword in node.keywords if keyword.arg)
     documented = {field for row in rows("events") for field in code(row[3])}
     assert told - {"level", "trace_id"} == documented - {"detail"}

@@ -11,7 +11,7 @@ import sys
 import msgspec
 import pytest
 
-from trioworkers.nursery.frames import Configure, Retune
+from trioworkers.protocol.frames import Configure, Retune
 
 HANDLER = """
 import json, sys

@@ -11,7 +11,7 @@ from trioworkers.testing import Refused, SimBot, Telegram
 
 if TYPE_CHECKING:
     from trioworkers.testing.queue import Pending
-    from trioworkers.testing.webhook import Webhook
+    from trioworkers.testing.webhook import SimulatedWebhook
 
 URL = "https://bots.example.org/hook"
 
@@ -19,7 +19,7 @@ URL = "https://bots.example.org/hook"
 class Hooked:
     """A webhook whose every call takes all that is due now."""
 
-    def __init__(self, webhook: Webhook, clock) -> None:
+    def __init__(self, webhook: SimulatedWebhook, clock) -> None:
         self.webhook = webhook
         self.clock = clock
 

@@ -13,12 +13,13 @@ import httpx
 import pytest
 import trio
 
-from trioworkers.errors import BotApiError, TransportError
+from trioworkers.botapi import client as api_module
+from trioworkers.botapi.client import BotApi, retry_after
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.files import InputFile
+from trioworkers.botapi.parameters import form_fields, split_files
+from trioworkers.botapi.wire import Wire
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
-from trioworkers.transport import api as api_module
-from trioworkers.transport.api import BotApi, retry_after
-from trioworkers.transport.files import InputFile, form_fields, split_files
-from trioworkers.transport.wire import Wire
 
 
 @dataclass

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trioworkers.inbox.inbox import Accepted, open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import StoreError
 from trioworkers.transport import deliveries as module
 from trioworkers.transport.deliveries import GRACE, Deliveries, derive_secret
@@ -103,10 +103,10 @@ async def test_what_waits_together_is_accepted_together(deliveries, store, autoj
     ],
 )
 async def test_refusals_are_told_apart_and_counted(deliveries, store, name, secret, content, status, reason):
-    """By status and by reason, at the bot's door if there is such a bot; nothing reaches the inbox."""
+    """By status and by reason, at the bot's endpoint if there is such a bot; nothing reaches the inbox."""
     assert await deliveries.deliver(name, secret, content) == status
-    door = deliveries.door(name)
-    assert (deliveries.refused if door is None else door.traffic.refused) == {reason: 1}
+    endpoint = deliveries.endpoint(name)
+    assert (deliveries.refused if endpoint is None else endpoint.traffic.refused) == {reason: 1}
     assert store.batches == []
 
 
@@ -125,7 +125,7 @@ async def test_an_inbox_that_refuses_is_503(store, nursery, error):
 
 
 async def test_once_closed_it_answers_503_and_ends_what_it_has(store, autojump_clock):
-    """What is in hand becomes durable and is answered; `serve` returns after it."""
+    """What is in flight becomes durable and is answered; `serve` returns after it."""
     deliveries = Deliveries(store.accept)
     store.gate = trio.Event()
     statuses = []
@@ -146,7 +146,7 @@ async def test_once_closed_it_answers_503_and_ends_what_it_has(store, autojump_c
 
 
 async def test_cancelled_it_lets_nobody_wait(store, autojump_clock):
-    """Whoever waits is answered 503, in hand or gathered: it comes again."""
+    """Whoever waits is answered 503, in flight or gathered: it comes again."""
     deliveries = Deliveries(store.accept)
     store.gate = trio.Event()
     statuses = []
@@ -186,18 +186,18 @@ async def test_a_client_that_hangs_up_takes_nobody_with_it(deliveries, store, au
 async def test_old_secrets_are_good_until_ten_minutes_after_the_change(deliveries, autojump_clock):
     """However long Telegram takes to be told the new one; both are good meanwhile."""
     assert GRACE == 600
-    door = deliveries.open("echo", BOT)
-    door.add_secret("new")
+    endpoint = deliveries.open("echo", BOT)
+    endpoint.add_secret("new")
     await trio.sleep(10 * GRACE)
-    assert door.admits(b"right")
-    assert door.admits(b"new")
-    door.registered("new")
+    assert endpoint.admits(b"right")
+    assert endpoint.admits(b"new")
+    endpoint.registered("new")
     await trio.sleep(GRACE - 1)
-    door.registered("new")  # told again at each look: that prolongs nothing
-    assert door.admits(b"right")
+    endpoint.registered("new")  # told again at each look: that prolongs nothing
+    assert endpoint.admits(b"right")
     await trio.sleep(1)
-    assert not door.admits(b"right")
-    assert door.admits(b"new")
+    assert not endpoint.admits(b"right")
+    assert endpoint.admits(b"new")
 
 
 async def test_each_secret_is_compared_whole_whatever_the_others_said(deliveries, monkeypatch):
@@ -211,23 +211,23 @@ async def test_each_secret_is_compared_whole_whatever_the_others_said(deliveries
             return known == secret
 
     monkeypatch.setattr(module, "hmac", Watched)
-    door = deliveries.open("echo", BOT)
-    door.add_secret("newer")
+    endpoint = deliveries.open("echo", BOT)
+    endpoint.add_secret("newer")
     for secret in (b"right", b"newer", b"wrong"):
         compared.clear()
-        assert door.admits(secret) == (secret != b"wrong")
+        assert endpoint.admits(secret) == (secret != b"wrong")
         assert compared == [(b"right", secret), (b"newer", secret)]
 
 
 async def test_a_door_that_was_left_stays_open_for_ten_minutes(deliveries, autojump_clock):
     """Deliveries that were under way are taken; then there is nothing at this address."""
-    door = deliveries.open("echo", BOT)
-    door.leave()
+    endpoint = deliveries.open("echo", BOT)
+    endpoint.leave()
     await trio.sleep(GRACE - 1)
     assert await deliveries.deliver("echo", b"right", body(1)) == 200
     await trio.sleep(1)
     assert await deliveries.deliver("echo", b"right", body(2)) == 404
-    door.add_secret("right")
+    endpoint.add_secret("right")
     assert await deliveries.deliver("echo", b"right", body(2)) == 200
 
 
@@ -244,12 +244,12 @@ async def test_the_same_update_twice_in_a_batch_is_one(tmp_path, autojump_clock)
     async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox, trio.open_nursery() as nursery:
         deliveries = Deliveries(inbox.accept)
         await nursery.start(deliveries.serve)
-        door = deliveries.open("echo", BOT)
-        door.add_secret("right")
+        endpoint = deliveries.open("echo", BOT)
+        endpoint.add_secret("right")
         async with trio.open_nursery() as posting:
             for _ in range(2):
                 posting.start_soon(deliveries.deliver, "echo", b"right", body(1))
-        assert (door.traffic.accepted, door.traffic.duplicates) == (1, 1)
+        assert (endpoint.traffic.accepted, endpoint.traffic.duplicates) == (1, 1)
         assert inbox.backlog(BOT).pending == 1
         deliveries.close()
 
@@ -285,17 +285,17 @@ def test_garbage_is_refused(content):
 
 
 async def test_a_bot_that_has_yet_to_start_is_asked_for_again(deliveries, autojump_clock):
-    """503, not the 404 of a bot that is none; with its first secret the door is one like others."""
-    door = deliveries.open("late", BOT + 1)
+    """503, not the 404 of a bot that is none; with its first secret the endpoint is one like others."""
+    endpoint = deliveries.open("late", BOT + 1)
     assert await deliveries.deliver("late", b"right", body(1)) == 404
-    door.expect(True)
+    endpoint.expect(True)
     assert await deliveries.deliver("late", b"right", body(1)) == 503
-    door.add_secret("right")
+    endpoint.add_secret("right")
     assert await deliveries.deliver("late", b"wrong", body(1)) == 401
     assert await deliveries.deliver("late", b"right", body(1)) == 200
-    door.expect(True)  # started anew: it is open already
+    endpoint.expect(True)  # started anew: it is open already
     assert await deliveries.deliver("late", b"right", body(2)) == 200
-    door.leave()
+    endpoint.leave()
     await trio.sleep(GRACE)
-    door.expect(False)
+    endpoint.expect(False)
     assert await deliveries.deliver("late", b"right", body(3)) == 404

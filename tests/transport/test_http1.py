@@ -17,14 +17,14 @@ import pytest
 import trio
 import trio.lowlevel
 
-from trioworkers.errors import BotApiError, TransportError
-from trioworkers.nursery.frames import FRAME_LIMIT
-from trioworkers.transport import api as api_module
-from trioworkers.transport import wire
-from trioworkers.transport.api import ANSWER_LIMIT, BotApi
-from trioworkers.transport.files import InputFile
-from trioworkers.transport.http1 import WRITE_SIZE, Limits, _Exchange
-from trioworkers.transport.stream import Stream
+from trioworkers.botapi import client as api_module
+from trioworkers.botapi import wire
+from trioworkers.botapi.client import ANSWER_LIMIT, BotApi
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.files import InputFile
+from trioworkers.http.pool import WRITE_SIZE, ExchangeLimits, _Exchange
+from trioworkers.http.stream import Stream
+from trioworkers.protocol.frames import FRAME_LIMIT
 
 OK = b'{"ok":true,"result":%d}'
 
@@ -244,7 +244,7 @@ async def test_a_server_that_reads_nothing_is_given_up():
     with ours, theirs:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        exchange = _Exchange(Stream(ours), Limits(connect=1, silence=0.05, total=1, body=1))
+        exchange = _Exchange(Stream(ours), ExchangeLimits(connect=1, silence=0.05, total=1, body=1))
         with trio.fail_after(5), pytest.raises(httpx.ReadTimeout):
             await exchange.run(b"x" * WRITE_SIZE, ())
 

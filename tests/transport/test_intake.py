@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 
+from trioworkers.botapi.client import BotApi
 from trioworkers.inbox.inbox import Inbox, open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.testing import Telegram, serve_telegram
 from trioworkers.transport import auto, registration
-from trioworkers.transport.api import BotApi
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.intake import Intake
 from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
@@ -211,7 +211,7 @@ async def test_a_webhook_stays_set_when_the_intake_ends(scene):
 
 
 async def test_a_late_delivery_is_taken_after_the_webhook_was_left(scene, nursery):
-    """Its door stands open for a while, with the secret that it had."""
+    """Its endpoint stands open for a while, with the secret that it had."""
     scene.settings.transport = "webhook"
     scene.intake.changed()
     nursery.start_soon(scene.intake.serve)

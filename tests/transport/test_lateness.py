@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from trioworkers.transport.lateness import lateness
+from trioworkers.http.lateness import lateness
 
 
 class Exchange:

@@ -12,13 +12,13 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.errors import BotApiError, TransportError
+from trioworkers.botapi import client as api_module
+from trioworkers.botapi.client import BotApi
+from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.inbox.inbox import Accepted
 from trioworkers.inbox.store import StoreError
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
-from trioworkers.transport import api as api_module
 from trioworkers.transport import poll
-from trioworkers.transport.api import BotApi
 from trioworkers.transport.poll import LongPoll, TokenRefusedError
 
 CLOSED = "the server closed early"

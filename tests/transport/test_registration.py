@@ -10,10 +10,10 @@ import msgspec
 import pytest
 import trio
 
-from trioworkers.errors import BotApiError
+from trioworkers.botapi.client import BotApi
+from trioworkers.botapi.errors import BotApiError
 from trioworkers.testing import Telegram, serve_telegram
 from trioworkers.transport import registration as module
-from trioworkers.transport.api import BotApi
 from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.transport.registration import (
     Digests,

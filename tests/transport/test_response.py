@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioworkers.transport.response import MOST_HEAD, ResponseReader
+from trioworkers.http.response import MOST_HEAD, ResponseReader
 
 LIMIT = 1000
 

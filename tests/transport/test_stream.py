@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from trioworkers.transport.stream import connect
+from trioworkers.http.stream import connect
 
 
 @pytest.mark.parametrize(

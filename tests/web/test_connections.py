@@ -87,7 +87,7 @@ def test_when_all_are_busy_a_newcomer_waits():
             assert listener.connections.open <= 2
 
 
-def test_a_stop_finishes_what_is_in_hand_and_ends_the_rest():
+def test_a_stop_finishes_what_is_in_flight_and_ends_the_rest():
     """Idle connections end at once; a request under way is answered."""
     with ListenerThread() as listener, listener.peer() as idle, listener.peer() as busy:
         idle.send(request(update(1)))

@@ -12,8 +12,8 @@ import pytest
 import trio
 from listening import SECRET, ListenerThread, Peer, request, update
 
+from trioworkers.botapi.client import BotApi
 from trioworkers.testing import Telegram, serve_telegram
-from trioworkers.transport.api import BotApi
 from trioworkers.transport.registration import Digests, Registration, Wanted
 from trioworkers.web import tls
 from trioworkers.web.tls import Certificate, CertificateError, is_self_signed

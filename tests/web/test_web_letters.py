@@ -15,7 +15,7 @@ import trio
 
 from trioworkers.events import Event, Events
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Purge, Replay, StoreFullError
 from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.records import Attempt, read_update
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
     from trioworkers.inbox.inbox import Inbox
-    from trioworkers.inbox.sqlite import SqliteStore
+    from trioworkers.inbox.sqlite.store import SqliteStore
 
 ECHO, GONE = 11, 99
 TOKEN = "right"
@@ -78,7 +78,7 @@ class Served:
                 if "lost" not in call:
                     backlog.called(update, call, b"{}")
             failure = Attempt(1_000_000.5, "ValueError in echo.py:3", ("sendMessage 7",) if calls else ())
-            backlog.bury(update, "failed 2 times", 2, failure)
+            backlog.dead_letter(update, "failed 2 times", 2, failure)
             await self.inbox.dead_letters(limit=1)  # which is read after that is written
         return update.id
 
@@ -124,7 +124,7 @@ async def opened(folder: Path, backs_up: Copies | None = None) -> AsyncIterator[
                 inbox=inbox,
                 backs_up=backs_up or Copies(),
                 bots=lambda: {"echo": bot(ECHO), "quiet": bot(12)},
-                restarts=RollingRestarts(Events().tell),
+                restarts=RollingRestarts(Events().emit),
                 backups=folder / "backups",
                 events=Events(note),
                 reloads=None,  # type: ignore[arg-type] # not asked here

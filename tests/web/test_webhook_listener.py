@@ -34,8 +34,8 @@ def listener(shared):
     shared.settings = Settings()
     shared.accepted.clear()
     shared.failing = False
-    door = shared.deliveries.open("echo", 7)
-    door.traffic.refused.clear()
+    endpoint = shared.deliveries.open("echo", 7)
+    endpoint.traffic.refused.clear()
     shared.deliveries.refused.clear()
     return shared
 

@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.errors import BotApiError, TransportError
-from trioworkers.nursery.frames import KEY_LENGTH, Called, Calling, Recorded
-from trioworkers.transport.files import InputFile
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.files import InputFile
+from trioworkers.protocol.frames import KEY_LENGTH, Called, Calling, Recorded
 from trioworkers.worker import calls as calls_module
 from trioworkers.worker.bot import Bot, Handling
 from trioworkers.worker.calls import Calls

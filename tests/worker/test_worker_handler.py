@@ -12,12 +12,12 @@ import msgspec
 import pytest
 import trio
 
-from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError
-from trioworkers.nursery.frames import ERROR_LENGTH, LONGEST_AFTER, WORDS_LENGTH, FromWorker, Outcome
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.errors import Dead, Drop, Retry, describe
+from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, WORDS_LENGTH, FromWorker, Outcome
 from trioworkers.worker import probe
 from trioworkers.worker.bot import WaitsTooLong
 from trioworkers.worker.handler import HandlerError, import_handler, outcome_of
-from trioworkers.worker.log import describe
 from trioworkers.worker.probe import probe_handler
 
 SAID = "the handler said so"

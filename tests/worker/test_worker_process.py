@@ -14,8 +14,9 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Dead, Drop, Retry
-from trioworkers.nursery.channel import Channel
-from trioworkers.nursery.frames import (
+from trioworkers.nursery.worker import START_TIMEOUT
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import (
     Called,
     Calling,
     Configure,
@@ -28,7 +29,6 @@ from trioworkers.nursery.frames import (
     Retune,
     ToWorker,
 )
-from trioworkers.nursery.worker import START_TIMEOUT
 from trioworkers.worker import process
 from trioworkers.worker.handler import Handler
 from trioworkers.worker.process import Worker
@@ -261,7 +261,7 @@ async def test_new_values_apply_to_what_follows(daemon, autojump_clock):
     assert outcomes[2].error == "took longer than 2 s"
 
 
-async def test_draining_finishes_what_is_in_hand_and_then_stops(daemon, autojump_clock):
+async def test_draining_finishes_what_is_in_flight_and_then_stops(daemon, autojump_clock):
     """The outcomes leave, then `stop` runs, then the channel closes with exit code 0."""
     order: list[str] = []
 

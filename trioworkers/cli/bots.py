@@ -37,7 +37,7 @@ SHOW = """Show one bot: what it is, what its worker does, how the last one ended
 PAUSE = """Handle no more updates of BOT until it is resumed, also after a restart of the daemon.
 
 \b
-Updates are accepted all the same and wait; what is in hand is finished.
+Updates are accepted all the same and wait; what is in flight is finished.
 
 \b
   trioworkers bots pause support
@@ -50,7 +50,7 @@ RESUME = """Handle the updates of BOT again, first those that waited.
 RESTART = """Replace BOT's worker by one that runs its code as it is now; return when it is ready.
 
 \b
-What the old one has in hand is finished first. Exit 1, with the reason, when the new one is not ready.
+What the old one has in flight is finished first. Exit 1, with the reason, when the new one is not ready.
 
 \b
   trioworkers bots restart support
@@ -66,7 +66,7 @@ credential of the daemon's.
   trioworkers bots add shop --handler shop:handle --token-file /etc/bots/shop.token
   trioworkers bots add shop --handler shop:handle --set 'settings.greeting="hi"' <token.txt
 """
-REMOVE = """Remove a bot that was added by command; what it has in hand is finished first.
+REMOVE = """Remove a bot that was added by command; what it has in flight is finished first.
 
 \b
 Its updates that wait stay in the inbox, and so do its dead letters.

@@ -24,7 +24,7 @@ class NotRunningError(TrioworkersError):
     """There is no daemon behind the control socket."""
 
 
-class RefusedError(TrioworkersError):
+class DaemonRefusedError(TrioworkersError):
     """The daemon does not do what it was asked for; the message is its own."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -98,7 +98,7 @@ def ask(
     if response.status < 400:
         return answer
     if isinstance(answer, dict) and isinstance(answer.get("error"), str):
-        raise RefusedError(response.status, printable(answer["error"]))
+        raise DaemonRefusedError(response.status, printable(answer["error"]))
     raise _unreachable(control, f"HTTP {response.status}")
 
 
@@ -126,7 +126,7 @@ def ask_or_fail(
         fail(str(error), NOT_PERMITTED)
     except UnreachableError as error:
         fail(str(error), UNREACHABLE)
-    except RefusedError as error:
+    except DaemonRefusedError as error:
         codes = {403: NOT_PERMITTED, 404: missing, 422: BAD_CONFIGURATION, 503: TRY_AGAIN}
         fail(str(error), codes.get(error.status, FAILED))
 

@@ -24,7 +24,7 @@ HELP = """Run the fleet in the foreground, until TERM or INT.
 
 \b
 A first TERM or INT stops gracefully: nothing more is fetched, what is being handled ends, within
-fleet.shutdown_timeout. A second INT stops at once; what was in hand is handled after the next start.
+fleet.shutdown_timeout. A second INT stops at once; what was in flight is handled after the next start.
 USR2 replaces all workers one after another, USR1 says that logs were moved, QUIT stops at once and tells
 where every task stands.
 
@@ -74,16 +74,16 @@ def _serve(fleet: Fleet) -> None:
         throttle_window=lambda: fleet.log.throttle_window,
     )
     events = Events(log, least=fleet.log.level)
-    restarts = RollingRestarts(events.tell)
+    restarts = RollingRestarts(events.emit)
 
-    def tell_stacks() -> None:
+    def emit_stacks() -> None:
         for task, places, count in task_stacks():
-            events.tell("daemon.stack", task=task, count=count, stack=" < ".join(places))
+            events.emit("daemon.stack", task=task, count=count, stack=" < ".join(places))
 
     others: dict[int, Callable[[], None]] = {
-        signal.SIGUSR1: lambda: events.tell("log.reopened"),
+        signal.SIGUSR1: lambda: events.emit("log.reopened"),
         signal.SIGUSR2: restarts.request,
-        signal.SIGQUIT: tell_stacks,
+        signal.SIGQUIT: emit_stacks,
     }
 
     async def serve() -> None:

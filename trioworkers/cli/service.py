@@ -45,7 +45,7 @@ RESTART = """Replace the workers of all bots by ones that run the code as it is 
 
 \b
 For each handler one worker is tried first. When one is not ready, nothing is replaced: exit 1 and the
-reason. The others follow a tenth of the fleet at a time, each after it has finished what it has in hand.
+reason. The others follow a tenth of the fleet at a time, each after it has finished what it has in flight.
 Exit 1 also when a bot has no ready worker in the end.
 
 \b

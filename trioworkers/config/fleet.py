@@ -8,9 +8,9 @@ from pydantic import Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.canonical import digest_of
-from trioworkers.config.places import Places
+from trioworkers.config.places import SettingOrigins
 from trioworkers.config.problems import KeyPath, Problem, dotted, mask_tokens
-from trioworkers.config.secret import Secret, Surroundings, resolve
+from trioworkers.config.secret import Secret, SecretContext, resolve
 from trioworkers.config.settings import (
     Api,
     BotSettings,
@@ -53,8 +53,8 @@ class Fleet(FleetKeys):
     watched: Watched
     sources: Mapping[str, str]
     refused: Mapping[str, tuple[Problem, ...]]
-    _places: Places | None = PrivateAttr(None)
-    _surroundings: Surroundings | None = PrivateAttr(None)
+    _places: SettingOrigins | None = PrivateAttr(None)
+    _surroundings: SecretContext | None = PrivateAttr(None)
 
     def problem_at(self, path: KeyPath, message: str) -> Problem:
         """Returns a problem of the value at `path`, for checks that come after reading.
@@ -100,7 +100,7 @@ class Fleet(FleetKeys):
         """Returns what the digest is made of: every setting, by the attribute's name."""
         return {name: getattr(self, name) for name in CONTENT}
 
-    def _read(self) -> Places:
+    def _read(self) -> SettingOrigins:
         if self._places is None:
             raise ValueError("this fleet was not read from a file")
         return self._places

@@ -19,9 +19,9 @@ from trioworkers.config.environment import SECRET_NAMES, Environment
 from trioworkers.config.fleet import Fleet
 from trioworkers.config.given import Given
 from trioworkers.config.messages import faults, file_keys, toml_type, unknown_key
-from trioworkers.config.places import Places
+from trioworkers.config.places import SettingOrigins
 from trioworkers.config.problems import FleetFileError, KeyPath, Problem
-from trioworkers.config.secret import Surroundings
+from trioworkers.config.secret import SecretContext
 from trioworkers.config.settings import (
     Api,
     BotSettings,
@@ -119,12 +119,12 @@ class _Reading:
         self._drafts = {_place(draft.file): draft for draft in drafts}
         self._folder = main.file.parent
         self._environment = Environment(environ)
-        self._surroundings = Surroundings(self._folder, environ)
+        self._surroundings = SecretContext(self._folder, environ)
         self._files: list[Path] = [main.file]
         self._defaults: dict[str, Any] = {}
         self._folders: set[Path] = set()
         self._bot_sources: dict[str, Source] = {}
-        self._places = Places(main, self._bot_sources, self._environment.origins)
+        self._places = SettingOrigins(main, self._bot_sources, self._environment.origins)
         self._problems: list[Problem] = []
 
     def fleet(self, given: Mapping[str, Mapping[str, object]]) -> Fleet:
@@ -223,7 +223,7 @@ class _Reading:
             return []
 
     def _add_bots(self, source: Source, tables: dict[str, dict[str, Any]]) -> None:
-        places = Places(source, {}, {})
+        places = SettingOrigins(source, {}, {})
         for name in source.tables.keys() - {"bots"}:
             message = "unexpected key, a file of fleet.d holds [bots.NAME] tables only"
             self._problems.append(places.problem((name,), message, at_key=True))

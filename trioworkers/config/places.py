@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SettingOrigins:
     """The files a fleet was read from.
 
     Attributes:

@@ -92,7 +92,7 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SecretContext:
     """What a fleet file refers to but does not contain; pydantic's validation context.
 
     Attributes:
@@ -124,7 +124,7 @@ class Surroundings:
                     self.files.add(self.folder / path)
 
 
-def resolve(value: object, surroundings: Surroundings | None) -> str:
+def resolve(value: object, surroundings: SecretContext | None) -> str:
     """Returns the text that a secret's declaration stands for; never empty.
 
     Raises:
@@ -166,7 +166,7 @@ _ARGUMENTS = {
 }
 
 
-def _from_environment(name: str, surroundings: Surroundings) -> str:
+def _from_environment(name: str, surroundings: SecretContext) -> str:
     if _ENV_NAME.fullmatch(name) is None:
         # Not shown: it is perhaps the secret itself.
         raise _problem("expected the name of an environment variable after env")
@@ -180,7 +180,7 @@ def _from_environment(name: str, surroundings: Surroundings) -> str:
     return text
 
 
-def _from_credential(name: str, surroundings: Surroundings) -> str:
+def _from_credential(name: str, surroundings: SecretContext) -> str:
     if _CREDENTIAL_NAME.fullmatch(name) is None:
         raise _problem("expected the name of a credential after credential")
     folder = surroundings.environ.get("CREDENTIALS_DIRECTORY")
@@ -190,7 +190,7 @@ def _from_credential(name: str, surroundings: Surroundings) -> str:
     return _from_file(surroundings, Path(folder) / name, f'the credential "{name}"')
 
 
-def _from_file(surroundings: Surroundings, path: Path, what: str) -> str:
+def _from_file(surroundings: SecretContext, path: Path, what: str) -> str:
     surroundings.files.add(path)
     what = mask_tokens(what)
     try:

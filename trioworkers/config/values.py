@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from trioworkers.config.secret import Surroundings
+from trioworkers.config.secret import SecretContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,7 +158,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise expected("a path that is not empty")
     surroundings = info.context
     # Lexically: a symbolic link that is set to another release must not freeze at load time.
-    return surroundings.folder / text if isinstance(surroundings, Surroundings) else Path(text)
+    return surroundings.folder / text if isinstance(surroundings, SecretContext) else Path(text)
 
 
 def split_url(text: str, rule: str) -> tuple[str, str, int | None]:

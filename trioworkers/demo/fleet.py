@@ -18,7 +18,7 @@ from trioworkers.config import load_fleet
 from trioworkers.demo.people import People, Town
 from trioworkers.demo.summary import Counts, Summary
 from trioworkers.events import Events
-from trioworkers.inbox.sqlite import open_sqlite
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Tally
 from trioworkers.logs import open_log
 from trioworkers.run import run_daemon

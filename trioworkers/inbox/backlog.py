@@ -1,6 +1,6 @@
 """One bot's waiting updates: handed out in order, and what becomes of each made durable.
 
-What is taken ends in exactly one of `finish`, `retry`, `bury` (durable; the next of its key goes out
+What is taken ends in exactly one of `finish`, `retry`, `dead_letter` (durable; the next of its key goes out
 once they are) and `put_back` (nothing happened).
 """
 
@@ -14,14 +14,14 @@ import trio
 from msgspec.structs import replace
 
 from trioworkers.inbox.queue import Fetch, Queue
-from trioworkers.inbox.store import Bury, Called, Calling, Finish, Reschedule, StoreError
+from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Reschedule, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from trioworkers.inbox.store import Operation, Page
     from trioworkers.inbox.writer import Writer
-    from trioworkers.records import Attempt, Call, Waiting
+    from trioworkers.records import Attempt, RecordedCall, Waiting
 
 MOST_UNWRITTEN = 2**20  # bytes of recorded calls that wait for their commit
 RECORD_SIZE = 200  # bytes that one of them takes besides key and answer
@@ -43,7 +43,7 @@ class Feed:
         self._poked: trio.Event | None = None  # of those who can take nothing
 
     def take(self) -> Waiting | None:
-        """The next update to handle, now in hand; None when there is none at this moment."""
+        """The next update to handle, now in flight; None when there is none at this moment."""
         return self._take(self._clock())
 
     async def wait_change(self, *, due: bool = True) -> None:
@@ -114,7 +114,7 @@ class Backlog:
 
     Attributes:
         ordinary: hands out updates in order.
-        suspects: hands out those that were in hand when a worker died; they are handled one at a time.
+        suspects: hands out those that were in flight when a worker died; they are handled one at a time.
     """
 
     def __init__(
@@ -132,8 +132,8 @@ class Backlog:
         self.fetch()
 
     @property
-    def in_hand(self) -> int:
-        return self._queue.in_hand
+    def in_flight(self) -> int:
+        return self._queue.in_flight
 
     @property
     def waiting_for_retry(self) -> int:
@@ -141,7 +141,7 @@ class Backlog:
 
     @property
     def pending(self) -> int:
-        """Updates that are neither done nor dead, those in hand included."""
+        """Updates that are neither done nor dead, those in flight included."""
         return self._counts["pending"]
 
     def offer(self, updates: Iterable[Waiting]) -> None:
@@ -157,18 +157,20 @@ class Backlog:
         self.fetch()
 
     def finish(self, update: Waiting, outcome: str) -> None:
-        """The update in hand is `done`, `dropped` or `expired`."""
+        """The update in flight is `done`, `dropped` or `expired`."""
         soon = self._queue.is_waited_for(update.id)
         self._end(update, Finish(update.id, update.bot_id, outcome), outcome, soon=soon)
 
-    def bury(self, update: Waiting, reason: str, attempts: int, failure: Attempt | None = None) -> None:
-        """The update in hand is dead after `attempts` handlings, of which `failure` is the last."""
+    def dead_letter(
+        self, update: Waiting, reason: str, attempts: int, failure: Attempt | None = None
+    ) -> None:
+        """The update in flight is dead after `attempts` handlings, of which `failure` is the last."""
         now = self._clock()
-        operation = Bury(update.id, update.bot_id, update.key, attempts, reason, now, failure)
+        operation = MoveToDead(update.id, update.bot_id, update.key, attempts, reason, now, failure)
         self._end(update, operation, "dead")
 
     def retry(self, update: Waiting, failure: Attempt) -> None:
-        """Handle the update in hand again, as it is given now (`attempt`, `due`, `suspect`, …)."""
+        """Handle the update in flight again, as it is given now (`attempt`, `due`, `suspect`, …)."""
 
         def committed() -> None:
             self._counts["retried"] += 1
@@ -178,16 +180,16 @@ class Backlog:
         self._writer.submit([Reschedule(update, failure)], committed)
 
     def put_back(self, update: Waiting, due: float = 0.0) -> None:
-        """The update in hand was not handled; it is the next of its key again, from `due` on."""
+        """The update in flight was not handled; it is the next of its key again, from `due` on."""
         self._put_back(replace(update, due=due))
 
     def calling(self, update: Waiting, key: str) -> None:
-        """A call is being made for the update in hand; this is recorded as soon as it can be."""
-        self._record(Calling(update.id, key, self._clock()), len(key))
+        """A call is being made for the update in flight; this is recorded as soon as it can be."""
+        self._record(BeginCall(update.id, key, self._clock()), len(key))
 
     def called(self, update: Waiting, key: str, answer: bytes | None) -> None:
         """The call has this answer, or was not made (None)."""
-        self._record(Called(update.id, key, answer), len(key) + len(answer or b""))
+        self._record(EndCall(update.id, key, answer), len(key) + len(answer or b""))
 
     async def wait_recorded(self) -> None:
         """Return once not too much of what was called waits for its commit; most often at once.
@@ -199,7 +201,7 @@ class Backlog:
                 self._written = trio.Event()
             await self._written.wait()
 
-    async def calls(self, update: Waiting) -> Sequence[Call]:
+    async def calls(self, update: Waiting) -> Sequence[RecordedCall]:
         """The calls that were recorded for the update.
 
         Raises:
@@ -207,7 +209,7 @@ class Backlog:
         """
         return await self._writer.read(lambda store: store.calls(update.id))
 
-    def _record(self, operation: Calling | Called, size: int) -> None:
+    def _record(self, operation: BeginCall | EndCall, size: int) -> None:
         size += RECORD_SIZE
         self._unwritten += size
         self._writer.submit([operation], partial(self._recorded, size), soon=self._unwritten > MOST_UNWRITTEN)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trioworkers.inbox.store import Store
-    from trioworkers.records import Arrival, Call, DeadLetter
+    from trioworkers.records import Arrival, DeadLetter, RecordedCall
 
 RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what Telegram keeps most for
 DEAD_RETENTION = 30 * 86400.0  # seconds
@@ -154,7 +154,7 @@ class Inbox:
             lambda store: store.dead(ids=ids, bot_id=bot_id, after=after, limit=limit)
         )
 
-    async def recorded_calls(self, id: int) -> Sequence[Call]:
+    async def recorded_calls(self, id: int) -> Sequence[RecordedCall]:
         """The recorded calls of an update or dead letter.
 
         Raises:

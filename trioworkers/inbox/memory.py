@@ -14,11 +14,11 @@ from msgspec.structs import asdict, replace
 
 from trioworkers.inbox.store import (
     Accept,
-    Bury,
-    Called,
-    Calling,
+    BeginCall,
+    EndCall,
     Finish,
     Kept,
+    MoveToDead,
     Operation,
     Page,
     Purge,
@@ -28,7 +28,7 @@ from trioworkers.inbox.store import (
     Tally,
     logged,
 )
-from trioworkers.records import Call, DeadLetter, Waiting
+from trioworkers.records import DeadLetter, RecordedCall, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from trioworkers.records import Attempt
 
-ORDER = ((Calling, Called), (Finish,), (Reschedule,), (Bury,), (Accept,), (Replay,), (Purge,))
+ORDER = ((BeginCall, EndCall), (Finish,), (Reschedule,), (MoveToDead,), (Accept,), (Replay,), (Purge,))
 
 
 class MemoryStore:
@@ -54,7 +54,7 @@ class MemoryStore:
         self._inbox: dict[int, Waiting] = {}  # ids ascend, so it is in their order
         self._dead: dict[int, DeadLetter] = {}
         self._history: dict[int, tuple[Attempt, ...]] = {}
-        self._calls: defaultdict[int, dict[str, Call]] = defaultdict(dict)
+        self._calls: defaultdict[int, dict[str, RecordedCall]] = defaultdict(dict)
         self._gaps: set[tuple[int, str]] = set()
         self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
@@ -62,11 +62,11 @@ class MemoryStore:
         for operation in operations:
             self.fault(operation)
         do: dict[type, Callable[[Any], Kept | bool | None]] = {
-            Calling: self._calling,
-            Called: self._called,
+            BeginCall: self._calling,
+            EndCall: self._called,
             Finish: self._finish,
             Reschedule: self._reschedule,
-            Bury: self._bury,
+            MoveToDead: self._dead_letter,
             Accept: self._accept,
             Replay: self._replay,
             Purge: self._purge,
@@ -104,7 +104,7 @@ class MemoryStore:
                 return Page(found, update.id, more=update.id < last)
         return Page(found, last, more=False)
 
-    def calls(self, id: int) -> Sequence[Call]:
+    def calls(self, id: int) -> Sequence[RecordedCall]:
         self.fault("calls")
         return sorted(self._calls.get(id, {}).values(), key=lambda call: (call.at, call.key))
 
@@ -153,21 +153,21 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing has to be given back."""
 
-    def _calling(self, operation: Calling) -> None:
+    def _calling(self, operation: BeginCall) -> None:
         if operation.id in self._inbox:
             calls = self._calls[operation.id]
             before = calls.get(operation.key)
             calls[operation.key] = (
-                replace(before, repeated=True) if before else Call(operation.key, operation.at)
+                replace(before, repeated=True) if before else RecordedCall(operation.key, operation.at)
             )
 
-    def _called(self, operation: Called) -> None:
+    def _called(self, operation: EndCall) -> None:
         if operation.id not in self._inbox:
             return
         calls = self._calls[operation.id]
         call = calls.get(operation.key)
         if operation.answer is not None:
-            calls[operation.key] = replace(call or Call(operation.key, 0.0), answer=operation.answer)
+            calls[operation.key] = replace(call or RecordedCall(operation.key, 0.0), answer=operation.answer)
         elif call and call.answer is None and not call.repeated:
             del calls[operation.key]
 
@@ -198,7 +198,7 @@ class MemoryStore:
         if now.skipped and not before.skipped:
             self._leave_gap(before)
 
-    def _bury(self, operation: Bury) -> None:
+    def _dead_letter(self, operation: MoveToDead) -> None:
         update = self._inbox.pop(operation.id, None)
         if update is None:
             return

@@ -57,7 +57,7 @@ def has_expired(kind: str, accepted_at: float, now: float) -> bool:
     return lifetime is not None and now - accepted_at > lifetime
 
 
-def backoff(attempt: int, *, initial: float, factor: float, ceiling: float, chance: Random) -> float:
+def backoff(attempt: int, *, initial: float, factor: float, ceiling: float, rng: Random) -> float:
     """Seconds to wait before the `attempt`-th repetition (from 1): full jitter.
 
     Drawn evenly from nothing to `initial * factor ** (attempt - 1)`, at most `ceiling`; the spread is
@@ -68,7 +68,7 @@ def backoff(attempt: int, *, initial: float, factor: float, ceiling: float, chan
         bound = min(ceiling, initial * factor ** (attempt - 1))
     except OverflowError:
         bound = ceiling
-    return chance.uniform(0, bound)
+    return rng.uniform(0, bound)
 
 
 def after_failure(
@@ -76,7 +76,7 @@ def after_failure(
     started_at: float,
     now: float,
     limits: RetryLimits,
-    chance: Random,
+    rng: Random,
     *,
     wait: float | None = None,
 ) -> Again | Never:
@@ -93,9 +93,7 @@ def after_failure(
     if handled >= limits.attempts:
         return Never(f"failed {handled} times")
     if wait is None:
-        wait = backoff(
-            handled, initial=limits.initial, factor=limits.factor, ceiling=limits.max, chance=chance
-        )
+        wait = backoff(handled, initial=limits.initial, factor=limits.factor, ceiling=limits.max, rng=rng)
     due = now + max(0.0, wait)
     if due - started_at > limits.deadline:
         return Never(f"failed {handled} times, past its deadline")
@@ -105,12 +103,12 @@ def after_failure(
 MOST_CRASHES = 3  # workers that an update may end while it is handled alone
 
 
-def after_crash(crashes: int, now: float, limits: RetryLimits, chance: Random) -> Again | Never:
+def after_crash(crashes: int, now: float, limits: RetryLimits, rng: Random) -> Again | Never:
     """Decide on an update that was handled alone when its worker died, for the `crashes`-th time.
 
-    One that was in hand with others is only a suspect, and is not judged.
+    One that was in flight with others is only a suspect, and is not judged.
     """
     if crashes >= MOST_CRASHES:
         return Never(f"its worker died {crashes} times")
-    pause = backoff(crashes, initial=limits.initial, factor=limits.factor, ceiling=limits.max, chance=chance)
+    pause = backoff(crashes, initial=limits.initial, factor=limits.factor, ceiling=limits.max, rng=rng)
     return Again(now + pause)

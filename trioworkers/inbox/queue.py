@@ -1,6 +1,6 @@
 """Which update of a bot is handled next. Pure: no clock, no disk, no tasks.
 
-Updates of one key form a lane, first-in first-out: while its head is in hand or waits for its next
+Updates of one key form a lane, first-in first-out: while its head is in flight or waits for its next
 attempt, the lane waits. Memory holds a window of each bot's updates, the rest stays in the store:
 
 - `behind`: the store holds updates past `cursor` that this queue has not looked at. They are fetched
@@ -12,7 +12,7 @@ attempt, the lane waits. Memory holds a window of each bot's updates, the rest s
 
 Every update up to `cursor` is therefore either here, or finished, or passed over by its lane.
 
-A suspect, which was in hand when a worker died, is handed out apart from the others
+A suspect, which was in flight when a worker died, is handed out apart from the others
 (:meth:`Queue.take_suspect`); its lane waits for it. A skipped update has left its lane, which does not
 wait for it any more, for one of its own.
 
@@ -81,15 +81,15 @@ class Queue:
         self._suspects: list[tuple[float, int, _Lane]] = []
         self._empty: deque[_Lane] = deque()
         self._held = 0
-        self._in_hand: dict[int, _Lane] = {}
+        self._in_flight: dict[int, _Lane] = {}
         self._cursor = 0
         self._behind = behind
         self._fetching = False
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """How many updates were taken and are not finished."""
-        return len(self._in_hand)
+        return len(self._in_flight)
 
     @property
     def waiting_for_retry(self) -> int:
@@ -123,7 +123,7 @@ class Queue:
         self._behind = True
 
     def take(self, now: float) -> Waiting | None:
-        """The next update to handle, or None. It is in hand until :meth:`finish` or :meth:`put_back`."""
+        """The next update to handle, or None. It is in flight until :meth:`finish` or :meth:`put_back`."""
         while self._later and self._later[0][0] <= now:
             self._ready.append(heapq.heappop(self._later)[2])
         return self._hand_out(self._ready.popleft()) if self._ready else None
@@ -138,14 +138,14 @@ class Queue:
         update = lane.updates[0]
         if lane.after_gap and not update.after_gap:
             update = lane.updates[0] = replace(update, after_gap=True)
-        self._in_hand[update.id] = lane
+        self._in_flight[update.id] = lane
         return update
 
     def is_waited_for(self, update_id: int) -> bool:
-        """Whether the end of an update in hand is what the next one to be handed out waits for."""
+        """Whether the end of an update in flight is what the next one to be handed out waits for."""
         if self._ready:
             return False
-        lane = self._in_hand[update_id]
+        lane = self._in_flight[update_id]
         return self._behind or len(lane.updates) > 1 or lane.more
 
     def is_ready(self) -> bool:
@@ -161,12 +161,12 @@ class Queue:
         return self._suspects[0][0] if self._suspects else None
 
     def finish(self, update_id: int, *, dead: bool = False) -> None:
-        """An update in hand left the store; the next of its lane may go. `dead`: it left a gap."""
-        self._leave_lane(self._in_hand.pop(update_id), gap=dead)
+        """An update in flight left the store; the next of its lane may go. `dead`: it left a gap."""
+        self._leave_lane(self._in_flight.pop(update_id), gap=dead)
 
     def put_back(self, update: Waiting) -> None:
-        """An update in hand waits at the head of its lane again, as it is given now."""
-        lane = self._in_hand.pop(update.id)
+        """An update in flight waits at the head of its lane again, as it is given now."""
+        lane = self._in_flight.pop(update.id)
         if update.key and update.skipped and not lane.updates[0].skipped:
             own = self._lanes[_lane_key(update)] = _Lane(_lane_key(update), deque([update]), update.id)
             self._held += 1  # what left the other lane is counted off there

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.records import Attempt, Call, DeadLetter, Waiting
+    from trioworkers.records import Attempt, DeadLetter, RecordedCall, Waiting
 
 MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 
@@ -84,7 +84,7 @@ class Reschedule(msgspec.Struct, frozen=True, gc=False):
     failure: Attempt
 
 
-class Bury(msgspec.Struct, frozen=True, gc=False):
+class MoveToDead(msgspec.Struct, frozen=True, gc=False):
     """Put this update among the dead letters, and mark the next one of its key as after a gap.
 
     `attempts`: how often it was handled. `failure`: the last attempt, or None when it was not handled.
@@ -99,7 +99,7 @@ class Bury(msgspec.Struct, frozen=True, gc=False):
     failure: Attempt | None = None
 
 
-class Calling(msgspec.Struct, frozen=True, gc=False):
+class BeginCall(msgspec.Struct, frozen=True, gc=False):
     """A Bot API call is about to be made for this update. `key` names it among the calls of one handling.
 
     One that is recorded already is marked: it may have been made twice.
@@ -110,7 +110,7 @@ class Calling(msgspec.Struct, frozen=True, gc=False):
     at: float
 
 
-class Called(msgspec.Struct, frozen=True, gc=False):
+class EndCall(msgspec.Struct, frozen=True, gc=False):
     """The call has this answer (JSON), or is known not to have been made (None).
 
     Then it is forgotten, unless it was begun more than once or has an answer.
@@ -138,7 +138,7 @@ class Purge(msgspec.Struct, frozen=True, gc=False):
     bot_id: int
 
 
-Operation = Accept | Finish | Reschedule | Bury | Calling | Called | Replay | Purge
+Operation = Accept | Finish | Reschedule | MoveToDead | BeginCall | EndCall | Replay | Purge
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Store(Protocol):
 
         When it returns, they are durable. When it raises, none took effect. Operations on updates that
         do not wait any more change nothing, those on dead letters included: an end may be given twice.
-        They take effect by kind: calls, finished, rescheduled, buried, accepted, replayed, purged; within a
+        They take effect by kind: calls, finished, rescheduled, dead, accepted, replayed, purged; within a
         kind in the order given. Ids ascend in that order, and none is given twice.
         """
 
@@ -200,7 +200,7 @@ class Store(Protocol):
         those that are skipped. With `most` no more than so many of the bot are looked at.
         """
 
-    def calls(self, id: int) -> Sequence[Call]:
+    def calls(self, id: int) -> Sequence[RecordedCall]:
         """The recorded calls of an update or dead letter, by when they were begun, then by key."""
 
     def dead(

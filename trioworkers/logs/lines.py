@@ -39,7 +39,7 @@ class Lines:
 
     def __init__(self, sink: StreamSink | FileSink, lost: Callable[[int], str]) -> None:
         self._sink = sink
-        self._tell_lost = lost
+        self._emit_lost = lost
         self._lost = 0
         self._serving = False
         self._waiting: deque[str] = deque()
@@ -83,7 +83,7 @@ class Lines:
 
     def _write(self, line: str) -> None:
         lost = self._lost
-        if lost and self._sink.put(self._tell_lost(lost)):
+        if lost and self._sink.put(self._emit_lost(lost)):
             self._count(-lost)
         if not self._sink.put(line):
             self._count(1)

@@ -138,7 +138,7 @@ class Log:
 def _hear_libraries(log: Log) -> None:
     """Let what libraries log from a warning up appear among the events, without tracebacks' values."""
 
-    class Handler(logging.Handler):
+    class LogHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             level = "error" if record.levelno >= logging.ERROR else "warn"
             try:
@@ -157,7 +157,7 @@ def _hear_libraries(log: Log) -> None:
             log.write(told)
 
     root = logging.getLogger()
-    root.handlers = [Handler(logging.WARNING)]
+    root.handlers = [LogHandler(logging.WARNING)]
     root.setLevel(logging.WARNING)
 
 

@@ -56,7 +56,7 @@ def figures(states: Iterable[str], restarts: int, tallies: Iterable[Tally]) -> F
 
 
 async def serve_summary(
-    look: Callable[[], Figures], interval: Callable[[], float], tell: Callable[[Figures], None]
+    look: Callable[[], Figures], interval: Callable[[], float], emit: Callable[[Figures], None]
 ) -> None:
     """Tell what has happened, each `interval` (seconds, read anew each second) in which something has.
 
@@ -69,11 +69,11 @@ async def serve_summary(
             while (left := began + interval() - trio.current_time()) > 0:  # noqa: ASYNC110 - it may change
                 await trio.sleep(min(left, TICK))
             before, last = look(), before
-            _tell(before.since(last), tell)
+            _emit(before.since(last), emit)
     finally:
-        _tell(look().since(before), tell)
+        _emit(look().since(before), emit)
 
 
-def _tell(since: Figures | None, tell: Callable[[Figures], None]) -> None:
+def _emit(since: Figures | None, emit: Callable[[Figures], None]) -> None:
     if since is not None:
-        tell(since)
+        emit(since)

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.errors import describe
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.canary import try_worker
 from trioworkers.nursery.dispatch import Activity, Dispatch
-from trioworkers.nursery.frames import Configure, Retune
 from trioworkers.nursery.intake import BotIntake
-from trioworkers.nursery.life import OVERDUE, Means
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
+from trioworkers.nursery.session import OVERDUE, Means
 from trioworkers.nursery.supervisor import Supervisor
+from trioworkers.protocol.frames import Configure, Retune
 from trioworkers.transport.poll import TokenRefusedError
-from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from trioworkers.nursery.intake import Webhooks
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.paused import PausedBots
-    from trioworkers.nursery.places import Places
+    from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.nursery.spawn import MakesWorkers
-    from trioworkers.nursery.worker import Worker
+    from trioworkers.nursery.worker import ConnectedWorker
     from trioworkers.records import Arrival
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class BotContext:
     """What a bot needs of the daemon around it."""
 
     fleet: Callable[[], Fleet]
@@ -53,7 +53,7 @@ class Surroundings:
     events: Events
     may_start: Callable[[], Awaitable[None]]
     """Waits for this bot's turn in the fleet's start rate."""
-    places: Places
+    places: WorkerSlots
     webhooks: Webhooks
     paused: PausedBots
     oom: OomKills
@@ -68,11 +68,11 @@ class BotScope:
         ended: set by who runs it, when it has been drained.
     """
 
-    def __init__(self, settings: BotSettings, around: Surroundings) -> None:
+    def __init__(self, settings: BotSettings, around: BotContext) -> None:
         self.settings = settings
         self._around = around
         self._backlog = around.inbox.backlog(settings.bot_id)
-        self._chance = random.Random()  # noqa: S311 - jitter
+        self._rng = random.Random()  # noqa: S311 - jitter
         token = settings.token.reveal()
         log = RotatedFile(around.fleet().log_dir / f"worker_{settings.name}.log", lambda: around.fleet().log)
         self._means = means = Means(
@@ -81,21 +81,19 @@ class BotScope:
             configure=self._configure,
             output=Output(log, token),
             make_dispatch=self._make_dispatch,
-            tell=self._tell,
+            emit=self._emit,
             is_paused=lambda: self.paused,
             oom=around.oom,
         )
         self._supervisor = Supervisor(
-            means, self._backlog.ordinary, around.places, around.may_start, self._chance
+            means, self._backlog.ordinary, around.places, around.may_start, self._rng
         )
         self._alone = replace(
             means, output=Output(log, token), make_dispatch=partial(self._make_dispatch, alone=True)
         )
         self._quarantine = Quarantine(self._alone, self._backlog, around.may_start)
         self._unproven = trio.CancelScope()
-        self._intake = BotIntake(
-            lambda: self.settings, self._accept, around.webhooks, self._tell, self._chance
-        )
+        self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._emit, self._rng)
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
         self._asked_again = trio.Event()
@@ -153,8 +151,8 @@ class BotScope:
         """
         if not self.settings.enabled:
             return "the bot is not enabled"
-        if self._quarantine.life is not None:
-            self._quarantine.life.end("restarted")
+        if self._quarantine.session is not None:
+            self._quarantine.session.end("restarted")
         self._asked_again.set()
         return await self._supervisor.restart(by_hand=by_hand)
 
@@ -170,7 +168,7 @@ class BotScope:
             OSError: it could not be made durable, and nothing changed.
         """
         if await self._around.paused.change(self.settings.bot_id, True):
-            self._tell("bot.paused")
+            self._emit("bot.paused")
             self._backlog.poke()
 
     async def resume(self) -> None:
@@ -180,16 +178,16 @@ class BotScope:
             OSError: it could not be made durable, and nothing changed.
         """
         if await self._around.paused.change(self.settings.bot_id, False):
-            self._tell("bot.resumed")
+            self._emit("bot.resumed")
             self._backlog.poke()
 
     def retune(self, settings: BotSettings) -> None:
-        """Work with new settings that touch no process; updates in hand keep those they began with."""
+        """Work with new settings that touch no process; updates in flight keep those they began with."""
         differs = settings.digest != self.settings.digest
         self.settings = settings
-        for life in (*self._supervisor.lives, self._quarantine.life):
-            if life is not None and life.worker is not None:
-                life.worker.send(self._tuning())
+        for session in (*self._supervisor.sessions, self._quarantine.session):
+            if session is not None and session.worker is not None:
+                session.worker.send(self._tuning())
         self._backlog.poke()
         self._intake.changed()
         self._supervisor.look_again(anew=differs)
@@ -206,8 +204,8 @@ class BotScope:
         self.settings = settings
         for means in (self._means, self._alone):
             means.output.hide(settings.token.reveal())
-        if self._quarantine.life is not None:
-            self._quarantine.life.end("renewed")
+        if self._quarantine.session is not None:
+            self._quarantine.session.end("renewed")
         if fetch_anew:
             self._fetching.cancel()
         self._asked_again.set()  # a refused token parks the bot, not only its intake
@@ -223,7 +221,7 @@ class BotScope:
         now = trio.current_time()
         supervisor, backlog = self._supervisor, self._backlog
         activity, aside = supervisor.activity, self._quarantine.activity
-        worker = None if supervisor.life is None else supervisor.life.worker
+        worker = None if supervisor.session is None else supervisor.session.worker
         beat = None if worker is None else worker.heartbeat_at
         tally = self._around.inbox.tally(self.settings.bot_id)
         return {
@@ -242,8 +240,8 @@ class BotScope:
             "paused": self.paused,
             "code": supervisor.code,
             "queue": {
-                "ready": max(0, tally.pending - backlog.in_hand - backlog.waiting_for_retry),
-                "in_flight": backlog.in_hand,
+                "ready": max(0, tally.pending - backlog.in_flight - backlog.waiting_for_retry),
+                "in_flight": backlog.in_flight,
                 "retry": backlog.waiting_for_retry,
                 "dead": tally.dead,
             },
@@ -259,11 +257,11 @@ class BotScope:
 
     def _health(self, now: float) -> dict[str, Any]:
         """Alive, responsive and making progress, apart from each other."""
-        life = self._supervisor.life
-        worker = None if life is None else life.worker
+        session = self._supervisor.session
+        worker = None if session is None else session.worker
         alive = worker is not None
         silent = now - (worker.heartbeat_at or now) if worker else 0.0
-        held_for = life.held_for if life is not None else 0.0
+        held_for = session.held_for if session is not None else 0.0
         return {
             "alive": alive,
             "responsive": alive and silent <= 2 * self.settings.heartbeat_interval,
@@ -291,17 +289,17 @@ class BotScope:
                     except TokenRefusedError:
                         refused = not self._fetching.cancel_called  # else that was the token of before
                 if refused:
-                    self._tell("transport.refused")
+                    self._emit("transport.refused")
                     self._supervisor.park("token refused")
                     self._asked_again = trio.Event()
                     await self._asked_again.wait()
 
     async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
         accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
-        self._tell("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
+        self._emit("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
         return accepted
 
-    def _make_dispatch(self, worker: Worker, activity: Activity, *, alone: bool = False) -> Dispatch:
+    def _make_dispatch(self, worker: ConnectedWorker, activity: Activity, *, alone: bool = False) -> Dispatch:
         return Dispatch(
             self.settings.name,
             self._backlog,
@@ -309,7 +307,7 @@ class BotScope:
             lambda: self.settings,
             self._around.events,
             activity,
-            self._chance,
+            self._rng,
             alone=alone,
             is_paused=lambda: self.paused,
         )
@@ -337,5 +335,5 @@ class BotScope:
             tuning=self._tuning(),
         )
 
-    def _tell(self, event: str, **fields: Any) -> None:
-        self._around.events.tell(event, self.settings.name, **fields)
+    def _emit(self, event: str, **fields: Any) -> None:
+        self._around.events.emit(event, self.settings.name, **fields)

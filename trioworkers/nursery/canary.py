@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioworkers.nursery.frames import FrameError, Unfit
 from trioworkers.nursery.worker import START_TIMEOUT, open_worker
+from trioworkers.protocol.frames import FrameError, Unfit
 
 if TYPE_CHECKING:
-    from trioworkers.nursery.life import Means
+    from trioworkers.nursery.session import Means
 
 LEAVES = 10.0  # seconds for the handler's `stop`
 

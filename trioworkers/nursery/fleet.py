@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.nursery.bot import BotScope, Surroundings
+from trioworkers.nursery.bot import BotContext, BotScope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ class _Turn:
     wake: trio.Event = field(default_factory=trio.Event)
 
 
-class Pace:
+class StartRate:
     """Lets starts through at a rate, first come first served. `rate`: starts per second, read each time.
 
     The rate is kept by a schedule, not by a pause at each start: those that are due within a `TICK` go at
@@ -81,7 +81,7 @@ class FleetScope:
         ready: set once each of these has its first verdict, failed included.
     """
 
-    def __init__(self, bots: Mapping[str, BotSettings], around: Surroundings) -> None:
+    def __init__(self, bots: Mapping[str, BotSettings], around: BotContext) -> None:
         self.ready = trio.Event()
         self._around = around
         self._bots = {name: BotScope(settings, around) for name, settings in bots.items()}
@@ -113,7 +113,7 @@ class FleetScope:
     def apply(self, plan: Plan) -> None:
         """Do what a plan says; the fleet in force is its fleet already.
 
-        Bots that go finish what they have in hand. A bot that has a bot id, a name or a log of one of
+        Bots that go finish what they have in flight. A bot that has a bot id, a name or a log of one of
         them, or of one that an earlier plan let go, begins when they have ended; the others are not
         waited for.
         """

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.transport.api import BotApi
+from trioworkers.botapi.client import BotApi
+from trioworkers.errors import describe
 from trioworkers.transport.intake import Intake
 from trioworkers.transport.poll import TokenRefusedError
-from trioworkers.worker.log import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings
     from trioworkers.inbox.inbox import Accepted
     from trioworkers.records import Arrival
-    from trioworkers.transport.deliveries import Deliveries, Door
+    from trioworkers.transport.deliveries import Deliveries, WebhookEndpoint
     from trioworkers.transport.registration import Digests, Wanted
 
 PAUSE = 15.0  # seconds before an intake that broke is begun anew
@@ -30,7 +30,7 @@ class Webhooks:
     """What bots need of the daemon for webhooks.
 
     Attributes:
-        deliveries: the doors where updates come in.
+        deliveries: the endpoints where updates come in.
         wanted: what a bot's webhook should be now; None while Telegram cannot reach us.
         digests: what was registered last.
         turn: waits for this bot's turn in the fleet's rate of registrations.
@@ -50,19 +50,19 @@ class BotIntake:
         settings: Callable[[], BotSettings],
         accept: Callable[[Sequence[Arrival]], Awaitable[Accepted]],
         webhooks: Webhooks,
-        tell: Callable[..., None],
-        chance: Random,
+        emit: Callable[..., None],
+        rng: Random,
     ) -> None:
         self._settings = settings
-        self._chance = chance
+        self._rng = rng
         self._accept = accept
         self._webhooks = webhooks
-        self._tell = tell
+        self._emit = emit
         self._intake: Intake | None = None
-        door, target = self._open(), self._target()
-        door.expect(settings().enabled and target is not None)
-        if door.awaited and target and webhooks.digests.get(door.bot_id) == target.digest():
-            door.add_secret(target.secret)  # set by an earlier daemon: a restart keeps nobody waiting
+        endpoint, target = self._open(), self._target()
+        endpoint.expect(settings().enabled and target is not None)
+        if endpoint.awaited and target and webhooks.digests.get(endpoint.bot_id) == target.digest():
+            endpoint.add_secret(target.secret)  # set by an earlier daemon: a restart keeps nobody waiting
 
     @property
     def transport(self) -> str:
@@ -91,34 +91,34 @@ class BotIntake:
         settings = self._settings()
         webhooks = self._webhooks
         while True:
-            async with BotApi(api_base, settings.token.reveal(), chance=self._chance) as api:
+            async with BotApi(api_base, settings.token.reveal(), rng=self._rng) as api:
                 self._intake = Intake(
                     api,
                     self._accept,
                     self._settings,
-                    door := self._open(),
+                    endpoint := self._open(),
                     lambda: webhooks.wanted(self._settings()),
                     webhooks.digests,
                     webhooks.turn,
-                    _Trouble(self._tell),
-                    self._chance,
+                    _Trouble(self._emit),
+                    self._rng,
                 )
                 try:
                     await self._intake.serve()
                 except TokenRefusedError:
                     raise
                 except Exception as error:  # a mistake of ours must not silence a bot for good
-                    self._tell("transport.trouble", level="error", reason="internal", error=describe(error))
+                    self._emit("transport.trouble", level="error", reason="internal", error=describe(error))
                 finally:
                     self._intake = None
-                    door.leave()
+                    endpoint.leave()
             await trio.sleep(PAUSE)
 
     def _target(self) -> Wanted | None:
         settings = self._settings()
         return None if settings.transport == "poll" else self._webhooks.wanted(settings)
 
-    def _open(self) -> Door:
+    def _open(self) -> WebhookEndpoint:
         settings = self._settings()
         return self._webhooks.deliveries.open(settings.name, settings.bot_id)
 
@@ -126,38 +126,38 @@ class BotIntake:
 class _Trouble:
     """Tells what happens to a long poll as events; a trouble that goes on is told once."""
 
-    def __init__(self, tell: Callable[..., None]) -> None:
-        self._tell = tell
+    def __init__(self, emit: Callable[..., None]) -> None:
+        self._emit = emit
         self._last: str | None = None
         self._refused: str | None = None
 
     def conflict(self, reason: str, pause: float) -> None:
-        self._tell("transport.conflict", reason=reason, pause=round(pause, 1))
+        self._emit("transport.conflict", reason=reason, pause=round(pause, 1))
         self._last = reason
 
     def trouble(self, reason: str, pause: float) -> None:
         if reason != self._last:
-            self._tell("transport.trouble", reason=reason, pause=round(pause, 1))
+            self._emit("transport.trouble", reason=reason, pause=round(pause, 1))
         self._last = reason
 
     def recovered(self) -> None:
-        self._tell("transport.recovered", after=self._last)
+        self._emit("transport.recovered", after=self._last)
         self._last = None
 
     def webhook_removed(self) -> None:
-        self._tell("transport.unhooked")
+        self._emit("transport.unhooked")
 
     def unreadable(self, reason: str) -> None:
-        self._tell("update.unreadable", reason=reason)
+        self._emit("update.unreadable", reason=reason)
 
     def switched(self, transport: str, reason: str) -> None:
-        self._tell("transport.switched", to=transport, reason=reason)
+        self._emit("transport.switched", to=transport, reason=reason)
 
     def webhook_registered(self, reason: str) -> None:
         self._refused = None
-        self._tell("webhook.registered", reason=reason)
+        self._emit("webhook.registered", reason=reason)
 
     def webhook_refused(self, reason: str, pause: float) -> None:
         if reason != self._refused:
-            self._tell("webhook.refused", reason=reason, pause=round(pause, 1))
+            self._emit("webhook.refused", reason=reason, pause=round(pause, 1))
         self._refused = reason

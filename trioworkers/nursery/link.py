@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.worker.orders import SIZE, Unfit, Warm, decode_answer, encode, handed_over, rights
+from trioworkers.protocol.orders import SIZE, Warm, ZygoteUnfit, decode_answer, encode, handed_over, rights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from trioworkers.worker.orders import Answer, Order, Prepare, Reap, Start
+    from trioworkers.protocol.orders import Answer, Order, Prepare, Reap, Start
 
 ANSWER_TIMEOUT = 10.0  # seconds for an answer; a zygote that is silent for longer is killed
 LAST = 3.0  # seconds that one has to end itself and its workers
@@ -151,7 +151,7 @@ class Link:
         if isinstance(answer, Warm):
             self.warm = True
             self.judged.set()
-        elif isinstance(answer, Unfit):
+        elif isinstance(answer, ZygoteUnfit):
             self.problem = answer.problem
         elif answer.number in self._replies:
             reply = self._replies[answer.number]

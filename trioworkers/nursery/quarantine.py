@@ -1,4 +1,4 @@
-"""A second worker beside a bot's own, for updates that were in hand when one died.
+"""A second worker beside a bot's own, for updates that were in flight when one died.
 
 They are handled here one at a time, so that the one that kills shows itself, and the bot goes on
 meanwhile. This worker exists while there are suspects; its end counts against the update that it had,
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioworkers.nursery.dispatch import Activity
-from trioworkers.nursery.life import Life
+from trioworkers.nursery.session import WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trioworkers.inbox.backlog import Backlog
-    from trioworkers.nursery.life import Means
+    from trioworkers.nursery.session import Means
 
 IDLE = 2.0  # seconds without a suspect after which the worker is drained
 FAILED_START = 10.0  # seconds before one that was not ready is started again
@@ -34,18 +34,18 @@ class Quarantine:
 
     def __init__(self, means: Means, backlog: Backlog, may_start: Callable[[], Awaitable[None]]) -> None:
         self.activity = Activity()
-        self.life: Life | None = None
+        self.session: WorkerSession | None = None
         self._means = means
         self._backlog = backlog
         self._may_start = may_start
         self._leaving = trio.Event()
 
     def drain(self) -> None:
-        """Let :meth:`serve` end: what is in hand is finished, nothing more is handed out."""
+        """Let :meth:`serve` end: what is in flight is finished, nothing more is handed out."""
         self._leaving.set()
         self._backlog.suspects.poke()
-        if self.life is not None:
-            self.life.end("leaving")
+        if self.session is not None:
+            self.session.end("leaving")
 
     async def serve(self) -> None:
         """Handle suspects as they come, until drained. Cancelling ends the worker's group."""
@@ -55,13 +55,13 @@ class Quarantine:
                 await self._backlog.suspects.wait_change(due=not paused)
                 continue
             await self._may_start()
-            self.life = life = Life(self._means, self.activity, lambda: IDLE, quarantine=True)
+            self.session = session = WorkerSession(self._means, self.activity, lambda: IDLE, quarantine=True)
             if self._leaving.is_set():
                 return
             try:
-                await life.run()
+                await session.run()
             finally:
-                self.life = None
-            if not life.is_ready:
+                self.session = None
+            if not session.is_ready:
                 with trio.move_on_after(FAILED_START):
                     await self._leaving.wait()

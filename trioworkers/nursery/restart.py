@@ -46,8 +46,8 @@ class NextStart:
 class RestartPolicy:
     """One bot's restarts. Times are seconds of any clock that never goes back."""
 
-    def __init__(self, chance: Random) -> None:
-        self._chance = chance
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
         self._crashes: deque[float] = deque()
         self._in_a_row = 0
         self._trials = 0
@@ -71,7 +71,7 @@ class RestartPolicy:
             initial=limits.initial,
             factor=limits.factor,
             ceiling=limits.max,
-            chance=self._chance,
+            rng=self._rng,
         )
         return NextStart(pause)
 

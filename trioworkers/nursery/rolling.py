@@ -50,7 +50,7 @@ class Rolled:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Turn:
+class _Roll:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.outcome = Rolled(refused=STOPPED)
@@ -67,9 +67,9 @@ class RollingRestarts:
         tell: hears what happens.
     """
 
-    def __init__(self, tell: Callable[..., None]) -> None:
-        self._tell = tell
-        self._next: _Turn | None = None
+    def __init__(self, emit: Callable[..., None]) -> None:
+        self._emit = emit
+        self._next: _Roll | None = None
         self._asked = trio.Event()
         self._scope = trio.CancelScope()
 
@@ -101,7 +101,7 @@ class RollingRestarts:
             renew: makes workers from now on start from fresh libraries; OSError when it cannot, and then
                 nothing has changed.
         """
-        turn: _Turn | None = None
+        turn: _Roll | None = None
         try:
             with self._scope:
                 await ready.wait()
@@ -115,16 +115,16 @@ class RollingRestarts:
                 if left is not None:
                     left.finish()
 
-    def _turn(self) -> _Turn:
+    def _turn(self) -> _Roll:
         if self._next is None:
-            self._next = _Turn()
+            self._next = _Roll()
             self._asked.set()
             if self._scope.cancel_called:
                 self._next.finish()
         return self._next
 
     async def _roll(self, bots: Mapping[str, Rolls], renew: Callable[[], Awaitable[None]]) -> Rolled:
-        self._tell("restart.began", count=len(bots))
+        self._emit("restart.began", count=len(bots))
         try:
             await renew()
         except OSError as error:
@@ -145,16 +145,16 @@ class RollingRestarts:
         problems = await _each(canaries, window, try_worker, enough=1)
         if problems:
             ((name, problem),) = problems.items()
-            self._tell("restart.refused", name, handler=handlers[name], reason=problem)
+            self._emit("restart.refused", name, handler=handlers[name], reason=problem)
             return Rolled(refused=f"{name}: {problem}; nothing was replaced")
         names = [name for name, bot in bots.items() if not bot.rests]
         failed = await _each(names, window, restart)
         replaced = len(names) - len(failed)
-        self._tell("restart.done", level="error" if failed else None, count=replaced, failed=len(failed))
+        self._emit("restart.done", level="error" if failed else None, count=replaced, failed=len(failed))
         return Rolled(replaced=replaced, failed=failed)
 
     def _refuse(self, reason: str) -> Rolled:
-        self._tell("restart.refused", reason=reason)
+        self._emit("restart.refused", reason=reason)
         return Rolled(refused=f"{reason}; nothing was replaced")
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.nursery.dispatch import Activity
-from trioworkers.nursery.life import Life
 from trioworkers.nursery.restart import RestartPolicy
+from trioworkers.nursery.session import WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
     from trioworkers.inbox.backlog import Feed
-    from trioworkers.nursery.life import Ended, Means
-    from trioworkers.nursery.places import Places
+    from trioworkers.nursery.session import Ended, Means
+    from trioworkers.nursery.slots import WorkerSlots
 
 SPENT = "restart budget spent"
 KEEP_PLACE = ("renewed", "recycled")  # who ends for one of these is followed at once
@@ -42,9 +42,9 @@ class Supervisor:
         self,
         means: Means,
         feed: Feed,
-        places: Places,
+        places: WorkerSlots,
         may_start: Callable[[], Awaitable[None]],
-        chance: Random,
+        rng: Random,
     ) -> None:
         self.state = "starting"
         self.activity = Activity()
@@ -58,11 +58,11 @@ class Supervisor:
         self._feed = feed
         self._places = places
         self._may_start = may_start
-        self._policy = RestartPolicy(chance)
-        self._life: Life | None = None
-        self._next: Life | None = None  # takes its place once it is ready
-        self._alive: set[Life] = set()  # these two, and those that only finish what they have
-        self._lives: trio.Nursery | None = None
+        self._policy = RestartPolicy(rng)
+        self._session: WorkerSession | None = None
+        self._next: WorkerSession | None = None  # takes its place once it is ready
+        self._alive: set[WorkerSession] = set()  # these two, and those that only finish what they have
+        self._sessions: trio.Nursery | None = None
         self._relief = trio.CancelScope()
         self._over = trio.Event()
         self._leaving = False
@@ -84,14 +84,14 @@ class Supervisor:
         return self._failure
 
     @property
-    def life(self) -> Life | None:
+    def session(self) -> WorkerSession | None:
         """The worker's life, while there is one."""
-        return self._life
+        return self._session
 
     @property
-    def lives(self) -> list[Life]:
+    def sessions(self) -> list[WorkerSession]:
         """That one, and the one that is about to take its place."""
-        return [life for life in (self._life, self._next) if life is not None]
+        return [session for session in (self._session, self._next) if session is not None]
 
     @property
     def rests(self) -> bool:
@@ -101,7 +101,7 @@ class Supervisor:
     async def run(self) -> None:
         """Supervise until drained. Cancelling ends the worker's group and leaves no trace."""
         try:
-            async with trio.open_nursery() as self._lives:
+            async with trio.open_nursery() as self._sessions:
                 while not self._leaving:
                     await self._step()
         finally:
@@ -111,7 +111,7 @@ class Supervisor:
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
         self._leaving = True
-        if self._life is not None and self._failure is None:
+        if self._session is not None and self._failure is None:
             self._come_to("draining")
         self._end("leaving")
 
@@ -129,7 +129,7 @@ class Supervisor:
         Args:
             by_hand: somebody wants this very bot: neither the fleet's pace nor its places hold it up.
         """
-        while self._called and self._life is not None and self._life.why is None:
+        while self._called and self._session is not None and self._session.why is None:
             await self._verdict.wait()
         if self._leaving:
             return "the daemon stops"
@@ -154,27 +154,27 @@ class Supervisor:
         When it is, this one ends, and finishes what it has. When it cannot be, or there is no second
         place, this one ends first.
         """
-        if self._life is None or not self._life.is_ready or self._places.full:
+        if self._session is None or not self._session.is_ready or self._places.full:
             self.renew()
             return
         self._policy.forgive()
         self._failure, self._hold_until = None, -math.inf
-        if self._life.why is not None:  # it was parked, and only finishes what it has
+        if self._session.why is not None:  # it was parked, and only finishes what it has
             self._come_to("starting")
         self._relief.cancel()
         if self._next is not None:  # it has older settings
             self._next.end("renewed")
             self._next = None
         self._relief = trio.CancelScope()
-        assert self._lives is not None  # noqa: S101 - for mypy; it runs
-        self._lives.start_soon(self._relieve, self._relief)
+        assert self._sessions is not None  # noqa: S101 - for mypy; it runs
+        self._sessions.start_soon(self._relieve, self._relief)
 
     def look_again(self, *, anew: bool) -> None:
         """Settings changed: what it waits for may be there. `anew`: and what it crashed for may be mended.
 
         A refused token, or a handler that cannot be imported, is not mended by these.
         """
-        if anew and self._life is None and self._hold_until < math.inf:
+        if anew and self._session is None and self._hold_until < math.inf:
             self._policy.forgive()
             self._failure, self._hold_until = None, -math.inf
         self._waiting.cancel()
@@ -238,8 +238,8 @@ class Supervisor:
     async def _live(self) -> None:
         """Have a worker, or one that took its place, until there is none."""
         self.restarts += self._again
-        self._life = self._begin()
-        while self._life is not None:
+        self._session = self._begin()
+        while self._session is not None:
             await self._wait_over()
 
     async def _wait_over(self) -> None:
@@ -251,68 +251,68 @@ class Supervisor:
         """Start the next worker beside the one that works."""
         with scope:
             await self._may_start()
-        if scope.cancel_called or self._life is None:
+        if scope.cancel_called or self._session is None:
             return
         if self._places.full:
-            self._life.end("renewed")
+            self._session.end("renewed")
             return
         self._places.take_beyond()
         self._next = self._begin()
 
-    def _begin(self) -> Life:
+    def _begin(self) -> WorkerSession:
         """Begin a life, in a place that is its own from now on."""
         self._has_place = False
-        life = Life(self._means, self.activity, self._idle_stop, self._became_ready)
-        self._alive.add(life)
+        session = WorkerSession(self._means, self.activity, self._idle_stop, self._became_ready)
+        self._alive.add(session)
         if self._may_sleep:
-            self._places.may_sleep(life)
-        assert self._lives is not None  # noqa: S101 - for mypy; it runs
-        self._lives.start_soon(self._see_through, life)
-        return life
+            self._places.may_sleep(session)
+        assert self._sessions is not None  # noqa: S101 - for mypy; it runs
+        self._sessions.start_soon(self._see_through, session)
+        return session
 
-    async def _see_through(self, life: Life) -> None:
+    async def _see_through(self, session: WorkerSession) -> None:
         """One worker from its start to its end, and what that means."""
         try:
-            ended = await life.run()
+            ended = await session.run()
         finally:
-            self._alive.discard(life)
-            self._places.gone(life)
-            if life is self._life and self._next is None and life.why in KEEP_PLACE:
+            self._alive.discard(session)
+            self._places.gone(session)
+            if session is self._session and self._next is None and session.why in KEEP_PLACE:
                 self._has_place = True
             else:
                 self._places.free()
         self._note(ended)
-        if life is self._next:  # it was never ready: then in the usual way, one after the other
+        if session is self._next:  # it was never ready: then in the usual way, one after the other
             self._next = None
-            if self._life is not None:
-                self._life.end("renewed")
-        elif life is self._life:
-            self._life, self._next = self._next, None
-            if self._life is None:
+            if self._session is not None:
+                self._session.end("renewed")
+        elif session is self._session:
+            self._session, self._next = self._next, None
+            if self._session is None:
                 self._judge(ended)
-            elif self._life.why is None:
+            elif self._session.why is None:
                 self._come_to("starting")
         self._over.set()
 
-    def _became_ready(self, life: Life) -> None:
-        if life is self._next:
-            before, self._life, self._next = self._life, life, None
+    def _became_ready(self, session: WorkerSession) -> None:
+        if session is self._next:
+            before, self._session, self._next = self._session, session, None
             self.restarts += 1
             if before is not None:
                 before.end("renewed")
-        if life is not self._life:
+        if session is not self._session:
             return
-        self.code = life.code
+        self.code = session.code
         self.proven.set()
-        if life.why is None:  # else it was asked to end meanwhile: parked, leaving, or to be replaced
+        if session.why is None:  # else it was asked to end meanwhile: parked, leaving, or to be replaced
             self._failure = None
             self._come_to("running")
 
     def _end(self, why: str) -> None:
         """Let whatever there is of workers finish what it has, and end."""
         self._relief.cancel()
-        for life in self.lives:
-            life.end(why)
+        for session in self.sessions:
+            session.end(why)
         self._waiting.cancel()
 
     def _note(self, ended: Ended) -> None:
@@ -330,7 +330,7 @@ class Supervisor:
         if ended.unfit is not None and ended.why != "renewed":  # that was the one before
             self.park(ended.unfit.reason, detail=ended.unfit.detail)
         elif ended.why == "sleeping":
-            self._means.tell("worker.sleeping")
+            self._means.emit("worker.sleeping")
         elif ended.why is None and not self._leaving:
             self._crashed(ended)
         self._again = ended.why != "sleeping"
@@ -348,7 +348,7 @@ class Supervisor:
     def _fail(self, reason: str, until: float, **fields: object) -> None:
         self._failure, self._hold_until = reason, until
         self._come_to("failed")
-        self._means.tell("bot.failed", reason=reason, **fields)
+        self._means.emit("bot.failed", reason=reason, **fields)
 
     def _come_to(self, state: str) -> None:
         self.state = state

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.nursery.channel import Channel
-from trioworkers.nursery.frames import Drain, FromWorker, Ready, Unfit
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import Drain, FromWorker, Ready, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from trioworkers.nursery.frames import Configure, Frame
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import Exit, WorkerProcess
+    from trioworkers.protocol.frames import Configure, Frame
 
     StartsWorker = Callable[[int, int], Awaitable[WorkerProcess]]
 
@@ -28,7 +28,9 @@ LAST_OUTPUT = 0.5  # seconds that the output of an ended worker is still read
 
 
 @asynccontextmanager
-async def open_worker(start: StartsWorker, configure: Configure, output: Output) -> AsyncIterator[Worker]:
+async def open_worker(
+    start: StartsWorker, configure: Configure, output: Output
+) -> AsyncIterator[ConnectedWorker]:
     """Start a worker and tell it what it is; at the end nothing of it is left.
 
     `start` is as :meth:`MakesWorkers.start`.
@@ -54,7 +56,7 @@ async def open_worker(start: StartsWorker, configure: Configure, output: Output)
         nursery.start_soon(output.copy, reads)
         nursery.start_soon(channel.serve_writes)
         nursery.start_soon(_watch, process, ours)
-        worker = Worker(process, channel)
+        worker = ConnectedWorker(process, channel)
         channel.send(configure)
         try:
             yield worker
@@ -76,7 +78,7 @@ async def _watch(process: WorkerProcess, end: socket.socket) -> None:
         end.shutdown(socket.SHUT_RD)
 
 
-class Worker:
+class ConnectedWorker:
     """A running worker.
 
     Attributes:

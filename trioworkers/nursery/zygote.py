@@ -1,7 +1,7 @@
-"""The daemon's side of the zygote: keeps one running, and has it start and bury workers.
+"""The daemon's side of the zygote: keeps one running, and has it start and reap workers.
 
 A zygote that dies is started again, and running workers go on: the daemon is a child subreaper, so they
-become its own children, with their exit status, and it buries them itself. It never waits for "any" child,
+become its own children, with their exit status, and it reaps them itself. It never waits for "any" child,
 which may be a plugin's, but for those that it knows one by one.
 """
 
@@ -18,7 +18,7 @@ import trio
 from trioworkers.errors import TrioworkersError
 from trioworkers.nursery.link import LAST, Link, LostError
 from trioworkers.nursery.spawn import Exit
-from trioworkers.worker.orders import SIZE, NotStarted, Reap, Start, encode
+from trioworkers.protocol.orders import SIZE, NotStarted, Reap, Start, encode
 from trioworkers.worker.remains import RUN, kill, orphans
 from trioworkers.worker.zygote import adopt_orphans
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trioworkers.nursery.spawn import WorkerProcess
-    from trioworkers.worker.orders import Prepare
+    from trioworkers.protocol.orders import Prepare
 
 WARM_TIMEOUT = 60.0  # seconds until a zygote has imported everything
 AT_ONCE = 16  # orders under way
@@ -44,7 +44,7 @@ class ZygoteEndedError(TrioworkersError):
 
 @asynccontextmanager
 async def open_zygote(
-    prepare: Prepare, *, run: str, folder: Path, environ: Mapping[str, str], tell: Callable[..., None]
+    prepare: Prepare, *, run: str, folder: Path, environ: Mapping[str, str], emit: Callable[..., None]
 ) -> AsyncIterator[Zygote]:
     """Keep a zygote running; at the end it is gone, and with it every worker that still lived.
 
@@ -63,7 +63,7 @@ async def open_zygote(
         ZygoteEndedError: it ended before that was known.
         OSError: it cannot be started.
     """
-    zygote = Zygote(run, tell)
+    zygote = Zygote(run, emit)
     async with trio.open_nursery() as nursery:
         await nursery.start(zygote.serve, prepare, folder, {**environ, RUN: run})
         try:
@@ -79,10 +79,10 @@ class Zygote:
         warm: set once the first is.
     """
 
-    def __init__(self, run: str, tell: Callable[..., None]) -> None:
+    def __init__(self, run: str, emit: Callable[..., None]) -> None:
         self.warm = trio.Event()
         self._run = run
-        self._tell = tell
+        self._emit = emit
         self._link: Link | None = None
         self._came = trio.Event()
         self._serving = trio.CancelScope()
@@ -125,7 +125,7 @@ class Zygote:
                         if link.problem is not None:
                             raise ZygoteError(f"fleet.{how}")
                         raise ZygoteEndedError(f"workers cannot be started: their zygote {how}")
-                self._tell("zygote.exited", reason=how)
+                self._emit("zygote.exited", reason=how)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -136,7 +136,7 @@ class Zygote:
             with trio.move_on_after(WARM_TIMEOUT) as limit:
                 await link.judged.wait()
             if link.warm:
-                self._tell("zygote.ready", pid=link.process.pid, way=way)
+                self._emit("zygote.ready", pid=link.process.pid, way=way)
                 self._serving.shield = True
                 self.warm.set()
                 self._link = link
@@ -145,7 +145,7 @@ class Zygote:
                 self._link, self._came = None, trio.Event()
             else:
                 link.kill()
-        await self._bury_orphans()
+        await self._reap_orphans()
         if limit.cancelled_caught:
             return f"was not warm within {WARM_TIMEOUT:g} s"
         return link.problem or f"ended: {_exit(link.process.returncode)}"
@@ -212,7 +212,7 @@ class Zygote:
         for worker in self._workers.values():
             worker.signal_group(signal.SIGKILL)
 
-    async def bury(self, worker: _Worker) -> Exit:
+    async def dead_letter(self, worker: _Worker) -> Exit:
         """Reap a worker that has ended, and end what it left behind."""
         try:
             answer, _ = await worker.link.ask(Reap(worker.link.next_number(), worker.pid))
@@ -220,13 +220,13 @@ class Zygote:
             await worker.link.gone.wait()
             code = _reap(worker.descriptor)
             del self._workers[worker.pid]
-            await self._bury_orphans()
+            await self._reap_orphans()
         else:
             code = answer.code
             del self._workers[worker.pid]
         return _exit(code)
 
-    async def _bury_orphans(self) -> None:
+    async def _reap_orphans(self) -> None:
         """End what came to the daemon because the zygote to which it should have come had died."""
         with trio.move_on_after(LAST, shield=True):
             while left := orphans({self._process, *self._workers}, self._run):
@@ -248,17 +248,17 @@ class _Worker:
         self._zygote = zygote
         self._exit: Exit | None = None
         self._ended = False
-        self._burying = trio.Lock()
+        self._reaping = trio.Lock()
 
     async def wait(self) -> Exit:
-        async with self._burying:
+        async with self._reaping:
             if self._exit is None:
                 await trio.lowlevel.wait_readable(self.descriptor)
                 # while the leader is not reaped its number cannot be another group's
                 self.signal_group(signal.SIGKILL)
                 self._ended = True
                 with trio.CancelScope(shield=True):  # bounded: the zygote answers in time, or is killed
-                    self._exit = await self._zygote.bury(self)
+                    self._exit = await self._zygote.dead_letter(self)
                 os.close(self.descriptor)
             return self._exit or Exit()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trioworkers.testing.polling import Poll
     from trioworkers.testing.queue import UpdateQueue
-    from trioworkers.testing.webhook import Webhook
+    from trioworkers.testing.webhook import SimulatedWebhook
 
 
 class SimBot:
@@ -40,7 +40,7 @@ class SimBot:
         self.privacy = privacy
         self.revoked = False
         self.queue = queue
-        self.webhook: Webhook | None = None
+        self.webhook: SimulatedWebhook | None = None
         self.poll: Poll | None = None
         self.brief: dict[str, Any] = {
             "id": bot_id,

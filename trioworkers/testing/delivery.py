@@ -23,7 +23,7 @@ from trioworkers.testing.webhook import close_webhook
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.queue import Pending
-    from trioworkers.testing.webhook import Webhook
+    from trioworkers.testing.webhook import SimulatedWebhook
     from trioworkers.testing.world import Telegram
 
 RESPONSE_DEADLINE = 60.0  # seconds for connecting, sending and the whole answer
@@ -34,7 +34,7 @@ _CHUNK = 1 << 16
 
 async def deliver_webhooks(telegram: Telegram) -> None:
     """Deliver the updates of all bots that have a webhook, until cancelled."""
-    served: set[Webhook] = set()
+    served: set[SimulatedWebhook] = set()
     async with trio.open_nursery() as nursery:
         while True:
             set_now = {bot.webhook: bot for bot in telegram.bots.values() if bot.webhook is not None}
@@ -44,7 +44,7 @@ async def deliver_webhooks(telegram: Telegram) -> None:
             await telegram.webhooks_changed.wait()
 
 
-async def _dispatch(telegram: Telegram, bot: SimBot, webhook: Webhook) -> None:
+async def _dispatch(telegram: Telegram, bot: SimBot, webhook: SimulatedWebhook) -> None:
     idle: list[_Line] = []
     free = webhook.max_connections
     try:
@@ -85,7 +85,9 @@ def _pick(idle: list[_Line]) -> _Line | None:
     return None
 
 
-async def _deliver(telegram: Telegram, bot: SimBot, webhook: Webhook, line: _Line, update: Pending) -> None:
+async def _deliver(
+    telegram: Telegram, bot: SimBot, webhook: SimulatedWebhook, line: _Line, update: Pending
+) -> None:
     status: int | None = None
     retry_after = 0
     try:
@@ -139,7 +141,7 @@ def _run_response(telegram: Telegram, bot: SimBot, content_type: bytes, body: by
 class _Line:
     """A connection to a webhook, opened when it is first needed."""
 
-    def __init__(self, webhook: Webhook) -> None:
+    def __init__(self, webhook: SimulatedWebhook) -> None:
         parts = urlsplit(webhook.url)
         self._host = parts.hostname or ""
         self._secure = parts.scheme == "https"

@@ -20,7 +20,7 @@ PER_CHAT = (1, 1.0)
 PER_GROUP = (20, 60.0)
 
 
-class Limits:
+class SendLimits:
     """Rolling windows of what was let through; asking counts as doing."""
 
     def __init__(self, messages: bool = False, new_tokens_per_minute: int | None = None) -> None:

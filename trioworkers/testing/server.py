@@ -86,11 +86,11 @@ async def serve_connection(telegram: Telegram, stream: trio.SocketStream) -> Non
                 connection.start_next_cycle()
         except h11.RemoteProtocolError as error:
             await _complain(connection, stream, error)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, _Gone):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, _ClientGone):
             return
 
 
-class _Gone(Exception):
+class _ClientGone(Exception):
     """The client vanished while its answer was being prepared, or a fault took its connection."""
 
 
@@ -118,7 +118,7 @@ async def _read_body(connection: h11.Connection, stream: trio.SocketStream) -> b
         elif isinstance(event, h11.EndOfMessage):
             return b"".join(parts)
         else:
-            raise _Gone
+            raise _ClientGone
 
 
 async def _complain(
@@ -130,7 +130,7 @@ async def _complain(
     refused = Refused(status, "Request Entity Too Large" if status == 413 else "Bad Request")
     try:
         await _send(connection, stream, Answer(status, encode_refusal(refused)))
-    except (trio.BrokenResourceError, trio.ClosedResourceError, _Gone):
+    except (trio.BrokenResourceError, trio.ClosedResourceError, _ClientGone):
         return
 
 
@@ -245,7 +245,7 @@ async def _poll(telegram: Telegram, bot: SimBot, params: Params, stream: trio.So
             refusal = refused
         nursery.cancel_scope.cancel()
     if gone:
-        raise _Gone
+        raise _ClientGone
     if refusal is not None:
         raise refusal
     return batch
@@ -296,12 +296,12 @@ async def _send(connection: h11.Connection, stream: trio.SocketStream, answer: A
     if fault is not None:
         await trio.sleep(fault.delay)
         if fault.end == "close":
-            raise _Gone
+            raise _ClientGone
         if fault.end == "half-close":
             await stream.send_eof()
             while await stream.receive_some(_CHUNK):
                 pass
-            raise _Gone
+            raise _ClientGone
     headers = [*answer.headers, (b"Content-Length", b"%d" % len(answer.body))]
     response = h11.Response(
         status_code=answer.status, headers=headers, reason=_REASONS.get(answer.status, b"")
@@ -312,7 +312,7 @@ async def _send(connection: h11.Connection, stream: trio.SocketStream, answer: A
     wire = head + body + end
     if fault is not None and fault.cut is not None:
         await stream.send_all(wire[: len(head) + int(len(body) * fault.cut)])
-        raise _Gone
+        raise _ClientGone
     if fault is not None and fault.pace is not None:
         for i in range(len(wire)):
             await stream.send_all(wire[i : i + 1])

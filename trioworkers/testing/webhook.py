@@ -45,7 +45,7 @@ class Described:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _ChatLane:
     """Updates of one order key; only the first may be in flight."""
 
     waiting: deque[int] = field(default_factory=deque)
@@ -53,7 +53,7 @@ class _Lane:
     failures: int = 0
 
 
-class Webhook:
+class SimulatedWebhook:
     """Where updates go, and in which order.
 
     Attributes:
@@ -80,7 +80,7 @@ class Webhook:
         self.closed = False
         self.last_error: tuple[float, str] | None = None
         self._queue = queue
-        self._lanes: dict[Hashable, _Lane] = {}
+        self._lanes: dict[Hashable, _ChatLane] = {}
         self._due: list[tuple[float, int, Hashable]] = []
         self._order = count()
         self._loaded = 0
@@ -145,11 +145,11 @@ class Webhook:
             self._loaded = update.arrival
             lane = self._lanes.get(update.key)
             if lane is None:
-                lane = self._lanes[update.key] = _Lane()
+                lane = self._lanes[update.key] = _ChatLane()
                 heapq.heappush(self._due, (now, next(self._order), update.key))
             lane.waiting.append(update.update_id)
 
-    def _advance(self, key: Hashable, lane: _Lane, now: float) -> None:
+    def _advance(self, key: Hashable, lane: _ChatLane, now: float) -> None:
         lane.waiting.popleft()
         lane.delay, lane.failures = 1.0, 0
         if lane.waiting:
@@ -215,7 +215,7 @@ def set_webhook(telegram: Telegram, bot: SimBot, params: Params) -> object:
     end_poll(bot, conflict(OTHER_WEBHOOK))
     if allowed is not None:
         bot.queue.allowed = allowed
-    bot.webhook = Webhook(
+    bot.webhook = SimulatedWebhook(
         bot.queue,
         url,
         secret=secret,

@@ -19,7 +19,7 @@ from trioworkers.testing.bots import SimBot
 from trioworkers.testing.chats import Chat, Member, Message
 from trioworkers.testing.faults import Faults
 from trioworkers.testing.files import FileStore
-from trioworkers.testing.limits import Limits
+from trioworkers.testing.limits import SendLimits
 from trioworkers.testing.methods import METHODS, Described
 from trioworkers.testing.params import Params, Upload, read_integer
 from trioworkers.testing.polling import end_poll
@@ -97,7 +97,7 @@ class Telegram:
         self.history = history
         self.repeat_guard = repeat_guard
         self.on_confirm = on_confirm
-        self.limits = Limits(rate_limits, new_tokens_per_minute)
+        self.limits = SendLimits(rate_limits, new_tokens_per_minute)
         self.faults = Faults(self.dice)
         self.files = FileStore(self.dice)
         self.bots: dict[int, SimBot] = {}

@@ -1,7 +1,7 @@
 """What Telegram delivers to webhooks, from a body to the inbox. Knows nothing of HTTP servers.
 
-Each bot has a door with secrets of its own. What waits at a door together is accepted together: while
-one batch becomes durable, the next gathers. A delivery is answered only after that.
+Each bot has an endpoint with secrets of its own. What waits at one together is accepted together: while one
+batch becomes durable, the next gathers. A delivery is answered only after that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.inbox import Accepted
     from trioworkers.records import Arrival
 
-GRACE = 600.0  # seconds for which an old secret is good, and a door open that was left
+GRACE = 600.0  # seconds for which an old secret is good, and an endpoint that was left is open
 REASONS = {
     400: "no update",
     401: "wrong secret",
@@ -47,7 +47,7 @@ def derive_secret(fleet_secret: str, bot_id: int) -> str:
 
 @dataclass(slots=True)
 class Traffic:
-    """What came in at one door. `bytes` of accepted bodies; times in seconds, `last_at` in Unix seconds."""
+    """What came in at one endpoint. `bytes` of accepted bodies; seconds; `last_at` in Unix seconds."""
 
     accepted: int = 0
     duplicates: int = 0
@@ -82,7 +82,7 @@ class _Batch:
     done: trio.Event = field(default_factory=trio.Event)
 
 
-class Door:
+class WebhookEndpoint:
     """Where one bot's deliveries come in; made by :meth:`Deliveries.open`.
 
     Attributes:
@@ -136,24 +136,24 @@ class Door:
         self._secrets = {known: min(until, end) for known, until in self._secrets.items()}
 
 
-def judge(door: Door | None, secret: bytes) -> int:
+def judge(endpoint: WebhookEndpoint | None, secret: bytes) -> int:
     """The status of a delivery by where it comes in, and whose it is: 200 when its body may be read."""
-    if door is None:
+    if endpoint is None:
         return 404
-    if door.awaited:
+    if endpoint.awaited:
         return 503
-    return 200 if door.admits(secret) else 401
+    return 200 if endpoint.admits(secret) else 401
 
 
 class Deliveries:
-    """The doors of all bots. `serve` makes durable what comes in.
+    """The endpoints of all bots. `serve` makes durable what comes in.
 
     Args:
         accept: makes a batch of one bot's updates durable; raises StoreError when it cannot.
         trouble: hears, with the bot's id, of a mistake of ours that refused a batch.
 
     Attributes:
-        refused: what was refused at no bot's door, by reason.
+        refused: what was refused at no endpoint of a bot, by reason.
     """
 
     def __init__(
@@ -164,14 +164,14 @@ class Deliveries:
         self.refused: Counter[str] = Counter()
         self._accept = accept
         self._trouble = trouble
-        self._doors: dict[str, Door] = {}
+        self._endpoints: dict[str, WebhookEndpoint] = {}
         self._nursery: trio.Nursery | None = None
         self._closing = trio.Event()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Accept until :meth:`close`, then end once what is in hand is durable.
+        """Accept until :meth:`close`, then end once what is in flight is durable.
 
-        Cancelled, what is in hand is answered 503: it may be durable or not, and comes again.
+        Cancelled, what is in flight is answered 503: it may be durable or not, and comes again.
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -186,41 +186,41 @@ class Deliveries:
         self._nursery = None
         self._closing.set()
 
-    def open(self, name: str, bot_id: int) -> Door:
-        """The door of the bot of that name; a new one when another bot had that name."""
-        door = self._doors.get(name)
-        if door is None or door.bot_id != bot_id:
-            door = self._doors[name] = Door(bot_id)
-        return door
+    def open(self, name: str, bot_id: int) -> WebhookEndpoint:
+        """The endpoint of the bot of that name; a new one when another bot had that name."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None or endpoint.bot_id != bot_id:
+            endpoint = self._endpoints[name] = WebhookEndpoint(bot_id)
+        return endpoint
 
     def remove(self, name: str) -> None:
         """There is no such bot any more."""
-        self._doors.pop(name, None)
+        self._endpoints.pop(name, None)
 
-    def door(self, name: str) -> Door | None:
+    def endpoint(self, name: str) -> WebhookEndpoint | None:
         """Where a bot's deliveries come in, if they may, or will once it has started."""
-        door = self._doors.get(name)
-        return door if door is not None and (door.awaited or door.is_open) else None
+        endpoint = self._endpoints.get(name)
+        return endpoint if endpoint is not None and (endpoint.awaited or endpoint.is_open) else None
 
-    def doors(self) -> Iterator[tuple[str, Door]]:
-        """All doors by the names of their bots, also those that are shut again."""
-        yield from self._doors.items()
+    def endpoints(self) -> Iterator[tuple[str, WebhookEndpoint]]:
+        """All endpoints by the names of their bots, also those that are shut again."""
+        yield from self._endpoints.items()
 
-    def refuse(self, door: Door | None, status: int) -> int:
+    def refuse(self, endpoint: WebhookEndpoint | None, status: int) -> int:
         """Count a refusal; returns its status."""
-        (self.refused if door is None else door.traffic.refused)[REASONS[status]] += 1
+        (self.refused if endpoint is None else endpoint.traffic.refused)[REASONS[status]] += 1
         return status
 
     async def deliver(self, name: str, secret: bytes, body: bytes) -> int:
         """Take one delivery; return the status to answer: 200 once it is durable, else one of `REASONS`."""
-        door = self.door(name)
-        status = judge(door, secret)
-        if door is None or status != 200:
-            return self.refuse(door, status)
-        return await self.take(door, body)
+        endpoint = self.endpoint(name)
+        status = judge(endpoint, secret)
+        if endpoint is None or status != 200:
+            return self.refuse(endpoint, status)
+        return await self.take(endpoint, body)
 
-    async def take(self, door: Door, body: bytes) -> int:
-        """Take a body that came in at a door, whose secret was right; as :meth:`deliver`.
+    async def take(self, endpoint: WebhookEndpoint, body: bytes) -> int:
+        """Take a body that came in at an endpoint, whose secret was right; as :meth:`deliver`.
 
         Cancelling it leaves open whether the update is accepted, as it does for whoever hung up.
         """
@@ -228,50 +228,50 @@ class Deliveries:
             str(body, "utf-8")  # an update's decoder does not look into the texts that it skips
             arrival = read_update(body)
         except ValueError:
-            return self.refuse(door, 400)
+            return self.refuse(endpoint, 400)
         began = trio.current_time()
-        batch = door.gathering
+        batch = endpoint.gathering
         if batch is None:
             if self._nursery is None:
-                return self.refuse(door, 503)
-            batch = door.gathering = _Batch()
-            if not door.committing:
-                door.committing = True
-                self._nursery.start_soon(self._commit, door)
+                return self.refuse(endpoint, 503)
+            batch = endpoint.gathering = _Batch()
+            if not endpoint.committing:
+                endpoint.committing = True
+                self._nursery.start_soon(self._commit, endpoint)
         batch.arrivals.append(arrival)
         await batch.done.wait()
         if batch.status != 200:
-            return self.refuse(door, batch.status)
-        traffic = door.traffic
+            return self.refuse(endpoint, batch.status)
+        traffic = endpoint.traffic
         waited = trio.current_time() - began
         traffic.waited += waited
         traffic.longest = max(traffic.longest, waited)
         traffic.bytes += len(body)
         return 200
 
-    async def _commit(self, door: Door) -> None:
+    async def _commit(self, endpoint: WebhookEndpoint) -> None:
         """Accept what has gathered, over and over, until nothing has."""
         try:
-            while (batch := door.gathering) is not None:
-                door.gathering = None
-                await self._accept_batch(door, batch)
+            while (batch := endpoint.gathering) is not None:
+                endpoint.gathering = None
+                await self._accept_batch(endpoint, batch)
         finally:
-            door.committing = False
-            if door.gathering is not None:  # cancelled
-                door.gathering.done.set()
-                door.gathering = None
+            endpoint.committing = False
+            if endpoint.gathering is not None:  # cancelled
+                endpoint.gathering.done.set()
+                endpoint.gathering = None
 
-    async def _accept_batch(self, door: Door, batch: _Batch) -> None:
+    async def _accept_batch(self, endpoint: WebhookEndpoint, batch: _Batch) -> None:
         try:
-            accepted = await self._accept(door.bot_id, batch.arrivals)
+            accepted = await self._accept(endpoint.bot_id, batch.arrivals)
         except StoreError:
             pass  # the inbox tells why
         except Exception as error:  # of one batch: the deliveries of other bots go on
-            self._trouble(door.bot_id, error)
+            self._trouble(endpoint.bot_id, error)
         else:
             batch.status = 200
-            door.traffic.accepted += accepted.new
-            door.traffic.duplicates += accepted.duplicates
-            door.traffic.last_at = time.time()
+            endpoint.traffic.accepted += accepted.new
+            endpoint.traffic.duplicates += accepted.duplicates
+            endpoint.traffic.last_at = time.time()
         finally:
             batch.done.set()

@@ -1,7 +1,8 @@
 """One bot's way in: long polling, a webhook, or on `auto` whichever works, switched while it runs.
 
 Polling and webhook share one queue at Telegram, and one inbox here that knows what it has: a switch loses
-nothing and handles nothing twice. What was under way by the webhook that is left is still taken at its door.
+nothing and handles nothing twice. What was under way
+by the webhook that is left is still taken at its endpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from trioworkers.errors import BotApiError, TransportError
+from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.transport.auto import AutoSwitch
 from trioworkers.transport.poll import LongPoll, PollEvents, PollSettings
 from trioworkers.transport.registration import Registration, error_age
@@ -20,10 +21,10 @@ from trioworkers.transport.registration import Registration, error_age
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from trioworkers.botapi.client import BotApi
     from trioworkers.inbox.inbox import Accepted
     from trioworkers.records import Arrival
-    from trioworkers.transport.api import BotApi
-    from trioworkers.transport.deliveries import Door
+    from trioworkers.transport.deliveries import WebhookEndpoint
     from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
 
 
@@ -54,7 +55,7 @@ class Intake:
         api: the bot's own connection.
         accept: what the inbox does with a polled batch, as for :class:`LongPoll`.
         settings: the settings in force.
-        door: where the bot's deliveries come in.
+        endpoint: where the bot's deliveries come in.
         wanted: what its webhook should be now; None where Telegram cannot reach us: `auto` polls then.
         digests: what was registered last.
         turn: waits for this bot's turn in the fleet's rate of registrations.
@@ -70,25 +71,25 @@ class Intake:
         api: BotApi,
         accept: Callable[[Sequence[Arrival]], Awaitable[Accepted | None]],
         settings: Callable[[], IntakeSettings],
-        door: Door,
+        endpoint: WebhookEndpoint,
         wanted: Callable[[], Wanted | None],
         digests: Digests,
         turn: Callable[[], Awaitable[None]],
         events: IntakeEvents,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.transport = ""
         self.info: WebhookInfo | None = None
         self._settings = settings
-        self._door = door
+        self._endpoint = endpoint
         self._wanted = wanted
         self._events = events
         self._api = api
         self._accept = accept
-        self._chance = chance or random.Random()  # noqa: S311 - jitter
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._target = wanted()
         self._registration = Registration(
-            api, door.bot_id, self._find_target, digests, turn, self, self._chance
+            api, endpoint.bot_id, self._find_target, digests, turn, self, self._rng
         )
         self._auto = AutoSwitch()
         self._setting = settings().transport
@@ -106,7 +107,7 @@ class Intake:
         elif target is None or self.transport != "webhook":
             return
         elif target != before or not self._registration.is_set:
-            self._door.add_secret(target.secret)
+            self._endpoint.add_secret(target.secret)
             self._registration.changed()
 
     async def serve(self) -> None:
@@ -126,18 +127,18 @@ class Intake:
                 if target is None:
                     await self._serve_poll(left == "webhook")
                 else:
-                    self._door.add_secret(target.secret)
+                    self._endpoint.add_secret(target.secret)
                     await self._registration.serve()
 
     async def _serve_poll(self, leaves_webhook: bool) -> None:
         if leaves_webhook:
             self.info = None
-            self._door.leave()
+            self._endpoint.leave()
             with suppress(BotApiError, TransportError):  # the poll finds out, and tells
                 await self._registration.delete()
         with trio.move_on_after(self._polling_time()):
             # a new one each time: an offset from before a webhook might confirm what nobody has seen
-            await LongPoll(self._api, self._accept, self._settings, self._events, self._chance).serve()
+            await LongPoll(self._api, self._accept, self._settings, self._events, self._rng).serve()
         self._auto.try_webhook()
         self._reason = "polled long enough"
 
@@ -160,8 +161,8 @@ class Intake:
     # what the registration tells
 
     def registered(self, secret: str, reason: str | None) -> None:
-        """It is set: the door knows, and `auto`."""
-        self._door.registered(secret)
+        """It is set: the endpoint knows, and `auto`."""
+        self._endpoint.registered(secret)
         self._auto.registered(trio.current_time())
         if reason is not None:
             self._events.webhook_registered(reason)

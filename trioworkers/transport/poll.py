@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from trioworkers.errors import BotApiError, TransportError
+from trioworkers.botapi.client import BotApi, retry_after
+from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.inbox.store import StoreError
 from trioworkers.records import UpdateIdError, read_update
-from trioworkers.transport.api import BotApi, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -88,13 +88,13 @@ class LongPoll:
         accept: Callable[[Sequence[Arrival]], Awaitable[Accepted | None]],
         settings: Callable[[], PollSettings],
         events: PollEvents,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._api = api
         self._accept = accept
         self._settings = settings
         self._events = events
-        self._chance = chance or random.Random()  # noqa: S311 - jitter
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._offset: int | None = None
         self._failures = 0
         self._webhook_is_set = False
@@ -187,7 +187,7 @@ class LongPoll:
     async def _pause(self, reason: str, *, conflict: bool = False, at_least: float = 0.0) -> None:
         self._failures += 1
         bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-        pause = max(at_least, self._chance.uniform(bound / 2, bound))
-        tell = self._events.conflict if conflict else self._events.trouble
-        tell(reason, pause)
+        pause = max(at_least, self._rng.uniform(bound / 2, bound))
+        emit = self._events.conflict if conflict else self._events.trouble
+        emit(reason, pause)
         await trio.sleep(pause)

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import msgspec
 import trio
 
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.files import InputFile
 from trioworkers.config.problems import mask_tokens
-from trioworkers.errors import BotApiError, TransportError
-from trioworkers.transport.files import InputFile
 from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from trioworkers.transport.api import BotApi
+    from trioworkers.botapi.client import BotApi
 
 WATCH_EVERY = 30.0  # seconds, with jitter: what `auto` decides by is a minute
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0  # seconds between registrations that fail or do not last, doubled
@@ -181,7 +181,7 @@ class Registration:
         digests: Digests,
         turn: Callable[[], Awaitable[None]],
         events: RegistrationEvents,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._api = api
         self._bot_id = bot_id
@@ -189,7 +189,7 @@ class Registration:
         self._digests = digests
         self._turn = turn
         self._events = events
-        self._chance = chance or random.Random()  # noqa: S311 - jitter
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
         self.is_set = False
         self._changed = trio.Event()
         self._attempts = 0  # registrations since the webhook was last found as it should be
@@ -205,7 +205,7 @@ class Registration:
             TokenRefusedError: the token was refused (401, or 404 for one that is malformed).
         """
         while True:
-            pause = WATCH_EVERY * self._chance.uniform(0.8, 1.2)
+            pause = WATCH_EVERY * self._rng.uniform(0.8, 1.2)
             self._changed = trio.Event()
             try:
                 again = await self._look()
@@ -283,7 +283,7 @@ class Registration:
     def _pause(self) -> float:
         bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._attempts, 12))
         self._attempts += 1
-        return self._chance.uniform(bound / 2, bound)
+        return self._rng.uniform(bound / 2, bound)
 
 
 def error_age(info: WebhookInfo, now: float | None = None) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from quart import g, request
 
 from trioworkers.inbox.store import StoreError
-from trioworkers.web.asked import API, CONTROL, RefusedError
+from trioworkers.web.asked import API, CONTROL, RequestRefusedError
 from trioworkers.web.backup import backup_routes
 from trioworkers.web.bare import bare_app, carries
 from trioworkers.web.bots import bot_routes
@@ -101,8 +101,8 @@ def make_app(
     async def workers_status() -> dict[str, Any]:
         return status()
 
-    @app.errorhandler(RefusedError)
-    async def refused(error: RefusedError) -> tuple[dict[str, str], int]:
+    @app.errorhandler(RequestRefusedError)
+    async def refused(error: RequestRefusedError) -> tuple[dict[str, str], int]:
         return {"error": str(error)}, error.status
 
     @app.errorhandler(StoreError)

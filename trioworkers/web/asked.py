@@ -21,7 +21,7 @@ CONTROL = "control socket"
 API = "api"
 
 
-class RefusedError(TrioworkersError):
+class RequestRefusedError(TrioworkersError):
     """A request is answered with `status` and the message, and nothing was done."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -47,7 +47,7 @@ def read_query(model: type[M]) -> M:
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
-        raise RefusedError(400, "; ".join(_faults(model, error))) from None
+        raise RequestRefusedError(400, "; ".join(_faults(model, error))) from None
 
 
 async def read_body(model: type[M]) -> M:
@@ -60,7 +60,7 @@ async def read_body(model: type[M]) -> M:
     try:
         return model.model_validate_json(raw or b"{}", strict=True)
     except ValidationError as error:
-        raise RefusedError(400, "; ".join(_faults(model, error))) from None
+        raise RequestRefusedError(400, "; ".join(_faults(model, error))) from None
 
 
 def _faults(model: type[Asked], error: ValidationError) -> Iterator[str]:

@@ -11,7 +11,7 @@ from quart import Blueprint, g
 
 from trioworkers.folders import make_folder
 from trioworkers.inbox.store import StoreError
-from trioworkers.web.asked import CONTROL, Asked, RefusedError, read_body
+from trioworkers.web.asked import CONTROL, Asked, RequestRefusedError, read_body
 
 if TYPE_CHECKING:
     from trioworkers.events import Events
@@ -37,7 +37,7 @@ def backup_routes(inbox: BacksUp, folder: Path, events: Events) -> Blueprint:
     @routes.post("/api/backup")
     async def backup() -> dict[str, Any]:
         if g.by != CONTROL:  # who has the API's token may not write where the daemon may
-            raise RefusedError(403, "backups are made over the control socket only")
+            raise RequestRefusedError(403, "backups are made over the control socket only")
         asked = await read_body(BackupAsked)
         try:
             path = _target(asked.path, folder)
@@ -45,9 +45,9 @@ def backup_routes(inbox: BacksUp, folder: Path, events: Events) -> Blueprint:
             size = path.stat().st_size
         except (StoreError, OSError) as error:
             reason = _words(error)
-            events.tell("control.action", level="error", action="backup", by=g.by, reason=reason)
-            raise RefusedError(403 if isinstance(error, PermissionError) else 500, reason) from None
-        events.tell("control.action", action="backup", by=g.by, path=str(path), bytes=size)
+            events.emit("control.action", level="error", action="backup", by=g.by, reason=reason)
+            raise RequestRefusedError(403 if isinstance(error, PermissionError) else 500, reason) from None
+        events.emit("control.action", action="backup", by=g.by, path=str(path), bytes=size)
         return {"path": str(path), "bytes": size}
 
     return routes
@@ -64,13 +64,13 @@ def _target(asked: str | None, folder: Path) -> Path:
         make_folder(folder)
         path = folder
     elif not asked.startswith("/") or "\0" in asked:
-        raise RefusedError(400, "path: expected the absolute path of a new file or of a folder")
+        raise RequestRefusedError(400, "path: expected the absolute path of a new file or of a folder")
     else:
         path = Path(asked)
     if path.is_dir():
         path /= time.strftime("inbox-%Y%m%dT%H%M%SZ.db", time.gmtime())
     if path.is_symlink() or path.exists():  # it might be the database itself
-        raise RefusedError(409, f"{path} is there already, expected the path of a new file")
+        raise RequestRefusedError(409, f"{path} is there already, expected the path of a new file")
     return path
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from quart import Blueprint, g
 
-from trioworkers.web.asked import RefusedError
+from trioworkers.web.asked import RequestRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -52,15 +52,15 @@ def bot_routes(
         finally:
             done("bots.restart", bot, reason)
         if reason is not None:
-            raise RefusedError(409, f"{name} has no ready worker: {reason}")
+            raise RequestRefusedError(409, f"{name} has no ready worker: {reason}")
         return _row(bot)
 
     @routes.post("/restart")
     async def restart_all() -> dict[str, Any]:
-        events.tell("control.action", action="restart", by=g.by)
+        events.emit("control.action", action="restart", by=g.by)
         rolled = await restarts.ask()
         if rolled.refused is not None:
-            raise RefusedError(409, rolled.refused)
+            raise RequestRefusedError(409, rolled.refused)
         return {"replaced": rolled.replaced, "failed": dict(rolled.failed)}
 
     def find(name: str) -> BotScope:
@@ -69,7 +69,7 @@ def bot_routes(
         except KeyError:
             near = difflib.get_close_matches(name, bots(), n=1)
             hint = f", did you mean {near[0]}" if near else ""
-            raise RefusedError(404, f"this daemon runs no bot of that name{hint}") from None
+            raise RequestRefusedError(404, f"this daemon runs no bot of that name{hint}") from None
 
     async def durably(action: str, bot: BotScope, change: Callable[[], Awaitable[None]]) -> dict[str, Any]:
         try:
@@ -77,13 +77,13 @@ def bot_routes(
         except OSError as error:
             reason = f"it could not be made durable: {(error.strerror or 'unknown error').lower()}"
             done(action, bot, reason)
-            raise RefusedError(503, f"{reason}; nothing was changed") from None
+            raise RequestRefusedError(503, f"{reason}; nothing was changed") from None
         done(action, bot, None)
         return _row(bot)
 
     def done(action: str, bot: BotScope, reason: str | None) -> None:
         level = None if reason is None else "error"
-        events.tell("control.action", bot.settings.name, level=level, action=action, by=g.by, reason=reason)
+        events.emit("control.action", bot.settings.name, level=level, action=action, by=g.by, reason=reason)
 
     return routes
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from quart import Blueprint, g
 
 from trioworkers.config import FleetFileError, NotDynamicError, draft_bot, draft_removal
-from trioworkers.web.asked import Asked, RefusedError, read_body
+from trioworkers.web.asked import Asked, RequestRefusedError, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -69,7 +69,7 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
         with _refusals():
             plan = await reloads.run(dry=asked.dry_run)
         if not asked.dry_run:
-            events.tell("control.action", action="reload", by=g.by)
+            events.emit("control.action", action="reload", by=g.by)
         return plan.document()
 
     @routes.post("/api/bots")
@@ -77,7 +77,7 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
         asked = await read_body(BotAsked)
         async with turn:
             if asked.name in reloads.fleet.bots:
-                raise RefusedError(409, f'there is a bot "{asked.name}" already')
+                raise RequestRefusedError(409, f'there is a bot "{asked.name}" already')
             return await change("bots.add", asked.name, asked.bot)
 
     @routes.put("/api/bots/<name>")
@@ -98,7 +98,7 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
         with _refusals():
             draft = draft_removal(fleet, name) if table is None else _draft_bot(fleet, name, table)
             plan = await reloads.run(drafts=[draft])
-        events.tell("control.action", name, action=action, by=g.by)
+        events.emit("control.action", name, action=action, by=g.by)
         return plan.document()
 
     return routes
@@ -112,11 +112,13 @@ def _own_table(fleet: Fleet, name: str) -> Mapping[str, Any]:
     """
     if name not in fleet.bots:
         near = get_close_matches(name, fleet.bots, 1)
-        raise RefusedError(404, f"there is no bot {name}" + (f", did you mean {near[0]}" if near else ""))
+        raise RequestRefusedError(
+            404, f"there is no bot {name}" + (f", did you mean {near[0]}" if near else "")
+        )
     try:
         draft_removal(fleet, name)
     except NotDynamicError as error:
-        raise RefusedError(409, str(error)) from None
+        raise RequestRefusedError(409, str(error)) from None
     table: Mapping[str, Any] = tomllib.loads(Path(fleet.origin(name)).read_text())["bots"][name]
     return table
 
@@ -130,7 +132,7 @@ def _draft_bot(fleet: Fleet, name: str, table: Mapping[str, Any]) -> Draft:
     """
     draft = draft_bot(fleet.state_dir, name, table)
     if name not in fleet.bots and os.path.lexists(draft.file):
-        raise RefusedError(409, f"{draft.file} is there already, expected no file of that name")
+        raise RequestRefusedError(409, f"{draft.file} is there already, expected no file of that name")
     return draft
 
 
@@ -140,8 +142,8 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except FleetFileError as error:
-        raise RefusedError(422, "\n".join(str(problem) for problem in error.problems)) from None
+        raise RequestRefusedError(422, "\n".join(str(problem) for problem in error.problems)) from None
     except NotDynamicError as error:
-        raise RefusedError(409, str(error)) from None
+        raise RequestRefusedError(409, str(error)) from None
     except OSError as error:
-        raise RefusedError(500, f"{error.filename}: {error.strerror}") from None
+        raise RequestRefusedError(500, f"{error.filename}: {error.strerror}") from None

@@ -134,7 +134,7 @@ class Connections:
             nursery.cancel_scope.cancel()
 
     async def _serve_one(self, stream: trio.SocketStream) -> None:
-        connection = _Connection(stream, self._idle, self._tell_room)
+        connection = _Connection(stream, self._idle, self._emit_room)
         self.accepted += 1
         self._open.add(connection)
         self._idle[connection] = trio.current_time()
@@ -149,7 +149,7 @@ class Connections:
         finally:
             self._idle.pop(connection, None)
             self._open.discard(connection)
-            self._tell_room()
+            self._emit_room()
 
     def _wrap(self, stream: trio.SocketStream) -> Any:
         if self._tls is None:
@@ -169,7 +169,7 @@ class Connections:
                 self._room = self._room or trio.Event()
                 await self._room.wait()
 
-    def _tell_room(self) -> None:
+    def _emit_room(self) -> None:
         """A connection has ended or become idle."""
         if self._room is not None:
             self._room.set()
@@ -266,18 +266,18 @@ class _Connection:
     """Stands where hypercorn has the task that ends an idle connection, and notes since when it is idle."""
 
     def __init__(
-        self, stream: trio.SocketStream, idle: dict[_Connection, float], tell_room: Callable[[], None]
+        self, stream: trio.SocketStream, idle: dict[_Connection, float], emit_room: Callable[[], None]
     ) -> None:
         self.scope = trio.CancelScope()
         self._stream = stream
         self._idle = idle
-        self._tell_room = tell_room
+        self._emit_room = emit_room
 
     async def restart(self, _task_group: object, _action: object) -> None:
         """It waits for a request's head from now on (hypercorn's call)."""
         self._idle.pop(self, None)
         self._idle[self] = trio.current_time()
-        self._tell_room()
+        self._emit_room()
 
     async def stop(self) -> None:
         """It has one (hypercorn's call)."""

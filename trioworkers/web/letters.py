@@ -16,14 +16,14 @@ from quart import Blueprint, g
 from trioworkers.config.units import Seconds  # noqa: TC001 - pydantic reads it
 from trioworkers.inbox.store import StoreError
 from trioworkers.records import decode_body, read_update, shown_call
-from trioworkers.web.asked import LARGEST_ID, Asked, RefusedError, read_body, read_query
+from trioworkers.web.asked import LARGEST_ID, Asked, RequestRefusedError, read_body, read_query
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
-    from trioworkers.records import Call, DeadLetter
+    from trioworkers.records import DeadLetter, RecordedCall
 
 LARGEST_PAGE = 500  # letters: some milliseconds of the writer's time and of the loop's
 MOST_IDS = 10_000
@@ -112,7 +112,7 @@ def letter_routes(inbox: Inbox, bots: Callable[[], Mapping[str, int]], events: E
         asked = read_query(LetterAsked)
         letters = await inbox.dead_letters(ids=[id], limit=1) if id <= LARGEST_ID else ()
         if not letters:
-            raise RefusedError(404, f"no dead letter {id}")
+            raise RequestRefusedError(404, f"no dead letter {id}")
         found = letters[0]
         calls = await inbox.recorded_calls(id)
         payload = {"payload": _payload(found)} if asked.payload == "1" else {}
@@ -161,9 +161,9 @@ def letter_routes(inbox: Inbox, bots: Callable[[], Mapping[str, int]], events: E
             raise
         finally:
             if count is None:  # some may have been
-                events.tell("control.action", bot, level="error", action=action, by=g.by, reason=reason)
+                events.emit("control.action", bot, level="error", action=action, by=g.by, reason=reason)
             else:
-                events.tell("control.action", bot, action=action, by=g.by, count=count)
+                events.emit("control.action", bot, action=action, by=g.by, count=count)
         return count
 
     return routes
@@ -177,7 +177,7 @@ def _bot_id(name: str, bots: Mapping[str, int]) -> int:
         return int(name)
     near = difflib.get_close_matches(name, bots, n=1)
     hint = f", did you mean {near[0]}" if near else ""
-    raise RefusedError(404, f"bot: this daemon runs no bot of that name{hint}")
+    raise RequestRefusedError(404, f"bot: this daemon runs no bot of that name{hint}")
 
 
 async def _owners(inbox: Inbox, ids: Sequence[int]) -> dict[int, int]:
@@ -194,7 +194,7 @@ async def _owners(inbox: Inbox, ids: Sequence[int]) -> dict[int, int]:
     missing = sorted(set(ids) - owners.keys())
     if missing:
         more = f" and {len(missing) - SHOWN_MISSING:,} more" if len(missing) > SHOWN_MISSING else ""
-        raise RefusedError(404, f"no dead letter {', '.join(map(str, missing[:SHOWN_MISSING]))}{more}")
+        raise RequestRefusedError(404, f"no dead letter {', '.join(map(str, missing[:SHOWN_MISSING]))}{more}")
     return owners
 
 
@@ -205,7 +205,7 @@ def _all_run(bot_ids: set[int], bots: Mapping[str, int]) -> None:
         message = (
             f"this daemon does not run the bot with the id {strange[0]}: nobody would handle its updates"
         )
-        raise RefusedError(409, message)
+        raise RequestRefusedError(409, message)
 
 
 def _row(letter: DeadLetter, names: Mapping[int, str]) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def _details(letter: DeadLetter) -> dict[str, Any]:
     return {"accepted_at": letter.accepted_at, "damaged": letter.damaged, "history": history}
 
 
-def _call(call: Call) -> dict[str, Any]:
+def _call(call: RecordedCall) -> dict[str, Any]:
     method, _, chat = shown_call(call.key).partition(" ")
     state = "maybe twice" if call.repeated else "unknown" if call.answer is None else "made"
     return {"method": method, "chat_id": chat or None, "at": call.at, "state": state}

@@ -61,7 +61,7 @@ class WebhookListener:
         self._settings = settings
         self._token = token
         self._handed = list(handed)
-        self._tell = trouble
+        self._emit = trouble
         self._changed = changed
         self._stop = trio.Event()
         self._sockets = ExitStack()
@@ -83,7 +83,7 @@ class WebhookListener:
             return
         settings = self._settings()
         if settings.tls_cert is not None and settings.tls_key is not None:
-            self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._tell, self._changed)
+            self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._emit, self._changed)
         self._bound = self._handed or [self._listen(settings)]
         self._wanted.set()
 
@@ -126,7 +126,7 @@ class WebhookListener:
         except (ListenError, AlreadyRunningError, CertificateError) as error:
             self.trouble = error
             if str(error) != str(before):
-                self._tell(error)
+                self._emit(error)
         else:
             self.trouble = None
             if before is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from quart_trio import QuartTrio
 
-    from trioworkers.transport.deliveries import Deliveries, Door
+    from trioworkers.transport.deliveries import Deliveries, WebhookEndpoint
     from trioworkers.transport.senders import Network
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -92,10 +92,10 @@ class WebhookApp:
         await self._rest(scope, receive, send)
 
     async def _deliver(self, name: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        door = self._deliveries.door(name)
+        endpoint = self._deliveries.endpoint(name)
         settings = self._settings()
         head = _read_head(scope["headers"])
-        status = self._judge(door, head, scope, settings)
+        status = self._judge(endpoint, head, scope, settings)
         body = bytearray()
         ended = False
         if status == 200:
@@ -110,17 +110,17 @@ class WebhookApp:
                 status = 413
             elif not ended:
                 status = 408
-        if status == 200 and door is not None:
-            status = await self._deliveries.take(door, bytes(body))
+        if status == 200 and endpoint is not None:
+            status = await self._deliveries.take(endpoint, bytes(body))
         else:
-            self._deliveries.refuse(door, status)
+            self._deliveries.refuse(endpoint, status)
         if ended:
             await _answer(send, status)
         else:
             await _answer_early(receive, send, status)
 
     def _judge(
-        self, door: Door | None, head: _Head, scope: dict[str, Any], settings: ListenerSettings
+        self, endpoint: WebhookEndpoint | None, head: _Head, scope: dict[str, Any], settings: ListenerSettings
     ) -> int:
         """The status of a delivery by its head: 200 when its body may be read."""
         if scope["method"] != "POST":
@@ -130,7 +130,7 @@ class WebhookApp:
             peer = client[0] if client else None
             if not is_telegram(peer, head.forwarded_for, settings.trusted_proxies):
                 return 403
-        status = judge(door, head.secret)
+        status = judge(endpoint, head.secret)
         return 413 if status == 200 and head.length > settings.max_body else status
 
 
@@ -198,7 +198,7 @@ def _make_rest(deliveries: Deliveries, token: str, connections: Callable[[], dic
         return {
             "connections": connections(),
             "refused": dict(deliveries.refused),
-            "bots": {name: door.traffic.document() for name, door in deliveries.doors()},
+            "bots": {name: endpoint.traffic.document() for name, endpoint in deliveries.endpoints()},
         }
 
     return app

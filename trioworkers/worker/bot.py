@@ -14,7 +14,7 @@ from trioworkers.errors import Retry
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from trioworkers.transport.api import BotApi
+    from trioworkers.botapi.client import BotApi
     from trioworkers.worker.calls import Calls
     from trioworkers.worker.log import BotLog
 

@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from trioworkers.errors import BotApiError, TransportError
-from trioworkers.nursery.frames import KEY_LENGTH, Called, Calling, cut
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.files import InputFile
+from trioworkers.protocol.frames import KEY_LENGTH, Called, Calling, cut
 from trioworkers.records import shown_call
-from trioworkers.transport.files import InputFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from trioworkers.nursery.frames import Frame, Recorded
+    from trioworkers.protocol.frames import Frame, Recorded
 
     Make = Callable[[Callable[[], Awaitable[None]]], Awaitable[msgspec.Raw]]
 

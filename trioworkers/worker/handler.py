@@ -9,10 +9,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.errors import BotApiError, Dead, Drop, Retry, TransportError, TrioworkersError
-from trioworkers.nursery.frames import ERROR_LENGTH, LONGEST_AFTER, Outcome, cut
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.errors import Dead, Drop, Retry, TrioworkersError, describe, leaves
+from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, Outcome, cut
 from trioworkers.worker.bot import WaitsTooLong
-from trioworkers.worker.log import describe, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+
+from trioworkers.errors import describe
 
 LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 
@@ -71,27 +72,3 @@ class BotLog:
             )
         sys.stdout.write(text.decode() + "\n")
         sys.stdout.flush()
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions inside of groups, or the exception itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
-    return [error]
-
-
-def describe(error: BaseException) -> str:
-    """An exception by its type and the line that raised it, without its message.
-
-    `ValueError at support.py:12 in handle`: a message may quote what a user wrote. Of a group, the first
-    one in it, and how many there are besides.
-    """
-    first, *others = leaves(error)
-    more = f", and {len(others)} more" if others else ""
-    name = type(first).__name__
-    frames = traceback.extract_tb(first.__traceback__) or traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return name + more
-    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    last = ours[-1]
-    return f"{name} at {last.filename.rpartition('/')[2]}:{last.lineno} in {last.name}{more}"

@@ -1,7 +1,7 @@
 """A worker process: take deliveries from the channel, run the handler, send outcomes back.
 
 The channel is the lifeline: at its end of file the daemon is gone, and the worker ends itself with
-whatever it was doing; the updates in hand are in the inbox and come again. One whose loop is held up does
+whatever it was doing; the updates in flight are in the inbox and come again. One whose loop is held up does
 not see it, and is ended from outside (:mod:`trioworkers.worker.zygote`).
 """
 
@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from trioworkers.nursery.channel import Channel
-from trioworkers.nursery.frames import (
+from trioworkers.botapi.client import BotApi
+from trioworkers.errors import describe, leaves
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import (
     MOST_UNMADE,
     WORDS_LENGTH,
     Configure,
@@ -35,18 +37,17 @@ from trioworkers.nursery.frames import (
     Unfit,
     cut,
 )
-from trioworkers.transport.api import BotApi
 from trioworkers.worker.bot import Bot, Handling
 from trioworkers.worker.calls import Calls
 from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
-from trioworkers.worker.log import BotLog, describe, leaves
+from trioworkers.worker.log import BotLog
 from trioworkers.worker.remains import WORKER, call_this_process
 from trioworkers.worker.update import Update
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trioworkers.nursery.frames import Frame
+    from trioworkers.protocol.frames import Frame
 
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
@@ -108,7 +109,7 @@ class Worker:
         self._api = api
         self._log = BotLog(configure.tuning.log_level, bot=configure.name)
         self._is_started, self._is_drained = trio.Event(), trio.Event()
-        self._in_hand = 0
+        self._in_flight = 0
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
@@ -158,13 +159,13 @@ class Worker:
             self._tuning = frame
             self._log = BotLog(frame.log_level, bot=self._name)
             if changed:
-                handlings.start_soon(self._tell_changed, frame.handler_timeout)
+                handlings.start_soon(self._emit_changed, frame.handler_timeout)
         elif isinstance(frame, Drain):
             self._is_drained.set()
 
     async def _handle(self, frame: Deliver) -> None:
         timeout = self._tuning.handler_timeout
-        self._in_hand += 1
+        self._in_flight += 1
         calls = None
         if frame.calls is not None:
             calls = Calls(frame.delivery, frame.calls, self._channel.send, self._leave)
@@ -193,7 +194,7 @@ class Worker:
                     # with would cost daemon and worker 7 of some 200 µs, to be thrown away
                     self._channel.take_back(calls.told_last)
         finally:
-            self._in_hand -= 1
+            self._in_flight -= 1
             if calls is not None:
                 calls.close()
         self._channel.send(outcome)
@@ -202,9 +203,9 @@ class Worker:
     async def _leave(self, frame: Frame) -> None:
         """Send a frame; return once it has left, with those of other handlings where there are any."""
         self._channel.send(frame)
-        await self._channel.wait_sent(at_once=self._in_hand == 1)
+        await self._channel.wait_sent(at_once=self._in_flight == 1)
 
-    async def _tell_changed(self, limit: float) -> None:
+    async def _emit_changed(self, limit: float) -> None:
         """Run `settings_changed`, once `start` is over."""
         await self._is_started.wait()
         await self._around(self._handler.settings_changed, limit)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from trioworkers.nursery.channel import Channel
-from trioworkers.nursery.frames import Configure, Deliver, Drain, FromWorker, Outcome, Retune
+from trioworkers.protocol.channel import Channel
+from trioworkers.protocol.frames import Configure, Deliver, Drain, FromWorker, Outcome, Retune
 from trioworkers.worker.process import serve_worker
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trioworkers.worker.orders import (
+from trioworkers.protocol.orders import (
     SIZE,
     NotStarted,
     Prepare,
@@ -34,8 +34,8 @@ from trioworkers.worker.orders import (
     Reaped,
     Start,
     Started,
-    Unfit,
     Warm,
+    ZygoteUnfit,
     decode_order,
     encode,
     handed_over,
@@ -53,7 +53,7 @@ from trioworkers.worker.remains import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trioworkers.worker.orders import Answer, Order
+    from trioworkers.protocol.orders import Answer, Order
 
 GRACE = 0.5  # seconds that workers have to end by themselves once the daemon is gone
 HOLES = 500  # of each size
@@ -79,7 +79,7 @@ def main(descriptor: int) -> NoReturn:
     call_this_process("tw-zygote")
     adopt_orphans()
     gc.disable()
-    zygote = Zygote(end)
+    zygote = ZygoteMain(end)
     try:
         zygote.serve()
     except _Gone:
@@ -100,8 +100,8 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-class Zygote:
-    """Starts and buries workers as it is told, until the daemon is gone."""
+class ZygoteMain:
+    """Starts and reaps workers as it is told, until the daemon is gone."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -125,7 +125,7 @@ class Zygote:
             for descriptor, _ in self._poll.poll():
                 if descriptor == self._wakes:
                     self._empty_wakes()
-                    self._bury_orphans()
+                    self._reap_orphans()
                 else:
                     self._obey()
 
@@ -133,11 +133,11 @@ class Zygote:
         """Let the workers end, then kill all that came of them, and of those of an earlier zygote."""
         self._poll.unregister(self._end)
         deadline = time.monotonic() + GRACE
-        while self._bury() and time.monotonic() < deadline:
+        while self._dead_letter() and time.monotonic() < deadline:
             self._poll.poll(1000 * max(0.0, deadline - time.monotonic()))
             self._empty_wakes()
         deadline = time.monotonic() + LAST
-        while (left := self._bury()) and time.monotonic() < deadline:
+        while (left := self._dead_letter()) and time.monotonic() < deadline:
             for pid in left:
                 _kill_group(pid) if pid in self._workers else kill(pid)
             self._poll.poll(20)
@@ -175,7 +175,7 @@ class Zygote:
             try:
                 self._kept = warm(prepare)
             except UnfitError as error:
-                self._answer(Unfit(str(error)))
+                self._answer(ZygoteUnfit(str(error)))
                 os._exit(1)
             self._start = self._fork
         # only now: the rehearsal is a Trio loop's own
@@ -238,7 +238,7 @@ class Zygote:
         except ChildProcessError:
             return None
 
-    def _bury_orphans(self) -> None:
+    def _reap_orphans(self) -> None:
         """Kill what workers left behind when they ended, and reap what has ended of it."""
         for pid in orphans(self._workers):
             kill(pid)
@@ -247,7 +247,7 @@ class Zygote:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
-    def _bury(self) -> list[int]:
+    def _dead_letter(self) -> list[int]:
         """Reap whatever has ended; return what has not."""
         left = []
         for pid in children_of(os.getpid()):
@@ -272,7 +272,7 @@ def warm(prepare: Prepare) -> list[object]:
             would leave behind with whatever it holds.
     """
     sys.path[:0] = [folder for folder in prepare.python_path if folder not in sys.path]
-    from trioworkers.transport.wire import Wire
+    from trioworkers.botapi.wire import Wire
     from trioworkers.worker.rehearsal import rehearse
 
     rehearse()
@@ -286,7 +286,7 @@ def warm(prepare: Prepare) -> list[object]:
         try:
             importlib.import_module(name)
         except BaseException as error:  # not ours: SystemExit and the like are no reason to die silently
-            from trioworkers.worker.log import describe
+            from trioworkers.errors import describe
 
             itself = isinstance(error, ModuleNotFoundError) and error.name == name
             what = "no such module was found" if itself else f"importing it raised {describe(error)}"

@@ -15,19 +15,19 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.inbox.errors import store_error
-from trioworkers.inbox.guard import Guard
-from trioworkers.inbox.letters import Gaps, Letters
-from trioworkers.inbox.recorded import RecordedCalls
-from trioworkers.inbox.rows import among, filled, flat, insert, places
-from trioworkers.inbox.schema import prepare
+from trioworkers.inbox.sqlite.calls import RecordedCalls
+from trioworkers.inbox.sqlite.errors import store_error
+from trioworkers.inbox.sqlite.guard import Guard
+from trioworkers.inbox.sqlite.letters import Gaps, Letters
+from trioworkers.inbox.sqlite.rows import among, filled, flat, insert, places
+from trioworkers.inbox.sqlite.schema import prepare
 from trioworkers.inbox.store import (
     Accept,
-    Bury,
-    Called,
-    Calling,
+    BeginCall,
+    EndCall,
     Finish,
     Kept,
+    MoveToDead,
     Operation,
     Page,
     Purge,
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.inbox.disk import Room
-    from trioworkers.records import Call, DeadLetter
+    from trioworkers.inbox.sqlite.disk import Room
+    from trioworkers.records import DeadLetter, RecordedCall
 
     Counts = defaultdict[int, list[int]]
 
@@ -116,7 +116,7 @@ class SqliteStore:
         by_type: dict[type, list[Any]] = defaultdict(list)
         for operation in operations:
             kind = type(operation)
-            by_type[Calling if kind is Called else kind].append(operation)
+            by_type[BeginCall if kind is EndCall else kind].append(operation)
         if by_type[Accept]:
             self._guard.see_room()
         try:
@@ -141,13 +141,13 @@ class SqliteStore:
         last_id = self._last_id
         try:
             with self._guard.transaction():
-                self._calls.record(by_type[Calling], finished)
+                self._calls.record(by_type[BeginCall], finished)
                 self._finish(by_type[Finish], counts, sure)
                 for reschedule in by_type[Reschedule]:
                     self._reschedule(reschedule, counts)
-                for bury in by_type[Bury]:
-                    if self._letters.bury(bury):
-                        counts[bury.bot_id][DEAD] += 1
+                for dead_letter in by_type[MoveToDead]:
+                    if self._letters.dead_letter(dead_letter):
+                        counts[dead_letter.bot_id][DEAD] += 1
                 # after what leaves gaps, so that it is told of them; before what the queue has to fetch
                 accepted = iter(self._accept(by_type[Accept], counts, sure))
                 replayed = iter([self._replay(replay, counts) for replay in by_type[Replay]])
@@ -205,7 +205,7 @@ class SqliteStore:
             looked_until = found[-1].id
         return Page(found, looked_until, more=looked_until < last)
 
-    def calls(self, id: int) -> Sequence[Call]:
+    def calls(self, id: int) -> Sequence[RecordedCall]:
         with self._guard.reading():
             return self._calls.of(id)
 

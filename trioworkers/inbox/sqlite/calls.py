@@ -6,9 +6,9 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.inbox.rows import Mirror, among, filled, flat, places
-from trioworkers.inbox.store import Called, Calling
-from trioworkers.records import Call
+from trioworkers.inbox.sqlite.rows import Mirror, among, filled, flat, places
+from trioworkers.inbox.store import BeginCall, EndCall
+from trioworkers.records import RecordedCall
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,7 +33,7 @@ class RecordedCalls:
         self._connection = connection
         self.ids: Mirror[int] = Mirror(id_ for (id_,) in connection.execute("SELECT DISTINCT id FROM calls"))
 
-    def record(self, operations: Sequence[Calling | Called], finished: Collection[int]) -> None:
+    def record(self, operations: Sequence[BeginCall | EndCall], finished: Collection[int]) -> None:
         """Record what is begun and answered; what is finished in the same transaction needs no record."""
         rows: dict[tuple[int, str], tuple[float, bytes | None, int]] = {}
         for operation in operations:
@@ -41,7 +41,7 @@ class RecordedCalls:
             if operation.id in finished:
                 continue
             row = rows.get(place)
-            if isinstance(operation, Calling):
+            if isinstance(operation, BeginCall):
                 rows[place] = (operation.at, None, 1) if row is None else (row[0], row[1], 2)
             elif operation.answer is not None:
                 at, _, began = row or (0.0, None, 0)
@@ -89,12 +89,12 @@ class RecordedCalls:
             self.ids.drop(old)
             self.ids.add(new)
 
-    def of(self, id_: int) -> list[Call]:
+    def of(self, id_: int) -> list[RecordedCall]:
         """The calls of an update, by when they were begun, then by key."""
         rows = self._connection.execute(
             "SELECT key, at, answer, repeated FROM calls WHERE id = ? ORDER BY at, key", (id_,)
         )
-        return [Call(key, at, answer, bool(repeated)) for key, at, answer, repeated in rows]
+        return [RecordedCall(key, at, answer, bool(repeated)) for key, at, answer, repeated in rows]
 
 
 @cache

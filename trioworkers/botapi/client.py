@@ -9,15 +9,15 @@ import httpx
 import msgspec
 import trio
 
-from trioworkers.errors import BotApiError, TransportError
-from trioworkers.transport.files import form_fields, split_files
-from trioworkers.transport.http1 import Limits
-from trioworkers.transport.wire import CONNECT_TIMEOUT, Wire
+from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.parameters import form_fields, split_files
+from trioworkers.botapi.wire import CONNECT_TIMEOUT, Wire
+from trioworkers.http.pool import ExchangeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from trioworkers.transport.response import Response
+    from trioworkers.http.response import Response
 
 CALL_TIMEOUT = 70.0  # seconds without a byte; uploads of large files answer late
 CALL_TOTAL = 1800.0  # seconds for one try, or a download, as a whole: 50 MB at 30 kB/s
@@ -40,8 +40,8 @@ class _Answer(msgspec.Struct):
     parameters: Any = None  # of any type: what is odd in it must not hide what the answer says
 
 
-_CALL = Limits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, ANSWER_LIMIT)
-_DOWNLOAD = Limits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, FILE_LIMIT)
+_CALL = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, ANSWER_LIMIT)
+_DOWNLOAD = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, FILE_LIMIT)
 _decoder = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 
@@ -72,13 +72,13 @@ class BotApi:
     """
 
     def __init__(
-        self, api_base: str, token: str, *, connections: int = 4, chance: random.Random | None = None
+        self, api_base: str, token: str, *, connections: int = 4, rng: random.Random | None = None
     ) -> None:
         bot_id = int(token.partition(":")[0])
         # not httpx's client: its cookies, redirects, proxies and log lines are not wanted, and they and its
         # requests and responses cost more than all the rest of a call, in time and in memory
         self._wire = Wire(api_base, bot_id, token, connections=connections)
-        self._chance = chance or random.Random()  # noqa: S311 - jitter
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
 
     async def __aenter__(self) -> BotApi:
         return self
@@ -111,7 +111,7 @@ class BotApi:
         plain, files = split_files(params)
         limits = _CALL
         if silence is not None:
-            limits = Limits(CONNECT_TIMEOUT, silence, silence + ANSWER_TIME, ANSWER_LIMIT)
+            limits = ExchangeLimits(CONNECT_TIMEOUT, silence, silence + ANSWER_TIME, ANSWER_LIMIT)
         try:
             if files:
                 parts = {
@@ -178,7 +178,7 @@ class BotApi:
                 failures += 1
                 if failures >= TRIES:
                     raise
-            await trio.sleep(self._chance.uniform(0, _bound(failures)))
+            await trio.sleep(self._rng.uniform(0, _bound(failures)))
 
     async def download(self, file_path: str) -> bytes:
         """The content of a file whose `file_path` getFile told.

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioworkers.nursery.frames import FrameError, Ping, Ready, Unfit
 from trioworkers.nursery.worker import START_TIMEOUT, open_worker
+from trioworkers.protocol.frames import FrameError, Ping, Ready, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers.config import BotSettings
     from trioworkers.nursery.dispatch import Activity, Dispatch
-    from trioworkers.nursery.frames import Configure
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
-    from trioworkers.nursery.worker import Worker
+    from trioworkers.nursery.worker import ConnectedWorker
+    from trioworkers.protocol.frames import Configure
 
 DRAIN_SLACK = 10.0  # seconds beyond its handler_timeout that a worker has to end its work
 OVERDUE = 10.0  # seconds beyond its handler_timeout after which an update is asked after
@@ -42,8 +42,8 @@ class Means:
     settings: Callable[[], BotSettings]
     configure: Callable[[], Configure]
     output: Output
-    make_dispatch: Callable[[Worker, Activity], Dispatch]
-    tell: Callable[..., None]
+    make_dispatch: Callable[[ConnectedWorker, Activity], Dispatch]
+    emit: Callable[..., None]
     is_paused: Callable[[], bool]
     oom: OomKills
 
@@ -71,7 +71,7 @@ class _UnwantedError(Exception):
     """A process is not wanted any more that was not made yet."""
 
 
-class Life:
+class WorkerSession:
     """One worker process; :meth:`run` once.
 
     Attributes:
@@ -86,13 +86,13 @@ class Life:
         means: Means,
         activity: Activity,
         idle_stop: Callable[[], float | None],
-        when_ready: Callable[[Life], None] = lambda _: None,
+        when_ready: Callable[[WorkerSession], None] = lambda _: None,
         *,
         quarantine: bool = False,
     ) -> None:
         """`idle_stop`: seconds without work after which it sleeps; None is never. `when_ready`: hears when
         it is."""
-        self.worker: Worker | None = None
+        self.worker: ConnectedWorker | None = None
         self.is_ready = False
         self.code: str | None = None
         self.why: str | None = None
@@ -113,7 +113,7 @@ class Life:
 
     @property
     def held_for(self) -> float:
-        """Seconds for which it has had the oldest of what it has in hand."""
+        """Seconds for which it has had the oldest of what it has in flight."""
         return 0.0 if self._dispatch is None else self._dispatch.held_for
 
     def end(self, why: str) -> None:
@@ -128,7 +128,7 @@ class Life:
 
     async def run(self) -> Ended:
         """Live; cancelling it ends the process's group."""
-        self._tell("worker.starting")
+        self._emit("worker.starting")
         began = trio.current_time()
         self._oom_kills = self._means.oom.seen()
         exit_: Exit | None = None
@@ -147,12 +147,12 @@ class Life:
                 if exit_.signal == "SIGKILL" and not worker.killed:
                     oom = self._means.oom.explain(self._oom_kills)
         except _UnwantedError:
-            self._tell("worker.exited", how="it was not started any more")
+            self._emit("worker.exited", how="it was not started any more")
         except OSError as error:
-            self._tell("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
+            self._emit("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
         else:
             wanted = self.why is not None or unfit is not None
-            self._tell("worker.exited", level="info" if wanted else "warn", how=str(exit_), oom=oom or None)
+            self._emit("worker.exited", level="info" if wanted else "warn", how=str(exit_), oom=oom or None)
         return Ended(exit_, trio.current_time() - began, self.why, unfit, oom)
 
     async def _make(self, channel: int, output: int) -> WorkerProcess:
@@ -165,7 +165,7 @@ class Life:
             return await self._means.makes.start(channel, output)
         raise _UnwantedError
 
-    async def _start(self, worker: Worker) -> Unfit | None:
+    async def _start(self, worker: ConnectedWorker) -> Unfit | None:
         """Wait for its first word."""
         word: Ready | Unfit | None = None
         self._starting.deadline = trio.current_time() + START_TIMEOUT
@@ -173,18 +173,18 @@ class Life:
             try:
                 word = await worker.first_word()
             except FrameError as error:
-                self._tell("worker.refused", reason=str(error))
+                self._emit("worker.refused", reason=str(error))
         if self._starting.cancelled_caught and self.why is None:
-            self._tell("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
+            self._emit("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
         if isinstance(word, Ready):
             self.code = word.code
             worker.heartbeat_at = trio.current_time()
-            self._tell("worker.ready", pid=worker.pid, code=word.code)
+            self._emit("worker.ready", pid=worker.pid, code=word.code)
             self.is_ready = True
             self._when_ready(self)
         return word if isinstance(word, Unfit) else None
 
-    async def _work(self, worker: Worker) -> None:
+    async def _work(self, worker: ConnectedWorker) -> None:
         self._dispatch = dispatch = self._means.make_dispatch(worker, self._activity)
         if self.why is not None:
             self.end(self.why)  # it was ready in the same moment: this is bounded as any other end
@@ -197,7 +197,7 @@ class Life:
         finally:
             self._dispatch = None
 
-    async def _watch(self, worker: Worker, dispatch: Dispatch) -> None:
+    async def _watch(self, worker: ConnectedWorker, dispatch: Dispatch) -> None:
         """Notice that it hangs, has grown too large, or has nothing to do."""
         pinged_at = math.inf
         while True:
@@ -220,17 +220,17 @@ class Life:
             if self.why is not None:
                 continue
             if worker.memory > settings.memory_limit:
-                self._tell("worker.recycled", memory=worker.memory, limit=settings.memory_limit)
+                self._emit("worker.recycled", memory=worker.memory, limit=settings.memory_limit)
                 self.end("recycled")
             elif idle_stop is not None and now - dispatch.idle_since >= idle_stop:
                 self.end("sleeping")
 
-    async def _end_hung(self, worker: Worker, silent: float) -> None:
-        self._tell("worker.hung", silent=round(silent, 1))
+    async def _end_hung(self, worker: ConnectedWorker, silent: float) -> None:
+        self._emit("worker.hung", silent=round(silent, 1))
         worker.dump_stacks()
         await trio.sleep(STACKS_TIME)
         worker.kill()
         await trio.sleep_forever()  # the channel ends with the process
 
-    def _tell(self, event: str, **fields: object) -> None:
-        self._means.tell(event, quarantine=self._quarantine, **fields)
+    def _emit(self, event: str, **fields: object) -> None:
+        self._means.emit(event, quarantine=self._quarantine, **fields)

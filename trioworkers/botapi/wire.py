@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from trioworkers.transport.http1 import Http1Pool
+from trioworkers.http.pool import Http1Pool
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from trioworkers.transport.http1 import Limits
-    from trioworkers.transport.response import Response
+    from trioworkers.http.pool import ExchangeLimits
+    from trioworkers.http.response import Response
 
 CONNECT_TIMEOUT = 10.0  # seconds
 LONG = 64 * 1024  # bytes of a body, from which on an answer may come before all of it was sent
@@ -66,7 +66,7 @@ class Wire:
         self._calls = self._targets[0][1]
         self._heads: dict[str, bytes] = {}
 
-    async def call(self, method: str, body: bytes, limits: Limits) -> Response:
+    async def call(self, method: str, body: bytes, limits: ExchangeLimits) -> Response:
         """Post `body`, which is JSON, to a method; as :meth:`Http1Pool.exchange`."""
         head = self._heads.get(method)
         if head is None:
@@ -86,7 +86,7 @@ class Wire:
         method: str,
         fields: Mapping[str, str],
         files: Mapping[str, tuple[str, bytes, str]],
-        limits: Limits,
+        limits: ExchangeLimits,
     ) -> Response:
         """Post a form with files to a method; as :meth:`Http1Pool.exchange`."""
         target = self.target(self._prefix + method)
@@ -99,7 +99,7 @@ class Wire:
         )
         return await self._pool.exchange(self._head(b"POST", target, described), limits, form.stream)
 
-    async def fetch(self, file_path: str, limits: Limits) -> Response:
+    async def fetch(self, file_path: str, limits: ExchangeLimits) -> Response:
         """Get a file; as :meth:`Http1Pool.exchange`."""
         return await self._pool.exchange(
             self._head(b"GET", self.target(self._files + file_path), b"\r\n"), limits

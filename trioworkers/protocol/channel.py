@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
-from trioworkers.nursery.frames import FrameReader, packed
+from trioworkers.protocol.frames import FrameReader, packed
 
 if TYPE_CHECKING:
     import socket
 
-    from trioworkers.nursery.frames import Frame
+    from trioworkers.protocol.frames import Frame
 
 READ_SIZE = 64 * 1024  # bytes; the allocator has the system give more than 128 kB anew each time
 NOTHING = memoryview(b"")
@@ -50,7 +50,7 @@ class Channel:
         """Let `frame` leave at the end of this turn of the loop; return what :meth:`take_back` wants.
 
         Never blocks. What the system does not take then is left to :meth:`serve_writes`. What is under way
-        is bounded by the deliveries in hand, so this needs no bound of its own.
+        is bounded by the deliveries in flight, so this needs no bound of its own.
         """
         data = packed(frame)
         self._outgoing.append(data)
@@ -190,7 +190,7 @@ class Channel:
         raise trio.BrokenResourceError from None
 
 
-class _Turn(trio.abc.Instrument):
+class _TurnEnd(trio.abc.Instrument):
     """The end of each turn of a loop, at which its channels write.
 
     A task that writes would be woken for each turn in which something was sent, and write a turn later: with
@@ -207,15 +207,15 @@ class _Turn(trio.abc.Instrument):
         self.channels.clear()
 
 
-_turns: trio.lowlevel.RunVar[_Turn] = trio.lowlevel.RunVar("turn")
+_turns: trio.lowlevel.RunVar[_TurnEnd] = trio.lowlevel.RunVar("turn")
 
 
-def _turn() -> _Turn:
+def _turn() -> _TurnEnd:
     """The one of the loop that runs."""
     try:
         return _turns.get()
     except LookupError:
-        turn = _Turn()
+        turn = _TurnEnd()
         _turns.set(turn)
         trio.lowlevel.add_instrument(turn)
         return turn

@@ -10,10 +10,10 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trioworkers.nursery.life import Life
+    from trioworkers.nursery.session import WorkerSession
 
 
-class Places:
+class WorkerSlots:
     """The fleet's places for workers; first come, first served.
 
     Args:
@@ -24,7 +24,7 @@ class Places:
         self._limit = limit
         self._taken = 0
         self._queue = trio.lowlevel.ParkingLot()
-        self._sleepers: set[Life] = set()
+        self._sleepers: set[WorkerSession] = set()
 
     @property
     def limit(self) -> int:
@@ -61,15 +61,17 @@ class Places:
             self._taken += 1
             self._queue.unpark()
 
-    def may_sleep(self, life: Life) -> None:
+    def may_sleep(self, session: WorkerSession) -> None:
         """This one gives its place to others when it is idle."""
-        self._sleepers.add(life)
+        self._sleepers.add(session)
 
-    def gone(self, life: Life) -> None:
+    def gone(self, session: WorkerSession) -> None:
         """This one has ended."""
-        self._sleepers.discard(life)
+        self._sleepers.discard(session)
 
     def _let_one_sleep(self) -> None:
-        awake = [life for life in self._sleepers if life.why is None and life.idle_since < math.inf]
+        awake = [
+            session for session in self._sleepers if session.why is None and session.idle_since < math.inf
+        ]
         if awake:
-            min(awake, key=lambda life: life.idle_since).end("sleeping")
+            min(awake, key=lambda session: session.idle_since).end("sleeping")

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trioworkers.inbox.backup import copy_database
-from trioworkers.inbox.damage import leave_mark
-from trioworkers.inbox.errors import store_error
+from trioworkers.inbox.sqlite.backup import copy_database
+from trioworkers.inbox.sqlite.damage import leave_mark
+from trioworkers.inbox.sqlite.errors import store_error
 from trioworkers.inbox.store import StoreDamagedError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from trioworkers.inbox.disk import Room
+    from trioworkers.inbox.sqlite.disk import Room
 
 KEPT_PAGES = 1024  # free pages of 4 kB in the file, that the next updates take
 FREED_PAGES = 256  # given back to the disk at once: 3 ms
@@ -108,7 +108,7 @@ class Guard:
             raise short
 
     def backup(self, target: Path) -> None:
-        """As :func:`~trioworkers.inbox.backup.copy_database` has it; from any thread.
+        """As :func:`~trioworkers.inbox.sqlite.backup.copy_database` has it; from any thread.
 
         Raises:
             StoreError: there is no copy.

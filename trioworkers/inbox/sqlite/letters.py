@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from trioworkers.inbox.rows import Mirror
+from trioworkers.inbox.sqlite.rows import Mirror
 from trioworkers.inbox.store import MOST_LOGGED
 from trioworkers.records import Attempt, DeadLetter
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from trioworkers.inbox.store import Bury
+    from trioworkers.inbox.store import MoveToDead
 
 LOG = (
     "UPDATE inbox SET history = json_set(iif(json_valid(history), history, '[]'),"
@@ -81,7 +81,7 @@ class Letters:
         """Add to the log of an update's attempts."""
         self._connection.execute(LOG, (msgspec.json.encode(failure).decode(), id_))
 
-    def bury(self, operation: Bury) -> bool:
+    def dead_letter(self, operation: MoveToDead) -> bool:
         """Move an update here; False when it is not there any more."""
         id_ = operation.id
         row = self._connection.execute("SELECT skipped FROM inbox WHERE id = ?", (id_,)).fetchone()

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.inbox.backup import read_only, sync
-from trioworkers.inbox.errors import store_error
-from trioworkers.inbox.pages import PAGE, find_rows
-from trioworkers.inbox.salvage import Salvaged, salvage
-from trioworkers.inbox.schema import APPLICATION_ID, SCHEMA_VERSION, prepare
+from trioworkers.inbox.sqlite.backup import read_only, sync
+from trioworkers.inbox.sqlite.errors import store_error
+from trioworkers.inbox.sqlite.pages import PAGE, find_rows
+from trioworkers.inbox.sqlite.salvage import Salvaged, salvage
+from trioworkers.inbox.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, prepare
 from trioworkers.inbox.store import StoreError, StoreRefusedError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import trio.testing
 from trioworkers.config.settings import LogSettings
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.dispatch import Activity
-from trioworkers.nursery.frames import Configure, Ready, Retune, packed
-from trioworkers.nursery.life import DRAIN_SLACK, Ended, Life, Means
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
+from trioworkers.nursery.session import DRAIN_SLACK, Ended, Means, WorkerSession
 from trioworkers.nursery.spawn import Exit
+from trioworkers.protocol.frames import Configure, Ready, Retune, packed
 
 if TYPE_CHECKING:
     import signal
@@ -78,7 +78,7 @@ def means_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str, 
         configure=lambda: Configure("b", 7, "7:x", "", "", [], 1, Retune({}, 90.0, 1e6, 1e6, "info")),
         output=Output(RotatedFile(folder / "worker_b.log", lambda: log), "7:x"),
         make_dispatch=lambda *_: cast("Any", Stuck()),
-        tell=lambda event, **fields: told.append((event, fields)),
+        emit=lambda event, **fields: told.append((event, fields)),
         is_paused=lambda: False,
         oom=OomKills(None),
     )
@@ -92,13 +92,13 @@ async def test_a_process_whose_turn_has_not_come_is_not_waited_for(
     means = means_of(Busy(), tmp_path, told)
     ends: list[Ended] = []
 
-    async def live(life: Life) -> None:
-        ends.append(await life.run())
+    async def live(session: WorkerSession) -> None:
+        ends.append(await session.run())
 
-    life = Life(means, Activity(), lambda: None)
-    nursery.start_soon(live, life)
+    session = WorkerSession(means, Activity(), lambda: None)
+    nursery.start_soon(live, session)
     await trio.testing.wait_all_tasks_blocked()
-    life.end("leaving")
+    session.end("leaving")
     await trio.testing.wait_all_tasks_blocked()
     assert ends == [Ended(None, 0.0, "leaving")]
     assert [event for event, _ in told] == ["worker.starting", "worker.exited"]
@@ -108,8 +108,10 @@ async def test_who_is_asked_to_end_as_it_becomes_ready_has_no_longer_than_others
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Its handlers' time, and a little more."""
-    life = Life(means_of(Prompt(), tmp_path, []), Activity(), lambda: None, lambda life: life.end("renewed"))
+    session = WorkerSession(
+        means_of(Prompt(), tmp_path, []), Activity(), lambda: None, lambda session: session.end("renewed")
+    )
     with trio.fail_after(1000):
-        ended = await life.run()
+        ended = await session.run()
     assert ended.why == "renewed"
     assert ended.lived < 90 + DRAIN_SLACK + 5

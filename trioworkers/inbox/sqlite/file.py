@@ -7,19 +7,19 @@ import struct
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from trioworkers.inbox.backup import copy_database, read_only
-from trioworkers.inbox.damage import is_marked, mend
-from trioworkers.inbox.disk import Room
-from trioworkers.inbox.errors import store_error
-from trioworkers.inbox.schema import APPLICATION_ID, SCHEMA_VERSION
-from trioworkers.inbox.sqlite import SqliteStore, open_sqlite
+from trioworkers.inbox.sqlite.backup import copy_database, read_only
+from trioworkers.inbox.sqlite.damage import is_marked, mend
+from trioworkers.inbox.sqlite.disk import Room
+from trioworkers.inbox.sqlite.errors import store_error
+from trioworkers.inbox.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from trioworkers.inbox.sqlite.store import SqliteStore, open_sqlite
 from trioworkers.inbox.store import StoreDamagedError, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from trioworkers.inbox.damage import Damage
+    from trioworkers.inbox.sqlite.damage import Damage
 
 WAL_HEADER, FRAME_HEADER = 32, 24  # bytes
 TORN_COMMITS = 2  # commits that a power cut or a failed write may leave behind, of which nobody was told
@@ -41,7 +41,7 @@ def open_file(
 
     Args:
         path: the database file; its folder exists.
-        durability: as :func:`~trioworkers.inbox.sqlite.open_sqlite` has it.
+        durability: as :func:`~trioworkers.inbox.sqlite.store.open_sqlite` has it.
         damaged: called at most once, before this returns.
         room: of the disk, for tests.
 

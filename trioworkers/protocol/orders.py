@@ -46,7 +46,7 @@ class Warm(msgspec.Struct, tag=True, frozen=True):
     """From the zygote: workers can be started."""
 
 
-class Unfit(msgspec.Struct, tag=True, frozen=True):
+class ZygoteUnfit(msgspec.Struct, tag=True, frozen=True):
     """From the zygote, before it exits: workers cannot be started like this."""
 
     problem: str
@@ -74,7 +74,7 @@ class Reaped(msgspec.Struct, tag=True, frozen=True):
 
 
 Order = Prepare | Start | Reap
-Answer = Warm | Unfit | Started | NotStarted | Reaped
+Answer = Warm | ZygoteUnfit | Started | NotStarted | Reaped
 
 encode = msgspec.json.Encoder().encode
 decode_order = msgspec.json.Decoder(Order).decode

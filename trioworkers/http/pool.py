@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING
 import httpx
 import trio
 
-from trioworkers.transport.lateness import lateness
-from trioworkers.transport.response import ResponseReader
-from trioworkers.transport.stream import Stream, connect
+from trioworkers.http.lateness import lateness
+from trioworkers.http.response import ResponseReader
+from trioworkers.http.stream import Stream, connect
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
-    from trioworkers.transport.response import Response
+    from trioworkers.http.response import Response
 
 WRITE_SIZE = 64 * 1024  # bytes
 IDLE = 50.0  # seconds after which an idle connection is not trusted any more
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ExchangeLimits:
     """What one exchange may take.
 
     Attributes:
@@ -65,7 +65,7 @@ class Http1Pool:
         self._waiting = trio.lowlevel.ParkingLot()
         self._idle: list[tuple[Stream, float]] = []  # with the time until which it is trusted
 
-    async def exchange(self, request: bytes, limits: Limits, rest: Iterable[bytes] = ()) -> Response:
+    async def exchange(self, request: bytes, limits: ExchangeLimits, rest: Iterable[bytes] = ()) -> Response:
         """Send a request, then the `rest` of it, if that is long; return the whole response.
 
         Cancelled, or failed, it closes its connection. Waiting for one of the connections is not limited.
@@ -124,7 +124,7 @@ class _Exchange:
         deadline: when it is late, trio time.
     """
 
-    def __init__(self, stream: Stream, limits: Limits) -> None:
+    def __init__(self, stream: Stream, limits: ExchangeLimits) -> None:
         self.is_sent = False
         self._stream = stream
         self._reader = ResponseReader(limits.body)

@@ -15,8 +15,8 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from trioworkers.inbox.disk import marks, measure
-from trioworkers.inbox.errors import store_error
+from trioworkers.inbox.sqlite.disk import marks, measure
+from trioworkers.inbox.sqlite.errors import store_error
 from trioworkers.inbox.store import StoreError, StoreFullError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The Bot API: its client, the parameters of its calls, files and errors."""

@@ -1,0 +1,42 @@
+"""What becomes of a Bot API call that has no result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trioworkers.errors import TrioworkersError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class BotApiError(TrioworkersError):
+    """The Bot API refused a call.
+
+    Attributes:
+        method: the method that was called.
+        error_code: as in the answer (400, 401, 403, 404, 409, 429, …).
+        description: Telegram's own words.
+        parameters: `retry_after` and `migrate_to_chat_id`, where Telegram sent them.
+    """
+
+    def __init__(
+        self, method: str, error_code: int, description: str, parameters: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(f"{method}: {error_code} {description}")
+        self.method = method
+        self.error_code = error_code
+        self.description = description
+        self.parameters: Mapping[str, Any] = parameters or {}
+
+
+class TransportError(TrioworkersError):
+    """The Bot API could not be reached, or answered with something that is not its protocol.
+
+    Whether the call took effect is unknown.
+    """
+
+    def __init__(self, method: str, what: str) -> None:
+        super().__init__(f"{method}: {what}")
+        self.method = method
+        self.what = what

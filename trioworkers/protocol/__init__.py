@@ -1,0 +1,1 @@
+"""What the daemon says to a worker or a zygote, and what these say to it."""
