@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from trioworkers.botapi.errors import BotApiError, TransportError
     from trioworkers.botapi.files import InputFile
     from trioworkers.errors import Dead, Drop, Retry
+    from trioworkers.handling.bot import Bot
+    from trioworkers.handling.update import Update
     from trioworkers.hookspecs import hookimpl
-    from trioworkers.worker.bot import Bot
-    from trioworkers.worker.update import Update
 
 __version__ = "0.1.0"
 
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bot": "trioworkers.worker.bot",
+    "Bot": "trioworkers.handling.bot",
     "BotApiError": "trioworkers.botapi.errors",
     "Dead": "trioworkers.errors",
     "Drop": "trioworkers.errors",
     "InputFile": "trioworkers.botapi.files",
     "Retry": "trioworkers.errors",
     "TransportError": "trioworkers.botapi.errors",
-    "Update": "trioworkers.worker.update",
+    "Update": "trioworkers.handling.update",
     "hookimpl": "trioworkers.hookspecs",
 }
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from trioworkers.handling.calls import once_key, same_key
 from trioworkers.testing.invariants import Handled, broken_order, broken_replies, broken_tally
-from trioworkers.worker.calls import once_key, same_key
 
 BOT = 42
 UPDATES = {101: 1, 102: 1, 103: 2, 104: 2, 105: 3}  # to their chats

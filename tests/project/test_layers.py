@@ -23,6 +23,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("errors", "records", "private", "inbox.policy", "nursery.restart"),
     ("config", "hookspecs", "protocol", "http", "botapi"),
     ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop", "plugins", "sources"),
+    ("handling",),
     ("transport",),
     ("worker",),
     ("nursery",),
@@ -34,7 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 """Lowest first. The longest name that fits a module counts."""
 
-OF_A_WORKER = ("errors", "records", "protocol", "http", "botapi", "worker")
+OF_A_WORKER = ("errors", "records", "protocol", "http", "botapi", "handling", "worker")
 RUN_ON_IMPORT = {"trioworkers.cli.__main__", "trioworkers.worker.__main__", "trioworkers.cli.main"}
 """Entry points, and the one module that gathers the verbs."""
 
@@ -141,7 +142,7 @@ def test_the_simulator_stands_alone():
 
 
 def test_what_runs_in_a_worker_imports_nothing_of_the_daemon():
-    """The worker's side knows the transport, the records, the errors and the frames."""
+    """The worker's side knows the Bot API, what a handling is, and the frames."""
     for name in MODULES:
         if _under(name, ("worker",)) is not None:
             strange = {imported for imported in _imports(name) if _under(imported, OF_A_WORKER) is None}

@@ -14,10 +14,11 @@ import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.errors import Dead, Drop, Retry, describe
+from trioworkers.handling.bot import WaitsTooLong
+from trioworkers.handling.outcome import outcome_of
 from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, WORDS_LENGTH, FromWorker, Outcome
 from trioworkers.worker import probe
-from trioworkers.worker.bot import WaitsTooLong
-from trioworkers.worker.handler import HandlerError, import_handler, outcome_of
+from trioworkers.worker.handler import HandlerError, import_handler
 from trioworkers.worker.probe import probe_handler
 
 SAID = "the handler said so"

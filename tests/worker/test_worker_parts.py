@@ -15,10 +15,10 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Retry
+from trioworkers.handling.bot import Bot, Handling, WaitsTooLong
+from trioworkers.handling.log import BotLog
+from trioworkers.handling.update import Update
 from trioworkers.worker import process
-from trioworkers.worker.bot import Bot, Handling, WaitsTooLong
-from trioworkers.worker.log import BotLog
-from trioworkers.worker.update import Update
 
 # -- waits --------------------------------------------------------------------------------------------
 

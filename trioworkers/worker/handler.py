@@ -1,4 +1,4 @@
-"""A bot's handler: found by name, and what its exceptions mean for the update."""
+"""A bot's handler, found by its name."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.botapi.errors import BotApiError, TransportError
-from trioworkers.errors import Dead, Drop, Retry, TrioworkersError, describe, leaves
-from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, Outcome, cut
-from trioworkers.worker.bot import WaitsTooLong
+from trioworkers.errors import TrioworkersError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import ModuleType
 
-    from trioworkers.worker.bot import Bot
-    from trioworkers.worker.update import Update
-
-WORDS = 2000  # characters that are kept of what a handler says of an update
-DESCRIPTION = 200  # of what Telegram says with a 403; its own are short, another server's need not be
+    from trioworkers.handling.bot import Bot
+    from trioworkers.handling.update import Update
 
 
 class HandlerError(TrioworkersError):
@@ -85,29 +79,6 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
     )
 
 
-def outcome_of(delivery: int, error: BaseException) -> Outcome:
-    """What an exception of a handler means for its update.
-
-    Exceptions in groups, as nurseries raise them, count by the gravest: `Dead`, then `Retry`, then
-    `Drop`; anything else asks for a retry. 403 is final: who blocked the bot does not hear it later.
-    """
-    causes = leaves(error)
-    for cause in causes:
-        if isinstance(cause, Dead):
-            return Outcome(delivery, "dead", error="the handler said so", words=_plain(cause.reason))
-        if isinstance(cause, BotApiError) and cause.error_code == 403:
-            refusal = f"{cause.method[:DESCRIPTION]}: 403 {cause.description[:DESCRIPTION]}"
-            return Outcome(delivery, "dead", error=cut(refusal, ERROR_LENGTH))
-    for cause in causes:
-        if isinstance(cause, Retry):
-            after = None if cause.after is None else min(max(0.0, float(cause.after)), LONGEST_AFTER)
-            counted = not isinstance(cause, WaitsTooLong)
-            return Outcome(delivery, "retry", after=after, counted=counted, error="the handler said so")
-    if all(isinstance(cause, Drop) for cause in causes):
-        return Outcome(delivery, "drop", error="the handler said so", words=_plain(causes[0]))
-    return Outcome(delivery, "retry", error=cut(_in_words(error), ERROR_LENGTH))
-
-
 def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[None]] | None:
     """The module's function of that name. One that is not async would silently never run."""
     found: Callable[[Bot], Awaitable[None]] | None = vars(module).get(hook)
@@ -119,23 +90,6 @@ def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[N
         message = f"{module.__name__}:{hook}: expected an async function, got a plain one"
         raise HandlerError(message)
     return found if inspect.iscoroutinefunction(found) else None
-
-
-def _plain(words: object) -> str:
-    """What a handler gave as its words, which may be anything (`raise Dead(error)`), as text for a frame."""
-    try:
-        return cut(str(words), WORDS)
-    except Exception:
-        return cut(type(words).__name__, WORDS)
-
-
-def _in_words(error: BaseException) -> str:
-    first = leaves(error)[0]
-    if isinstance(first, BotApiError):
-        return f"BotApiError {first.method} {first.error_code}"
-    if isinstance(first, TransportError):
-        return f"TransportError {first.method}: {first.what}"
-    return describe(error)
 
 
 def _fingerprint(module: ModuleType) -> str:

@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from trioworkers.botapi.client import BotApi
-from trioworkers.errors import describe, leaves
+from trioworkers.errors import describe
+from trioworkers.handling.bot import Bot, Handling
+from trioworkers.handling.calls import Calls
+from trioworkers.handling.handle import handle
+from trioworkers.handling.log import BotLog
+from trioworkers.handling.update import Update
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
-    MOST_UNMADE,
     WORDS_LENGTH,
     Configure,
     Deliver,
     Drain,
     FrameError,
     Heartbeat,
-    Outcome,
     Ping,
     Ready,
     Retune,
@@ -37,17 +40,13 @@ from trioworkers.protocol.frames import (
     Unfit,
     cut,
 )
-from trioworkers.worker.bot import Bot, Handling
-from trioworkers.worker.calls import Calls
-from trioworkers.worker.handler import Handler, HandlerError, import_handler, outcome_of
-from trioworkers.worker.log import BotLog
+from trioworkers.worker.handler import Handler, HandlerError, import_handler
+from trioworkers.worker.recorder import FrameRecorder
 from trioworkers.worker.remains import WORKER, call_this_process
-from trioworkers.worker.update import Update
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trioworkers.protocol.frames import Frame
 
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
@@ -164,46 +163,30 @@ class Worker:
             self._is_drained.set()
 
     async def _handle(self, frame: Deliver) -> None:
-        timeout = self._tuning.handler_timeout
+        async def run(handling: Handling) -> None:
+            update = Update(
+                bytes(frame.update),
+                bot_id=self._bot_id,
+                attempt=frame.attempt,
+                after_gap=frame.after_gap,
+                trace_id=frame.trace_id,
+            )
+            await self._handler.handle(update, self._bot(handling, trace_id=frame.trace_id))
+
         self._in_flight += 1
-        calls = None
-        if frame.calls is not None:
-            calls = Calls(frame.delivery, frame.calls, self._channel.send, self._leave)
-        outcome = Outcome(frame.delivery, "done")
+        recorder = FrameRecorder(frame.delivery, self._channel, self._is_alone)
+        calls = None if frame.calls is None else Calls(frame.calls, recorder)
         try:
-            with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
-                update = Update(
-                    bytes(frame.update),
-                    bot_id=self._bot_id,
-                    attempt=frame.attempt,
-                    after_gap=frame.after_gap,
-                    trace_id=frame.trace_id,
-                )
-                await self._handler.handle(update, self._bot(Handling(scope, calls), trace_id=frame.trace_id))
-        except BaseException as error:
-            if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(error)):
-                raise  # not ours: the scope has taken its own out
-            outcome = outcome_of(frame.delivery, error)
-        else:
-            if scope.cancelled_caught:
-                outcome = Outcome(frame.delivery, "retry", error=f"took longer than {timeout:g} s")
-            elif calls is not None:
-                outcome = Outcome(frame.delivery, "done", unmade=calls.unmade()[:MOST_UNMADE])
-                if calls.told_last is not None:
-                    # with what is done its calls are forgotten; the answer that nearly every handling ends
-                    # with would cost daemon and worker 7 of some 200 µs, to be thrown away
-                    self._channel.take_back(calls.told_last)
+            outcome = await handle(run, calls, self._tuning.handler_timeout, frame.delivery)
         finally:
             self._in_flight -= 1
-            if calls is not None:
-                calls.close()
+        if outcome.result == "done":
+            recorder.take_back()
         self._channel.send(outcome)
         self._memory.tidy()
 
-    async def _leave(self, frame: Frame) -> None:
-        """Send a frame; return once it has left, with those of other handlings where there are any."""
-        self._channel.send(frame)
-        await self._channel.wait_sent(at_once=self._in_flight == 1)
+    def _is_alone(self) -> bool:
+        return self._in_flight == 1
 
     async def _emit_changed(self, limit: float) -> None:
         """Run `settings_changed`, once `start` is over."""

@@ -17,8 +17,8 @@ from trioworkers.protocol.frames import Configure, Deliver, Drain, FromWorker, O
 from trioworkers.worker.process import serve_worker
 
 if TYPE_CHECKING:
-    from trioworkers.worker.bot import Bot
-    from trioworkers.worker.update import Update
+    from trioworkers.handling.bot import Bot
+    from trioworkers.handling.update import Update
 
 TIMES = 10  # about 5 ms each
 UPDATES = 5  # of each worker, about 1 ms each

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from trioworkers.botapi.client import BotApi
-    from trioworkers.worker.calls import Calls
-    from trioworkers.worker.log import BotLog
+    from trioworkers.handling.calls import Calls
+    from trioworkers.handling.log import BotLog
 
 
 LONGEST_WAITS = 3600.0  # seconds that one handling may be prolonged by, all its waits together

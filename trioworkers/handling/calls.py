@@ -1,12 +1,13 @@
 """The Bot API calls of one handling, so that a second one repeats none that succeeded.
 
-Before a call is made its key is told to the daemon, and afterwards its answer. The key has left this process
-before the call does, so that a worker which is killed leaves no call behind that nobody has heard of; that
-it is durable is not waited for. The answer leaves with the next write, which costs less, and not at all where
-the handling is done with it; where an earlier handling has called something, at once, as that one may have
-ended before its next write. The channel keeps their order, so the calls of an update are recorded before it
-ends in any other way. When it is handled again, what was answered is not called a second time. What was begun
-and has no answer may or may not have been made: it is made again, and marked.
+Before a call is made its key goes to a recorder, and afterwards its answer. A worker's recorder sends both
+to the daemon. The key has left the process before the call does, so that a worker which is killed leaves no
+unrecorded call behind; that it is durable is not waited for. The answer leaves with the next write, which
+costs less, and not at all where the handling is done with it; where an earlier handling has called
+something, it leaves at once, as that one may have ended before its next write. The channel keeps their
+order, so the calls of an update are recorded before it ends in any other way. When it is handled again,
+what was answered is not called a second time. What was begun and has no answer may or may not have been
+made: it is made again, and marked.
 
 A key is the method, the chat, a digest of the parameters, and which one it is of those that have all
 three the same: tasks of a handling run side by side, in another order each time, so a mere count would
@@ -18,20 +19,20 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
-from trioworkers.protocol.frames import KEY_LENGTH, Called, Calling, cut
+from trioworkers.protocol.frames import KEY_LENGTH, cut
 from trioworkers.records import shown_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from trioworkers.protocol.frames import Frame, Recorded
+    from trioworkers.protocol.frames import Recorded
 
     Make = Callable[[Callable[[], Awaitable[None]]], Awaitable[msgspec.Raw]]
 
@@ -39,27 +40,31 @@ MOST_KEPT = 16 * 2**20  # bytes of keys and answers of one update; what is beyon
 CHAT_LENGTH, ONCE_LENGTH = 64, 200  # characters
 
 
+class CallRecorder(Protocol):
+    """Where the calls of one handling are recorded."""
+
+    async def begin(self, key: str) -> None:
+        """Record that a call is about to be made; return once the end of this process cannot hide it."""
+
+    def made(self, key: str, answer: msgspec.Raw) -> None:
+        """Record the answer of a call."""
+
+    def not_made(self, key: str) -> None:
+        """Record that a call that was begun is known not to have been made."""
+
+    async def flush(self) -> None:
+        """Return once the end of this process cannot hide what was recorded."""
+
+
 class Calls:
-    """The recorded calls of one delivery.
+    """The recorded calls of one handling.
 
     Args:
-        delivery: its number.
         recorded: what earlier handlings called.
-        send: takes the frames that tell what was called.
-        leave: takes one, and returns once it has left this process.
-
-    Attributes:
-        told_last: what `send` returned for the last answer.
+        recorder: where the calls of this one are recorded.
     """
 
-    def __init__(
-        self,
-        delivery: int,
-        recorded: Sequence[Recorded],
-        send: Callable[[Frame], bytes],
-        leave: Callable[[Frame], Awaitable[None]],
-    ) -> None:
-        self._delivery = delivery
+    def __init__(self, recorded: Sequence[Recorded], recorder: CallRecorder) -> None:
         self._answers = {call.key: call.answer for call in recorded if call.answered}
         self._unmade = dict.fromkeys(self._answers)
         self._kept = sum(len(key) + len(bytes(answer)) for key, answer in self._answers.items())
@@ -67,9 +72,7 @@ class Calls:
         self._given_back: dict[str, list[int]] = {}
         self._under_way: dict[str, trio.Event | None] = {}  # with who waits for its end
         self._again = bool(recorded)
-        self.told_last: bytes | None = None
-        self._send: Callable[[Frame], bytes] | None = send
-        self._leave = leave
+        self._recorder: CallRecorder | None = recorder
 
     async def make(
         self,
@@ -111,8 +114,8 @@ class Calls:
             await end.wait()
         if key in self._answers:
             return self._answers[key]
-        if self._send is None or self._kept > MOST_KEPT:
-            return await make(_untold)
+        if self._recorder is None or self._kept > MOST_KEPT:
+            return await make(_unrecorded)
         self._under_way[key] = None
         try:
             return await self._recorded(key, make)
@@ -123,24 +126,22 @@ class Calls:
 
     async def _recorded(self, key: str, make: Make) -> msgspec.Raw:
         async def begin() -> None:
-            if self._send is not None:
-                await self._leave(Calling(self._delivery, key))
+            if self._recorder is not None:
+                await self._recorder.begin(key)
 
         await begin()
         try:
             answer = await make(begin)
         except Exception as error:
-            if self._send is not None and not _may_have_been_made(error):
-                self._send(Called(self._delivery, key, made=False))
+            if self._recorder is not None and not _may_have_been_made(error):
+                self._recorder.not_made(key)
             raise
         self._answers[key] = answer
         self._kept += len(key) + len(bytes(answer))
-        if self._send is not None:
-            called = Called(self._delivery, key, made=True, answer=answer)
+        if self._recorder is not None:
+            self._recorder.made(key, answer)
             if self._again:  # a handler that ends its process at once would make it again in every handling
-                await self._leave(called)
-            else:
-                self.told_last = self._send(called)
+                await self._recorder.flush()
         return answer
 
     def unmade(self) -> list[str]:
@@ -149,10 +150,10 @@ class Calls:
 
     def close(self) -> None:
         """The handling has its outcome: tasks that outlive it are no part of it, and are not recorded."""
-        self._send = None
+        self._recorder = None
 
 
-async def _untold() -> None:
+async def _unrecorded() -> None:
     """A call that is not recorded may be repeated as it likes."""
 
 

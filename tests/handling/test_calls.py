@@ -12,10 +12,10 @@ import trio.testing
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
+from trioworkers.handling import calls as calls_module
+from trioworkers.handling.bot import Bot, Handling
+from trioworkers.handling.calls import Calls
 from trioworkers.protocol.frames import KEY_LENGTH, Called, Calling, Recorded
-from trioworkers.worker import calls as calls_module
-from trioworkers.worker.bot import Bot, Handling
-from trioworkers.worker.calls import Calls
 
 GONE = TransportError("sendMessage", "the connection ended")
 
@@ -24,23 +24,23 @@ class Handled:
     """Handlings of one update, one after the other, with a Bot API that counts and a daemon that records."""
 
     def __init__(self):
-        self.made: Counter[str] = Counter()
+        self.count: Counter[str] = Counter()
         self.failures: list[Exception] = []
         self.record: dict[str, bytes | None] = {}
         self.frames: list[Calling | Called] = []
         self.too_early = 0
         self.flushed = 0
         self.number = 0
-        self.begin()
+        self.handle_again()
 
-    def begin(self):
+    def handle_again(self):
         """Handle it again."""
         self.number += 1
         recorded = [
             Recorded(key, False) if answer is None else Recorded(key, True, msgspec.Raw(answer))
             for key, answer in self.record.items()
         ]
-        self.calls = Calls(self.number, recorded, self.send, self.leave)
+        self.calls = Calls(recorded, self)
         self.bot = Bot("b", 1, {}, None, self, Handling(trio.CancelScope(), self.calls))  # type: ignore[arg-type]
 
     def send(self, frame):
@@ -52,23 +52,31 @@ class Handled:
             self.record[frame.key] = bytes(frame.answer)
         else:
             del self.record[frame.key]
-        return b""
 
-    async def leave(self, frame):
-        self.send(frame)
+    async def begin(self, key):
+        self.send(Calling(self.number, key))
+        await self.flush()
+
+    def made(self, key, answer):
+        self.send(Called(self.number, key, made=True, answer=answer))
+
+    def not_made(self, key):
+        self.send(Called(self.number, key, made=False))
+
+    async def flush(self):
         await trio.lowlevel.checkpoint()
         self.flushed = len(self.frames)
 
     async def call(self, method, params, *, patience, again):
         """The Bot API."""
         shown = f"{method} {params.get('text', '')}".strip()
-        self.made[shown] += 1
+        self.count[shown] += 1
         heard_of = sum(isinstance(frame, Calling) for frame in self.frames[: self.flushed])
-        self.too_early += heard_of < self.made.total()
+        self.too_early += heard_of < self.count.total()
         await trio.lowlevel.checkpoint()
         if self.failures:
             raise self.failures.pop(0)
-        return msgspec.Raw(msgspec.json.encode({"text": params.get("text"), "n": self.made.total()}))
+        return msgspec.Raw(msgspec.json.encode({"text": params.get("text"), "n": self.count.total()}))
 
 
 @pytest.fixture
@@ -79,21 +87,21 @@ def handled():
 async def test_the_same_call_is_answered_from_the_record(handled):
     """The second handling gets the first one's answer, and nothing is made or told."""
     first = await handled.bot.send_message(chat_id=1, text="hi")
-    handled.begin()
+    handled.handle_again()
     told = len(handled.frames)
     assert await handled.bot.call("sendMessage", chat_id=1, text="hi", reply_markup=None) == first
-    assert handled.made == {"sendMessage hi": 1}
+    assert handled.count == {"sendMessage hi": 1}
     assert len(handled.frames) == told
 
 
 async def test_a_call_with_other_parameters_is_made(handled):
     """Another text, chat or method is another message; the recorded one is named as not made."""
     await handled.bot.send_message(chat_id=1, text="hi")
-    handled.begin()
+    handled.handle_again()
     await handled.bot.send_message(chat_id=1, text="ho")
     await handled.bot.send_message(chat_id=2, text="hi")
     await handled.bot.send_photo(chat_id=1, text="hi")
-    assert handled.made == {"sendMessage hi": 2, "sendMessage ho": 1, "sendPhoto hi": 1}
+    assert handled.count == {"sendMessage hi": 2, "sendMessage ho": 1, "sendPhoto hi": 1}
     assert handled.calls.unmade() == ["sendMessage 1"]
 
 
@@ -110,28 +118,28 @@ async def test_sibling_tasks_may_call_in_any_order(handled):
             for number in order:
                 nursery.start_soon(say, handled.bot, number, got)
         answers.append(got)
-        handled.begin()
+        handled.handle_again()
     assert answers[0] == answers[1]
-    assert handled.made.total() == 10
+    assert handled.count.total() == 10
 
 
 async def test_equal_calls_are_counted(handled):
     """A message that is meant twice is sent twice, and a third one in the next handling is new."""
     for _ in range(2):
         await handled.bot.send_message(chat_id=1, text="hi")
-    handled.begin()
+    handled.handle_again()
     for _ in range(3):
         await handled.bot.send_message(chat_id=1, text="hi")
-    assert handled.made == {"sendMessage hi": 3}
+    assert handled.count == {"sendMessage hi": 3}
 
 
 async def test_once_holds_across_parameters(handled):
     """Named once, it is made once, whatever its text is the second time."""
     first = await handled.bot.call("sendMessage", once="answer", chat_id=1, text="hi")
-    handled.begin()
+    handled.handle_again()
     assert await handled.bot.call("sendMessage", once="answer", chat_id=1, text="ho") == first
     await handled.bot.call("sendPhoto", once="answer", chat_id=1, text="ho")
-    assert handled.made == {"sendMessage hi": 1, "sendPhoto ho": 1}
+    assert handled.count == {"sendMessage hi": 1, "sendPhoto ho": 1}
 
 
 async def test_long_names_that_begin_alike_are_two_calls(handled):
@@ -139,7 +147,7 @@ async def test_long_names_that_begin_alike_are_two_calls(handled):
     for name in ("x" * 300 + "a", "x" * 300 + "b", "x" * 200, "x" * 201, "\ud800" * 300):
         await handled.bot.send_message(chat_id=1, text="new", once=name)
         await handled.bot.send_message(chat_id=1, text="again", once=name)
-    assert handled.made.total() == 5
+    assert handled.count.total() == 5
     with pytest.raises(TypeError, match="once: expected a text, got int"):
         await handled.bot.send_message(chat_id=1, text="x", once=5)
 
@@ -158,7 +166,7 @@ async def test_once_holds_within_a_handling(handled):
     async with trio.open_nursery() as nursery:
         for text in ("a", "b", "c"):
             nursery.start_soon(say, text)
-    assert handled.made.total() == 2
+    assert handled.count.total() == 2
     failed, second, third = got
     assert isinstance(failed, BotApiError)
     assert second == third
@@ -169,8 +177,8 @@ async def test_asking_is_never_recorded(handled):
     for _ in range(2):
         await handled.bot.get_chat(chat_id=1)
         await handled.bot.call("GETme")
-        handled.begin()
-    assert handled.made == {"getChat": 2, "GETme": 2}
+        handled.handle_again()
+    assert handled.count == {"getChat": 2, "GETme": 2}
     assert handled.frames == []
 
 
@@ -180,7 +188,7 @@ async def test_nothing_is_recorded_outside_of_a_handling(handled):
         bot = Bot("b", 1, {}, None, handled, handling)  # type: ignore[arg-type]
         handled.calls = None
         await bot.send_message(chat_id=1, text="hi")
-    assert handled.made == {"sendMessage hi": 2}
+    assert handled.count == {"sendMessage hi": 2}
     assert handled.frames == []
 
 
@@ -191,9 +199,9 @@ async def test_a_refused_call_is_not_recorded(handled):
         await handled.bot.send_message(chat_id=1, text="hi")
     assert handled.frames[-1] == Called(1, handled.frames[0].key, made=False)
     assert handled.record == {}
-    handled.begin()
+    handled.handle_again()
     await handled.bot.send_message(chat_id=1, text="hi")
-    assert handled.made == {"sendMessage hi": 2}
+    assert handled.count == {"sendMessage hi": 2}
 
 
 async def test_a_failure_on_the_way_is_unknown(handled):
@@ -202,9 +210,9 @@ async def test_a_failure_on_the_way_is_unknown(handled):
     with pytest.raises(TransportError):
         await handled.bot.send_message(chat_id=1, text="hi")
     assert list(handled.record.values()) == [None]
-    handled.begin()
+    handled.handle_again()
     await handled.bot.send_message(chat_id=1, text="hi")
-    assert handled.made == {"sendMessage hi": 2}
+    assert handled.count == {"sendMessage hi": 2}
 
 
 @pytest.mark.parametrize("failure", [GONE, BotApiError("sendMessage", 500, "no")])
@@ -214,9 +222,9 @@ async def test_what_a_handler_tries_again_is_the_same_message(handled, failure):
     with pytest.raises(type(failure)):
         await handled.bot.send_message(chat_id=1, text="hi")
     await handled.bot.send_message(chat_id=1, text="hi")
-    handled.begin()
+    handled.handle_again()
     await handled.bot.send_message(chat_id=1, text="hi")
-    assert handled.made == {"sendMessage hi": 2}
+    assert handled.count == {"sendMessage hi": 2}
 
 
 @pytest.mark.parametrize(("code", "known"), [(400, True), (499, True), (500, False), (502, False)])
@@ -251,17 +259,17 @@ async def test_no_call_is_made_before_its_key_has_left_the_process(handled):
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(lambda text: handled.bot.send_message(chat_id=1, text=text), str(number))
-    assert handled.made.total() == 20
+    assert handled.count.total() == 20
     assert handled.too_early == 0
 
     class GoneDaemon(Handled):
-        async def leave(self, frame):
+        async def begin(self, key):
             raise trio.BrokenResourceError
 
     orphan = GoneDaemon()
     with pytest.raises(trio.BrokenResourceError):
         await orphan.bot.send_message(chat_id=1, text="hi")
-    assert orphan.made.total() == 0
+    assert orphan.count.total() == 0
 
 
 async def test_in_a_second_handling_answers_leave_the_process_at_once(handled):
@@ -269,13 +277,13 @@ async def test_in_a_second_handling_answers_leave_the_process_at_once(handled):
     await handled.bot.send_message(chat_id=1, text="hi")
     assert handled.flushed == 1, "of a first handling only the key is waited for"
     handled.record = dict.fromkeys(handled.record)  # the answer never left
-    handled.begin()
+    handled.handle_again()
     await handled.bot.send_message(chat_id=1, text="hi")
     assert handled.flushed == len(handled.frames) == 4
     assert list(handled.record.values()) != [None]
-    handled.begin()
+    handled.handle_again()
     await handled.bot.send_message(chat_id=1, text="hi")
-    assert handled.made == {"sendMessage hi": 2}
+    assert handled.count == {"sendMessage hi": 2}
 
 
 async def test_what_outlives_the_outcome_is_not_recorded(handled):
@@ -285,14 +293,14 @@ async def test_what_outlives_the_outcome_is_not_recorded(handled):
     told = len(handled.frames)
     await handled.bot.send_message(chat_id=1, text="late")
     assert len(handled.frames) == told
-    assert handled.made["sendMessage late"] == 1
+    assert handled.count["sendMessage late"] == 1
 
 
 async def test_recorded_calls_that_are_not_made_are_named(handled):
     """By method and chat, never by what they said."""
     await handled.bot.send_message(chat_id=1, text="secret")
     await handled.bot.call("sendMessage", once="secret", chat_id=2, text="x")
-    handled.begin()
+    handled.handle_again()
     assert handled.calls.unmade() == ["sendMessage 1", "sendMessage"]
     await handled.bot.send_message(chat_id=1, text="secret")
     assert handled.calls.unmade() == ["sendMessage"]
@@ -304,11 +312,11 @@ async def test_what_is_kept_of_an_update_is_bounded(handled, monkeypatch):
     for _ in range(2):
         for number in range(10):
             await handled.bot.send_message(chat_id=1, text=str(number))
-        handled.begin()
+        handled.handle_again()
     kept = sum(len(key) + len(answer or b"") for key, answer in handled.record.items())
     assert 300 < kept < 500
-    assert handled.made["sendMessage 0"] == 1
-    assert handled.made["sendMessage 9"] == 2
+    assert handled.count["sendMessage 0"] == 1
+    assert handled.count["sendMessage 9"] == 2
 
 
 async def test_an_upload_is_known_by_its_content(handled, tmp_path):
@@ -317,17 +325,17 @@ async def test_an_upload_is_known_by_its_content(handled, tmp_path):
     path.write_bytes(b"one")
 
     async def send():
-        handled.begin()
+        handled.handle_again()
         await handled.bot.send_photo(chat_id=1, photo=InputFile(b"one"))
         await handled.bot.send_media_group(chat_id=1, media=[{"media": InputFile(path)}])
 
     await send()
     await send()
-    assert handled.made.total() == 2
+    assert handled.count.total() == 2
     path.write_bytes(b"two!")
     os.utime(path, ns=(1, 1))
     await send()
-    assert handled.made == {"sendPhoto": 1, "sendMediaGroup": 2}
+    assert handled.count == {"sendPhoto": 1, "sendMediaGroup": 2}
     path.unlink()
     with pytest.raises(FileNotFoundError):
         await send()
@@ -337,7 +345,7 @@ async def test_what_cannot_be_sent_is_refused(handled):
     """An object that JSON does not know is the handler's mistake, named by its type."""
     with pytest.raises(TypeError, match="got object"):
         await handled.bot.send_message(chat_id=1, text=object())
-    assert handled.made.total() == 0
+    assert handled.count.total() == 0
 
 
 async def test_keys_fit_into_their_frame(handled):
