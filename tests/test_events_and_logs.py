@@ -13,6 +13,8 @@ import sys
 import threading
 
 import pytest
+import trio
+import trio.testing
 
 from trioworkers.config.settings import LogSettings
 from trioworkers.events import EVENTS, LEVELS, Event, Events
@@ -86,7 +88,8 @@ def test_the_least_level_may_change_at_any_time():
     """A reload does it."""
     told: list[Event] = []
     events = Events(told.append, least="warn")
-    for events.least in ("warn", "debug", "error"):
+    for least in ("warn", "debug", "error"):
+        events.set_least(least)
         events.emit("worker.ready")
     assert [happened.seq for happened in told] == [2]
 
@@ -100,6 +103,71 @@ def test_events_are_numbered_and_every_listener_hears_them():
         events.emit(name)
     assert one == two
     assert [happened.seq for happened in one] == [1, 3]
+
+
+@pytest.fixture
+def subscribed():
+    """Events that nobody but subscribers hears."""
+    return Events()
+
+
+async def test_a_subscriber_hears_its_levels_from_now_on(subscribed):
+    """At any time, beside others, each at its own level; closed, nothing more."""
+    subscribed.emit("daemon.ready")
+    with subscribed.subscribe("warn") as loud, subscribed.subscribe("debug", capacity=5) as all_of_it:
+        subscribed.emit("update.done")
+        subscribed.emit("bot.failed", "echo")
+        assert [event.event for event in (await all_of_it.receive())[0]] == ["update.done", "bot.failed"]
+        heard, missed = await loud.receive()
+        assert ([(event.event, event.bot) for event in heard], missed) == ([("bot.failed", "echo")], 0)
+        loud.set_least("error")
+        subscribed.emit("update.dead")
+        subscribed.emit("plugin.failed")
+        assert [event.event for event in (await loud.receive())[0]] == ["update.dead"]
+    assert not subscribed.hears("bot.failed")
+
+
+async def test_a_slow_subscriber_loses_the_oldest_and_learns_how_many(subscribed):
+    """Its queue is bounded; what it lost is counted once."""
+    with subscribed.subscribe("debug", capacity=3) as slow:
+        for number in range(10):
+            subscribed.emit("update.done", number=number)
+        heard, missed = await slow.receive()
+        assert ([event.fields["number"] for event in heard], missed) == ([7, 8, 9], 7)
+        subscribed.emit("update.done", number=10)
+        assert (await slow.receive())[1] == 0
+
+
+async def test_a_subscriber_waits_for_what_comes(subscribed, nursery, autojump_clock):
+    """Cancelled, it has taken nothing."""
+    with subscribed.subscribe() as subscription:
+        with trio.move_on_after(1):
+            await subscription.receive()
+        got: list[Event] = []
+
+        async def listen():
+            got.extend((await subscription.receive())[0])
+
+        nursery.start_soon(listen)
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == []
+        subscribed.emit("daemon.ready")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [event.event for event in got] == ["daemon.ready"]
+
+
+def test_an_event_that_nobody_hears_is_not_created(monkeypatch):
+    """Whatever its level; a subscriber that leaves takes its level along."""
+    made: list[str] = []
+    monkeypatch.setattr("trioworkers.events.Event", lambda name, *rest: made.append(name))
+    events = Events()
+    events.emit("bot.failed")
+    assert not events.hears("bot.failed")
+    with events.subscribe("warn"):
+        events.emit("update.done")
+        events.emit("bot.failed")
+    events.emit("bot.failed")
+    assert made == ["bot.failed"]
 
 
 # -- formats ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trioworkers.config import load_fleet
-from trioworkers.daemon import most_workers
+from trioworkers.config.in_force import most_workers
 
 if TYPE_CHECKING:
     from pathlib import Path

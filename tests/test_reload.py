@@ -12,7 +12,7 @@ import trio
 
 from trioworkers import hookimpl
 from trioworkers import reload as reload_module
-from trioworkers.config import Fleet, FleetFileError, Plan, draft_bot, load_fleet
+from trioworkers.config import Fleet, FleetFileError, FleetInForce, Plan, draft_bot, load_fleet
 from trioworkers.config.lean import find_runtime_dir
 from trioworkers.config.watch import serve_watch
 from trioworkers.events import Event, Events
@@ -39,7 +39,7 @@ class Daemon:
         fleet = load_fleet(folder / "fleet.toml", ENVIRON)
         self.sources = Sources(Plugins(), Events())
         self.reload = Reload(
-            fleet,
+            FleetInForce(fleet),
             ENVIRON,
             sources=self.sources,
             apply=self.apply,

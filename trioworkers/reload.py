@@ -7,59 +7,51 @@ that is half in force is one that nobody can read.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.config import FleetFileError, load_fleet, plan_reload
+from trioworkers.config import FleetFileError, load_fleet, plan_reload, with_given
 from trioworkers.config.canonical import canonical
 from trioworkers.config.problems import Problem
 from trioworkers.config.watch import SETTLE
+from trioworkers.status import LastReload
 from trioworkers.worker.probe import wait_handler_probed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from trioworkers.config import Draft, Fleet, Plan, Watched
+    from trioworkers.config import Draft, Fleet, FleetInForce, Plan, Watched
     from trioworkers.events import Events
     from trioworkers.sources import Sources
 
+    _Given = dict[str, dict[str, Any]]
     Probe = Callable[[str, Fleet], Awaitable[str | None]]
 
 PROBES = 2  # handlers that are imported at the same time
 RESTLESS = 20  # readings of files that change meanwhile, until they are taken as they are
 
 
-@dataclass(frozen=True, slots=True)
-class LastReload:
-    """How the last reload went. `at`: Unix seconds; `error`: all problems, one line each."""
-
-    at: float
-    error: str | None = None
-
-
 class Reload:
     """Reads the fleet anew and applies what changed; one reload at a time, the next waits.
 
     Args:
-        fleet: the fleet in force.
-        environ: the daemon's environment.
-        sources: who else knows of bots; `fleet` was read with what they say now.
-        apply: does what a plan says; what it raises goes through, and the plan's fleet is not in force then.
+        in_force: the fleet in force, which it changes. environ: the daemon's environment. sources: further
+        bots; the fleet in force was joined with what they say now. apply: does what a plan says, whose
+        fleet is in force by then; what it raises goes through, and the old
+            fleet is in force again.
         events: told of each reload that changed something, was refused or was asked for.
         probe: says what is wrong with a handler of a fleet, None when nothing is; it imports it where that
             does no harm: by default in a process that is thrown away.
 
     Attributes:
-        fleet: the fleet in force.
         last: how the last reload went.
     """
 
     def __init__(
         self,
-        fleet: Fleet,
+        in_force: FleetInForce,
         environ: Mapping[str, str],
         *,
         sources: Sources,
@@ -67,17 +59,26 @@ class Reload:
         events: Events,
         probe: Probe | None = None,
     ) -> None:
-        self.fleet = fleet
+        self._in_force = in_force
         self.last = LastReload(time.time())
         self._environ = environ
         self._sources = sources
-        self._given = sources.applied = dict(sources.tables)
+        self._given = dict(sources.tables)
         self._apply = apply
         self._events = events
         self._probe = probe or partial(_probe_apart, environ)
-        self._watched = fleet.watched
-        self._notes: tuple[tuple[str, ...], list[str]] = ((), _refused(fleet))
+        self._watched = in_force().watched
+        self._notes: tuple[tuple[str, ...], list[str]] = ((), _refused(in_force()))
         self._turn = trio.StrictFIFOLock()
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet in force."""
+        return self._in_force()
+
+    def given(self) -> Mapping[str, Mapping[str, Any]]:
+        """The answers of sources that the fleet in force was joined with."""
+        return self._given
 
     def watched(self) -> Watched:
         """What to watch: what the fleet was read from, or what the bad file that is there now would be."""
@@ -100,16 +101,16 @@ class Reload:
         drafts = list(drafts)
         async with self._turn:
             if dry:
-                return await self._prepare(drafts, ask=not drafts)
+                return (await self._prepare(drafts, ask=not drafts))[0]
             try:
-                plan = await self._prepare(drafts, ask=not drafts)
+                plan, given = await self._prepare(drafts, ask=not drafts)
             except FleetFileError as error:
                 if not drafts:  # what was drafted is wrong, not the files
                     self._refuse(error)
                 raise
             for draft in drafts:
                 await trio.to_thread.run_sync(draft.commit)
-            await self._do(plan)
+            await self._do(plan, given)
             self._emit(plan)
             return plan
 
@@ -121,23 +122,23 @@ class Reload:
         """
         async with self._turn:
             try:
-                plan = await self._prepare([], ask=False)
+                plan, given = await self._prepare([], ask=False)
             except FleetFileError as error:
                 self._refuse(error)
                 return
-            await self._do(plan)
+            await self._do(plan, given)
             if not plan.is_empty or self._notes != _notes(plan):
                 self._emit(plan)
 
-    async def _prepare(self, drafts: list[Draft], *, ask: bool) -> Plan:
-        """The first phase: return what a reload would do; raises FleetFileError with all problems."""
+    async def _prepare(self, drafts: list[Draft], *, ask: bool) -> tuple[Plan, _Given]:
+        """The first phase: what a reload would do, with which answers; FleetFileError with all problems."""
         place = self.fleet.state_dir
         read = partial(load_fleet, self.fleet.path, self._environ, state_dir=place, drafts=drafts)
         base = await self._at_rest(read)
         if ask or canonical(base.plugins) != canonical(self.fleet.plugins):
             await self._sources.ask(base.model_copy(update={"state_dir": place}))
-        self._given = dict(self._sources.tables)
-        new = await self._at_rest(partial(read, given=self._given)) if self._given else base
+        given = dict(self._sources.tables)
+        new = await trio.to_thread.run_sync(with_given, base, given)
         while True:
             # in a thread like the reading: a thousand bots take a third of a second
             plan = await trio.to_thread.run_sync(plan_reload, self.fleet, new)
@@ -146,7 +147,7 @@ class Reload:
                 raise FleetFileError(problems.values(), new.watched)
             if not problems:
                 await trio.to_thread.run_sync(_check_not_emptied, self.fleet, plan)
-                return plan
+                return plan, given
             new = new.without(problems)  # a row that is wrong in this way is left out alone, too
 
     async def _at_rest(self, read: Callable[[], Fleet]) -> Fleet:
@@ -194,11 +195,16 @@ class Reload:
             if (problem := found[handler]) is not None
         }
 
-    async def _do(self, plan: Plan) -> None:
+    async def _do(self, plan: Plan, given: _Given) -> None:
         """The second phase."""
-        await self._apply(plan)
-        self._sources.applied = self._given
-        self.fleet = plan.fleet
+        before = self.fleet
+        self._in_force.change(plan.fleet)
+        try:
+            await self._apply(plan)
+        except BaseException:
+            self._in_force.change(before)
+            raise
+        self._given = given
         self._watched = plan.fleet.watched
         self.last = LastReload(time.time())
 

@@ -17,7 +17,6 @@ import trio
 
 from trioworkers.descriptors import raise_limit
 from trioworkers.folders import locked, make_folder
-from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.nursery.zygote import open_zygote
 from trioworkers.protocol.orders import Prepare
 from trioworkers.web.handed import VARIABLES
@@ -26,12 +25,12 @@ from trioworkers.worker.remains import begin_run
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from trioworkers.config import Bind, Fleet
     from trioworkers.daemon import Daemon
     from trioworkers.events import Events
-    from trioworkers.stop import Stop
+    from trioworkers.stop import Requests
 
 SWITCH_INTERVAL = 0.0005  # seconds until the writer's thread gets its turn from a busy loop
 COLLECT = (10_000, 20, 20)  # objects, then collections, until each generation is looked through
@@ -41,24 +40,20 @@ CONTROL_SOCKET = "control.sock"
 async def run_daemon(
     fleet: Fleet,
     events: Events,
-    stop: Stop,
-    others: dict[int, Callable[[], None]] | None = None,
+    requests: Requests,
     *,
-    restarts: RollingRestarts | None = None,
     environ: Mapping[str, str] = os.environ,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the fleet until `stop`, then end it gracefully within `fleet.shutdown_timeout`.
+    """Run the fleet until a stop is requested, then end it gracefully within `fleet.shutdown_timeout`.
 
     `task_status` is told once the listeners are bound and every bot has its first verdict. Cancelling
     ends all workers' groups at once; the inbox keeps what they had in flight.
 
     Args:
         fleet: as its files describe it; plugins may know of further bots.
-        events: told what happens.
-        stop: asks for the end.
-        others: gets what the signals do that concern a running fleet, as for :func:`watch_signals`.
-        restarts: asked for rolling restarts by signal.
+        events: where it is emitted what happens.
+        requests: what is asked of the daemon, its end above all.
         environ: the daemon's environment.
 
     Raises (in groups, what comes after the locks):
@@ -93,21 +88,10 @@ async def run_daemon(
             emit=events.emit,
         ) as zygote:
             # only now: it imports for half a second, and the zygote does so meanwhile, on another core
-            from trioworkers.start import run_fleet
+            from trioworkers.compose import Ground, run_fleet
 
             gc.freeze()  # what is imported stays
-            await run_fleet(
-                fleet,
-                events,
-                stop,
-                {} if others is None else others,
-                zygote=zygote,
-                control=control,
-                api=api,
-                restarts=restarts or RollingRestarts(events.emit),
-                environ=environ,
-                task_status=task_status,
-            )
+            await run_fleet(Ground(fleet, events, requests, environ, zygote, control, api), task_status)
     events.emit("daemon.stopped")
 
 

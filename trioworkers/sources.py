@@ -34,13 +34,11 @@ class Sources:
         events: told what went wrong, once for as long as it stays the same.
 
     Attributes:
-        tables: by plugin, the tables of its bots as it answered last: what `load_fleet` wants as `given`.
-        applied: those that the fleet in force was read with; whoever reloads sets it.
+        tables: by plugin, the tables of its bots as it answered last: what `with_given` wants.
     """
 
     def __init__(self, plugins: Plugins, events: Events) -> None:
         self.tables: dict[str, dict[str, Any]] = {}
-        self.applied: dict[str, dict[str, Any]] = {}
         self._plugins = plugins
         self._events = events
         self._problems: dict[str, tuple[str, ...]] = {}
@@ -69,6 +67,7 @@ class Sources:
         self,
         fleet: Callable[[], Fleet],
         changed: Callable[[], Awaitable[object]],
+        applied: Callable[[], Mapping[str, Mapping[str, Any]]],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -79,6 +78,7 @@ class Sources:
         Args:
             fleet: the fleet in force.
             changed: reloads.
+            applied: the answers that the fleet in force was joined with.
         """
         task_status.started()
         while True:
@@ -86,7 +86,7 @@ class Sources:
                 await self._asked.wait()  # by a reload: then they may be due at another time
                 continue
             await self.ask(fleet(), due=True)
-            if self.tables != self.applied:
+            if self.tables != applied():
                 await changed()
 
     async def _ask(self, plugin: str, fleet: Fleet) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trioworkers import __version__
@@ -13,40 +13,44 @@ from trioworkers import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trioworkers.config import Fleet
 
-@dataclass(slots=True)
-class DaemonStatus:
-    """What is told of the daemon itself. Times are Unix seconds.
 
-    `state` is `starting`, `running` or `stopping`.
-    """
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    """How the last reload went. `at`: Unix seconds; `error`: all problems, one line each."""
 
-    name: str
-    config_hash: str
-    state: str = "starting"
-    started_at: float = field(default_factory=time.time)
-    last_reload_ok: bool = True
-    last_reload_at: float = field(default_factory=time.time)
-    config_error: str | None = None
+    at: float
+    error: str | None = None
 
-    def document(self, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The whole status document around the workers' rows."""
-        return {
-            "fleet": {
-                "name": self.name,
-                "version": __version__,
-                "pid": os.getpid(),
-                "uptime_ms": round((time.time() - self.started_at) * 1000),
-                "state": self.state,
-                "config": {
-                    "hash": self.config_hash,
-                    "last_reload_ok": self.last_reload_ok,
-                    "last_reload_at": self.last_reload_at,
-                    "error": self.config_error,
-                },
+
+@dataclass(frozen=True, slots=True)
+class DaemonFacts:
+    """What is said of the daemon. `started_at`: Unix seconds; `state`: `starting`, `running`, `stopping`."""
+
+    started_at: float
+    state: str
+    last_reload: LastReload
+
+
+def status_document(fleet: Fleet, facts: DaemonFacts, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The whole status document around the workers' rows. `fleet`: the one in force."""
+    return {
+        "fleet": {
+            "name": fleet.name,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_ms": round((time.time() - facts.started_at) * 1000),
+            "state": facts.state,
+            "config": {
+                "hash": fleet.digest,
+                "last_reload_ok": facts.last_reload.error is None,
+                "last_reload_at": facts.last_reload.at,
+                "error": facts.last_reload.error,
             },
-            "workers": list(workers),
-        }
+        },
+        "workers": list(workers),
+    }
 
 
 def summary(workers: Sequence[dict[str, Any]]) -> str:

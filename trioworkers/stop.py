@@ -1,8 +1,9 @@
-"""What ends a daemon: signals, read in one place, and the requests that they become."""
+"""What is asked of a running daemon: by signals, which are read in one place, and by whatever else."""
 
 from __future__ import annotations
 
 import signal
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,17 +28,49 @@ class Stop:
         self.hastened.set()
 
 
+class Ask:
+    """Something that may be asked for at any time; however often meanwhile, it is done once more."""
+
+    def __init__(self) -> None:
+        self._asked = trio.Event()
+
+    def ask(self) -> None:
+        """Ask for it, some time soon."""
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Return when it was asked for since this returned last."""
+        await self._asked.wait()
+        self._asked = trio.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What may be asked of a running daemon; it is there before the daemon is, so that nothing is lost.
+
+    Attributes:
+        stop: to end.
+        reload: to read the fleet anew.
+        restart: to replace all workers.
+    """
+
+    stop: Stop = field(default_factory=Stop)
+    reload: Ask = field(default_factory=Ask)
+    restart: Ask = field(default_factory=Ask)
+
+
 async def watch_signals(
-    stop: Stop,
+    requests: Requests,
     others: Mapping[int, Callable[[], None]] = MappingProxyType({}),
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Turn TERM and INT into stop requests, QUIT and a second INT into haste, until cancelled.
+    """Turn signals into requests until cancelled.
 
-    `others`: what USR1, USR2 and HUP do, and what QUIT does before; looked at when one comes. Without it they
-    do nothing; unhandled they would kill.
+    TERM and INT ask for a stop, QUIT and a second INT for haste, HUP for a reload, USR2 for a restart. USR1
+    does nothing, where it would kill unhandled. `others`: what a signal does before that.
     """
+    stop = requests.stop
     stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     with trio.open_signal_receiver(*stops, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2) as signals:
         task_status.started()
@@ -48,3 +81,7 @@ async def watch_signals(
                 stop.hasten()
             elif number in stops:
                 stop.request()
+            elif number == signal.SIGHUP:
+                requests.reload.ask()
+            elif number == signal.SIGUSR2:
+                requests.restart.ask()

@@ -10,7 +10,14 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trioworkers.config import FleetFileError, NotDynamicError, draft_bot, draft_removal, load_fleet
+from trioworkers.config import (
+    FleetFileError,
+    NotDynamicError,
+    draft_bot,
+    draft_removal,
+    load_fleet,
+    with_given,
+)
 
 BOT = {"token": "7:abc", "handler": "a:b"}
 
@@ -127,7 +134,7 @@ def test_only_what_was_added_by_command_can_be_removed(fleet):
     (fleet.state_dir / "fleet.d/a.toml").write_text(tomli_w.dumps({"bots": both}))
     with pytest.raises(NotDynamicError):
         draft_removal(read(fleet), "a")
-    from_plugin = load_fleet(fleet.path, {}, given={"bot_source": {"c": {**BOT, "token": "4:a"}}})
+    from_plugin = with_given(load_fleet(fleet.path, {}), {"bot_source": {"c": {**BOT, "token": "4:a"}}})
     with pytest.raises(NotDynamicError, match="stands in bot_source"):
         draft_removal(from_plugin, "c")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trioworkers.config import load_fleet
+from trioworkers.config import load_fleet, with_given
 from trioworkers.config.messages import file_keys
 from trioworkers.config.schema import TABLES
 
@@ -26,7 +26,7 @@ ROWS = st.one_of(
 
 def of(folder, rows, **more):
     (folder / "fleet.toml").write_text(MINE)
-    return load_fleet(folder / "fleet.toml", {}, given={"api": rows, **more})
+    return with_given(load_fleet(folder / "fleet.toml", {}), {"api": rows, **more})
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,7 +13,15 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trioworkers.config import FleetFileError, fleet_schema, load_fleet, plan_lines, plan_reload, reload_class
+from trioworkers.config import (
+    FleetFileError,
+    fleet_schema,
+    load_fleet,
+    plan_lines,
+    plan_reload,
+    reload_class,
+    with_given,
+)
 from trioworkers.config.messages import file_keys
 from trioworkers.config.schema import TABLES
 
@@ -379,7 +387,7 @@ BAD = {**GIVEN, "concurrency": "many"}
 
 
 def of_source(folder, rows, tables=BASE):
-    return of(folder, tables, given={"api": rows})
+    return with_given(of(folder, tables), {"api": rows})
 
 
 def test_a_given_bot_whose_row_went_bad_stays_as_it_was(tmp_path):

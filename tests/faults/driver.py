@@ -36,7 +36,7 @@ from trioworkers.http.response import Response
 from trioworkers.inbox import writer
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.nursery import dispatch, intake, quarantine
+from trioworkers.nursery import intake, quarantine, scheduler
 from trioworkers.nursery.bot import BotContext, BotScope
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills
@@ -66,7 +66,7 @@ PATIENCE = 20.0  # seconds for one life
 
 for module, name in (
     (writer, "PAUSE_AFTER_FAILURE"),
-    (dispatch, "UNREAD_PAUSE"),
+    (scheduler, "UNREAD_PAUSE"),
     (quarantine, "FAILED_START"),
     (intake, "PAUSE"),
     (client, "FIRST_PAUSE"),
@@ -266,7 +266,7 @@ async def live(steps: Steps, driver: socket.socket) -> None:
             makes=Forks(driver),
             events=emit,
             may_start=at_once,
-            places=WorkerSlots(lambda: 10),
+            slots=WorkerSlots(lambda: 10),
             webhooks=Webhooks(
                 Deliveries(inbox.accept),
                 lambda bot: Wanted("https://example.org", "secret"),

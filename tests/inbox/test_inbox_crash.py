@@ -33,7 +33,7 @@ async def accept(inbox, lane):
         number += 8
 
 async def handle(inbox):
-    backlog = inbox.backlog(bot)
+    backlog = inbox.claim(bot, Fault())
     while True:
         update = backlog.ordinary.take()
         if update is None:

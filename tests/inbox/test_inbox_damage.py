@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from trioworkers.fault import Fault
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import damage as damage_module
 from trioworkers.inbox.sqlite.file import open_file
@@ -377,7 +378,7 @@ async def test_damage_while_running_ends_the_inbox(path, whole, tmp_path):
     async def run():
         async with open_inbox(open_file(path), trouble=heard.append) as inbox:
             overwrite(path, *leaves(path, "inbox"))
-            inbox.backlog(BOT)
+            inbox.claim(BOT, Fault())
             await trio.sleep_forever()
 
     with trio.fail_after(30), pytest.raises(ExceptionGroup) as raised:

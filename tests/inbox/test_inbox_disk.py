@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
+from trioworkers.fault import Fault
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.inbox import open_inbox
@@ -236,7 +237,7 @@ async def test_on_a_full_disk_ends_are_written_and_updates_come_back_by_themselv
     heard: list[Any] = []
     async with open_inbox(open_file(path), trouble=heard.append) as inbox:
         await inbox.accept(BOT, arrivals(0, 2000))
-        backlog = inbox.backlog(BOT)
+        backlog = inbox.claim(BOT, Fault())
         filler = fill(small_disk)
         with pytest.raises(StoreFullError):
             await inbox.accept(BOT, arrivals(2000, 2001))
@@ -367,11 +368,11 @@ async def test_trouble_is_over_when_what_failed_works_again(nursery, monkeypatch
         await accept()
     await finish()
     await writer.read(lambda _: None)
-    writer.tend()
+    writer.tend(lambda store: store.forget(0, 1))
     await writer.read(lambda _: None)
     assert heard == [store.accepts]
     store.accepts = None
-    writer.tend()
+    writer.tend(lambda store: store.forget(0, 1))
     await writer.read(lambda _: None)
     assert heard[1:] == [None]
     writer.close()

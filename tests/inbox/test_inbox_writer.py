@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from trioworkers.fault import Fault
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, Kept, Purge, Replay, StoreError
@@ -162,7 +163,7 @@ async def test_closing_waits_for_nothing_that_gathers(gated, monkeypatch):
             writer = Writer(gated)
             await nursery.start(writer.serve)
             await writer.commit([new(1)], lambda ids: None)
-            writer.submit([Finish(1, BOT, "done")], soon=False)
+            writer.submit([Finish(1, BOT, "done")], lambda: None, Fault(), soon=False)
             writer.close()
     assert gated.ids() == []
 
@@ -240,7 +241,7 @@ async def test_a_full_disk_keeps_acknowledgements(gated, writer):
     told: list[Any] = []
     gated.full = True
     for id_ in range(1, 6):
-        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_))
+        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Fault())
     tried = gated.tried
     await until(lambda: gated.tried > tried + 3)
     assert told == []
@@ -257,7 +258,7 @@ async def test_a_full_disk_refuses_what_comes_in_however_much_is_kept(gated, wri
     gated.full = True
     told: list[Any] = []
     for id_ in range(acknowledgements):
-        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_))
+        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Fault())
     with trio.fail_after(5), pytest.raises(StoreError):
         await writer.commit([new(1)], lambda ids: None)
     gated.full = False
@@ -294,7 +295,7 @@ async def test_closing_writes_everything_first(gated):
             await nursery.start(writer.serve)
             await hold(gated, writer, nursery)
             for number in range(1500):
-                writer.submit([new(number)], partial(told.append, number))
+                writer.submit([new(number)], partial(told.append, number), Fault())
             writer.close()
             writer.close()
             gated.gate.set()
@@ -310,7 +311,7 @@ async def test_cancelling_does_not_shorten_writing(gated):
             writer = Writer(gated)
             await nursery.start(writer.serve)
             await hold(gated, writer, nursery)
-            writer.submit([new(1)], lambda: told.append(1))
+            writer.submit([new(1)], lambda: told.append(1), Fault())
             nursery.cancel_scope.cancel()
             writer.close()
             gated.gate.set()
@@ -326,7 +327,7 @@ async def test_closing_waits_for_no_full_disk(gated):
             writer = Writer(gated)
             await nursery.start(writer.serve)
             for id_ in range(2000):
-                writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_))
+                writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Fault())
             await until(lambda: gated.tried)
             writer.close()
     assert told == []

@@ -12,7 +12,6 @@ import trio
 
 from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.dispatch import Activity
 from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.session import Ended, Means, WorkerSession
@@ -155,12 +154,12 @@ async def test_a_worker_that_was_killed_is_told_apart(
                 settings=lambda: cast("Any", None),
                 configure=lambda: configure,
                 output=Output(RotatedFile(tmp_path / "held.log", lambda: log), "7:x"),
-                make_dispatch=lambda *_: cast("Any", None),
+                make_executor=lambda *_: cast("Any", None),
                 emit=lambda event, **fields: told.append({"event": event, **fields}),
                 is_paused=lambda: False,
                 oom=OomKills(counter(tmp_path, 2)),
             )
-            session = WorkerSession(means, Activity(), lambda: None)
+            session = WorkerSession(means, lambda: None)
 
             async def live() -> None:
                 ends.append(await session.run())

@@ -13,13 +13,16 @@ from desk import START, Desk, clock, update  # type: ignore[import-not-found] # 
 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
+from trioworkers.fault import Fault
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.dispatch import Dispatch, trace
+from trioworkers.nursery.delivery import Activity, Settling, trace
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import FAILED_START, IDLE, Quarantine
+from trioworkers.nursery.scheduler import Scheduler
 from trioworkers.nursery.session import Means
 from trioworkers.nursery.spawn import Exit
+from trioworkers.nursery.worker_executor import WorkerExecutor
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
 
@@ -97,21 +100,21 @@ class Ward:
         self.told: list[str] = []
         self.turns = 0
         self.ended = trio.Event()
+        settling = Settling("b", self.desk, lambda: SETTINGS, Events(), random.Random(1), clock, Activity())
+        scheduler = Scheduler(settling, Fault(), lambda: self.paused)
+        nursery.start_soon(scheduler.run)
         means = Means(
             makes=self.makes,
             settings=lambda: SETTINGS,
             configure=lambda: CONFIGURE,
             output=Output(RotatedFile(tmp_path / "log", LogSettings), "7:x"),
-            make_dispatch=lambda worker, activity: Dispatch(
-                "b", self.desk, worker, lambda: SETTINGS, Events(), activity, random.Random(1),
-                alone=True, clock=clock,
-            ),
+            make_executor=lambda worker: WorkerExecutor(worker, scheduler, settling, alone=True),
             emit=lambda event, **fields: self.told.append(event),
             is_paused=lambda: self.paused,
             oom=OomKills(None),
         )  # fmt: skip
         self.paused = False
-        self.quarantine = Quarantine(means, self.desk, self.turn)
+        self.quarantine = Quarantine(means, scheduler.suspect_work, self.turn)
         nursery.start_soon(self.serve)
 
     async def turn(self):

@@ -12,7 +12,6 @@ import trio.testing
 
 from trioworkers.config.settings import LogSettings
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.dispatch import Activity
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.session import DRAIN_SLACK, Ended, Means, WorkerSession
@@ -77,7 +76,7 @@ def means_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str, 
         settings=lambda: cast("Any", settings),
         configure=lambda: Configure("b", 7, "7:x", "", "", [], 1, Retune({}, 90.0, 1e6, 1e6, "info")),
         output=Output(RotatedFile(folder / "worker_b.log", lambda: log), "7:x"),
-        make_dispatch=lambda *_: cast("Any", Stuck()),
+        make_executor=lambda *_: cast("Any", Stuck()),
         emit=lambda event, **fields: told.append((event, fields)),
         is_paused=lambda: False,
         oom=OomKills(None),
@@ -95,7 +94,7 @@ async def test_a_process_whose_turn_has_not_come_is_not_waited_for(
     async def live(session: WorkerSession) -> None:
         ends.append(await session.run())
 
-    session = WorkerSession(means, Activity(), lambda: None)
+    session = WorkerSession(means, lambda: None)
     nursery.start_soon(live, session)
     await trio.testing.wait_all_tasks_blocked()
     session.end("leaving")
@@ -109,7 +108,7 @@ async def test_who_is_asked_to_end_as_it_becomes_ready_has_no_longer_than_others
 ) -> None:
     """Its handlers' time, and a little more."""
     session = WorkerSession(
-        means_of(Prompt(), tmp_path, []), Activity(), lambda: None, lambda session: session.end("renewed")
+        means_of(Prompt(), tmp_path, []), lambda: None, lambda session: session.end("renewed")
     )
     with trio.fail_after(1000):
         ended = await session.run()

@@ -135,7 +135,7 @@ def stage(monkeypatch):
         monkeypatch.setattr(
             supervisor_module,
             "WorkerSession",
-            lambda means, activity, idle_stop, when_ready: Played(stage, when_ready),
+            lambda means, idle_stop, when_ready: Played(stage, when_ready),
         )
         return stage
 

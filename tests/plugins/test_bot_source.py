@@ -17,7 +17,7 @@ from hypercorn.trio import serve
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from trioworkers.config import load_fleet, plan_reload
+from trioworkers.config import load_fleet, plan_reload, with_given
 from trioworkers.config.values import BOT_NAME_RULE
 from trioworkers.events import Events
 from trioworkers.plugins import load_plugins
@@ -98,7 +98,7 @@ class Setup:
     async def ask(self):
         self.told.clear()
         await self.sources.ask(self.read())
-        return self.read(given=self.sources.tables)
+        return with_given(self.read(), self.sources.tables)
 
 
 def _toml(value):

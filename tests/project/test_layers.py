@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "records", "private", "inbox.policy", "nursery.restart"),
+    ("errors", "fault", "records", "private", "inbox.policy", "nursery.restart"),
     ("config", "hookspecs", "protocol", "http", "botapi"),
     ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop", "plugins", "sources"),
     ("handling",),
     ("transport",),
     ("worker",),
     ("nursery",),
-    ("reload", "web"),
-    ("daemon",),
-    ("start",),
+    ("reload", "reports", "web"),
+    ("apply", "daemon"),
+    ("compose",),
     ("run",),
     ("cli", "demo"),
 ]

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from trioworkers.botapi.client import BotApi
+from trioworkers.fault import Fault
 from trioworkers.inbox.inbox import Inbox, open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.testing import Telegram, serve_telegram
@@ -127,7 +128,7 @@ async def test_a_hundred_switches_lose_nothing_and_double_nothing(scene, nursery
 async def each_is_there_once(scene, sent):
     """Accepted, in order, and Telegram has none left."""
     await scene.until(lambda: scene.accepted() == sent and scene.world.pending(scene.bot) == 0)
-    backlog = scene.inbox.backlog(scene.bot.id)
+    backlog = scene.inbox.claim(scene.bot.id, Fault())
     seen: list[int] = []
     while len(seen) < sent:
         update = backlog.ordinary.take()

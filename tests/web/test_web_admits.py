@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trioworkers.web.app import MARK, make_app
+from trioworkers.web.app import MARK, AppContext, make_app
 
 TOKEN = "right"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -21,17 +21,19 @@ async def ask(
 ) -> int:
     nothing: Any = None  # what is not asked here is not needed
     app = make_app(
-        token=TOKEN,
-        loopback=loopback,
-        is_ready=lambda: True,
-        status=lambda: {"workers": []},
-        inbox=nothing,
-        backs_up=nothing,
-        bots=dict,
-        restarts=nothing,
-        backups=nothing,
-        events=nothing,
-        reloads=nothing,
+        AppContext(
+            token=TOKEN,
+            loopback=loopback,
+            is_ready=lambda: True,
+            status=lambda: {"workers": []},
+            inbox=nothing,
+            backs_up=nothing,
+            bots=dict,
+            restarts=nothing,
+            backups=nothing,
+            events=nothing,
+            reloads=nothing,
+        )
     )
     scope: dict[str, Any] = {MARK: True} if control else {}
     response = await app.test_client().get(path, headers={**(headers or {}), "Host": host}, scope_base=scope)

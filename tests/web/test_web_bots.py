@@ -11,7 +11,7 @@ import trio
 
 from trioworkers.events import Event, Events
 from trioworkers.nursery.rolling import Rolled
-from trioworkers.web.app import MARK, make_app
+from trioworkers.web.app import MARK, AppContext, make_app
 
 
 @dataclass
@@ -66,17 +66,19 @@ class Fleet:
         bots: Any = self.bots
         restarts: Any = SimpleNamespace(ask=self.ask_for_rolling)
         self.app = make_app(
-            token="right",
-            loopback=True,
-            is_ready=bool,
-            status=dict,
-            inbox=nothing,
-            backs_up=nothing,
-            bots=lambda: bots,
-            restarts=restarts,
-            backups=nothing,
-            events=Events(self.told.append),
-            reloads=nothing,
+            AppContext(
+                token="right",
+                loopback=True,
+                is_ready=bool,
+                status=dict,
+                inbox=nothing,
+                backs_up=nothing,
+                bots=lambda: bots,
+                restarts=restarts,
+                backups=nothing,
+                events=Events(self.told.append),
+                reloads=nothing,
+            )
         )
 
     async def ask_for_rolling(self) -> Rolled:

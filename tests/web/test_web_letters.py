@@ -14,12 +14,13 @@ import pytest
 import trio
 
 from trioworkers.events import Event, Events
+from trioworkers.fault import Fault
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Purge, Replay, StoreFullError
 from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.records import Attempt, read_update
-from trioworkers.web.app import MARK, make_app
+from trioworkers.web.app import MARK, AppContext, make_app
 from trioworkers.web.serve import Web
 from trioworkers.web.sockets import listen_tcp, listen_unix
 
@@ -69,7 +70,7 @@ class Served:
         kind = "message" if chat is not None else "inline_query"
         body = json.dumps({"update_id": update_id, kind: {**place, "text": SECRET}}).encode()
         await self.inbox.accept(bot_id, [read_update(body)])
-        backlog = self.inbox.backlog(bot_id)
+        backlog = self.inbox.claim(bot_id, Fault())
         with trio.fail_after(10):
             while (update := backlog.ordinary.take()) is None:
                 await backlog.ordinary.wait_change()
@@ -117,17 +118,19 @@ async def opened(folder: Path, backs_up: Copies | None = None) -> AsyncIterator[
         port = tcp.getsockname()[1]
         async with trio.open_nursery() as nursery, open_inbox(store, clock=Clock()) as inbox:
             app = make_app(
-                token=TOKEN,
-                loopback=True,
-                is_ready=bool,
-                status=dict,
-                inbox=inbox,
-                backs_up=backs_up or Copies(),
-                bots=lambda: {"echo": bot(ECHO), "quiet": bot(12)},
-                restarts=RollingRestarts(Events().emit),
-                backups=folder / "backups",
-                events=Events(note),
-                reloads=None,  # type: ignore[arg-type] # not asked here
+                AppContext(
+                    token=TOKEN,
+                    loopback=True,
+                    is_ready=bool,
+                    status=dict,
+                    inbox=inbox,
+                    backs_up=backs_up or Copies(),
+                    bots=lambda: {"echo": bot(ECHO), "quiet": bot(12)},
+                    restarts=RollingRestarts(Events().emit),
+                    backups=folder / "backups",
+                    events=Events(note),
+                    reloads=None,  # type: ignore[arg-type] # not asked here
+                )
             )
             web = Web(app, control=control, api=tcp)
             await nursery.start(web.serve)
@@ -254,7 +257,7 @@ async def test_a_replay_keeps_the_order_of_the_chat_and_bypasses_the_seen_keys(
     monkeypatch.setattr("trioworkers.inbox.inbox.LETTERS_AT_ONCE", 2)  # the order holds from slice to slice
     answer = await served.control.post("/api/dlq/replay", json={"ids": [ids[2], ids[0], ids[1], ids[0]]})
     assert answer.json() == {"replayed": 3}
-    backlog = served.inbox.backlog(ECHO)
+    backlog = served.inbox.claim(ECHO, Fault())
     handled: list[tuple[int, int]] = []
     with trio.fail_after(10):
         while len(handled) < 3:

@@ -61,7 +61,7 @@ class Waits:
 
 
 class BotApi:
-    """One bot's connection to a Bot API server. Use as an async context manager, or `aclose` it.
+    """One bot's connection to a Bot API server. Use as an async context manager, or `close` it.
 
     Args:
         api_base: the server, without a slash at its end.
@@ -84,10 +84,10 @@ class BotApi:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        self.close()
 
-    async def aclose(self) -> None:
-        """Close the connections."""
+    def close(self) -> None:
+        """Close the connections that are idle; one that is in use closes when its call is cancelled."""
         self._wire.close()
 
     async def request(

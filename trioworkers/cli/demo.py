@@ -49,7 +49,7 @@ def _play(seconds: float | None, users: int, seed: int, as_json: bool) -> None:
 
     from trioworkers.demo.fleet import ABOUT, run_demo
     from trioworkers.demo.screen import Screen
-    from trioworkers.stop import Stop, watch_signals
+    from trioworkers.stop import Requests, watch_signals
 
     os.umask(0o077)
     stream = sys.stderr if as_json else sys.stdout
@@ -57,12 +57,16 @@ def _play(seconds: float | None, users: int, seed: int, as_json: bool) -> None:
         stream.reconfigure(errors="replace")  # people write in any script, terminals cannot all show it
 
     async def play() -> bool:
-        stop = Stop()
+        requests = Requests()
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_signals, stop)
-            screen = Screen(stream, ABOUT, on_gone=stop.request)
+            await nursery.start(watch_signals, requests)
+            screen = Screen(stream, ABOUT, on_gone=requests.stop.request)
             summary = await run_demo(
-                stop, screen, seconds=float("inf") if seconds is None else seconds, people=users, seed=seed
+                requests.stop,
+                screen,
+                seconds=float("inf") if seconds is None else seconds,
+                people=users,
+                seed=seed,
             )
             if as_json:
                 click.echo(json.dumps(summary.document(), indent=2))

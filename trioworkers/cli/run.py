@@ -15,7 +15,6 @@ from trioworkers.cli.check import handler_problems
 from trioworkers.cli.main import read_fleet, refuse, run_or_fail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from trioworkers.config import Fleet
@@ -60,10 +59,9 @@ def _serve(fleet: Fleet) -> None:
     from trioworkers.events import Events
     from trioworkers.logs import open_log
     from trioworkers.logs.files import RotatedFile
-    from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.run import run_daemon
     from trioworkers.stacks import task_stacks
-    from trioworkers.stop import Stop, watch_signals
+    from trioworkers.stop import Requests, watch_signals
 
     os.umask(0o077)
     master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
@@ -74,25 +72,22 @@ def _serve(fleet: Fleet) -> None:
         throttle_window=lambda: fleet.log.throttle_window,
     )
     events = Events(log, least=fleet.log.level)
-    restarts = RollingRestarts(events.emit)
 
     def emit_stacks() -> None:
         for task, places, count in task_stacks():
             events.emit("daemon.stack", task=task, count=count, stack=" < ".join(places))
 
-    others: dict[int, Callable[[], None]] = {
-        signal.SIGUSR1: lambda: events.emit("log.reopened"),
-        signal.SIGUSR2: restarts.request,
-        signal.SIGQUIT: emit_stacks,
-    }
+    def emit_reopened() -> None:
+        events.emit("log.reopened")
 
     async def serve() -> None:
-        stop = Stop()
+        requests = Requests()
+        others = {signal.SIGUSR1: emit_reopened, signal.SIGQUIT: emit_stacks}
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_signals, stop, others)
+            await nursery.start(watch_signals, requests, others)
             _show_threads()
             await nursery.start(log.serve)
-            await run_daemon(fleet, events, stop, others, restarts=restarts)
+            await run_daemon(fleet, events, requests)
             nursery.cancel_scope.cancel()
 
     trio.run(serve)

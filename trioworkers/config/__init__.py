@@ -3,6 +3,8 @@
 from trioworkers.config.dynamic import Draft, NotDynamicError, draft_bot, draft_removal
 from trioworkers.config.fleet import Fleet
 from trioworkers.config.fleetfile import find_fleet_file, load_fleet
+from trioworkers.config.given import with_given
+from trioworkers.config.in_force import FleetInForce
 from trioworkers.config.lean import find_bot_names, find_log_dir, find_runtime_dir
 from trioworkers.config.plan import Plan, plan_lines, plan_reload
 from trioworkers.config.problems import FleetFileError, Problem
@@ -29,6 +31,7 @@ __all__ = [
     "Draft",
     "Fleet",
     "FleetFileError",
+    "FleetInForce",
     "Limits",
     "LogSettings",
     "NotDynamicError",
@@ -53,4 +56,5 @@ __all__ = [
     "plan_lines",
     "plan_reload",
     "reload_class",
+    "with_given",
 ]

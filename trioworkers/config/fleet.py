@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.canonical import digest_of
+from trioworkers.config.defaults import merge
 from trioworkers.config.places import SettingOrigins
 from trioworkers.config.problems import KeyPath, Problem, dotted, mask_tokens
 from trioworkers.config.secret import Secret, SecretContext, resolve
@@ -55,6 +56,7 @@ class Fleet(FleetKeys):
     refused: Mapping[str, tuple[Problem, ...]]
     _places: SettingOrigins | None = PrivateAttr(None)
     _surroundings: SecretContext | None = PrivateAttr(None)
+    _defaults: Mapping[str, Any] = PrivateAttr({})
 
     def problem_at(self, path: KeyPath, message: str) -> Problem:
         """Returns a problem of the value at `path`, for checks that come after reading.
@@ -86,15 +88,39 @@ class Fleet(FleetKeys):
         except PydanticCustomError as error:
             raise ValueError(mask_tokens(error.message())) from None
 
+    def bot_of(self, name: str, table: Mapping[str, Any]) -> BotSettings:
+        """Returns the settings of a bot by its table, over the file's `[defaults]`.
+
+        Raises:
+            ValidationError: it is wrong.
+        """
+        merged = {**merge(self._defaults, table), "name": name}
+        return BotSettings.model_validate(merged, context=self._surroundings)
+
+    def with_bots(
+        self,
+        bots: Mapping[str, BotSettings],
+        sources: Mapping[str, str],
+        refused: Mapping[str, tuple[Problem, ...]],
+    ) -> Self:
+        """Returns the fleet with these bots instead of its own."""
+        more = frozenset() if self._surroundings is None else frozenset(self._surroundings.env_names)
+        update = {
+            "bots": bots,
+            "sources": sources,
+            "refused": refused,
+            "secret_env_names": self.secret_env_names | more,  # plugins may have named some
+            "digest": digest_of({**self.content(), "bots": bots}),
+        }
+        return self.model_copy(update=update)
+
     def without(self, refused: Mapping[str, Problem]) -> Self:
         """Returns the fleet without these bots of plugins, each with what turned out to be wrong with it."""
-        update: dict[str, Any] = {
-            "bots": {name: bot for name, bot in self.bots.items() if name not in refused},
-            "sources": {name: plugin for name, plugin in self.sources.items() if name not in refused},
-            "refused": {**self.refused, **{name: (problem,) for name, problem in refused.items()}},
-        }
-        update["digest"] = digest_of({**self.content(), "bots": update["bots"]})
-        return self.model_copy(update=update)
+        return self.with_bots(
+            {name: bot for name, bot in self.bots.items() if name not in refused},
+            {name: plugin for name, plugin in self.sources.items() if name not in refused},
+            {**self.refused, **{name: (problem,) for name, problem in refused.items()}},
+        )
 
     def content(self) -> dict[str, Any]:
         """Returns what the digest is made of: every setting, by the attribute's name."""

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from trioworkers.config.canonical import digest_of
 from trioworkers.config.checks import LOOKED_AT, cross_checks
+from trioworkers.config.defaults import merge
 from trioworkers.config.environment import SECRET_NAMES, Environment
 from trioworkers.config.fleet import Fleet
-from trioworkers.config.given import Given
 from trioworkers.config.messages import faults, file_keys, toml_type, unknown_key
 from trioworkers.config.places import SettingOrigins
 from trioworkers.config.problems import FleetFileError, KeyPath, Problem
@@ -81,7 +81,6 @@ def load_fleet(
     environ: Mapping[str, str],
     *,
     state_dir: Path | None = None,
-    given: Mapping[str, Mapping[str, object]] | None = None,
     drafts: Iterable[Draft] = (),
 ) -> Fleet:
     """Returns the fleet that the file at `path`, `fleet.d` and the environment describe.
@@ -94,8 +93,6 @@ def load_fleet(
         environ: the environment.
         state_dir: where the second `fleet.d` is, whatever the file says: that of a running daemon, which
             does not move when the file changes.
-        given: by the name of a plugin, the bots that it gives, each a table by its name. One that is wrong
-            is left out and told in `refused`, and so is one whose name a file has: the file wins.
         drafts: files of `fleet.d` that count as if they were written or removed already.
 
     Raises:
@@ -105,7 +102,7 @@ def load_fleet(
     main = read_source(path)
     if not isinstance(main, Source):
         raise FleetFileError(main, Watched(frozenset({path}), frozenset({path.parent / "fleet.d"})))
-    return _Reading(main, environ, state_dir, drafts).fleet(given or {})
+    return _Reading(main, environ, state_dir, drafts).fleet()
 
 
 class _Reading:
@@ -127,7 +124,7 @@ class _Reading:
         self._places = SettingOrigins(main, self._bot_sources, self._environment.origins)
         self._problems: list[Problem] = []
 
-    def fleet(self, given: Mapping[str, Mapping[str, object]]) -> Fleet:
+    def fleet(self) -> Fleet:
         for name in self._main.tables.keys() - set(SECTIONS):
             self._report((name,), unknown_key(name, SECTIONS), at_key=True)
         filled = self._environment.fill_fleet(self._section("fleet"))
@@ -150,12 +147,9 @@ class _Reading:
             self._report(*fault)
         if self._problems or keys is None:
             raise FleetFileError(self._sorted(), self._watched())
-        joined = Given(sections["bots"], sections["webhook"], self._bot, self._file_of)
-        for plugin, rows in given.items():
-            joined.join(plugin, rows)
-        return self._build(keys, {**sections, "bots": joined.bots}, joined)
+        return self._build(keys, sections)
 
-    def _build(self, keys: FleetKeys, sections: dict[str, Any], joined: Given) -> Fleet:
+    def _build(self, keys: FleetKeys, sections: dict[str, Any]) -> Fleet:
         content = {**dict(keys), **sections}
         fleet = Fleet.model_construct(
             **content,
@@ -164,11 +158,12 @@ class _Reading:
             digest=digest_of(content),
             secret_env_names=frozenset(self._surroundings.env_names | SECRET_NAMES),
             watched=self._watched(),
-            sources=joined.plugins,
-            refused=joined.refused,
+            sources={},
+            refused={},
         )
         fleet._places = self._places
         fleet._surroundings = self._surroundings
+        fleet._defaults = self._defaults
         return fleet
 
     def _watched(self) -> Watched:
@@ -331,17 +326,6 @@ class _Reading:
                 problem.path,
             ),
         )
-
-
-def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a bot's table over `[defaults]`; tables merge key by key, a token replaces the other whole."""
-    merged = {**defaults, **own}
-    for key, value in own.items():
-        default = defaults.get(key)
-        # { env = "A" } over { file = "b" } must not become both.
-        if key != "token" and isinstance(value, dict) and isinstance(default, dict):
-            merged[key] = merge(default, value)
-    return merged
 
 
 def _place(file: Path) -> Path:

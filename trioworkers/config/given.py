@@ -19,20 +19,30 @@ from trioworkers.config.toml import refused
 from trioworkers.config.values import BOT_NAME, BOT_NAME_RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
+    from trioworkers.config.fleet import Fleet
     from trioworkers.config.problems import KeyPath
-    from trioworkers.config.settings import Webhook
 
 
-class Given:
-    """The bots of files, joined by those of plugins that are right.
+def with_given(fleet: Fleet, given: Mapping[str, Mapping[str, object]]) -> Fleet:
+    """Returns a fleet that was read from files, joined by the bots that plugins give. Nothing is read again.
 
     Args:
-        bots: the bots of files; they win.
-        webhook: what the rules between tables need to know.
-        read: makes a bot's settings of its name and its table; raises ValidationError.
-        origin: names the file of a bot.
+        fleet: as its files describe it.
+        given: by the name of a plugin, the bots that it gives, each a table by its name. One that is wrong is
+            left out and named in `refused`, and so is one whose name a file has: the file wins.
+    """
+    if not given:
+        return fleet
+    joined = _Joined(fleet)
+    for plugin, rows in given.items():
+        joined.join(plugin, rows)
+    return fleet.with_bots(joined.bots, joined.plugins, joined.refused)
+
+
+class _Joined:
+    """The bots of files, joined by those of plugins that are right.
 
     Attributes:
         bots: all bots.
@@ -40,20 +50,12 @@ class Given:
         refused: what is wrong with the others, by their names.
     """
 
-    def __init__(
-        self,
-        bots: Mapping[str, BotSettings],
-        webhook: Webhook | None,
-        read: Callable[[str, dict[str, object]], BotSettings],
-        origin: Callable[[str], Path],
-    ) -> None:
-        self.bots = dict(bots)
+    def __init__(self, fleet: Fleet) -> None:
+        self.bots = dict(fleet.bots)
         self.plugins: dict[str, str] = {}
         self.refused: dict[str, tuple[Problem, ...]] = {}
-        self._webhook = webhook
-        self._read = read
-        self._origin = origin
-        self._owners = {bot.bot_id: name for name, bot in bots.items()}
+        self._fleet = fleet
+        self._owners = {bot.bot_id: name for name, bot in fleet.bots.items()}
 
     def join(self, plugin: str, rows: Mapping[str, object]) -> None:
         """Let a plugin's bots join, in the order of their names: of two with one id the first is in."""
@@ -76,7 +78,7 @@ class Given:
         if BOT_NAME.fullmatch(name) is None:
             yield (), f"expected a name of {BOT_NAME_RULE}"
         elif name in self.bots:
-            yield (), f"this bot is also in {self.plugins.get(name) or self._origin(name)}, which wins"
+            yield (), f"this bot is also in {self.plugins.get(name) or self._fleet.origin(name)}, which wins"
         elif not isinstance(row, dict):
             yield (), f"expected a table, got {toml_type(row)}"
         elif unfit := list(refused(row)):
@@ -93,7 +95,7 @@ class Given:
         self, name: str, row: dict[str, object], found: list[BotSettings]
     ) -> Iterator[tuple[KeyPath, str]]:
         try:
-            bot = self._read(name, row)
+            bot = self._fleet.bot_of(name, row)
         except ValidationError as error:
             for path, message, _ in faults(BotSettings, error):
                 yield path, message
@@ -101,7 +103,9 @@ class Given:
         if (owner := self._owners.get(bot.bot_id)) is not None:
             yield ("token",), f'the bot "{owner}" has the same bot id, expected one bot per id'
             return
-        wrong = [(path[2:], message) for path, message in cross_checks(None, self._webhook, {name: bot})]
+        wrong = [
+            (path[2:], message) for path, message in cross_checks(None, self._fleet.webhook, {name: bot})
+        ]
         yield from wrong
         if not wrong:
             found.append(bot)

@@ -22,7 +22,7 @@ from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Tally
 from trioworkers.logs import open_log
 from trioworkers.run import run_daemon
-from trioworkers.stop import Stop
+from trioworkers.stop import Requests, Stop
 from trioworkers.testing import serve_telegram
 
 if TYPE_CHECKING:
@@ -116,13 +116,13 @@ async def _perform(
 ) -> float:
     """Run the daemon with the people around it; return how long they talked."""
     began = ended = 0.0
-    daemon_stop, started = Stop(), _Started()
+    requests, started = Requests(), _Started()
     with _log(fleet.log_dir / "master.log") as log:
         events = Events(screen.event, log, least="debug")  # the screen shows what is dropped, too
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(_run_daemon, fleet, events, daemon_stop, started, nursery))
+            nursery.start_soon(partial(_run_daemon, fleet, events, requests, started, nursery))
             with trio.CancelScope() as play:
-                nursery.start_soon(_hasten, stop, play, daemon_stop)
+                nursery.start_soon(_hasten, stop, play, requests.stop)
                 daemon = await started.wait()
                 pids = {row["bot"]: row["pid"] for row in daemon.status()["workers"]}
                 lasts = "Ctrl-C ends it." if seconds == float("inf") else f"It ends in {seconds:g} s."
@@ -136,15 +136,15 @@ async def _perform(
                 screen.say("The people fall silent, the fleet finishes what is under way ...")
                 with trio.move_on_after(SETTLE):
                     await _settled(daemon, town)
-            daemon_stop.request()
+            requests.stop.request()
     return ended - began
 
 
 async def _run_daemon(
-    fleet: Fleet, events: Events, stop: Stop, started: _Started, nursery: trio.Nursery
+    fleet: Fleet, events: Events, requests: Requests, started: _Started, nursery: trio.Nursery
 ) -> None:
     """Run the daemon; all else around it ends with it."""
-    await run_daemon(fleet, events, stop, task_status=started)
+    await run_daemon(fleet, events, requests, task_status=started)
     nursery.cancel_scope.cancel()
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from trioworkers.errors import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 
@@ -22,17 +25,21 @@ class BotLog:
 
     Args:
         level: `debug`, `info`, `warn` or `error`; quieter events are left out.
+        write: takes each line, with its line break; by default it goes to standard output.
         fields: what each line carries.
     """
 
-    def __init__(self, level: str = "info", **fields: Any) -> None:
+    def __init__(
+        self, level: str = "info", /, write: Callable[[str], None] | None = None, **fields: Any
+    ) -> None:
         self._least = LEVELS.get(level, 30 if level == "warning" else 20)
         self._level = level
+        self._write_line = write or _print
         self._fields = fields
 
     def bind(self, /, **fields: Any) -> BotLog:
         """The same log with more fields on each line."""
-        bound = BotLog(self._level)
+        bound = BotLog(self._level, self._write_line)
         bound._fields = self._fields | fields
         return bound
 
@@ -70,5 +77,9 @@ class BotLog:
                     "unloggable": describe(error),
                 }
             )
-        sys.stdout.write(text.decode() + "\n")
-        sys.stdout.flush()
+        self._write_line(text.decode() + "\n")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()

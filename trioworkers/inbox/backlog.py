@@ -1,5 +1,8 @@
 """One bot's waiting updates: handed out in order, and what becomes of each made durable.
 
+A backlog belongs to whoever claimed the bot, until it is released. What breaks in its callbacks is the
+owner's fault (:mod:`trioworkers.fault`), and a new backlog has to be claimed.
+
 What is taken ends in exactly one of `finish`, `retry`, `dead_letter` (durable; the next of its key goes out
 once they are) and `put_back` (nothing happened).
 """
@@ -19,6 +22,7 @@ from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Resc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from trioworkers.fault import Fault
     from trioworkers.inbox.store import Operation, Page
     from trioworkers.inbox.writer import Writer
     from trioworkers.records import Attempt, RecordedCall, Waiting
@@ -28,7 +32,7 @@ RECORD_SIZE = 200  # bytes that one of them takes besides key and answer
 
 
 class Feed:
-    """What worker processes take their updates from: a backlog's ordinary ones, or its suspects."""
+    """What executors take their updates from: a backlog's ordinary ones, or its suspects."""
 
     def __init__(
         self,
@@ -38,7 +42,7 @@ class Feed:
         is_ready: Callable[[], bool] = lambda: False,
     ) -> None:
         self._take, self._next_due, self._clock, self._is_ready = take, next_due, clock, is_ready
-        self._takers: list[Callable[[], object]] = []
+        self._taker: Callable[[], object] | None = None
         self._has_changed: trio.Event | None = None  # of those who wait for more to take
         self._poked: trio.Event | None = None  # of those who can take nothing
 
@@ -67,35 +71,39 @@ class Feed:
             await event.wait()
 
     @contextmanager
-    def told(self, taker: Callable[[], object]) -> Iterator[None]:
+    def taken_by(self, taker: Callable[[], object]) -> Iterator[None]:
         """Inside, call `taker` whenever there may be more to take, in the turn of the loop in which it comes.
 
         A task that waits for it would hand an update out a turn later, behind the next poll: 0.2 ms of the
-        2.4 that a lone update takes.
+        2.4 that a lone update takes. There is one taker; what it raises is a fault of the backlog's owner.
         """
-        self._takers.append(taker)
+        self._taker = taker
         try:
             yield
         finally:
-            self._takers.remove(taker)
+            self._taker = None
 
     def changed(self) -> None:
         """There may be more to take."""
-        self._tell()
+        self._take_all()
         if self._is_ready() or self._next_due() is not None:  # else it is taken, and nobody has to look
             self._wake()
 
     def poke(self) -> None:
+        """Let what there is be taken, and :meth:`wait_change` return, for all who wait now."""
+        self._take_all()
+        self.wake()
+
+    def wake(self) -> None:
         """Let :meth:`wait_change` return, for all who wait now."""
-        self._tell()
         self._wake()
         if self._poked is not None:
             self._poked.set()
             self._poked = None
 
-    def _tell(self) -> None:
-        for taker in self._takers:
-            taker()
+    def _take_all(self) -> None:
+        if self._taker is not None:
+            self._taker()
 
     def _wake(self) -> None:
         if self._has_changed is not None:
@@ -110,7 +118,7 @@ class Feed:
 
 
 class Backlog:
-    """One bot's waiting updates, in order; made by :meth:`Inbox.backlog`.
+    """One bot's waiting updates, in order; made by :meth:`Inbox.claim`.
 
     Attributes:
         ordinary: hands out updates in order.
@@ -118,12 +126,13 @@ class Backlog:
     """
 
     def __init__(
-        self, bot_id: int, writer: Writer, counts: dict[str, int], clock: Callable[[], float]
+        self, bot_id: int, writer: Writer, counts: dict[str, int], clock: Callable[[], float], fault: Fault
     ) -> None:
-        self._bot_id = bot_id
+        self.bot_id = bot_id
         self._writer = writer
         self._counts = counts
         self._clock = clock
+        self._fault = fault
         self._unwritten = 0
         self._written = trio.Event()
         self._queue = Queue(behind=counts["pending"] > 0)
@@ -145,16 +154,22 @@ class Backlog:
         return self._counts["pending"]
 
     def offer(self, updates: Iterable[Waiting]) -> None:
-        """New updates are durable (the inbox's call)."""
-        for update in updates:
-            self._queue.offer(update)
-        if self._queue.is_ready():
-            self.ordinary.changed()
+        """New updates are durable (the inbox's call). It never raises."""
+        try:
+            for update in updates:
+                self._queue.offer(update)
+            if self._queue.is_ready():
+                self.ordinary.changed()
+        except Exception as error:
+            self._fault.note(error)
 
     def more(self) -> None:
-        """Updates were put at the tail of the store without an offer (the inbox's call)."""
-        self._queue.more()
-        self.fetch()
+        """Updates were put at the tail of the store without an offer (the inbox's call). It never raises."""
+        try:
+            self._queue.more()
+            self.fetch()
+        except Exception as error:
+            self._fault.note(error)
 
     def finish(self, update: Waiting, outcome: str) -> None:
         """The update in flight is `done`, `dropped` or `expired`."""
@@ -177,7 +192,7 @@ class Backlog:
             self._put_back(update)
             self.fetch()
 
-        self._writer.submit([Reschedule(update, failure)], committed)
+        self._writer.submit([Reschedule(update, failure)], committed, self._fault)
 
     def put_back(self, update: Waiting, due: float = 0.0) -> None:
         """The update in flight was not handled; it is the next of its key again, from `due` on."""
@@ -212,14 +227,15 @@ class Backlog:
     def _record(self, operation: BeginCall | EndCall, size: int) -> None:
         size += RECORD_SIZE
         self._unwritten += size
-        self._writer.submit([operation], partial(self._recorded, size), soon=self._unwritten > MOST_UNWRITTEN)
+        soon = self._unwritten > MOST_UNWRITTEN
+        self._writer.submit([operation], partial(self._recorded, size), self._fault, soon=soon)
 
     def _recorded(self, size: int) -> None:
         self._unwritten -= size
         self._written.set()
 
     def _end(self, update: Waiting, operation: Operation, outcome: str, *, soon: bool = True) -> None:
-        self._writer.submit([operation], partial(self._ended, update, outcome), soon=soon)
+        self._writer.submit([operation], partial(self._ended, update, outcome), self._fault, soon=soon)
 
     def _ended(self, update: Waiting, outcome: str) -> None:
         self._counts[outcome] += 1
@@ -235,6 +251,13 @@ class Backlog:
     def _put_back(self, update: Waiting) -> None:
         self._queue.put_back(update)
         self.poke()
+
+    def try_again(self) -> None:
+        """Fetch what could not be fetched (the inbox's call). It never raises."""
+        try:
+            self.fetch()
+        except Exception as error:
+            self._fault.note(error)
 
     def poke(self) -> None:
         """Let all look again who wait for a change."""
@@ -258,7 +281,7 @@ class Backlog:
 
         self._writer.fetch(
             lambda store: store.waiting(
-                self._bot_id,
+                self.bot_id,
                 after=wanted.after,
                 until=wanted.until,
                 key=wanted.key,
@@ -267,4 +290,5 @@ class Backlog:
                 most=wanted.most,
             ),
             fetched,
+            self._fault,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from trioworkers.fault import Fault
     from trioworkers.inbox.store import Store
     from trioworkers.records import Arrival, DeadLetter, RecordedCall
 
@@ -52,9 +53,10 @@ async def open_inbox(
         async with trio.open_nursery() as nursery:
             writer = Writer(store, trouble)
             await nursery.start(writer.serve)
-            inbox = Inbox(writer, tallies, clock, keep_dead)
+            inbox = Inbox(writer, tallies, clock)
             try:
-                nursery.start_soon(inbox.tend)
+                nursery.start_soon(inbox.tend, keep_dead)
+                nursery.start_soon(writer.wait_broken)
                 yield inbox
             finally:
                 writer.close()
@@ -72,23 +74,12 @@ class Accepted:
 
 
 class Inbox:
-    """All bots' updates. One per daemon; made by :func:`open_inbox`.
+    """All bots' updates. One per daemon; made by :func:`open_inbox`."""
 
-    Attributes:
-        keep_dead: gives the seconds for which dead letters are kept; may be set.
-    """
-
-    def __init__(
-        self,
-        writer: Writer,
-        tallies: Mapping[int, Tally],
-        clock: Callable[[], float],
-        keep_dead: Callable[[], float],
-    ) -> None:
+    def __init__(self, writer: Writer, tallies: Mapping[int, Tally], clock: Callable[[], float]) -> None:
         self._writer = writer
         self._counts = {bot_id: asdict(tally) for bot_id, tally in tallies.items()}
         self._clock = clock
-        self.keep_dead = keep_dead
         self._backlogs: dict[int, Backlog] = {}
 
     async def accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
@@ -125,11 +116,24 @@ class Inbox:
         await self._writer.commit(operations, committed)
         return Accepted(new, len(arrivals) - new)
 
-    def backlog(self, bot_id: int) -> Backlog:
-        """The bot's updates in the order in which they are handled. One owner at a time."""
-        if bot_id not in self._backlogs:
-            self._backlogs[bot_id] = Backlog(bot_id, self._writer, self.counts(bot_id), self._clock)
-        return self._backlogs[bot_id]
+    def claim(self, bot_id: int, fault: Fault) -> Backlog:
+        """The bot's updates in the order in which they are handled, for one owner until :meth:`release`.
+
+        It is read anew from the store: a former owner's is not used any more, and what that had in flight
+        waits in it.
+
+        Args:
+            bot_id: the bot.
+            fault: where it is noted what breaks in the backlog's callbacks.
+        """
+        backlog = Backlog(bot_id, self._writer, self.counts(bot_id), self._clock, fault)
+        self._backlogs[bot_id] = backlog
+        return backlog
+
+    def release(self, backlog: Backlog) -> None:
+        """The owner needs the backlog no more. New updates of the bot are accepted all the same."""
+        if self._backlogs.get(backlog.bot_id) is backlog:
+            del self._backlogs[backlog.bot_id]
 
     def tally(self, bot_id: int) -> Tally:
         """What became of the bot's updates."""
@@ -198,20 +202,20 @@ class Inbox:
         """
         await self._writer.backup(path)
 
-    async def tend(self) -> None:
+    async def tend(self, keep_dead: Callable[[], float]) -> None:
         """Forget old ids and dead letters, a few at a time, until cancelled.
 
-        What could not be fetched for a backlog is fetched again here, too.
+        What could not be fetched for a backlog is fetched again here, too. `keep_dead` gives the seconds for
+        which dead letters are kept.
         """
         while True:
             await trio.sleep(TEND_EVERY)
-            self._writer.tend()
             now = self._clock()
-            self._writer.fetch(partial(_forget, now - RETENTION), lambda _: None)
+            self._writer.tend(partial(_forget, now - RETENTION))
             for backlog in self._backlogs.values():
-                backlog.fetch()
+                backlog.try_again()
             with suppress(StoreError):  # it is told as the store's trouble
-                await self._sweep(Purge, None, None, now - self.keep_dead())
+                await self._sweep(Purge, None, None, now - keep_dead())
 
     async def _sweep(
         self,

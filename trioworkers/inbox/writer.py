@@ -17,11 +17,12 @@ from collections import deque
 from contextlib import suppress
 from enum import IntEnum
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 import trio
 
+from trioworkers.fault import Fault
 from trioworkers.inbox.store import Accept, Purge, Replay, StoreDamagedError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
@@ -38,11 +39,15 @@ GATHERING = 0.005  # seconds after a commit for which what nobody waits for gath
 
 
 class _Job(msgspec.Struct, eq=False):
-    """One submission, and in the end what came of it: exactly one of `result` and `error`."""
+    """One submission, and in the end what came of it: exactly one of `result` and `error`.
+
+    `fault`: where it is noted what breaks in `resolve`.
+    """
 
     operations: Sequence[Operation]
     read: Callable[[Store], Any] | None
     resolve: Callable[[_Job], None]
+    fault: Fault
     result: Any = None
     error: StoreError | None = None
     upkeep: bool = False
@@ -70,6 +75,7 @@ class Writer:
     def __init__(self, store: Store, trouble: Callable[[StoreError | None], None] = lambda _: None) -> None:
         """`trouble` is called on the loop when the store begins to fail, with why, and with None when it
         works again."""
+        self._fault = Fault()  # of what is nobody's in particular
         self._store = store
         self._trouble = trouble
         self._troubled: str | None = None
@@ -96,6 +102,10 @@ class Writer:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._work, limiter=trio.CapacityLimiter(1))
 
+    async def wait_broken(self) -> NoReturn:
+        """Wait until a callback has raised that serves no bot in particular, and raise that."""
+        await self._fault.wait_raise()
+
     def close(self) -> None:
         """Let the thread end once everything submitted is written. Idempotent."""
         if not self._closed:
@@ -107,7 +117,7 @@ class Writer:
 
         `then` is called on the loop with one result for each operation, in the order of the commits (a
         task would wake in any order). A caller that is cancelled leaves; its operations are committed
-        and `then` is called all the same.
+        and `then` is called all the same. What `then` raises is raised here.
 
         Raises:
             StoreError: they were not committed, and will not be.
@@ -132,44 +142,65 @@ class Writer:
             raise StoreError(message)
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
 
+        broken: Exception | None = None
+
         def resolve(job: _Job) -> None:
-            if job.error is None:
-                then(job.result)
+            nonlocal broken
+            try:
+                if job.error is None:
+                    then(job.result)
+            except Exception as error:
+                broken = error
             if task is not None:
                 trio.lowlevel.reschedule(task)
+            elif broken is not None:
+                raise broken
 
         def abort(_: object) -> trio.lowlevel.Abort:
             nonlocal task
             task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        job = _Job(operations, read, resolve)
+        job = _Job(operations, read, resolve, self._fault)
         self._put(job)
         await trio.lowlevel.wait_task_rescheduled(abort)
         if job.error is not None:
             raise job.error
+        if broken is not None:
+            raise broken
 
     def submit(
-        self, operations: Sequence[Operation], then: Callable[[], None] = lambda: None, *, soon: bool = True
+        self,
+        operations: Sequence[Operation],
+        then: Callable[[], None],
+        fault: Fault,
+        *,
+        soon: bool = True,
     ) -> None:
         """Commit the operations some time; call `then` on the loop once they are durable.
 
         For acknowledgements: they hold no update that Telegram could send again, so they are tried
         until they are written, however long a full disk stands in the way. Where nothing waits for them
-        `soon` is False: they may gather.
+        `soon` is False: they may gather. `fault` is where it is noted what `then` raises.
         """
-        self._put(_Job(operations, None, lambda job: then() if job.error is None else None), awaited=soon)
+        self._put(
+            _Job(operations, None, lambda job: then() if job.error is None else None, fault), awaited=soon
+        )
 
-    def fetch(self, read: Callable[[Store], T], then: Callable[[T | StoreError], None]) -> None:
+    def fetch(self, read: Callable[[Store], T], then: Callable[[T | StoreError], None], fault: Fault) -> None:
         """Read in the thread, after everything that was submitted before; call `then` on the loop.
 
-        It gets what `read` returned, or the error.
+        It gets what `read` returned, or the error. `fault` is where it is noted what `then` raises.
         """
-        self._put(_Job((), read, lambda job: then(job.result if job.error is None else job.error)))
+        self._put(_Job((), read, lambda job: then(job.result if job.error is None else job.error), fault))
 
-    def tend(self) -> None:
-        """Let the store do its upkeep; that it succeeds proves that updates are accepted again."""
-        self._put(_Job((), lambda store: store.tend(), lambda _: None, upkeep=True))
+    def tend(self, upkeep: Callable[[Store], object]) -> None:
+        """Let the store do its own upkeep, then `upkeep`.
+
+        That the first succeeds proves that updates are accepted again.
+        """
+        self._put(_Job((), lambda store: store.tend(), lambda _: None, self._fault, upkeep=True))
+        self._put(_Job((), upkeep, lambda _: None, self._fault))
 
     async def backup(self, path: Path) -> None:
         """Copy the store to `path`, beside what the thread does; one copy at a time.
@@ -304,18 +335,27 @@ class Writer:
             if self._troubled is None or proof < self._needed:
                 return
             self._troubled, self._needed = None, _Proof.READS
-            self._token.run_sync_soon(self._trouble, None)
+            self._token.run_sync_soon(self._report, None)
             return
         if isinstance(error, StoreFullError):
             proof = _Proof.ACCEPTS
         self._needed = max(self._needed, proof)
         if str(error) != self._troubled:
             self._troubled = str(error)
-            self._token.run_sync_soon(self._trouble, error)
+            self._token.run_sync_soon(self._report, error)
+
+    def _report(self, error: StoreError | None) -> None:
+        try:
+            self._trouble(error)
+        except Exception as broken:
+            self._fault.note(broken)
 
     def _tell(self, jobs: list[_Job]) -> None:
         def resolve_all() -> None:
             for job in jobs:
-                job.resolve(job)
+                try:
+                    job.resolve(job)
+                except Exception as error:  # of one bot: those behind it are resolved all the same
+                    job.fault.note(error)
 
         self._token.run_sync_soon(resolve_all)

@@ -1,62 +1,28 @@
-"""One bot in its own cancel scope: what brings its updates in, and the workers that handle them.
+"""One bot in its own cancel scope: its runs, its settings, and whether it is paused.
 
 Intake begins when the bot's first worker is ready, and goes on whatever becomes of workers after that: a
 bot that never worked must not take updates from wherever it ran before, one that did loses none. A bot
 whose workers start on demand has none to wait for, and takes its updates from the start; so does one whose
 webhook an earlier daemon has set.
+
+What breaks in a run ends that run, and the bot alone is `failed`, for an `internal error`. A restart by
+hand, or a change of its settings, begins another run.
 """
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from trioworkers.errors import describe
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.canary import try_worker
-from trioworkers.nursery.dispatch import Activity, Dispatch
-from trioworkers.nursery.intake import BotIntake
-from trioworkers.nursery.output import Output
-from trioworkers.nursery.quarantine import Quarantine
-from trioworkers.nursery.session import OVERDUE, Means
-from trioworkers.nursery.supervisor import Supervisor
-from trioworkers.protocol.frames import Configure, Retune
-from trioworkers.transport.poll import TokenRefusedError
+from trioworkers.nursery.bot_run import BotContext, BotRun
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from trioworkers.config import BotSettings, LogSettings
 
-    from trioworkers.config import BotSettings, Fleet
-    from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Accepted, Inbox
-    from trioworkers.nursery.intake import Webhooks
-    from trioworkers.nursery.oom import OomKills
-    from trioworkers.nursery.paused import PausedBots
-    from trioworkers.nursery.slots import WorkerSlots
-    from trioworkers.nursery.spawn import MakesWorkers
-    from trioworkers.nursery.worker import ConnectedWorker
-    from trioworkers.records import Arrival
-
-
-@dataclass(frozen=True, slots=True)
-class BotContext:
-    """What a bot needs of the daemon around it."""
-
-    fleet: Callable[[], Fleet]
-    """The fleet in force."""
-    inbox: Inbox
-    makes: MakesWorkers
-    events: Events
-    may_start: Callable[[], Awaitable[None]]
-    """Waits for this bot's turn in the fleet's start rate."""
-    places: WorkerSlots
-    webhooks: Webhooks
-    paused: PausedBots
-    oom: OomKills
+__all__ = ["BotContext", "BotScope"]
 
 
 class BotScope:
@@ -64,85 +30,81 @@ class BotScope:
 
     Attributes:
         settings: the settings in force.
-        judged: set at its first verdict: a worker is ready, or the bot failed, sleeps or is not enabled.
-        ended: set by who runs it, when it has been drained.
+        ended: set by whoever runs it, when it has been drained.
     """
 
-    def __init__(self, settings: BotSettings, around: BotContext) -> None:
+    def __init__(self, settings: BotSettings, context: BotContext) -> None:
         self.settings = settings
-        self._around = around
-        self._backlog = around.inbox.backlog(settings.bot_id)
-        self._rng = random.Random()  # noqa: S311 - jitter
-        token = settings.token.reveal()
-        log = RotatedFile(around.fleet().log_dir / f"worker_{settings.name}.log", lambda: around.fleet().log)
-        self._means = means = Means(
-            makes=around.makes,
-            settings=lambda: self.settings,
-            configure=self._configure,
-            output=Output(log, token),
-            make_dispatch=self._make_dispatch,
-            emit=self._emit,
-            is_paused=lambda: self.paused,
-            oom=around.oom,
-        )
-        self._supervisor = Supervisor(
-            means, self._backlog.ordinary, around.places, around.may_start, self._rng
-        )
-        self._alone = replace(
-            means, output=Output(log, token), make_dispatch=partial(self._make_dispatch, alone=True)
-        )
-        self._quarantine = Quarantine(self._alone, self._backlog, around.may_start)
-        self._unproven = trio.CancelScope()
-        self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._emit, self._rng)
-        self._intake_scope = trio.CancelScope()
-        self._fetching = trio.CancelScope()
-        self._asked_again = trio.Event()
-        self.judged = self._supervisor.judged
+        self._context = context
+        self._log = RotatedFile(context.fleet().log_dir / f"worker_{settings.name}.log", self._log_settings)
+        self._run: BotRun | None = None
+        self._began = trio.Event()
+        self._wanted = trio.Event()  # another run, after one that broke
+        self._is_broken = self._stops_intake = self._drains = False
         self.ended = trio.Event()
 
     @property
     def state(self) -> str:
         """As in the status document."""
-        state = self._supervisor.state
+        state = "starting" if self._run is None else self._run.supervisor.state
         return "paused" if self.paused and state in ("running", "sleeping") else state
 
     @property
     def restarts(self) -> int:
         """How often a worker was started again."""
-        return self._supervisor.restarts
+        return 0 if self._run is None else self._run.supervisor.restarts
 
     @property
     def rests(self) -> bool:
         """Whether it has no worker, and the next will be a fresh one without anybody's doing."""
-        return self._supervisor.rests
+        return self._run is None or self._run.supervisor.rests
 
     @property
     def paused(self) -> bool:
         """Whether its updates are accepted, and none is handled."""
-        return self.settings.bot_id in self._around.paused
+        return self.settings.bot_id in self._context.paused
 
     async def run(self) -> None:
-        """Run until drained; cancelling it ends the worker's group and leaves no trace."""
-        if not self.settings.enabled:
-            self.stop_intake()
-            self.drain()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve_intake)
-            async with trio.open_nursery() as workers:
-                workers.start_soon(self._serve_quarantine)
-                await self._supervisor.run()
-                self._quarantine.drain()
-            nursery.cancel_scope.cancel()
+        """Run until drained; cancelling it ends the workers' groups and leaves no trace."""
+        while True:
+            self._run = run = BotRun(self._get_settings, self._context, self._log)
+            self._is_broken, self._wanted = False, trio.Event()
+            self._began.set()
+            if self._stops_intake or not self.settings.enabled:
+                run.stop_intake()
+            if self._drains or not self.settings.enabled:
+                run.drain()
+            try:
+                await run.run()
+                return
+            except* Exception as group:
+                # by type and place: an exception's words may quote what a user wrote
+                run.supervisor.park("internal error", error=describe(group))
+            self._is_broken, self._began = True, trio.Event()
+            if not self._drains:
+                await self._wanted.wait()
+            if self._drains:
+                return
+
+    async def wait_judged(self) -> None:
+        """Return once it had its first verdict: a worker is ready, or it failed, sleeps or is not enabled."""
+        while self._run is None:
+            await self._began.wait()
+        await self._run.supervisor.judged.wait()
 
     def stop_intake(self) -> None:
         """Fetch no more updates; what was accepted is still handled."""
-        self._intake_scope.cancel()
+        self._stops_intake = True
+        if self._run is not None:
+            self._run.stop_intake()
 
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
-        self._unproven.cancel()
-        self._quarantine.drain()
-        self._supervisor.drain()
+        self._drains = True
+        self._wanted.set()
+        self._began.set()  # whoever waits for another run waits no more
+        if self._run is not None:
+            self._run.drain()
 
     async def restart(self, *, by_hand: bool = True) -> str | None:
         """Replace the worker by one that runs the code as it is now; return once it is ready.
@@ -151,15 +113,16 @@ class BotScope:
         """
         if not self.settings.enabled:
             return "the bot is not enabled"
-        if self._quarantine.session is not None:
-            self._quarantine.session.end("restarted")
-        self._asked_again.set()
-        return await self._supervisor.restart(by_hand=by_hand)
+        while self._run is None or self._is_broken:
+            if self._drains:
+                return "the daemon stops"
+            self._wanted.set()
+            await self._began.wait()
+        return await self._run.restart(by_hand=by_hand)
 
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
-        await self._around.may_start()
-        return await try_worker(self._means)
+        return None if self._run is None else await self._run.try_worker()
 
     async def pause(self) -> None:
         """Hand out nothing more, also after a restart of the daemon. Updates are accepted all the same.
@@ -167,9 +130,7 @@ class BotScope:
         Raises:
             OSError: it could not be made durable, and nothing changed.
         """
-        if await self._around.paused.change(self.settings.bot_id, True):
-            self._emit("bot.paused")
-            self._backlog.poke()
+        await self._change_pause(True, "bot.paused")
 
     async def resume(self) -> None:
         """Hand out updates again.
@@ -177,24 +138,22 @@ class BotScope:
         Raises:
             OSError: it could not be made durable, and nothing changed.
         """
-        if await self._around.paused.change(self.settings.bot_id, False):
-            self._emit("bot.resumed")
-            self._backlog.poke()
+        await self._change_pause(False, "bot.resumed")
 
     def retune(self, settings: BotSettings) -> None:
         """Work with new settings that touch no process; updates in flight keep those they began with."""
         differs = settings.digest != self.settings.digest
         self.settings = settings
-        for session in (*self._supervisor.sessions, self._quarantine.session):
-            if session is not None and session.worker is not None:
-                session.worker.send(self._tuning())
-        self._backlog.poke()
-        self._intake.changed()
-        self._supervisor.look_again(anew=differs)
+        if self._is_broken:
+            if differs:
+                self._wanted.set()
+        elif self._run is not None:
+            self._run.retune(differs=differs)
 
-    def look_again(self) -> None:
+    def webhook_changed(self) -> None:
         """What Telegram has to know of its webhook may have changed."""
-        self._intake.changed()
+        if self._run is not None:
+            self._run.webhook_changed()
 
     def replace(self, settings: BotSettings, *, fetch_anew: bool) -> None:
         """Replace the worker by one with these settings, which gets ready while the old one works.
@@ -202,14 +161,10 @@ class BotScope:
         `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
         """
         self.settings = settings
-        for means in (self._means, self._alone):
-            means.output.hide(settings.token.reveal())
-        if self._quarantine.session is not None:
-            self._quarantine.session.end("renewed")
-        if fetch_anew:
-            self._fetching.cancel()
-        self._asked_again.set()  # a refused token parks the bot, not only its intake
-        self._supervisor.relieve()
+        if self._is_broken:
+            self._wanted.set()
+        elif self._run is not None:
+            self._run.replace(fetch_anew=fetch_anew)
 
     def may_run_beside(self, other: BotScope) -> bool:
         """Whether both may run at the same time: not with one bot id, nor with one log."""
@@ -218,122 +173,41 @@ class BotScope:
 
     def status(self) -> dict[str, Any]:
         """This bot's row of the status document."""
-        now = trio.current_time()
-        supervisor, backlog = self._supervisor, self._backlog
-        activity, aside = supervisor.activity, self._quarantine.activity
-        worker = None if supervisor.session is None else supervisor.session.worker
-        beat = None if worker is None else worker.heartbeat_at
-        tally = self._around.inbox.tally(self.settings.bot_id)
+        run = self._run
         return {
             "bot": self.settings.name,
             "bot_id": self.settings.bot_id,
             "state": self.state,
-            "pid": worker and worker.pid,
-            "transport": self._intake.transport,
-            "webhook": self._intake.webhook,
-            "uptime_ms": worker and round((now - worker.started_at) * 1000),
-            "messages": activity.messages + aside.messages,
-            "errors": activity.errors + aside.errors,
-            "restarts": supervisor.restarts,
-            "memory_bytes": worker and worker.memory,
-            "last_heartbeat_age_ms": None if beat is None else round((now - beat) * 1000),
             "paused": self.paused,
-            "code": supervisor.code,
-            "queue": {
-                "ready": max(0, tally.pending - backlog.in_flight - backlog.waiting_for_retry),
-                "in_flight": backlog.in_flight,
-                "retry": backlog.waiting_for_retry,
-                "dead": tally.dead,
-            },
-            "last_exit": supervisor.last_exit,
-            "next_start_at": supervisor.next_start_at,
-            "reason": supervisor.reason,
-            "health": self._health(now),
+            **(self._status_before() if run is None else run.status()),
         }
 
-    def fail(self, error: Exception) -> None:
-        """Something in here went wrong that never should: this bot ends, the others go on."""
-        self._supervisor.park("internal error", error=describe(error))
-
-    def _health(self, now: float) -> dict[str, Any]:
-        """Alive, responsive and making progress, apart from each other."""
-        session = self._supervisor.session
-        worker = None if session is None else session.worker
-        alive = worker is not None
-        silent = now - (worker.heartbeat_at or now) if worker else 0.0
-        held_for = session.held_for if session is not None else 0.0
+    def _status_before(self) -> dict[str, Any]:
+        """What is known before its run: it waits for one that has its bot id, name or log."""
+        tally = self._context.inbox.tally(self.settings.bot_id)
+        unknown = ("pid", "webhook", "uptime_ms", "memory_bytes", "last_heartbeat_age_ms", "code")
+        health = {"alive": False, "responsive": False, "progressing": True}
         return {
-            "alive": alive,
-            "responsive": alive and silent <= 2 * self.settings.heartbeat_interval,
-            "progressing": held_for <= self.settings.handler_timeout + OVERDUE,
-            "loop_lag_ms": round(worker.lag * 1000) if worker else 0,
-            "oldest_in_flight_ms": round(held_for * 1000),
+            **dict.fromkeys(unknown),
+            "transport": "poll" if self.settings.transport == "poll" else "webhook",
+            "messages": 0,
+            "errors": 0,
+            "restarts": 0,
+            "queue": {"ready": tally.pending, "in_flight": 0, "retry": 0, "dead": tally.dead},
+            "last_exit": None,
+            "next_start_at": None,
+            "reason": None,
+            "health": {**health, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
         }
 
-    async def _serve_quarantine(self) -> None:
-        """Only once a worker was ready: suspects of a former run must not start a handler that is unfit."""
-        with self._unproven:
-            await self._supervisor.proven.wait()
-        if not self._unproven.cancelled_caught:
-            await self._quarantine.serve()
+    async def _change_pause(self, paused: bool, event: str) -> None:
+        if await self._context.paused.change(self.settings.bot_id, paused):
+            self._context.events.emit(event, self.settings.name)
+            if self._run is not None:
+                self._run.poke()
 
-    async def _serve_intake(self) -> None:
-        with self._intake_scope:
-            if self.settings.worker != "on_demand":
-                await self._supervisor.proven.wait()
-            while True:
-                refused = False
-                with trio.CancelScope() as self._fetching:
-                    try:
-                        await self._intake.serve(self._around.fleet().api_base)
-                    except TokenRefusedError:
-                        refused = not self._fetching.cancel_called  # else that was the token of before
-                if refused:
-                    self._emit("transport.refused")
-                    self._supervisor.park("token refused")
-                    self._asked_again = trio.Event()
-                    await self._asked_again.wait()
+    def _get_settings(self) -> BotSettings:
+        return self.settings
 
-    async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
-        accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
-        self._emit("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
-        return accepted
-
-    def _make_dispatch(self, worker: ConnectedWorker, activity: Activity, *, alone: bool = False) -> Dispatch:
-        return Dispatch(
-            self.settings.name,
-            self._backlog,
-            worker,
-            lambda: self.settings,
-            self._around.events,
-            activity,
-            self._rng,
-            alone=alone,
-            is_paused=lambda: self.paused,
-        )
-
-    def _tuning(self) -> Retune:
-        settings = self.settings
-        return Retune(
-            settings=dict(settings.settings),
-            handler_timeout=settings.handler_timeout,
-            heartbeat_interval=settings.heartbeat_interval,
-            memory_check_interval=settings.memory_check_interval,
-            log_level=self._around.fleet().log.level,
-        )
-
-    def _configure(self) -> Configure:
-        settings, fleet = self.settings, self._around.fleet()
-        return Configure(
-            name=settings.name,
-            bot_id=settings.bot_id,
-            token=settings.token.reveal(),
-            api_base=fleet.api_base,
-            handler=settings.handler,
-            python_path=[str(path) for path in fleet.python_path],
-            concurrency=settings.concurrency,
-            tuning=self._tuning(),
-        )
-
-    def _emit(self, event: str, **fields: Any) -> None:
-        self._around.events.emit(event, self.settings.name, **fields)
+    def _log_settings(self) -> LogSettings:
+        return self._context.fleet().log

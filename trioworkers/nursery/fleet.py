@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.errors import describe
 from trioworkers.nursery.bot import BotContext, BotScope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trioworkers.config import BotSettings, Plan
 
 
-TICK = 0.01  # seconds
 FETCH_ANEW = frozenset({"token", "fleet.api_base"})  # keys that concern how updates are fetched, too
-
-
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """`has_come`: it may go. `wake`: it has come, or its holder is the first now."""
-
-    has_come: bool = False
-    wake: trio.Event = field(default_factory=trio.Event)
-
-
-class StartRate:
-    """Lets starts through at a rate, first come first served. `rate`: starts per second, read each time.
-
-    The rate is kept by a schedule, not by a pause at each start: those that are due within a `TICK` go at
-    once, since a thousand sleeps of half a millisecond each take twice as long. And they go together: one
-    after the other each would take a turn of a loop that is busy with the starts before it.
-    """
-
-    def __init__(self, rate: Callable[[], float]) -> None:
-        self._rate = rate
-        self._queue: deque[_Turn] = deque()
-        self._due = -math.inf
-
-    async def wait(self) -> None:
-        """Wait for the next turn. The first in the queue keeps the time for those behind it."""
-        await trio.lowlevel.checkpoint()
-        turn = _Turn()
-        self._queue.append(turn)
-        try:
-            if self._queue[0] is not turn:
-                await turn.wake.wait()
-            while not turn.has_come:
-                self._let_go()
-                if not turn.has_come:
-                    await trio.sleep_until(self._due)
-        finally:
-            if not turn.has_come:
-                self._queue.remove(turn)
-            if self._queue:
-                self._queue[0].wake.set()
-
-    def _let_go(self) -> None:
-        """Let all go whose turn has come."""
-        now = trio.current_time()
-        while self._queue and self._due - now <= TICK:
-            self._due = max(self._due, now) + 1 / self._rate()
-            turn = self._queue.popleft()
-            turn.has_come = True
-            turn.wake.set()
 
 
 class FleetScope:
@@ -75,16 +23,16 @@ class FleetScope:
 
     Args:
         bots: those that run from the start.
-        around: what they need of the daemon.
+        context: what they need of the daemon.
 
     Attributes:
         ready: set once each of these has its first verdict, failed included.
     """
 
-    def __init__(self, bots: Mapping[str, BotSettings], around: BotContext) -> None:
+    def __init__(self, bots: Mapping[str, BotSettings], context: BotContext) -> None:
         self.ready = trio.Event()
-        self._around = around
-        self._bots = {name: BotScope(settings, around) for name, settings in bots.items()}
+        self._context = context
+        self._bots = {name: BotScope(settings, context) for name, settings in bots.items()}
         self._gone: list[BotScope] = []  # removed or replaced, and still finishing what they have
         self._stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -105,8 +53,7 @@ class FleetScope:
         for bot in self._bots.values():
             bot.drain()
 
-    @property
-    def bots(self) -> Mapping[str, BotScope]:
+    def get_bots(self) -> Mapping[str, BotScope]:
         """The bots, by name."""
         return self._bots
 
@@ -135,17 +82,17 @@ class FleetScope:
         if "log.level" in plan.changed:  # workers have it, too
             for bot in self._bots.values():
                 bot.retune(bot.settings)
-        self.look_again()
+        self.webhooks_changed()
         for name in fresh:
-            bot = self._bots[name] = BotScope(bots[name], self._around)
+            bot = self._bots[name] = BotScope(bots[name], self._context)
             if self._nursery is not None:
                 # of an earlier plan, too: one that came and went may have been ended by that
                 self._nursery.start_soon(self._run, bot, tuple(self._gone))
 
-    def look_again(self) -> None:
+    def webhooks_changed(self) -> None:
         """What Telegram has to know of webhooks may have changed."""
         for bot in self._bots.values():
-            bot.look_again()
+            bot.webhook_changed()
 
     def status(self) -> list[dict[str, Any]]:
         """The rows of the status document."""
@@ -174,14 +121,15 @@ class FleetScope:
         try:
             await bot.run()
         except* Exception as group:
-            bot.fail(group)
+            reason = {"reason": "internal error", "error": describe(group)}
+            self._context.events.emit("bot.failed", bot.settings.name, **reason)
         bot.ended.set()
         if bot in self._gone:
             self._gone.remove(bot)
             if bot.settings.name not in self._bots:
-                self._around.webhooks.deliveries.remove(bot.settings.name)
+                self._context.webhooks.deliveries.remove(bot.settings.name)
 
     async def _watch_verdicts(self, bots: Sequence[BotScope]) -> None:
         for bot in bots:
-            await bot.judged.wait()
+            await bot.wait_judged()
         self.ready.set()

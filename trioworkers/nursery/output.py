@@ -75,6 +75,10 @@ class Output:
                     break
         self._take(rest, end=True)
 
+    def write_line(self, line: str) -> None:
+        """Write a line of the daemon's own about the bot; its line break is part of it."""
+        self._write(self._blotted(line.encode(errors="replace")))
+
     def _take(self, data: bytes, *, end: bool = False) -> bytes:
         """Write what is whole, return the rest. A token is on one line: whole lines hold it whole.
 

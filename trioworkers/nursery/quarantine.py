@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioworkers.nursery.dispatch import Activity
 from trioworkers.nursery.session import WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trioworkers.inbox.backlog import Backlog
+    from trioworkers.nursery.scheduler import Work
     from trioworkers.nursery.session import Means
 
 IDLE = 2.0  # seconds without a suspect after which the worker is drained
@@ -28,22 +27,20 @@ class Quarantine:
     """One bot's quarantine; :meth:`serve` runs it.
 
     Attributes:
-        activity: what its workers did.
         life: its worker's, while there is one.
     """
 
-    def __init__(self, means: Means, backlog: Backlog, may_start: Callable[[], Awaitable[None]]) -> None:
-        self.activity = Activity()
+    def __init__(self, means: Means, work: Work, may_start: Callable[[], Awaitable[None]]) -> None:
         self.session: WorkerSession | None = None
         self._means = means
-        self._backlog = backlog
+        self._work = work
         self._may_start = may_start
         self._leaving = trio.Event()
 
     def drain(self) -> None:
         """Let :meth:`serve` end: what is in flight is finished, nothing more is handed out."""
         self._leaving.set()
-        self._backlog.suspects.poke()
+        self._work.wake()
         if self.session is not None:
             self.session.end("leaving")
 
@@ -51,11 +48,11 @@ class Quarantine:
         """Handle suspects as they come, until drained. Cancelling ends the worker's group."""
         while not self._leaving.is_set():
             paused = self._means.is_paused()
-            if paused or not self._backlog.suspects.has_work:
-                await self._backlog.suspects.wait_change(due=not paused)
+            if paused or not self._work.has_work:
+                await self._work.wait_change(due=not paused)
                 continue
             await self._may_start()
-            self.session = session = WorkerSession(self._means, self.activity, lambda: IDLE, quarantine=True)
+            self.session = session = WorkerSession(self._means, lambda: IDLE, quarantine=True)
             if self._leaving.is_set():
                 return
             try:

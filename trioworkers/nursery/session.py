@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers.config import BotSettings
-    from trioworkers.nursery.dispatch import Activity, Dispatch
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
     from trioworkers.nursery.worker import ConnectedWorker
+    from trioworkers.nursery.worker_executor import WorkerExecutor
     from trioworkers.protocol.frames import Configure
 
 DRAIN_SLACK = 10.0  # seconds beyond its handler_timeout that a worker has to end its work
@@ -42,7 +42,7 @@ class Means:
     settings: Callable[[], BotSettings]
     configure: Callable[[], Configure]
     output: Output
-    make_dispatch: Callable[[ConnectedWorker, Activity], Dispatch]
+    make_executor: Callable[[ConnectedWorker], WorkerExecutor]
     emit: Callable[..., None]
     is_paused: Callable[[], bool]
     oom: OomKills
@@ -84,7 +84,6 @@ class WorkerSession:
     def __init__(
         self,
         means: Means,
-        activity: Activity,
         idle_stop: Callable[[], float | None],
         when_ready: Callable[[WorkerSession], None] = lambda _: None,
         *,
@@ -97,11 +96,10 @@ class WorkerSession:
         self.code: str | None = None
         self.why: str | None = None
         self._means = means
-        self._activity = activity
         self._idle_stop = idle_stop
         self._when_ready = when_ready
         self._quarantine = quarantine or None
-        self._dispatch: Dispatch | None = None
+        self._executor: WorkerExecutor | None = None
         self._making, self._starting = trio.CancelScope(), trio.CancelScope()
         self._working = trio.CancelScope()
         self._oom_kills: int | None = None  # when it was last known to live
@@ -109,20 +107,20 @@ class WorkerSession:
     @property
     def idle_since(self) -> float:
         """Since when it has had nothing to do, trio time; infinite while it has."""
-        return math.inf if self._dispatch is None else self._dispatch.idle_since
+        return math.inf if self._executor is None else self._executor.idle_since
 
     @property
     def held_for(self) -> float:
         """Seconds for which it has had the oldest of what it has in flight."""
-        return 0.0 if self._dispatch is None else self._dispatch.held_for
+        return 0.0 if self._executor is None else self._executor.held_for
 
     def end(self, why: str) -> None:
         """Let it finish what it has, and end; `run` returns then."""
         self.why = self.why or why
         self._making.cancel()
         self._starting.cancel()
-        if self._dispatch is not None:
-            self._dispatch.drain()
+        if self._executor is not None:
+            self._executor.drain()
             timeout = self._means.settings().handler_timeout
             self._working.deadline = min(self._working.deadline, trio.current_time() + timeout + DRAIN_SLACK)
 
@@ -185,19 +183,19 @@ class WorkerSession:
         return word if isinstance(word, Unfit) else None
 
     async def _work(self, worker: ConnectedWorker) -> None:
-        self._dispatch = dispatch = self._means.make_dispatch(worker, self._activity)
+        self._executor = executor = self._means.make_executor(worker)
         if self.why is not None:
             self.end(self.why)  # it was ready in the same moment: this is bounded as any other end
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, worker, dispatch)
+                nursery.start_soon(self._watch, worker, executor)
                 with self._working:
-                    await dispatch.run()
+                    await executor.run()
                 nursery.cancel_scope.cancel()
         finally:
-            self._dispatch = None
+            self._executor = None
 
-    async def _watch(self, worker: ConnectedWorker, dispatch: Dispatch) -> None:
+    async def _watch(self, worker: ConnectedWorker, executor: WorkerExecutor) -> None:
         """Notice that it hangs, has grown too large, or has nothing to do."""
         pinged_at = math.inf
         while True:
@@ -214,7 +212,7 @@ class WorkerSession:
                 self._oom_kills = self._means.oom.seen()
             if now - heard_at > settings.hang_timeout or now - pinged_at > PING_TIMEOUT:
                 await self._end_hung(worker, now - heard_at)
-            elif pinged_at == math.inf and dispatch.held_for > settings.handler_timeout + OVERDUE:
+            elif pinged_at == math.inf and executor.held_for > settings.handler_timeout + OVERDUE:
                 worker.send(Ping())
                 pinged_at = now
             if self.why is not None:
@@ -222,7 +220,7 @@ class WorkerSession:
             if worker.memory > settings.memory_limit:
                 self._emit("worker.recycled", memory=worker.memory, limit=settings.memory_limit)
                 self.end("recycled")
-            elif idle_stop is not None and now - dispatch.idle_since >= idle_stop:
+            elif idle_stop is not None and now - executor.idle_since >= idle_stop:
                 self.end("sleeping")
 
     async def _end_hung(self, worker: ConnectedWorker, silent: float) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.nursery.dispatch import Activity
 from trioworkers.nursery.restart import RestartPolicy
 from trioworkers.nursery.session import WorkerSession
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
-    from trioworkers.inbox.backlog import Feed
+    from trioworkers.nursery.scheduler import Work
     from trioworkers.nursery.session import Ended, Means
     from trioworkers.nursery.slots import WorkerSlots
 
@@ -29,7 +28,6 @@ class Supervisor:
 
     Attributes:
         state: as in the status document.
-        activity: what its workers did.
         restarts: how often one was started again.
         code: a fingerprint of the handler's module that the last ready worker had.
         next_start_at: when one is due, Unix seconds.
@@ -41,13 +39,12 @@ class Supervisor:
     def __init__(
         self,
         means: Means,
-        feed: Feed,
+        feed: Work,
         places: WorkerSlots,
         may_start: Callable[[], Awaitable[None]],
         rng: Random,
     ) -> None:
         self.state = "starting"
-        self.activity = Activity()
         self.restarts = 0
         self.code: str | None = None
         self.next_start_at: float | None = None
@@ -262,7 +259,7 @@ class Supervisor:
     def _begin(self) -> WorkerSession:
         """Begin a life, in a place that is its own from now on."""
         self._has_place = False
-        session = WorkerSession(self._means, self.activity, self._idle_stop, self._became_ready)
+        session = WorkerSession(self._means, self._idle_stop, self._became_ready)
         self._alive.add(session)
         if self._may_sleep:
             self._places.may_sleep(session)

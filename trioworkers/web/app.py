@@ -5,6 +5,7 @@ socket, which only the daemon's own user can open: commands and dashboards see t
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quart import g, request
@@ -35,31 +36,11 @@ MARK = "trioworkers.control"  # in the scope of requests that came by the contro
 LARGEST_BODY = 2**20  # bytes
 
 
-def make_app(
-    *,
-    token: str,
-    loopback: bool,
-    is_ready: Callable[[], bool],
-    status: Callable[[], dict[str, Any]],
-    inbox: Inbox,
-    backs_up: BacksUp,
-    bots: Callable[[], Mapping[str, BotScope]],
-    restarts: RollingRestarts,
-    backups: Path,
-    events: Events,
-    reloads: Reloads,
-) -> QuartTrio:
-    """The daemon's application.
+@dataclass(frozen=True, slots=True)
+class AppContext:
+    """What the routes work on.
 
-    Who may ask: whoever comes by the control socket. Else a page of another origin may not, and
-
-    - on loopback, nobody under a name that is not loopback's: a page of another site that lets its own
-      name point here would be of the same origin as the API (DNS rebinding), and on one's own machine
-      there may be more to see than `/health`.
-    - elsewhere, whoever names any host: proxies and probes have names that nobody could list here. What
-      is behind the token needs no more than it, since no page of another site can have it.
-
-    Args:
+    Attributes:
         token: what `Authorization: Bearer …` has to carry, but for `/health` and `/ready`.
         loopback: the API is bound to a loopback address.
         is_ready: whether every bot has had its first verdict.
@@ -69,14 +50,40 @@ def make_app(
         bots: the bots that this daemon runs, by name.
         restarts: asked for rolling restarts.
         backups: the folder of backups that name no other.
-        events: where actions are told.
+        events: where actions are emitted.
         reloads: changes the fleet.
     """
+
+    token: str
+    loopback: bool
+    is_ready: Callable[[], bool]
+    status: Callable[[], dict[str, Any]]
+    inbox: Inbox
+    backs_up: BacksUp
+    bots: Callable[[], Mapping[str, BotScope]]
+    restarts: RollingRestarts
+    backups: Path
+    events: Events
+    reloads: Reloads
+
+
+def make_app(context: AppContext) -> QuartTrio:
+    """The daemon's application.
+
+    Who may ask: whoever comes by the control socket. Else a page of another origin may not, and
+
+    - on loopback, nobody under a name that is not loopback's: a page of another site that lets its own
+      name point here would be of the same origin as the API (DNS rebinding), and on one's own machine
+      there may be more to see than `/health`.
+    - elsewhere, whoever names any host: proxies and probes have names that nobody could list here. What
+      is behind the token needs no more than it, since no page of another site can have it.
+    """
+    bots, events = context.bots, context.events
     app = bare_app(LARGEST_BODY)
-    app.register_blueprint(letter_routes(inbox, lambda: _ids(bots()), events))
-    app.register_blueprint(bot_routes(bots, restarts, events))
-    app.register_blueprint(backup_routes(backs_up, backups, events))
-    app.register_blueprint(change_routes(reloads, events))
+    app.register_blueprint(letter_routes(context.inbox, lambda: _ids(bots()), events))
+    app.register_blueprint(bot_routes(bots, context.restarts, events))
+    app.register_blueprint(backup_routes(context.backs_up, context.backups, events))
+    app.register_blueprint(change_routes(context.reloads, events))
 
     @app.before_request
     async def admit() -> tuple[dict[str, str], int] | None:
@@ -84,22 +91,22 @@ def make_app(
         if g.by == CONTROL:
             return None
         host = request.headers.get("Host", "").lower()
-        if loopback and not _is_loopback(host):
+        if context.loopback and not _is_loopback(host):
             return {"error": "this host is not served here"}, 421
         origin = request.headers.get("Origin")
         if origin is not None and (not host or origin.lower().partition("://")[2] != host):
             return {"error": "requests from other sites are refused"}, 403
-        if request.path in OPEN or carries(request.headers.get("Authorization", ""), token):
+        if request.path in OPEN or carries(request.headers.get("Authorization", ""), context.token):
             return None
         return {"error": "expected the header Authorization: Bearer <API token>"}, 401
 
     @app.get("/ready")
     async def ready() -> tuple[dict[str, str], int]:
-        return ({"status": "ready"}, 200) if is_ready() else ({"status": "starting"}, 503)
+        return ({"status": "ready"}, 200) if context.is_ready() else ({"status": "starting"}, 503)
 
     @app.get("/api/workers/status")
     async def workers_status() -> dict[str, Any]:
-        return status()
+        return context.status()
 
     @app.errorhandler(RequestRefusedError)
     async def refused(error: RequestRefusedError) -> tuple[dict[str, str], int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioworkers.folders import AlreadyRunningError
+from trioworkers.stop import Ask
 from trioworkers.web.connections import Bounds, Connections
 from trioworkers.web.sockets import ListenError, listen_tcp, listen_unix
 from trioworkers.web.tls import Certificate, CertificateError
@@ -41,7 +42,6 @@ class WebhookListener:
         token: the API's token, for the statistics.
         handed: sockets that systemd handed over; then none is bound.
         trouble: hears of an address or a certificate that cannot be used, each once.
-        changed: hears that Telegram may have to be told: it listens after all, or has another certificate.
 
     Attributes:
         trouble: why it does not listen although it should.
@@ -55,14 +55,13 @@ class WebhookListener:
         token: str,
         handed: Sequence[socket.socket],
         trouble: Callable[[TrioworkersError], None],
-        changed: Callable[[], None],
     ) -> None:
         self._deliveries = deliveries
         self._settings = settings
         self._token = token
         self._handed = list(handed)
         self._emit = trouble
-        self._changed = changed
+        self._changes = Ask()
         self._stop = trio.Event()
         self._sockets = ExitStack()
         self._bound: list[socket.socket] | None = None
@@ -83,7 +82,7 @@ class WebhookListener:
             return
         settings = self._settings()
         if settings.tls_cert is not None and settings.tls_key is not None:
-            self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._emit, self._changed)
+            self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._emit, self._changes.ask)
         self._bound = self._handed or [self._listen(settings)]
         self._wanted.set()
 
@@ -95,6 +94,10 @@ class WebhookListener:
     def upload(self) -> bytes | None:
         """The certificate that Telegram has to be given; None for one that it can verify by itself."""
         return None if self.certificate is None else self.certificate.upload()
+
+    async def wait_changed(self) -> None:
+        """Return when Telegram may have to hear of it: it listens after all, or has a new certificate."""
+        await self._changes.wait()
 
     async def serve(self) -> None:
         """Serve what was bound, until :meth:`close`; cancelling it cuts requests off."""
@@ -130,7 +133,7 @@ class WebhookListener:
         else:
             self.trouble = None
             if before is not None:
-                self._changed()
+                self._changes.ask()
 
     def _count(self) -> dict[str, int]:
         connections = self._connections

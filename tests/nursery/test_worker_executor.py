@@ -1,4 +1,4 @@
-"""What a dispatch hands out and what it makes of what comes back, with a worker and a store of our own."""
+"""What a worker is handed, and what becomes of what it sends back, with a worker and a store of our own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from msgspec.structs import replace
 
 from trioworkers.config.settings import RetrySettings
 from trioworkers.events import Event, Events
+from trioworkers.fault import Fault
 from trioworkers.inbox.policy import MOST_CRASHES
-from trioworkers.nursery import dispatch as dispatch_module
-from trioworkers.nursery.dispatch import MOST_TOLD, SHORTEST_WAIT, UNREAD_PAUSE, Activity, Dispatch
+from trioworkers.inbox.settle import SHORTEST_WAIT
+from trioworkers.nursery import delivery as delivery_module
+from trioworkers.nursery.delivery import MOST_TOLD, Activity, Settling
+from trioworkers.nursery.scheduler import UNREAD_PAUSE, Scheduler
+from trioworkers.nursery.worker_executor import WorkerExecutor
 from trioworkers.protocol.frames import Called, Calling, Deliver, FrameError, Heartbeat, Outcome
 from trioworkers.records import Attempt
 
@@ -63,7 +67,7 @@ class Hands:
 
 
 class Scene:
-    """A desk, a worker's hands, and a dispatch between them."""
+    """A desk, a worker's hands, and a scheduler and an executor between them."""
 
     def __init__(self, nursery, *updates, alone=False, **settings):
         retry = settings.pop("retry", RetrySettings(initial=1, max=1))
@@ -74,21 +78,27 @@ class Scene:
         self.desk = Desk(*updates)
         self.nursery, self.alone = nursery, alone
         self.activity = Activity()
+        self.settling = Settling(
+            "b",
+            self.desk,
+            lambda: self.settings,
+            Events(self.events.append, least="debug"),
+            random.Random(1),
+            clock,
+            self.activity,
+        )
+        self.scheduler = Scheduler(self.settling, Fault(), lambda: False)
+        nursery.start_soon(self.scheduler.run)
 
     async def begin(self):
         """A worker's life begins."""
         self.ended, self.scope = trio.Event(), trio.CancelScope()
         self.hands = Hands()
-        self.dispatch = Dispatch(
-            "b",
-            self.desk,
+        self.executor = WorkerExecutor(
             self.hands,  # type: ignore[arg-type]
-            lambda: self.settings,
-            Events(self.events.append, least="debug"),
-            self.activity,
-            random.Random(1),
+            self.scheduler,
+            self.settling,
             alone=self.alone,
-            clock=clock,
         )
         self.nursery.start_soon(self._run)
         await trio.testing.wait_all_tasks_blocked()
@@ -96,7 +106,7 @@ class Scene:
 
     async def _run(self):
         with self.scope:
-            await self.dispatch.run()
+            await self.executor.run()
         self.ended.set()
 
     def told(self, event):
@@ -126,7 +136,7 @@ async def test_updates_go_out_as_their_chats_allow_and_end_as_their_handlers_say
     assert scene.desk.ends[2][:4] == (4, "dead", "no use", 1)
     assert [frame.delivery for frame in hands.sent] == [1, 2, 3, 4]
     assert (scene.activity.messages, scene.activity.errors) == (2, 1)
-    assert scene.dispatch.idle_since == math.inf
+    assert scene.executor.idle_since == math.inf
 
 
 async def test_an_update_goes_out_in_the_turn_in_which_it_comes(nursery, autojump_clock):
@@ -136,7 +146,7 @@ async def test_an_update_goes_out_in_the_turn_in_which_it_comes(nursery, autojum
     for number in (1, 2, 3):
         scene.desk.offer(update(number))
     assert [frame.delivery for frame in hands.sent] == [1, 2]
-    scene.dispatch.drain()
+    scene.executor.drain()
     await hands.say(Outcome(1, "done"))
     scene.desk.offer(update(4))
     assert len(hands.sent) == 2
@@ -196,7 +206,7 @@ async def test_an_outcome_of_what_was_not_delivered_yet_changes_nothing(nursery,
 @pytest.mark.parametrize("kind", ["keys", "answers", "what was recorded before"])
 async def test_a_worker_that_records_without_end_is_refused(nursery, autojump_clock, monkeypatch, kind):
     """What one update may record is bounded, whoever is inside of the worker; what was refused is no call."""
-    monkeypatch.setattr(dispatch_module, "MOST_RECORDED", 100)
+    monkeypatch.setattr(delivery_module, "MOST_RECORDED", 100)
     scene = Scene(nursery, update(1, called=kind.startswith("what")))
     scene.desk.recorded[1] = {"x" * 80: b"x"} if kind.startswith("what") else {}
     hands = await scene.begin()
@@ -416,7 +426,7 @@ async def test_a_suspect_that_only_fails_is_none_any_more(nursery, autojump_cloc
 
 
 @pytest.mark.parametrize("end", ["dies", "cancelled"])
-async def test_what_was_never_delivered_is_put_back_as_it_was(nursery, autojump_clock, end):
+async def test_what_was_never_delivered_goes_to_the_next_worker(nursery, autojump_clock, end):
     """The worker ends while the calls of an update are being read: nobody is to blame."""
     scene = Scene(nursery, update(1, called=True, attempt=3))
     scene.desk.reading = trio.Event()
@@ -426,8 +436,14 @@ async def test_what_was_never_delivered_is_put_back_as_it_was(nursery, autojump_
     else:
         scene.scope.cancel()
     await scene.ended.wait()
-    assert hands.sent == []
-    assert scene.desk.ends == [(1, "put back", 0.0)]
+    scene.desk.recorded[1] = {KEY: b"5"}
+    scene.desk.reading.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert (hands.sent, scene.desk.ends, scene.scheduler.held) == ([], [], 1)
+    assert scene.scheduler.work.has_work
+    (frame,) = (await scene.begin()).sent
+    assert (frame.attempt, [call.key for call in frame.calls]) == (3, [KEY])
+    assert scene.scheduler.held == 0
 
 
 async def test_calls_that_cannot_be_read_now_are_read_later(nursery, autojump_clock):
@@ -444,30 +460,30 @@ async def test_calls_that_cannot_be_read_now_are_read_later(nursery, autojump_cl
 
 
 async def test_a_drain_waits_for_what_is_in_flight(nursery, autojump_clock):
-    """Also for what is about to be delivered; then the worker is told, and nothing more goes out."""
-    scene = Scene(nursery, update(1, called=True), update(2))
+    """Then the worker is asked to stop; nothing more goes out, also not what was about to be delivered."""
+    scene = Scene(nursery, update(1, called=True), update(2), update(3))
     scene.desk.recorded[1] = {}
     scene.desk.reading = trio.Event()
     hands = await scene.begin()
-    scene.dispatch.drain()
-    scene.desk.offer(update(3))
-    await hands.say(Outcome(2, "done"), Heartbeat(1))
+    scene.executor.drain()
+    scene.desk.offer(update(4))
+    await hands.say(Outcome(1, "done"), Heartbeat(1))
     assert not hands.drained
     scene.desk.reading.set()
     await trio.testing.wait_all_tasks_blocked()
-    await hands.say(Outcome(1, "done"))
+    await hands.say(Outcome(2, "done"))
     assert hands.drained
     assert len(hands.sent) == 2
     await hands.die()
     assert scene.ended.is_set()
-    assert scene.desk.ends == [(2, "done"), (1, "done")]
+    assert scene.desk.ends == [(2, "done"), (3, "done")]
 
 
 async def test_a_worker_that_ends_while_it_drains_makes_no_suspects(nursery, autojump_clock):
     """It may have been ended because it took too long: its updates wait as they did."""
     scene = Scene(nursery, update(1))
     hands = await scene.begin()
-    scene.dispatch.drain()
+    scene.executor.drain()
     await hands.die()
     assert scene.desk.ends == [(1, "put back", 0.0)]
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.nursery.fleet import TICK, StartRate
+from trioworkers.nursery.start_rate import TICK, StartRate
 
 
 @pytest.mark.parametrize("rate", [2, 50, 2000])

@@ -1,0 +1,19 @@
+"""How a bot's table stands over `[defaults]`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a bot's table over `[defaults]`; tables merge key by key, a token replaces the other whole."""
+    merged = {**defaults, **own}
+    for key, value in own.items():
+        default = defaults.get(key)
+        # { env = "A" } over { file = "b" } must not become both.
+        if key != "token" and isinstance(value, dict) and isinstance(default, dict):
+            merged[key] = merge(default, value)
+    return merged

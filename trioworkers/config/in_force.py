@@ -1,0 +1,75 @@
+"""The fleet in force: what a reload changes, and everybody else reads in slices."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trioworkers.config.fleet import Fleet
+    from trioworkers.config.settings import BotSettings, LogSettings, Webhook
+
+
+class FleetInForce:
+    """Holds the fleet that is in force. Each of its methods gives one slice, read anew each time."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def __call__(self) -> Fleet:
+        """The whole fleet."""
+        return self._fleet
+
+    def change(self, fleet: Fleet) -> None:
+        """Put another fleet in force (the reload's call)."""
+        self._fleet = fleet
+
+    def own_bots(self) -> dict[str, BotSettings]:
+        """The bots of this daemon's shard."""
+        return own_bots(self._fleet)
+
+    def bot_name(self, bot_id: int) -> str | None:
+        """The name of the bot that has this id."""
+        return next((name for name, bot in self._fleet.bots.items() if bot.bot_id == bot_id), None)
+
+    def log(self) -> LogSettings:
+        return self._fleet.log
+
+    def webhook(self) -> Webhook:
+        return self._fleet.webhook
+
+    def wants_webhook(self) -> bool:
+        """Whether a bot needs the webhook's listener."""
+        wants = any(bot.transport != "poll" and bot.enabled for bot in self.own_bots().values())
+        return wants and self._fleet.webhook.public_url is not None
+
+    def start_rate(self) -> float:
+        """Starts of workers per second."""
+        return self._fleet.limits.start_rate
+
+    def most_workers(self) -> int:
+        """How many worker processes there may be at the same time."""
+        return most_workers(self._fleet)
+
+    def dead_retention(self) -> float:
+        """Seconds for which dead letters are kept."""
+        return self._fleet.store.dead_retention
+
+    def summary_interval(self) -> float:
+        """Seconds between two summaries in the log."""
+        return self._fleet.log.summary_interval
+
+    def shutdown_timeout(self) -> float:
+        """Seconds that a stop may take."""
+        return self._fleet.shutdown_timeout
+
+
+def own_bots(fleet: Fleet) -> dict[str, BotSettings]:
+    """The bots of this daemon's shard."""
+    return {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
+
+
+def most_workers(fleet: Fleet) -> int:
+    """How many worker processes there may be at the same time."""
+    limits = fleet.limits
+    return min(limits.max_workers, limits.max_workers_per_core * len(os.sched_getaffinity(0)))

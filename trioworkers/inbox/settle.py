@@ -1,0 +1,138 @@
+"""What becomes of an update before it is handled, and by how its handling ended. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from trioworkers.inbox.policy import Again, Never, after_crash, after_failure, has_expired
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from trioworkers.inbox.policy import RetryLimits
+    from trioworkers.protocol.frames import Outcome
+    from trioworkers.records import Waiting
+
+SHORTEST_WAIT = 1.0  # seconds; what counts as no attempt has no other bound, whatever a worker says
+ENDED = "the worker ended"
+
+
+class SettleLimits(Protocol):
+    """What of a bot's settings decides."""
+
+    @property
+    def retry(self) -> RetryLimits: ...
+    @property
+    def on_failure(self) -> str: ...
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """It needs no more handling. `outcome`: `done`, `dropped` or `expired`."""
+
+    outcome: str
+
+
+class Rescheduled(msgspec.Struct, frozen=True, gc=False):
+    """It is handled again, as `update` says. `counted`: as a failed attempt."""
+
+    update: Waiting
+    error: str
+    counted: bool = True
+
+
+class DeadLettered(msgspec.Struct, frozen=True, gc=False):
+    """It goes to the dead letters after `attempts` handlings.
+
+    `shown` stands for the reason in logs: a reason may be the handler's own words, which may quote a user.
+    `error`: how the last handling failed; None when it was not handled.
+    """
+
+    reason: str
+    attempts: int
+    shown: str
+    error: str | None = None
+
+
+DONE = Finished("done")
+Verdict = Finished | Rescheduled | DeadLettered
+
+
+class Lost(msgspec.Struct, frozen=True, gc=False):
+    """Its executor ended with it in flight. `alone`: it had nothing else, so that this update is to blame."""
+
+    alone: bool
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When it was handed out and when that ended, Unix seconds, and where jitter comes from."""
+
+    handed_at: float
+    now: float
+    rng: Random
+
+
+def judge_before(update: Waiting, now: float) -> Finished | DeadLettered | None:
+    """Decide on an update that is about to be handled; None is: handle it. `now`: Unix seconds."""
+    if update.damaged:
+        return DeadLettered("damaged on disk", update.attempt, "damaged on disk")
+    if has_expired(update.kind, update.accepted_at, now):
+        return Finished("expired")
+    return None
+
+
+def settle(update: Waiting, end: Outcome | Lost, limits: SettleLimits, moment: Moment) -> Verdict:
+    """Decide what becomes of an update by how its handling ended.
+
+    - `done` and `drop` finish it, `dead` makes a dead letter of it.
+    - A failure is retried after a back-off, or after what the handler asked for, within attempts and
+      deadline.
+    - A retry that counts as no attempt (Telegram asked to wait) moves the deadline by its wait.
+    - Whose worker ended among others is a suspect, which is handled alone, at once; whose worker ended
+      while it was alone is tried again until it has ended too many.
+    """
+    if isinstance(end, Lost):
+        return _lost(update, end, limits, moment)
+    if end.result == "done":
+        return DONE
+    if end.result == "drop":
+        return Finished("dropped")
+    if end.result == "dead":
+        return DeadLettered(end.words or end.error, update.attempt + 1, end.error, end.error)
+    if not end.counted:
+        wait = max(SHORTEST_WAIT, end.after or 0.0)
+        started_at = _started(update, moment) + wait
+        waits = replace(update, due=moment.now + wait, started_at=started_at, suspect=False)
+        return Rescheduled(waits, end.error, counted=False)
+    verdict = after_failure(
+        update.attempt + 1, _started(update, moment), moment.now, limits.retry, moment.rng, wait=end.after
+    )
+    return _again(replace(update, suspect=False, skipped=_skips(update, limits)), end.error, verdict, moment)
+
+
+def _lost(update: Waiting, end: Lost, limits: SettleLimits, moment: Moment) -> Verdict:
+    update = replace(update, skipped=_skips(update, limits))
+    if not end.alone:
+        return _again(replace(update, suspect=True), ENDED, Again(0.0), moment)
+    crashes = update.crashes + 1
+    verdict = after_crash(crashes, moment.now, limits.retry, moment.rng)
+    return _again(replace(update, crashes=crashes), ENDED, verdict, moment)
+
+
+def _again(update: Waiting, error: str, verdict: Again | Never, moment: Moment) -> Verdict:
+    attempt = update.attempt + 1
+    if isinstance(verdict, Never):
+        reason = f"{verdict.reason}, last: {error}"
+        return DeadLettered(reason, attempt, reason, error)
+    started_at = _started(update, moment)
+    return Rescheduled(replace(update, attempt=attempt, due=verdict.due, started_at=started_at), error)
+
+
+def _skips(update: Waiting, limits: SettleLimits) -> bool:
+    return update.skipped or limits.on_failure == "skip"
+
+
+def _started(update: Waiting, moment: Moment) -> float:
+    return moment.handed_at if update.started_at is None else update.started_at

@@ -1,0 +1,26 @@
+"""Who handles updates: the port between a bot's scheduler and its executors.
+
+There are two: a worker session, which handles them in the bot's process, and functions in the daemon. A
+further one needs these methods and nothing of the scheduler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from trioworkers.nursery.delivery import Delivery
+
+
+class Executor(Protocol):
+    """Handles updates that a scheduler hands to it, and ends each of their deliveries."""
+
+    def room(self) -> int:
+        """How many more updates it takes at this moment."""
+
+    def begin(self, delivery: Delivery) -> None:
+        """Handle this update; never blocks.
+
+        Later it ends the delivery: `settle` with an outcome, `lose` when it ended itself with the update in
+        flight, or `put_back` when the update was not handled. Then it calls the scheduler's `refill`.
+        """

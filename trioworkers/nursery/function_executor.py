@@ -1,0 +1,191 @@
+"""Functions of the daemon as an executor: they handle updates in the place of a bot's worker.
+
+An operator's dialog is one: the bot must get none of its updates, and they have the same order, attempts,
+time limit, recorded calls and dead letters as all others. A function runs on the daemon's loop and must not
+block it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import trio
+
+from trioworkers.botapi.client import BotApi
+from trioworkers.handling.bot import Bot
+from trioworkers.handling.calls import Calls
+from trioworkers.handling.handle import handle
+from trioworkers.handling.log import BotLog
+from trioworkers.handling.update import Update
+from trioworkers.protocol.frames import Outcome, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from trioworkers.handling.bot import Handling
+    from trioworkers.nursery.delivery import Delivery
+    from trioworkers.nursery.scheduler import Scheduler
+
+CONNECTIONS = 4  # to the Bot API, for all functions of one bot
+
+
+class FunctionSettings(Protocol):
+    """What of a bot's settings its functions work with, read anew for each update."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def bot_id(self) -> int: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def handler_timeout(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionContext:
+    """What a bot's functions work with.
+
+    Attributes:
+        settings: those in force.
+        server: the Bot API server and the token in force.
+        write: writes a line into the bot's log.
+        rng: where jitter comes from.
+    """
+
+    settings: Callable[[], FunctionSettings]
+    server: Callable[[], tuple[str, str]]
+    write: Callable[[str], None]
+    rng: Random
+
+
+class FunctionExecutor:
+    """Runs functions on one bot's updates. :meth:`run` once, in the bot's nursery."""
+
+    def __init__(self, context: FunctionContext, scheduler: Scheduler) -> None:
+        self._context = context
+        self._scheduler = scheduler
+        self._in_flight = 0
+        self._nursery: trio.Nursery | None = None
+        self._draining = False
+        self._idle = trio.Event()
+        self._client: _Client | None = None
+
+    def room(self) -> int:
+        """As :class:`~trioworkers.nursery.executor.Executor`."""
+        if self._draining or self._nursery is None:
+            return 0
+        return self._context.settings().concurrency - self._in_flight
+
+    def begin(self, delivery: Delivery) -> None:
+        """As :class:`~trioworkers.nursery.executor.Executor`."""
+        assert self._nursery is not None  # noqa: S101 - for mypy; there was room
+        self._in_flight += 1
+        delivery.delivered()
+        self._nursery.start_soon(self._handle, delivery)
+
+    async def run(self) -> None:
+        """Run functions until drained. Cancelled, what is in flight is put back and handled again."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                with self._scheduler.hands_to(self, "functions"):
+                    await self._idle.wait()
+        finally:
+            before, self._client = self._client, None
+            if before is not None:
+                before.close_unused(None)
+
+    def drain(self) -> None:
+        """Take nothing more; once nothing is in flight, :meth:`run` returns."""
+        self._draining = True
+        if not self._in_flight:
+            self._idle.set()
+
+    async def _handle(self, delivery: Delivery) -> None:
+        settings, update = self._context.settings(), delivery.update
+        function = delivery.run
+        assert function is not None  # noqa: S101 - for mypy; only such updates are handed to this executor
+        calls = None
+        if delivery.calls is not None:
+            recorded = [
+                Recorded(call.key, call.answer is not None, msgspec.Raw(call.answer or b"null"))
+                for call in delivery.calls
+            ]
+            calls = Calls(recorded, _Recorder(delivery))
+        client = self._client_in_force()
+
+        async def run(handling: Handling) -> None:
+            seen = Update(
+                update.body,
+                bot_id=settings.bot_id,
+                attempt=update.attempt,
+                after_gap=update.after_gap,
+                trace_id=delivery.trace_id,
+            )
+            log = BotLog("info", self._context.write, bot=settings.name, trace_id=delivery.trace_id)
+            bot = Bot(settings.name, settings.bot_id, settings.settings, log, client.api, handling)
+            await function(seen, bot)
+
+        client.users += 1
+        outcome: Outcome | None = None
+        try:
+            outcome = await handle(run, calls, settings.handler_timeout)
+        finally:
+            if outcome is None:  # cancelled, like all of this executor
+                self._draining = True
+                delivery.put_back()
+            self._in_flight -= 1
+            client.users -= 1
+            client.close_unused(self._client)
+        delivery.settle(outcome)
+        if self._draining and not self._in_flight:
+            self._idle.set()
+        self._scheduler.refill("functions")
+
+    def _client_in_force(self) -> _Client:
+        """The bot's connection to the Bot API; shared until the server or the token changes."""
+        server, before = self._context.server(), self._client
+        if before is None or before.server != server:
+            self._client = _Client(server, self._context.rng)
+            if before is not None:
+                before.close_unused(self._client)
+        assert self._client is not None  # noqa: S101 - for mypy
+        return self._client
+
+
+class _Client:
+    """A connection to the Bot API, and how many functions use it."""
+
+    def __init__(self, server: tuple[str, str], rng: Random) -> None:
+        self.server = server
+        self.users = 0
+        self.api = BotApi(*server, connections=CONNECTIONS, rng=rng)
+
+    def close_unused(self, in_force: _Client | None) -> None:
+        """Close it when no function uses it and none will."""
+        if not self.users and self is not in_force:
+            self.api.close()
+
+
+class _Recorder:
+    """Records the calls of a function, which is in the process that makes them durable."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    async def begin(self, key: str) -> None:
+        self._delivery.calling(key)
+
+    def made(self, key: str, answer: msgspec.Raw) -> None:
+        self._delivery.called(key, bytes(answer))
+
+    def not_made(self, key: str) -> None:
+        self._delivery.called(key, None)
+
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,262 @@
+"""One bot's scheduler: from its lanes to whoever handles the head of each, for as long as the bot lives.
+
+Workers come and go, and so do operators and other functions of the daemon; the scheduler stays. It hands an
+update out in the turn of the loop in which that is committed, or in which an executor has room again: a
+task that waits for it would do so a turn later. So most of it runs as a callback of the inbox, and what
+breaks there is noted as the bot's fault (:mod:`trioworkers.fault`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.inbox.settle import Finished, judge_before
+from trioworkers.inbox.store import StoreError
+from trioworkers.nursery.delivery import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from trioworkers.fault import Fault
+    from trioworkers.inbox.backlog import Feed
+    from trioworkers.nursery.delivery import Run, Settling
+    from trioworkers.nursery.executor import Executor
+    from trioworkers.records import RecordedCall, Waiting
+
+    Route = Callable[[Waiting], Run | None]
+
+UNREAD_PAUSE = 1.0  # seconds until an update whose calls could not be read is tried again
+
+
+class Line:
+    """What one kind of executor takes its updates from.
+
+    Attributes:
+        feed: where they come from; None: updates are only routed here.
+        executors: those that take updates now.
+        routed: updates that were taken and routed here, with the function that handles them.
+        prepared: the same with their recorded calls, once these were read.
+        preparing: how many are being read.
+        is_full: no executor has room, so that what falls due concerns nobody.
+        is_deaf: the task that serves it does not look at what falls due.
+    """
+
+    def __init__(self, feed: Feed | None) -> None:
+        self.feed = feed
+        self.executors: list[Executor] = []
+        self.routed: deque[tuple[Waiting, Run | None]] = deque()
+        self.prepared: deque[tuple[Waiting, Run | None, Sequence[RecordedCall] | None]] = deque()
+        self.preparing = 0
+        self.is_full = True
+        self.is_deaf = False
+
+    @property
+    def held(self) -> int:
+        """How many updates are taken from their lanes and at no executor yet."""
+        return len(self.routed) + len(self.prepared) + self.preparing
+
+
+class Work:
+    """Whether there is work for workers of one kind, for whoever starts them."""
+
+    def __init__(self, line: Line, feed: Feed) -> None:
+        self._line = line
+        self._feed = feed
+
+    @property
+    def has_work(self) -> bool:
+        """Whether an executor would get an update now."""
+        return self._line.held > 0 or self._feed.has_work
+
+    async def wait_change(self, *, due: bool = True) -> None:
+        """Return when there may be work that there was not before, or when the backlog is poked.
+
+        `due` is False for whoever cannot take anything now, and waits to be poked.
+        """
+        await self._feed.wait_change(due=due)
+
+    def wake(self) -> None:
+        """Let :meth:`wait_change` return, for all who wait now."""
+        self._feed.wake()
+
+
+class Scheduler:
+    """Hands one bot's updates to its executors. :meth:`run` once, in the bot's nursery.
+
+    Args:
+        settling: what deliveries need, the backlog included.
+        fault: where it is noted what breaks in a callback.
+        is_paused: nothing is handed out while it says so; whoever changes that pokes the backlog.
+        route: names the function of the daemon that handles an update in the worker's place, or None. It is
+            asked when an update may be handled, and again when there is room for it. None: there are no
+            such functions.
+
+    Attributes:
+        work: whether there are ordinary updates for a worker.
+        suspect_work: whether there are suspects for a worker.
+    """
+
+    def __init__(
+        self, settling: Settling, fault: Fault, is_paused: Callable[[], bool], route: Route | None = None
+    ) -> None:
+        feeds = settling.backlog.ordinary, settling.backlog.suspects
+        self._ordinary, self._suspects = map(Line, feeds)
+        self._functions = Line(None)
+        self.work, self.suspect_work = Work(self._ordinary, feeds[0]), Work(self._suspects, feeds[1])
+        self._settling = settling
+        self._fault = fault
+        self._is_paused = is_paused
+        self._route = route
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Schedule until cancelled. Executors end what they have; what is only held waits in the inbox."""
+        feeds = self._settling.backlog.ordinary, self._settling.backlog.suspects
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                with feeds[0].taken_by(self._ordinary_changed), feeds[1].taken_by(self._suspects_changed):
+                    nursery.start_soon(self._serve, self._suspects, feeds[1])
+                    await self._serve(self._ordinary, feeds[0])
+            finally:
+                self._nursery = None
+
+    @property
+    def held(self) -> int:
+        """How many updates are taken from their lanes and at no executor yet."""
+        return self._ordinary.held + self._suspects.held + self._functions.held
+
+    @contextmanager
+    def hands_to(self, executor: Executor, kind: str = "ordinary") -> Iterator[None]:
+        """Inside, the executor is handed updates: `ordinary` ones, `suspects`, or those of `functions`."""
+        line = self._line(kind)
+        line.executors.append(executor)
+        try:
+            self.refill(kind)
+            yield
+        finally:
+            line.executors.remove(executor)
+
+    def refill(self, kind: str = "ordinary") -> None:
+        """An executor has room again: hand out at once, which spares a turn of the loop."""
+        self._fill(self._line(kind))
+
+    def _line(self, kind: str) -> Line:
+        if kind == "ordinary":
+            return self._ordinary
+        return self._suspects if kind == "suspects" else self._functions
+
+    async def _serve(self, line: Line, feed: Feed) -> None:
+        """Hand out what falls due, and what comes while nobody takes it."""
+        while True:
+            self._fill(line)
+            line.is_deaf = line.is_full and (self._route is None or self._is_paused())
+            await feed.wait_change(due=not line.is_deaf)
+
+    def _ordinary_changed(self) -> None:
+        self._changed(self._ordinary)
+
+    def _suspects_changed(self) -> None:
+        self._changed(self._suspects)
+
+    def _changed(self, line: Line) -> None:
+        """There may be more to take (the backlog's call). It never raises."""
+        if self._fault.is_set:
+            return
+        try:
+            self._fill(line)
+        except Exception as error:
+            self._fault.note(error)
+
+    def _fill(self, line: Line) -> None:
+        """Hand out what there is as far as there is room."""
+        if self._nursery is None or self._is_paused():
+            line.is_full = True
+            return
+        if self._route is not None and line.feed is not None:
+            self._sort(line, line.feed, self._route)
+        for executor in line.executors:
+            room = executor.room() - line.preparing
+            while room > 0:
+                if line.prepared:
+                    executor.begin(Delivery(self._settling, *line.prepared.popleft()))
+                    room -= 1
+                elif (head := self._next(line)) is not None:
+                    room -= self._begin(line, *head, executor)
+                else:
+                    line.is_full = False
+                    if line.is_deaf and line.feed is not None:
+                        line.is_deaf = False
+                        line.feed.wake()  # what is due later concerns somebody again
+                    return
+        line.is_full = True
+
+    def _next(self, line: Line) -> tuple[Waiting, Run | None] | None:
+        """The next update of a line that is to be handled, with its function."""
+        if self._route is None:
+            update = None if line.feed is None else line.feed.take()
+            return None if update is None else (update, None)
+        while line.routed:
+            update, run = line.routed.popleft()
+            again = self._route(update)
+            if (run is None) == (again is None):
+                return update, again
+            self._put(line, update, again)  # it was given to somebody else meanwhile
+            if again is not None:
+                self._fill(self._functions)
+        return None
+
+    def _sort(self, line: Line, feed: Feed, route: Route) -> None:
+        """Take all that may be handled, and put it where it is handled; a lane has one of these at most."""
+        while (update := feed.take()) is not None:
+            self._put(line, update, route(update))
+        if self._functions.routed:
+            self._fill(self._functions)
+
+    def _put(self, line: Line, update: Waiting, run: Run | None) -> None:
+        if run is not None:
+            self._functions.routed.append((update, run))
+            return
+        target = line
+        if line.feed is None:
+            target = self._suspects if update.suspect else self._ordinary
+        target.routed.append((update, None))
+        if target.feed is not None and (line.feed is None or not target.executors):
+            target.feed.wake()  # whoever would start a worker, or hands out to one
+
+    def _begin(self, line: Line, update: Waiting, run: Run | None, executor: Executor) -> int:
+        """Hand an update to an executor; return how much of its room that takes."""
+        settling = self._settling
+        verdict = judge_before(update, settling.clock())
+        if verdict is not None:
+            settling.obey(update, verdict)
+            if isinstance(verdict, Finished):
+                settling.emit("update.expired", update, kind=update.kind)
+            return 0
+        if not settling.settings().replay_safe:
+            executor.begin(Delivery(settling, update, run, None))
+        elif not update.called:
+            executor.begin(Delivery(settling, update, run, ()))
+        else:
+            assert self._nursery is not None  # noqa: S101 - for mypy; `_fill` has looked
+            line.preparing += 1
+            self._nursery.start_soon(self._prepare, line, update, run)
+        return 1
+
+    async def _prepare(self, line: Line, update: Waiting, run: Run | None) -> None:
+        """Read the calls of an update that was handled before."""
+        try:
+            calls = await self._settling.backlog.calls(update)
+        except StoreError:  # emitted as the store's trouble
+            line.preparing -= 1
+            self._settling.backlog.put_back(update, self._settling.clock() + UNREAD_PAUSE)
+            return
+        line.preparing -= 1
+        line.prepared.append((update, run, calls))
+        self._fill(line)
+        if line.prepared and line.feed is not None:
+            line.feed.wake()

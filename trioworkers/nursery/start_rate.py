@@ -1,0 +1,64 @@
+"""A rate for all bots of a fleet: of starts of workers, and of registrations of webhooks."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TICK = 0.01  # seconds
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """`has_come`: it may go. `wake`: it has come, or its holder is the first now."""
+
+    has_come: bool = False
+    wake: trio.Event = field(default_factory=trio.Event)
+
+
+class StartRate:
+    """Lets starts through at a rate, first come first served. `rate`: starts per second, read each time.
+
+    The rate is kept by a schedule, not by a pause at each start: those that are due within a `TICK` go at
+    once, since a thousand sleeps of half a millisecond each take twice as long. And they go together: one
+    after the other each would take a turn of a loop that is busy with the starts before it.
+    """
+
+    def __init__(self, rate: Callable[[], float]) -> None:
+        self._rate = rate
+        self._queue: deque[_Turn] = deque()
+        self._due = -math.inf
+
+    async def wait(self) -> None:
+        """Wait for the next turn. The first in the queue keeps the time for those behind it."""
+        await trio.lowlevel.checkpoint()
+        turn = _Turn()
+        self._queue.append(turn)
+        try:
+            if self._queue[0] is not turn:
+                await turn.wake.wait()
+            while not turn.has_come:
+                self._let_go()
+                if not turn.has_come:
+                    await trio.sleep_until(self._due)
+        finally:
+            if not turn.has_come:
+                self._queue.remove(turn)
+            if self._queue:
+                self._queue[0].wake.set()
+
+    def _let_go(self) -> None:
+        """Let all go whose turn has come."""
+        now = trio.current_time()
+        while self._queue and self._due - now <= TICK:
+            self._due = max(self._due, now) + 1 / self._rate()
+            turn = self._queue.popleft()
+            turn.has_come = True
+            turn.wake.set()
