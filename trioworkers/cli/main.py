@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from trioworkers import __version__
+from trioworkers.version import __version__
 
 HELP = """Telegram bots in production: one daemon, one fleet.toml, a process per bot, nothing lost.
 
