@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.version import __version__
+
 if TYPE_CHECKING:
     from trioworkers.botapi.errors import BotApiError, TransportError
     from trioworkers.botapi.files import InputFile
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from trioworkers.handling.bot import Bot
     from trioworkers.handling.update import Update
     from trioworkers.hookspecs import hookimpl
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Bot",

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trioworkers import __version__
+from trioworkers.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

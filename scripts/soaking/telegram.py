@@ -20,8 +20,8 @@ from trioworkers.testing import Telegram, faults, serve_telegram
 
 if TYPE_CHECKING:
     from trioworkers.testing import SimBot
+    from trioworkers.testing.calls import Call
     from trioworkers.testing.faults import Fault
-    from trioworkers.testing.world import Call
 
 CANARY = "soak-canary-text"  # in all that people say, and in no log
 PEOPLE = 20

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from trioworkers.cli import control, main
-from trioworkers.cli.main import run_or_fail
+from trioworkers.cli.failures import run_or_fail
 from trioworkers.cli.status import _duration, _print
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.inbox.store import StoreError, StoreRefusedError

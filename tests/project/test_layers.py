@@ -5,37 +5,85 @@ from __future__ import annotations
 import ast
 import tomllib
 from functools import cache
-from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from import_graph import (
+    Graph,
+    Layers,
+    find_arrows_up,
+    find_circle,
+    find_modules,
+    import_graph,
+    layer_of,
+    under,
+)
 
 import trioworkers
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 ROOT = Path(__file__).parents[2]
 
-LAYERS: list[tuple[str, ...]] = [
-    ("errors", "fault", "records", "private", "inbox.policy", "nursery.restart"),
-    ("config", "hookspecs", "protocol", "http", "botapi"),
-    ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop", "plugins", "sources"),
-    ("handling",),
-    ("transport",),
-    ("worker",),
-    ("nursery",),
-    ("reload", "reports", "web"),
-    ("apply", "daemon"),
-    ("compose",),
-    ("run",),
-    ("cli", "demo"),
+VERBS = tuple(
+    f"cli.{name}"
+    for name in ("backup", "bots", "check", "demo", "dlq", "logs", "reload", "run", "service", "status")
+)
+
+
+def _full(name: str) -> str:
+    return name if name.startswith("trioworkers") else f"trioworkers.{name}"
+
+
+LAYERS: Layers = [
+    tuple(_full(name) for name in layer)
+    for layer in (
+        ("version", "errors", "fault", "records", "private", "inbox.policy", "nursery.restart"),
+        ("config", "hookspecs", "protocol", "http", "botapi"),
+        ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop"),
+        ("plugins", "sources"),
+        ("handling",),
+        ("transport",),
+        ("worker",),
+        ("trioworkers.__init__",),
+        ("nursery",),
+        ("reload", "reports", "web"),
+        ("apply", "daemon"),
+        ("compose",),
+        ("run",),
+        # the simulator: values; state; what it looks up; methods and people; the whole; the whole on a socket
+        ("testing.answers", "testing.params", "testing.signal", "testing.accounts", "testing.invariants"),
+        ("testing.bodies", "testing.calls", "testing.limits", "testing.queue", "testing.webhook"),
+        ("testing.bots",),
+        ("testing.chats", "testing.faults", "testing.files"),
+        ("testing.world",),
+        ("testing.polling",),
+        ("testing.methods", "testing.users"),
+        ("testing.telegram",),
+        ("testing.delivery",),
+        ("testing.server",),
+        ("testing.threaded",),
+        ("testing.__init__", "testing.fixtures"),
+        ("demo",),
+        # the command line: words and codes; failures; what verbs share; verbs
+        ("cli.exits", "cli.shown"),
+        ("cli.failures",),
+        ("cli.control", "cli.fleet", "cli.handlers", "cli.plans"),
+        VERBS,
+        ("cli.main",),
+        ("cli.__init__",),
+        ("cli.__main__",),
+        ("trioworkers_plugins",),
+    )
 ]
 """Lowest first. The longest name that fits a module counts."""
 
-OF_A_WORKER = ("errors", "records", "protocol", "http", "botapi", "handling", "worker")
+OF_A_WORKER = [
+    _full(name) for name in ("errors", "records", "protocol", "http", "botapi", "handling", "worker")
+]
+FOR_PLUGINS = [_full(name) for name in ("trioworkers.__init__", "hookspecs", "config", "private")]
+"""What a stranger's plugin may import: the public names, what hooks are given and answer, how tables of the
+fleet file are declared and read, and how a file with secrets is written."""
+
 RUN_ON_IMPORT = {"trioworkers.cli.__main__", "trioworkers.worker.__main__", "trioworkers.cli.main"}
 """Entry points, and the one module that gathers the verbs."""
 
@@ -43,18 +91,8 @@ DEFINITIONS = (
     ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
 )  # fmt: skip
 
-
-def _modules() -> dict[str, Path]:
-    found = {}
-    for package, folder in (("trioworkers", ROOT / "trioworkers"), ("trioworkers_plugins", ROOT / "plugins")):
-        for path in sorted(folder.rglob("*.py")):
-            parts = path.relative_to(folder).with_suffix("").parts
-            name = ".".join((package, *parts)).removesuffix(".__init__")
-            found[name] = path
-    return found
-
-
-MODULES = _modules()
+MODULES = find_modules({"trioworkers": ROOT / "trioworkers", "trioworkers_plugins": ROOT / "plugins"})
+GRAPH = import_graph(MODULES)
 
 
 @cache
@@ -62,100 +100,130 @@ def _tree(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text())
 
 
-def _walk(node: ast.AST, *, into_functions: bool) -> Iterator[ast.AST]:
-    """Yields what runs, without what only type checkers read."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            continue
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not into_functions:
-            continue
-        yield child
-        yield from _walk(child, into_functions=into_functions)
-
-
-def _imports(name: str, *, into_functions: bool = True) -> set[str]:
-    """Returns the modules of ours that a module imports, itself left out."""
-    found: set[str] = set()
-    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
-    for node in _walk(_tree(name), into_functions=into_functions):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, *base.split(".")]).rstrip(".")
-            for alias in node.names:
-                inner = f"{base}.{alias.name}"
-                if inner in MODULES:
-                    found.add(inner)
-                elif (base, alias.name) != (
-                    "trioworkers",
-                    "__version__",
-                ):  # a constant, for all
-                    found.add(base)
-    return (found & MODULES.keys()) - {name}
-
-
-def _under(name: str, prefixes: tuple[str, ...]) -> str | None:
-    """Returns the longest of `prefixes` that a module is or is in."""
-    short = name.removeprefix("trioworkers.")
-    fitting = [prefix for prefix in prefixes if short == prefix or short.startswith(prefix + ".")]
-    return max(fitting, key=len, default=None)
-
-
-ALL_PREFIXES = tuple(prefix for layer in LAYERS for prefix in layer)
-
-
-def _layer(name: str) -> int | None:
-    prefix = "worker" if name == "trioworkers" else _under(name, ALL_PREFIXES)  # what a bot imports
-    return next((number for number, layer in enumerate(LAYERS) if prefix in layer), None)
+def _strange(inside: str, allowed: list[str]) -> list[str]:
+    """Returns the imports of modules in `inside` that lead to none of `allowed`."""
+    return [
+        f"{name} imports {imported}"
+        for name in MODULES
+        if under(name, [inside])
+        for imported in sorted(GRAPH[name])
+        if not under(imported, [*allowed, inside])
+    ]
 
 
 def test_every_module_has_its_layer():
-    """A new module has to be put somewhere; only the simulator and the plugins stand beside the layers."""
-    beside = ("testing", "trioworkers_plugins", "trioworkers")
-    lost = [name for name in MODULES if _layer(name) is None and _under(name, beside) is None]
-    assert lost == []
+    """A new module has to be put somewhere."""
+    assert [name for name in MODULES if layer_of(name, LAYERS) is None] == []
+
+
+def test_every_layer_has_its_modules():
+    """What is gone leaves no name in the table."""
+    names = {prefix for layer in LAYERS for prefix in layer}
+    assert names == {under(name, sorted(names)) for name in MODULES}
 
 
 def test_imports_go_down_the_layers_only():
-    """No module imports one of a higher layer, not even inside a function."""
-    upwards = [
-        f"{name} imports {imported}"
-        for name in MODULES
-        for imported in sorted(_imports(name))
-        if (own := _layer(name)) is not None
-        and _under(imported, ("testing",)) is None
-        and ((other := _layer(imported)) is None or other > own)
-    ]
-    assert upwards == []
+    """No module imports one of a higher layer, not even inside a function or for its types."""
+    assert find_arrows_up(GRAPH, LAYERS) == []
+
+
+def test_no_imports_in_circles():
+    """Every module can be imported, read and understood before those that import it."""
+    assert find_circle(GRAPH) == []
 
 
 def test_the_simulator_stands_alone():
     """The simulator imports nothing else of ours, and only the demo uses it."""
-    for name in MODULES:
-        for imported in _imports(name):
-            inside, used = _under(name, ("testing",)), _under(imported, ("testing",))
-            assert inside is None or used is not None, f"{name} imports {imported}"
-            assert used is None or inside or _under(name, ("demo",)), f"{name} imports {imported}"
+    assert _strange("trioworkers.testing", []) == []
+    users = {name for name in MODULES for one in GRAPH[name] if under(one, ["trioworkers.testing"])}
+    assert {under(name, ["trioworkers.testing", "trioworkers.demo"]) for name in users} == {
+        "trioworkers.testing",
+        "trioworkers.demo",
+    }
+
+
+def test_plugins_import_what_a_strangers_plugin_may():
+    """The built-in plugins use no inner part of the daemon, and nothing imports them."""
+    assert _strange("trioworkers_plugins", FOR_PLUGINS) == []
+    assert [name for name in MODULES for one in GRAPH[name] if under(one, ["trioworkers_plugins"])] == []
 
 
 def test_what_runs_in_a_worker_imports_nothing_of_the_daemon():
     """The worker's side knows the Bot API, what a handling is, and the frames."""
-    for name in MODULES:
-        if _under(name, ("worker",)) is not None:
-            strange = {imported for imported in _imports(name) if _under(imported, OF_A_WORKER) is None}
-            assert strange == set(), name
+    assert _strange("trioworkers.worker", OF_A_WORKER) == []
 
 
-def test_no_imports_in_circles():
-    """Every module can be imported first."""
-    graph = {name: _imports(name, into_functions=False) for name in MODULES}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        pytest.fail(" -> ".join(error.args[1]))
+def test_only_main_imports_verbs():
+    """What verbs share has modules of its own."""
+    verbs = [_full(name) for name in VERBS]
+    assert {name for name in MODULES if GRAPH[name] & set(verbs)} == {"trioworkers.cli.main"}
+    assert {one for one in GRAPH["trioworkers.cli.main"] if under(one, ["trioworkers.cli"])} == set(verbs)
+
+
+def _write(folder: Path, files: dict[str, str]) -> Graph:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return import_graph(find_modules({"made_up": folder}))
+
+
+def test_a_package_named_alone_is_no_room_for_its_modules():
+    """`a.__init__` is that module only; a new one beside it has no layer."""
+    layers: Layers = [("a.b",), ("a.__init__",)]
+    assert [layer_of(name, layers) for name in ("a", "a.b", "a.b.c", "a.c", "a.bc")] == [1, 0, 0, None, None]
+
+
+TYPES_ONLY = """
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    {}
+"""
+IN_A_FUNCTION = """
+class A:
+    def f(self):
+        with suppress(OSError):
+            {}
+"""
+AT_THE_TOP = "{}\n"
+
+
+@pytest.mark.parametrize("place", [TYPES_ONLY, IN_A_FUNCTION, AT_THE_TOP])
+@pytest.mark.parametrize(
+    "back",
+    [
+        "import made_up.low.a",
+        "from made_up.low import a",
+        "from made_up.low.a import A",
+        "from ..low.a import A",
+    ],
+)
+def test_a_circle_and_an_arrow_up_are_found_wherever_they_stand(tmp_path, place, back):
+    """One import back makes a circle and an arrow up, under TYPE_CHECKING, inside a function, in any form."""
+    files = {
+        "__init__.py": "",
+        "low/__init__.py": "",
+        "low/a.py": "import os\n\nA = 1\n",
+        "low/b.py": place.format(back),
+        "high/__init__.py": "",
+        "high/c.py": "from made_up.low import b\nfrom made_up.low.a import A\n",
+    }
+    layers: Layers = [("made_up.low",), ("made_up.high.c", "made_up.high.__init__"), ("made_up.__init__",)]
+    graph = _write(tmp_path, files)
+    assert graph["made_up.low.b"] == {"made_up.low.a"}
+    assert graph["made_up.high.c"] == {"made_up.low.a", "made_up.low.b"}
+    assert (find_circle(graph), find_arrows_up(graph, layers)) == ([], [])
+
+    graph = _write(tmp_path, {"low/a.py": place.format("from made_up.high import c")})
+    assert set(find_circle(graph)) >= {"made_up.low.a", "made_up.high.c"}
+    assert find_arrows_up(graph, layers) == ["made_up.low.a imports made_up.high.c"]
+    assert find_arrows_up(graph, layers[1:]) == [  # nothing is known of a module without a layer
+        "made_up.high.c imports made_up.low.a",
+        "made_up.high.c imports made_up.low.b",
+        "made_up.low.a imports made_up.high.c",
+        "made_up.low.b imports made_up.low.a",
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - RUN_ON_IMPORT))

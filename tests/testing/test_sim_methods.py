@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trioworkers.testing import Refused, Telegram
-from trioworkers.testing.methods import METHODS
+from trioworkers.testing.methods.table import METHODS
 
 KEYBOARD = {"inline_keyboard": [[{"text": "Yes", "callback_data": "y"}]]}
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioworkers.testing import Refused, Telegram
-from trioworkers.testing.methods import METHODS
-from trioworkers.testing.multipart import read_params
+from trioworkers.testing.bodies import read_params
+from trioworkers.testing.methods.table import METHODS
 from trioworkers.testing.params import Params, Upload
 
 NAMES = [

@@ -10,6 +10,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trioworkers.testing import Refused
+from trioworkers.testing.bodies import split_multipart
+from trioworkers.testing.params import Upload
 from trioworkers.testing.polling import OTHER_POLL, OTHER_WEBHOOK, WEBHOOK_ACTIVE
 
 
@@ -93,6 +96,41 @@ async def test_the_test_environment_has_a_path_of_its_own(scene):
             b"--b\r\n",
             "can't parse multipart body: the closing boundary is missing",
         ),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b\r\n',
+            "can't parse multipart body: the closing boundary is missing",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; filename="a"\r\n\r\n1\r\n--b--',
+            "field name in multipart/form-data not found",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b"--b\r\nContent-Disposition: form-data; name=\r\n\r\n1\r\n--b--",
+            "field name in multipart/form-data not found",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b"--b\r\nContent-Type: a/b\r\n\r\n1\r\n--b--",
+            "can't parse multipart body: Missing Content-Disposition segment header",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b"--b\r\nContent-Disposition: attachment; name=a\r\n\r\n1\r\n--b--",
+            "can't parse multipart body: Invalid Content-Disposition segment header: Wrong type",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b"--b\nContent-Disposition: form-data; name=a\n\n1\n--b--",
+            "can't parse multipart body: Invalid line break after first boundary",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b"--b\r\nContent-Disposition: form-data; name=\xff\r\n\r\n1\r\n--b--",
+            "can't parse multipart body: Segment header failed to decode",
+        ),
     ],
 )
 async def test_a_body_that_cannot_be_read_is_refused(scene, content_type, body, words):
@@ -101,6 +139,31 @@ async def test_a_body_that_cannot_be_read_is_refused(scene, content_type, body, 
     response = await scene.http.post(path, content=body, headers={"Content-Type": content_type})
     assert (response.status_code, response.json()["description"]) == (400, f"Bad Request: {words}")
     assert (await scene.http.post(path, content=b"x", headers={"Content-Type": "a/b"})).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [b"X: " + b"x" * (1 << 18), b"X: xxxx\r\n" * (1 << 15)])
+def test_headers_of_parts_without_end_are_refused(headers):
+    """431 for more than 256 kB of headers, in one line or in many; 50 headers are none too many."""
+    form = b"--b\r\nContent-Disposition: form-data; name=a\r\n%b\r\n\r\n1\r\n--b--"
+    with pytest.raises(Refused, match="431 Request Header Fields Too Large"):
+        split_multipart("multipart/form-data; boundary=b", form % headers.rstrip())
+    fields, files = split_multipart("multipart/form-data; boundary=b", form % (b"X: xxxx\r\n" * 50).rstrip())
+    assert (fields, files) == ({"a": "1"}, {})
+
+
+def test_a_form_is_read_as_telegram_reads_it():
+    """Prologue and epilogue are ignored, names may be quoted or not, `filename` alone makes a file."""
+    body = (
+        b"prologue\r\n--a b\r\n"
+        b"content-disposition: form-data; name=plain\r\n\r\n\r\n--a\r\n--a b\r\n"
+        b"Content-Disposition: form-data; name=\"quoted name\"; filename*=UTF-8''x\r\n\r\n"
+        b"\xd1\x82\xff\r\n--a b\r\n"
+        b'Content-Disposition: form-data; name="file"; filename=""\r\nContent-Type: a/b; c=d \r\n\r\n'
+        b"\xff\r\n\r\n--a b--epilogue"
+    )
+    fields, files = split_multipart('Multipart/Form-Data; x=y; boundary="a b"', body)
+    assert fields == {"plain": "\r\n--a", "quoted name": "т\ufffd"}
+    assert files == {"file": Upload("", "a/b; c=d", b"\xff\r\n")}
 
 
 async def test_uploads_and_downloads(scene):

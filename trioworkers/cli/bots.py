@@ -141,7 +141,7 @@ def add(
     keys: tuple[str, ...],
 ) -> None:
     from trioworkers.cli.control import ask_or_fail
-    from trioworkers.cli.reload import print_plan
+    from trioworkers.cli.plans import print_plan
 
     sources = {
         "file": None if token_file is None else os.path.abspath(token_file),
@@ -170,7 +170,7 @@ def _table(keys: tuple[str, ...]) -> dict[str, Any]:
 @click.pass_obj
 def remove(config: Path | None, bot: str) -> None:
     from trioworkers.cli.control import ask_or_fail
-    from trioworkers.cli.reload import print_plan
+    from trioworkers.cli.plans import print_plan
 
     path = f"/api/bots/{quote(bot, safe='')}"
     print_plan(ask_or_fail(config, path, timeout=None, missing=USAGE, method="DELETE"))

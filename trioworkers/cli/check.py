@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import click
 
-from trioworkers.cli.main import read_fleet, refuse
+from trioworkers.cli.failures import refuse
+from trioworkers.cli.fleet import read_fleet
+from trioworkers.cli.handlers import handler_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from trioworkers.config import Fleet
 
 CHECK_HELP = """Validate the fleet file: exit 0, or 78 with one line for each problem.
 
@@ -47,22 +46,3 @@ def schema() -> None:
     from trioworkers.config import fleet_schema
 
     click.echo(json.dumps(fleet_schema(), indent=2))
-
-
-def handler_problems(fleet: Fleet) -> list[str]:
-    """What is wrong with the handlers of the bots that would start, one line for each bot."""
-    from trioworkers.worker.probe import probe_handler
-
-    environ = {name: value for name, value in os.environ.items() if name not in fleet.secret_env_names}
-    path = [str(folder) for folder in fleet.python_path]
-    found: dict[str, str | None] = {}
-    problems = []
-    for name, bot in fleet.bots.items():
-        if not bot.enabled:
-            continue
-        if bot.handler not in found:
-            found[bot.handler] = probe_handler(bot.handler, path, fleet.folder, environ)
-        problem = found[bot.handler]
-        if problem is not None:
-            problems.append(str(fleet.problem_at(("bots", name, "handler"), problem)))
-    return problems

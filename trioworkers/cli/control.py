@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trioworkers.cli.exits import BAD_CONFIGURATION, FAILED, NOT_PERMITTED, TRY_AGAIN, UNREACHABLE
-from trioworkers.cli.main import fail, refuse
+from trioworkers.cli.failures import fail, refuse
 from trioworkers.cli.shown import printable
 from trioworkers.config import FleetFileError, find_fleet_file, find_runtime_dir
 from trioworkers.errors import TrioworkersError

@@ -10,7 +10,7 @@ from math import isnan
 
 import click
 
-from trioworkers.cli.main import fail, run_or_fail
+from trioworkers.cli.failures import fail, run_or_fail
 
 HELP = """Watch a whole fleet at work: no token, no network, nothing to set up.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trioworkers.cli.exits import FAILED, NOT_PERMITTED, USAGE
-from trioworkers.cli.main import fail, refuse
+from trioworkers.cli.failures import fail, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,17 +27,6 @@ are printed with exit code 78.
 @click.pass_obj
 def reload(config: Path | None, dry_run: bool, as_json: bool) -> None:
     from trioworkers.cli.control import ask_or_fail
+    from trioworkers.cli.plans import print_plan
 
     print_plan(ask_or_fail(config, "/api/reload", {"dry_run": dry_run}, timeout=None), as_json=as_json)
-
-
-def print_plan(plan: Any, *, as_json: bool = False) -> None:
-    """Print what a reload did, or would do."""
-    from trioworkers.cli.shown import printable
-    from trioworkers.config import plan_lines
-
-    if as_json:
-        click.echo(json.dumps(plan, indent=2))
-        return
-    for line in plan_lines(plan):
-        click.echo(printable(line))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from trioworkers.cli.check import handler_problems
-from trioworkers.cli.main import read_fleet, refuse, run_or_fail
+from trioworkers.cli.failures import refuse, run_or_fail
+from trioworkers.cli.fleet import daemon_errors, read_fleet
+from trioworkers.cli.handlers import handler_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,6 @@ where every task stands.
   trioworkers run
   trioworkers -c /etc/trioworkers/fleet.toml run --dry-run
 """
-ERRORS = "daemon.err"  # in log_dir: the standard error of a detached daemon
 
 
 @click.command(help=HELP)
@@ -102,7 +102,7 @@ def _show_threads() -> None:
 def _stream(fleet: Fleet) -> TextIO | None:
     """Where events go beside master.log: nowhere when standard error is a file beside it, never rotated."""
     with suppress(AttributeError, OSError, ValueError):
-        if os.path.samestat(os.fstat(sys.stderr.fileno()), os.stat(fleet.log_dir / ERRORS)):
+        if os.path.samestat(os.fstat(sys.stderr.fileno()), os.stat(daemon_errors(fleet))):
             return open(os.devnull, "w")
     return None
 

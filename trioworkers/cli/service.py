@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trioworkers.cli.exits import FAILED, NOT_PERMITTED, NOT_RUNNING, TRY_AGAIN, UNREACHABLE
-from trioworkers.cli.main import fail, read_fleet, refuse, run_or_fail
-from trioworkers.cli.run import ERRORS
+from trioworkers.cli.failures import fail, refuse, run_or_fail
+from trioworkers.cli.fleet import daemon_errors, read_fleet
 from trioworkers.cli.shown import counted, printable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _start(fleet: Fleet) -> None:
     from trioworkers.status import summary
 
     control = fleet.runtime_dir / "control.sock"
-    errors = fleet.log_dir / ERRORS
+    errors = daemon_errors(fleet)
     os.umask(0o077)  # the state folder is often made on the way to that of the logs
     make_folder(fleet.log_dir)
     try:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from trioworkers.testing import faults
     from trioworkers.testing.answers import Refused
     from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.calls import Call
     from trioworkers.testing.chats import Message
     from trioworkers.testing.faults import Fault, Faults, Rule
     from trioworkers.testing.params import Upload
     from trioworkers.testing.server import serve_telegram
+    from trioworkers.testing.telegram import Telegram
     from trioworkers.testing.threaded import TelegramThread
     from trioworkers.testing.users import NothingSaid, SimGroup, SimUser
-    from trioworkers.testing.world import Call, Telegram
 
 __all__ = [
     "Call",
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Call": "world",
+    "Call": "calls",
     "Fault": "faults",
     "Faults": "faults",
     "Message": "chats",
@@ -59,7 +60,7 @@ _HOMES = {
     "SimBot": "bots",
     "SimGroup": "users",
     "SimUser": "users",
-    "Telegram": "world",
+    "Telegram": "telegram",
     "TelegramThread": "threaded",
     "Upload": "params",
     "serve_telegram": "server",

@@ -6,6 +6,7 @@ The words are those that clients match on, read from tdlib/telegram-bot-api `Cli
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +33,14 @@ class Refused(Exception):
         self.error_code = error_code
         self.description = description
         self.parameters: Mapping[str, Any] = parameters or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A result that comes with a `description` beside it."""
+
+    result: object
+    description: str
 
 
 def bad_request(what: str, **parameters: Any) -> Refused:

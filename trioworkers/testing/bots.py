@@ -6,9 +6,21 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trioworkers.testing.polling import Poll
+    from trioworkers.testing.answers import Refused
     from trioworkers.testing.queue import UpdateQueue
     from trioworkers.testing.webhook import SimulatedWebhook
+
+
+class Poll:
+    """One getUpdates call: what it asks for, and why it was ended before its time, if it was."""
+
+    __slots__ = ("limit", "offset", "refused", "timeout")
+
+    def __init__(self, offset: int, limit: int, timeout: float) -> None:
+        self.offset = offset
+        self.limit = limit
+        self.timeout = timeout
+        self.refused: Refused | None = None
 
 
 class SimBot:
@@ -61,6 +73,13 @@ class SimBot:
         self.last_set_webhook_at = -math.inf
         self.seen_at: float | None = None
         self.locked_until = -math.inf
+
+    def end_poll(self, refused: Refused) -> None:
+        """End the call that waits for updates of this bot, if one does, with that answer."""
+        poll, self.poll = self.poll, None
+        if poll is not None:
+            poll.refused = refused
+            self.queue.changed.fire()
 
     def __repr__(self) -> str:
         return f"<SimBot {self.username} {self.id}>"

@@ -1,4 +1,4 @@
-"""Posts updates to webhooks: the hands of :class:`trioworkers.testing.webhook.Webhook`.
+"""Posts updates to webhooks: the hands of :class:`trioworkers.testing.webhook.SimulatedWebhook`.
 
 One dispatcher for each webhook takes what is due and gives each update a task of its own, with a
 kept-alive connection; the webhook's `max_connections` bounds both.
@@ -16,15 +16,14 @@ import h11
 import trio
 
 from trioworkers.testing.answers import Refused
-from trioworkers.testing.methods import METHODS
-from trioworkers.testing.multipart import read_params
-from trioworkers.testing.webhook import close_webhook
+from trioworkers.testing.bodies import read_params
+from trioworkers.testing.methods.table import METHODS
 
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.queue import Pending
+    from trioworkers.testing.telegram import Telegram
     from trioworkers.testing.webhook import SimulatedWebhook
-    from trioworkers.testing.world import Telegram
 
 RESPONSE_DEADLINE = 60.0  # seconds for connecting, sending and the whole answer
 BODY_LIMIT = 1 << 20  # bytes of an answer that are read
@@ -113,7 +112,7 @@ async def _deliver(
         if status is None:
             line.abandon()
     if webhook.failed(update, telegram.clock(), what, status=status, retry_after=retry_after):
-        close_webhook(telegram, bot)
+        telegram.close_webhook(bot)
 
 
 def _describe(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Uploaded files: their ids, their paths, and the Bot API methods that need them.
+"""Uploaded files: their ids and their paths.
 
 A file_id belongs to one bot; another bot that sends it is refused, as at Telegram. Everything
 stays in memory.
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from trioworkers.testing.bots import SimBot
-    from trioworkers.testing.params import Params, Upload
-    from trioworkers.testing.world import Telegram
+    from trioworkers.testing.params import Upload
 
-DOWNLOAD_LIMIT = 20 << 20  # bytes, Bot API: getFile; a local server has none
 PHOTO_LIMIT = 10 << 20  # bytes, Bot API: sending files
 DOCUMENT_LIMIT = 50 << 20
 FOLDERS = {"photo": "photos", "document": "documents"}
@@ -96,42 +94,3 @@ class FileStore:
     def by_path(self, bot: SimBot, path: str) -> StoredFile | None:
         """The file behind `/file/bot<token>/<path>`."""
         return self._by_path.get((bot.id, path))
-
-
-def read_file(
-    telegram: Telegram, bot: SimBot, params: Params, kind: str, value: str | None = None
-) -> StoredFile:
-    """The file that a call sends: an upload, `attach://<name>`, or a file_id.
-
-    Raises:
-        Refused: there is none, or Telegram could not use it.
-    """
-    if value is None:
-        if kind in params.files:
-            return telegram.files.put(bot, kind, params.files[kind])
-        value = params.text(kind)
-    if not value:
-        raise bad_request(f"there is no {kind} in the request")
-    if value.startswith("attach://"):
-        upload = params.files.get(value.removeprefix("attach://"))
-        if upload is None:
-            raise bad_request(f"there is no {kind} in the request")
-        return telegram.files.put(bot, kind, upload)
-    if value.startswith(("http://", "https://")):
-        raise bad_request("failed to get HTTP URL content")
-    stored = telegram.files.by_id(bot, value)
-    if stored is None:
-        raise bad_request("wrong file identifier/HTTP URL specified")
-    if stored.kind != kind:
-        raise bad_request(f"can't use file of type {stored.kind.title()} as {kind.title()}")
-    return stored
-
-
-def get_file(telegram: Telegram, bot: SimBot, params: Params) -> object:
-    """getFile."""
-    stored = telegram.files.by_id(bot, params.text("file_id"))
-    if stored is None:
-        raise bad_request("invalid file_id" if params.text("file_id") else "file_id not specified")
-    if len(stored.content) > DOWNLOAD_LIMIT and not telegram.local:
-        raise bad_request("file is too big")
-    return stored.describe()

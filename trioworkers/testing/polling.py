@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioworkers.testing.answers import Refused, conflict
+from trioworkers.testing.answers import conflict
+from trioworkers.testing.bots import Poll
 from trioworkers.testing.queue import parse_allowed_updates
 
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.params import Params
     from trioworkers.testing.queue import Pending
-    from trioworkers.testing.world import Telegram
+    from trioworkers.testing.world import World
 
 MAX_TIMEOUT = 50  # seconds
 CONFLICT_PAUSE = 3.0  # seconds before a second 409, `fail_query_conflict`
@@ -28,19 +29,7 @@ OTHER_POLL = "terminated by other getUpdates request; make sure that only one bo
 OTHER_WEBHOOK = "terminated by setWebhook request"
 
 
-class Poll:
-    """One getUpdates call: what it asks for, and why it was ended before its time, if it was."""
-
-    __slots__ = ("limit", "offset", "refused", "timeout")
-
-    def __init__(self, offset: int, limit: int, timeout: float) -> None:
-        self.offset = offset
-        self.limit = limit
-        self.timeout = timeout
-        self.refused: Refused | None = None
-
-
-def open_poll(telegram: Telegram, bot: SimBot, params: Params) -> Poll:
+def open_poll(world: World, bot: SimBot, params: Params) -> Poll:
     """Read a getUpdates call and remember it.
 
     Calls that repeat an offset are slowed, unless `Telegram(repeat_guard=False)`: within 0.5 s they
@@ -57,8 +46,8 @@ def open_poll(telegram: Telegram, bot: SimBot, params: Params) -> Poll:
     allowed = parse_allowed_updates(params.values.get("allowed_updates"))
     if allowed is not None:
         bot.queue.allowed = allowed
-    now = telegram.clock()
-    if telegram.repeat_guard and offset == bot.last_offset:
+    now = world.clock()
+    if world.repeat_guard and offset == bot.last_offset:
         if now < bot.last_poll_at + 3.0:
             timeout = max(timeout, 3)
         if now < bot.last_poll_at + 0.5:
@@ -67,15 +56,7 @@ def open_poll(telegram: Telegram, bot: SimBot, params: Params) -> Poll:
     return Poll(offset, limit, timeout)
 
 
-def end_poll(bot: SimBot, refused: Refused) -> None:
-    """End the call that waits for updates of this bot, if one does, with that answer."""
-    poll, bot.poll = bot.poll, None
-    if poll is not None:
-        poll.refused = refused
-        bot.queue.changed.fire()
-
-
-async def wait_poll(telegram: Telegram, bot: SimBot, poll: Poll) -> list[Pending]:
+async def wait_poll(world: World, bot: SimBot, poll: Poll) -> list[Pending]:
     """Return the next batch as soon as there is one, an empty one after the call's timeout.
 
     Call it when there is nothing to fetch. Cancelled (the client vanished), it leaves nothing behind.
@@ -84,7 +65,7 @@ async def wait_poll(telegram: Telegram, bot: SimBot, poll: Poll) -> list[Pending
         Refused: 409, because of a webhook or of another poll that has to wait, too.
     """
     batch: list[Pending] = []
-    end_poll(bot, conflict(OTHER_POLL))
+    bot.end_poll(conflict(OTHER_POLL))
     bot.poll = poll
     try:
         with trio.move_on_after(poll.timeout):
@@ -96,8 +77,8 @@ async def wait_poll(telegram: Telegram, bot: SimBot, poll: Poll) -> list[Pending
         if bot.poll is poll:
             bot.poll = None
     if poll.refused is not None:
-        now = telegram.clock()
-        if telegram.repeat_guard and poll.refused.error_code == 409:
+        now = world.clock()
+        if world.repeat_guard and poll.refused.error_code == 409:
             if now < bot.next_conflict_at:
                 await trio.sleep(CONFLICT_PAUSE)
             else:

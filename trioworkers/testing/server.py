@@ -16,18 +16,20 @@ from urllib.parse import unquote
 import h11
 import trio
 
-from trioworkers.testing.answers import Refused, encode_refusal, encode_result, not_found
+from trioworkers.testing.answers import Described, Refused, encode_refusal, encode_result, not_found
+from trioworkers.testing.bodies import read_params
+from trioworkers.testing.calls import Call
 from trioworkers.testing.delivery import deliver_webhooks
-from trioworkers.testing.methods import METHODS, Described
-from trioworkers.testing.multipart import read_params
+from trioworkers.testing.methods.table import METHODS
 from trioworkers.testing.params import Params
 from trioworkers.testing.polling import open_poll, wait_poll
-from trioworkers.testing.world import TOKEN, Call, Telegram
+from trioworkers.testing.world import TOKEN
 
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.faults import Fault
     from trioworkers.testing.queue import Pending
+    from trioworkers.testing.telegram import Telegram
 
 BODY_LIMIT = 60 << 20  # bytes; an upload may have 50 MB
 _CHUNK = 1 << 16

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import trio
 
 from trioworkers.testing.server import serve_telegram
+from trioworkers.testing.telegram import Telegram
 from trioworkers.testing.users import NothingSaid, SimGroup, SimUser
-from trioworkers.testing.world import Call, Telegram
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.calls import Call
     from trioworkers.testing.chats import Message
     from trioworkers.testing.faults import Fault, Rule
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.testing.accounts import Account
 from trioworkers.testing.chats import Chat, Member, Message, Topic
 from trioworkers.testing.params import Upload
 
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
-    from trioworkers.testing.world import Telegram
+    from trioworkers.testing.world import World
 
 ADMIN_RIGHTS = frozenset(
     [
@@ -35,20 +36,14 @@ class NothingSaid(AssertionError):
     """A bot did not say in time what was expected of it."""
 
 
-class SimUser:
+class SimUser(Account):
     """One person; made by :meth:`Telegram.add_user`."""
 
     def __init__(
-        self, telegram: Telegram, user_id: int, first_name: str, username: str, language_code: str
+        self, world: World, user_id: int, first_name: str, username: str, language_code: str
     ) -> None:
-        self.id = user_id
-        self.first_name = first_name
-        self.username = username
-        self.brief: dict[str, Any] = {"id": user_id, "is_bot": False, "first_name": first_name}
-        if username:
-            self.brief["username"] = username
-        self.brief["language_code"] = language_code
-        self._telegram = telegram
+        super().__init__(user_id, first_name, username, language_code)
+        self._world = world
         self._read: dict[tuple[int, int], int] = {}
         self._said: dict[int, Message] = {}
 
@@ -108,18 +103,18 @@ class SimUser:
         return self._send_file(bot, "document", Upload(filename, content_type, content), caption, group)
 
     def _send_file(self, bot: SimBot, kind: str, upload: Upload, caption: str, group: SimGroup | None) -> int:
-        body = self._telegram.files.put(bot, kind, upload).in_message()
+        body = self._world.files.put(bot, kind, upload).in_message()
         return self._post(bot, group, body | ({"caption": caption} if caption else {}))
 
     def _post(self, bot: SimBot, group: SimGroup | None, body: dict[str, Any]) -> int:
         if group is None:
-            chat = self._telegram.dialog(bot, self.id)
+            chat = self._world.dialog(bot, self.id)
             chat.started, chat.blocked = True, False
             receivers = [bot]
         else:
             chat = group.chat
             receivers = group.hearers(body)
-        message = chat.add(self.brief, int(self._telegram.clock()), body, by_bot=False)
+        message = chat.add(self.brief, int(self._world.clock()), body, by_bot=False)
         self._said[chat.id if group is not None else bot.id] = message
         ids = {receiver.id: receiver.queue.push({"message": message}) for receiver in receivers}
         return ids.get(bot.id, 0)
@@ -133,7 +128,7 @@ class SimUser:
         message = self._said.get(group.id if group is not None else bot.id)
         if message is None:
             raise LookupError(f"{self!r} said nothing to {bot!r} that could be edited")
-        message.update(text=text, edit_date=int(self._telegram.clock()))
+        message.update(text=text, edit_date=int(self._world.clock()))
         receivers = [bot] if group is None else group.hearers(message)
         ids = {receiver.id: receiver.queue.push({"edited_message": message}) for receiver in receivers}
         return ids.get(bot.id, 0)
@@ -154,7 +149,7 @@ class SimUser:
         Raises:
             NothingSaid: none came within `timeout` seconds.
         """
-        chat = self._telegram.dialog(bot, self.id) if group is None else group.chat
+        chat = self._world.dialog(bot, self.id) if group is None else group.chat
         with trio.move_on_after(timeout):
             while True:
                 message = self.next_message(bot, chat)
@@ -163,7 +158,7 @@ class SimUser:
                 await chat.changed.wait()
         raise NothingSaid(
             f"expected a message of {bot!r} to {self!r} within {timeout:g} s, got none; "
-            f"{self._telegram.pending(bot)} updates are pending"
+            f"{self._world.pending(bot)} updates are pending"
         )
 
     def next_message(self, bot: SimBot, chat: Chat) -> Message | None:
@@ -211,8 +206,8 @@ class SimUser:
         )
 
     def _new_query(self, bot: SimBot) -> str:
-        query_id = str(self._telegram.dice.randrange(10**17, 10**18))
-        self._telegram.queries[query_id] = (bot.id, self._telegram.clock())
+        query_id = str(self._world.dice.randrange(10**17, 10**18))
+        self._world.queries[query_id] = (bot.id, self._world.clock())
         return query_id
 
     def start(self, bot: SimBot) -> int:
@@ -228,46 +223,46 @@ class SimUser:
         return self._set_blocked(bot, False)
 
     def _set_blocked(self, bot: SimBot, blocked: bool) -> int:
-        chat = self._telegram.dialog(bot, self.id)
+        chat = self._world.dialog(bot, self.id)
         chat.blocked = blocked
         old, new = ("member", "kicked") if blocked else ("kicked", "member")
-        return _tell_member(self._telegram, bot, chat, self, Member(old), Member(new))
+        return _tell_member(self._world, bot, chat, self, Member(old), Member(new))
 
 
 class SimGroup:
     """A group, supergroup or forum; made by :meth:`Telegram.add_group`."""
 
-    def __init__(self, telegram: Telegram, chat: Chat) -> None:
+    def __init__(self, world: World, chat: Chat) -> None:
         self.chat = chat
-        self._telegram = telegram
+        self._world = world
 
     @property
     def id(self) -> int:
         """The chat id; another one after :meth:`upgrade`."""
         return self.chat.id
 
-    def promote(self, who: SimBot | SimUser, rights: frozenset[str] | set[str] = ADMIN_RIGHTS) -> None:
+    def promote(self, who: SimBot | Account, rights: frozenset[str] | set[str] = ADMIN_RIGHTS) -> None:
         """Make somebody an administrator with these rights."""
         self.chat.members[who.id] = Member("administrator", frozenset(rights))
 
-    def demote(self, who: SimBot | SimUser) -> None:
+    def demote(self, who: SimBot | Account) -> None:
         """Make somebody a plain member."""
         self.chat.members[who.id] = Member()
 
-    def add(self, who: SimBot | SimUser, by: SimUser) -> None:
+    def add(self, who: SimBot | Account, by: SimUser) -> None:
         """Bring somebody in; a bot is told with my_chat_member."""
         self._set(who, Member(), by)
 
-    def kick(self, who: SimBot | SimUser, by: SimUser) -> None:
+    def kick(self, who: SimBot | Account, by: SimUser) -> None:
         """Throw somebody out; a bot is told with my_chat_member."""
         self._set(who, Member("kicked"), by)
 
-    def _set(self, who: SimBot | SimUser, new: Member, by: SimUser) -> None:
+    def _set(self, who: SimBot | Account, new: Member, by: SimUser) -> None:
         old = self.chat.members.get(who.id, Member("left"))
         self.chat.members[who.id] = new
-        bot = self._telegram.bots.get(who.id)
+        bot = self._world.bots.get(who.id)
         if bot is not None:
-            _tell_member(self._telegram, bot, self.chat, by, old, new)
+            _tell_member(self._world, bot, self.chat, by, old, new)
 
     def add_topic(self, name: str) -> int:
         """Open a forum topic by hand; returns its message_thread_id."""
@@ -284,7 +279,7 @@ class SimGroup:
             bot
             for user_id, member in self.chat.members.items()
             if member.present
-            and (bot := self._telegram.bots.get(user_id)) is not None
+            and (bot := self._world.bots.get(user_id)) is not None
             and (not bot.privacy or member.status != "member" or command or answered == bot.id)
         ]
 
@@ -294,10 +289,9 @@ class SimGroup:
         The bots get both service messages; calls with the old id are refused with the new one.
         """
         old = self.chat
-        members = [self._telegram.bots.get(i) or self._telegram.users[i] for i in old.members]
-        new = self._telegram.add_group(old.title, members, supergroup=True, forum=forum).chat
+        new = self._world.open_group(old.title, supergroup=True, forum=forum)
         new.members = old.members
-        date = int(self._telegram.clock())
+        date = int(self._world.clock())
         last = old.add(by.brief, date, {"migrate_to_chat_id": new.id}, by_bot=False)
         first = new.add(by.brief, date, {"migrate_from_chat_id": old.id}, by_bot=False)
         for bot in self.hearers({"text": "/"}):
@@ -308,10 +302,10 @@ class SimGroup:
         return new.id
 
 
-def _tell_member(telegram: Telegram, bot: SimBot, chat: Chat, by: SimUser, old: Member, new: Member) -> int:
+def _tell_member(world: World, bot: SimBot, chat: Chat, by: SimUser, old: Member, new: Member) -> int:
     states = {
         name: {"user": bot.brief, "status": member.status}
         for name, member in (("old_chat_member", old), ("new_chat_member", new))
     }
-    content = {"chat": chat.brief, "from": by.brief, "date": int(telegram.clock()), **states}
+    content = {"chat": chat.brief, "from": by.brief, "date": int(world.clock()), **states}
     return bot.queue.push({"my_chat_member": content})

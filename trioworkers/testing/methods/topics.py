@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.chats import Chat
     from trioworkers.testing.params import Params
-    from trioworkers.testing.world import Telegram
+    from trioworkers.testing.world import World
 
 NAME_LIMIT = 128  # characters
 
 
-def _forum(telegram: Telegram, bot: SimBot, params: Params, verb: str) -> Chat:
-    chat = telegram.find_chat(bot, params)
+def _forum(world: World, bot: SimBot, params: Params, verb: str) -> Chat:
+    chat = world.find_chat(bot, params)
     if chat.kind != "supergroup" or not chat.forum:
         raise bad_request("the chat is not a forum")
     if not chat.members[bot.id].may("can_manage_topics"):
@@ -42,25 +42,25 @@ def _name(params: Params) -> str:
     return name[:NAME_LIMIT]
 
 
-def _tell(telegram: Telegram, bot: SimBot, chat: Chat, topic: Topic, kind: str, **content: object) -> None:
+def _tell(world: World, bot: SimBot, chat: Chat, topic: Topic, kind: str, **content: object) -> None:
     place = {"message_thread_id": topic.thread_id, "is_topic_message": True, kind: content}
-    chat.add(bot.brief, int(telegram.clock()), place, by_bot=False)
+    chat.add(bot.brief, int(world.clock()), place, by_bot=False)
 
 
-def create_forum_topic(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def create_forum_topic(world: World, bot: SimBot, params: Params) -> object:
     """createForumTopic; a topic's id is that of the service message that opens it."""
-    chat = _forum(telegram, bot, params, "create")
+    chat = _forum(world, bot, params, "create")
     topic = Topic(chat.last_message_id + 1, _name(params))
     topic.icon_color = params.integer("icon_color", topic.icon_color)
     topic.icon_custom_emoji_id = params.text("icon_custom_emoji_id")
     chat.topics[topic.thread_id] = topic
-    _tell(telegram, bot, chat, topic, "forum_topic_created", name=topic.name, icon_color=topic.icon_color)
+    _tell(world, bot, chat, topic, "forum_topic_created", name=topic.name, icon_color=topic.icon_color)
     return {"message_thread_id": topic.thread_id, "name": topic.name, "icon_color": topic.icon_color}
 
 
-def edit_forum_topic(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def edit_forum_topic(world: World, bot: SimBot, params: Params) -> object:
     """editForumTopic."""
-    chat = _forum(telegram, bot, params, "edit")
+    chat = _forum(world, bot, params, "edit")
     topic = _topic(chat, params)
     name = _name(params) if "name" in params else topic.name
     icon = (
@@ -71,33 +71,33 @@ def edit_forum_topic(telegram: Telegram, bot: SimBot, params: Params) -> object:
     if (name, icon) == (topic.name, topic.icon_custom_emoji_id):
         raise bad_request("TOPIC_NOT_MODIFIED")
     topic.name, topic.icon_custom_emoji_id = name, icon
-    _tell(telegram, bot, chat, topic, "forum_topic_edited", name=name)
+    _tell(world, bot, chat, topic, "forum_topic_edited", name=name)
     return True
 
 
-def _set_closed(telegram: Telegram, bot: SimBot, params: Params, closed: bool) -> bool:
-    chat = _forum(telegram, bot, params, "close" if closed else "reopen")
+def _set_closed(world: World, bot: SimBot, params: Params, closed: bool) -> bool:
+    chat = _forum(world, bot, params, "close" if closed else "reopen")
     topic = _topic(chat, params)
     if topic.closed == closed:
         raise bad_request("TOPIC_NOT_MODIFIED")
     topic.closed = closed
-    _tell(telegram, bot, chat, topic, "forum_topic_closed" if closed else "forum_topic_reopened")
+    _tell(world, bot, chat, topic, "forum_topic_closed" if closed else "forum_topic_reopened")
     return True
 
 
-def close_forum_topic(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def close_forum_topic(world: World, bot: SimBot, params: Params) -> object:
     """closeForumTopic."""
-    return _set_closed(telegram, bot, params, True)
+    return _set_closed(world, bot, params, True)
 
 
-def reopen_forum_topic(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def reopen_forum_topic(world: World, bot: SimBot, params: Params) -> object:
     """reopenForumTopic."""
-    return _set_closed(telegram, bot, params, False)
+    return _set_closed(world, bot, params, False)
 
 
-def delete_forum_topic(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def delete_forum_topic(world: World, bot: SimBot, params: Params) -> object:
     """deleteForumTopic: the topic and all its messages."""
-    chat = _forum(telegram, bot, params, "delete")
+    chat = _forum(world, bot, params, "delete")
     topic = _topic(chat, params)
     if not chat.members[bot.id].may("can_delete_messages"):
         raise bad_request("not enough rights to delete a topic")

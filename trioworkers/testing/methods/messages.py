@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trioworkers.testing.answers import bad_request
-from trioworkers.testing.files import read_file
+from trioworkers.testing.methods.uploads import read_file
 from trioworkers.testing.params import read_integer
 
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.chats import Chat, Message
     from trioworkers.testing.params import Params
-    from trioworkers.testing.world import Telegram
+    from trioworkers.testing.world import World
 
 TEXT_LIMIT = 4096  # UTF-16 units
 CAPTION_LIMIT = 1024
@@ -78,7 +78,7 @@ def read_keyboard(params: Params) -> dict[str, Any]:
     return {"reply_markup": {"inline_keyboard": rows}} if any(rows) else {}
 
 
-def place(telegram: Telegram, bot: SimBot, params: Params, chat: Chat) -> dict[str, Any]:
+def place(world: World, bot: SimBot, params: Params, chat: Chat) -> dict[str, Any]:
     """The fields that say where in a chat a message goes: its topic, and what it answers.
 
     Raises:
@@ -105,47 +105,47 @@ def place(telegram: Telegram, bot: SimBot, params: Params, chat: Chat) -> dict[s
             raise bad_request("message to be replied not found")
         if answered is not None:
             fields["reply_to_message"] = {k: v for k, v in answered.items() if k != "reply_to_message"}
-    telegram.limits.check_message(bot.id, chat.id, telegram.clock())
+    world.limits.check_message(bot.id, chat.id, world.clock())
     return fields
 
 
-def say(telegram: Telegram, bot: SimBot, params: Params, chat: Chat, content: dict[str, Any]) -> Message:
+def say(world: World, bot: SimBot, params: Params, chat: Chat, content: dict[str, Any]) -> Message:
     """Send what was checked already."""
-    fields = place(telegram, bot, params, chat)
+    fields = place(world, bot, params, chat)
     if params.flag("protect_content"):
         fields["has_protected_content"] = True
-    return chat.add(bot.brief, int(telegram.clock()), {**fields, **content}, by_bot=True)
+    return chat.add(bot.brief, int(world.clock()), {**fields, **content}, by_bot=True)
 
 
-def send_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def send_message(world: World, bot: SimBot, params: Params) -> object:
     """sendMessage."""
     text = read_text(params)
-    chat = telegram.find_chat(bot, params)
-    return say(telegram, bot, params, chat, {"text": text, **read_keyboard(params)})
+    chat = world.find_chat(bot, params)
+    return say(world, bot, params, chat, {"text": text, **read_keyboard(params)})
 
 
-def send_photo(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def send_photo(world: World, bot: SimBot, params: Params) -> object:
     """sendPhoto."""
-    return _send_file(telegram, bot, params, "photo")
+    return _send_file(world, bot, params, "photo")
 
 
-def send_document(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def send_document(world: World, bot: SimBot, params: Params) -> object:
     """sendDocument."""
-    return _send_file(telegram, bot, params, "document")
+    return _send_file(world, bot, params, "document")
 
 
-def _send_file(telegram: Telegram, bot: SimBot, params: Params, kind: str) -> Message:
-    chat = telegram.find_chat(bot, params)
+def _send_file(world: World, bot: SimBot, params: Params, kind: str) -> Message:
+    chat = world.find_chat(bot, params)
     chat.check_write(bot)
     caption = read_caption(params.text("caption"))
     check_parse_mode(params)
-    file = read_file(telegram, bot, params, kind)
-    return say(telegram, bot, params, chat, {**file.in_message(), **caption, **read_keyboard(params)})
+    file = read_file(world, bot, params, kind)
+    return say(world, bot, params, chat, {**file.in_message(), **caption, **read_keyboard(params)})
 
 
-def send_media_group(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def send_media_group(world: World, bot: SimBot, params: Params) -> object:
     """sendMediaGroup: all of it or nothing."""
-    chat = telegram.find_chat(bot, params)
+    chat = world.find_chat(bot, params)
     media = params.json("media", "media")
     if not isinstance(media, list):
         raise bad_request("expected an Array of InputMedia")
@@ -155,16 +155,16 @@ def send_media_group(telegram: Telegram, bot: SimBot, params: Params) -> object:
     for item in media:
         if not isinstance(item, dict) or item.get("type") not in {"photo", "document"}:
             raise bad_request("can't parse InputMedia: Type is not supported by the simulator")
-        file = read_file(telegram, bot, params, item["type"], str(item.get("media", "")))
+        file = read_file(world, bot, params, item["type"], str(item.get("media", "")))
         contents.append({**file.in_message(), **read_caption(str(item.get("caption", "")))})
-    fields = place(telegram, bot, params, chat)
-    group = {"media_group_id": str(telegram.dice.randrange(10**16, 10**17))}
-    date = int(telegram.clock())
+    fields = place(world, bot, params, chat)
+    group = {"media_group_id": str(world.dice.randrange(10**16, 10**17))}
+    date = int(world.clock())
     return [chat.add(bot.brief, date, {**fields, **group, **content}, by_bot=True) for content in contents]
 
 
-def _source(telegram: Telegram, bot: SimBot, params: Params, verb: str) -> Message:
-    origin = telegram.find_chat(bot, params, "from_chat_id")
+def _source(world: World, bot: SimBot, params: Params, verb: str) -> Message:
+    origin = world.find_chat(bot, params, "from_chat_id")
     message = origin.messages.get(params.integer("message_id"))
     if message is None:
         raise bad_request(f"message to {verb} not found")
@@ -174,29 +174,29 @@ def _source(telegram: Telegram, bot: SimBot, params: Params, verb: str) -> Messa
     return message
 
 
-def copy_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def copy_message(world: World, bot: SimBot, params: Params) -> object:
     """copyMessage: the content without its origin; answers with the new id only."""
-    chat = telegram.find_chat(bot, params)
-    message = _source(telegram, bot, params, "copy")
+    chat = world.find_chat(bot, params)
+    message = _source(world, bot, params, "copy")
     names = (name for name in CONTENT if name in message and name not in {"reply_markup", "media_group_id"})
     content = {name: message[name] for name in names}
     if "caption" in params:
         content.update(read_caption(params.text("caption")))
-    new = say(telegram, bot, params, chat, {**content, **read_keyboard(params)})
+    new = say(world, bot, params, chat, {**content, **read_keyboard(params)})
     return {"message_id": new["message_id"]}
 
 
-def forward_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def forward_message(world: World, bot: SimBot, params: Params) -> object:
     """forwardMessage."""
-    chat = telegram.find_chat(bot, params)
-    message = _source(telegram, bot, params, "forward")
+    chat = world.find_chat(bot, params)
+    message = _source(world, bot, params, "forward")
     content = {name: message[name] for name in CONTENT if name in message and name != "reply_markup"}
     origin = {"type": "user", "sender_user": message["from"], "date": message["date"]}
-    return say(telegram, bot, params, chat, {"forward_origin": origin, **content})
+    return say(world, bot, params, chat, {"forward_origin": origin, **content})
 
 
-def _own(telegram: Telegram, bot: SimBot, params: Params) -> tuple[Chat, Message]:
-    chat = telegram.find_chat(bot, params)
+def _own(world: World, bot: SimBot, params: Params) -> tuple[Chat, Message]:
+    chat = world.find_chat(bot, params)
     if not params.integer("message_id"):
         raise bad_request("message identifier is not specified")
     message = chat.messages.get(params.integer("message_id"))
@@ -207,35 +207,35 @@ def _own(telegram: Telegram, bot: SimBot, params: Params) -> tuple[Chat, Message
     return chat, message
 
 
-def _edit(telegram: Telegram, chat: Chat, message: Message, content: dict[str, Any]) -> Message:
+def _edit(world: World, chat: Chat, message: Message, content: dict[str, Any]) -> Message:
     if all(message.get(name) == value for name, value in content.items()):
         raise bad_request(NOT_MODIFIED)
     message.update(content)
     if message.get("reply_markup") is None:
         message.pop("reply_markup", None)
-    message["edit_date"] = int(telegram.clock())
+    message["edit_date"] = int(world.clock())
     chat.changed.fire()
     return message
 
 
-def edit_message_text(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def edit_message_text(world: World, bot: SimBot, params: Params) -> object:
     """editMessageText; the keyboard goes unless it is sent again."""
-    chat, message = _own(telegram, bot, params)
+    chat, message = _own(world, bot, params)
     text = read_text(params)
     if "text" not in message:
         raise bad_request("there is no text in the message to edit")
-    return _edit(telegram, chat, message, {"text": text, "reply_markup": None, **read_keyboard(params)})
+    return _edit(world, chat, message, {"text": text, "reply_markup": None, **read_keyboard(params)})
 
 
-def edit_message_reply_markup(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def edit_message_reply_markup(world: World, bot: SimBot, params: Params) -> object:
     """editMessageReplyMarkup; without one the keyboard goes."""
-    chat, message = _own(telegram, bot, params)
-    return _edit(telegram, chat, message, {"reply_markup": None, **read_keyboard(params)})
+    chat, message = _own(world, bot, params)
+    return _edit(world, chat, message, {"reply_markup": None, **read_keyboard(params)})
 
 
-def delete_message(telegram: Telegram, bot: SimBot, params: Params) -> object:
+def delete_message(world: World, bot: SimBot, params: Params) -> object:
     """deleteMessage: own ones, any in a private chat, others' with the right to."""
-    chat = telegram.find_chat(bot, params)
+    chat = world.find_chat(bot, params)
     if not params.integer("message_id"):
         raise bad_request("message identifier is not specified")
     message = chat.messages.get(params.integer("message_id"))
