@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.form import FilePart
 from trioworkers.botapi.parameters import form_fields, split_files
 from trioworkers.botapi.wire import CONNECT_TIMEOUT, Wire
 from trioworkers.http.pool import ExchangeLimits
@@ -68,7 +69,7 @@ class BotApi:
         token: the bot's token.
         connections: how many at once. A client for each bot: httpx looks at every connection of a pool
             at each request, so one pool for a thousand pending polls starves the loop.
-        chance: where the jitter comes from.
+        rng: where the jitter comes from.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class BotApi:
             BotApiError: Telegram refused it.
             TransportError: no answer, or none of the Bot API.
             OSError: a file to upload cannot be read.
+            ValueError: a file's content type cannot be one.
         """
         plain, files = split_files(params)
         limits = _CALL
@@ -115,7 +117,7 @@ class BotApi:
         try:
             if files:
                 parts = {
-                    name: (file.filename, await trio.to_thread.run_sync(file.read), file.content_type)
+                    name: FilePart(file.filename, await trio.to_thread.run_sync(file.read), file.content_type)
                     for name, file in files.items()
                 }
                 response = await self._wire.upload(method, form_fields(plain), parts, limits)

@@ -1,8 +1,8 @@
 """The connection to a Bot API server, with the token kept out of sight of everything but the wire.
 
-A token is part of every Bot API address. The address that httpx is given, to take it apart or to make the
-body of an upload, names the bot's id in the token's place; the token is put in where the head of a request
-is made, which nothing but the socket sees. So no log line, exception or traceback can show it.
+A token is part of every Bot API address. The address that httpx is given to take it apart names the bot's id
+in the token's place; the token is put in where the head of a request is made, which nothing but the socket
+sees. So no log line, exception or traceback can show it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from trioworkers.botapi.form import encode_form, new_boundary
 from trioworkers.http.pool import Http1Pool
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
+    from trioworkers.botapi.form import FilePart
     from trioworkers.http.pool import ExchangeLimits
     from trioworkers.http.response import Response
 
@@ -85,19 +87,18 @@ class Wire:
         self,
         method: str,
         fields: Mapping[str, str],
-        files: Mapping[str, tuple[str, bytes, str]],
+        files: Mapping[str, FilePart],
         limits: ExchangeLimits,
     ) -> Response:
-        """Post a form with files to a method; as :meth:`Http1Pool.exchange`."""
+        """Post a form with files to a method; as :meth:`Http1Pool.exchange`.
+
+        Raises:
+            ValueError: as :func:`encode_form`.
+        """
         target = self.target(self._prefix + method)
-        form = httpx.Request("POST", "http://form", data=fields, files=files)
-        if not isinstance(form.stream, httpx.SyncByteStream):
-            raise TypeError("expected a form whose content is in memory")
-        described = b"content-type: %s\r\ncontent-length: %s\r\n\r\n" % (
-            form.headers["content-type"].encode(),
-            form.headers["content-length"].encode(),
-        )
-        return await self._pool.exchange(self._head(b"POST", target, described), limits, form.stream)
+        form = encode_form(fields, files, new_boundary())
+        described = b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (form.content_type, form.length)
+        return await self._pool.exchange(self._head(b"POST", target, described), limits, form.parts)
 
     async def fetch(self, file_path: str, limits: ExchangeLimits) -> Response:
         """Get a file; as :meth:`Http1Pool.exchange`."""

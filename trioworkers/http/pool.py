@@ -63,7 +63,7 @@ class Http1Pool:
         # a number and who waits: trio's limiter, which knows who holds what, takes ten times as long
         self._free = connections
         self._waiting = trio.lowlevel.ParkingLot()
-        self._idle: list[tuple[Stream, float]] = []  # with the time until which it is trusted
+        self._idle: list[_Connection] = []
 
     async def exchange(self, request: bytes, limits: ExchangeLimits, rest: Iterable[bytes] = ()) -> Response:
         """Send a request, then the `rest` of it, if that is long; return the whole response.
@@ -78,17 +78,18 @@ class Http1Pool:
         else:
             await self._waiting.park()  # for one that is handed over
         try:
-            stream = self._take_idle() or await self._connect(limits.connect)
+            connection = self._take_idle() or await self._connect(limits.connect)
             is_kept = False
             try:
-                exchange = _Exchange(stream, limits)
+                exchange = _Exchange(connection, limits)
                 response = await exchange.run(request, rest)
                 is_kept = exchange.is_sent and not response.is_last
             finally:
                 if is_kept:
-                    self._idle.append((stream, trio.current_time() + IDLE))
+                    connection.trusted_until = trio.current_time() + IDLE
+                    self._idle.append(connection)
                 else:
-                    stream.close()
+                    connection.close()
             return response
         finally:
             if self._waiting:
@@ -99,21 +100,41 @@ class Http1Pool:
     def close(self) -> None:
         """Close what is idle."""
         while self._idle:
-            self._idle.pop()[0].close()
+            self._idle.pop().close()
 
-    def _take_idle(self) -> Stream | None:
-        """A connection that the server has let be: not one that it closed, or says something unasked on."""
+    def _take_idle(self) -> _Connection | None:
+        """Return a connection on which the server neither closed nor sent anything unasked."""
         while self._idle:
-            stream, until = self._idle.pop()
-            if trio.current_time() < until and stream.is_quiet():
-                return stream
-            stream.close()
+            connection = self._idle.pop()
+            if trio.current_time() < connection.trusted_until and connection.stream.is_quiet():
+                return connection
+            connection.close()
         return None
 
-    async def _connect(self, seconds: float) -> Stream:
+    async def _connect(self, seconds: float) -> _Connection:
         with trio.move_on_after(seconds):
-            return await connect(self._host, self._port, self._tls)
+            return _Connection(await connect(self._host, self._port, self._tls))
         raise httpx.ConnectTimeout(f"cannot connect to {self._host}:{self._port}: timed out")
+
+
+class _Connection:
+    """A connection, and the reader of the responses on it.
+
+    Attributes:
+        trusted_until: when it has been idle for too long, trio time.
+    """
+
+    __slots__ = ("reader", "stream", "trusted_until")
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.reader = ResponseReader()
+        self.trusted_until = 0.0
+
+    def close(self) -> None:
+        """Close it, once."""
+        self.reader.close()
+        self.stream.close()
 
 
 class _Exchange:
@@ -124,15 +145,16 @@ class _Exchange:
         deadline: when it is late, trio time.
     """
 
-    def __init__(self, stream: Stream, limits: ExchangeLimits) -> None:
+    def __init__(self, connection: _Connection, limits: ExchangeLimits) -> None:
         self.is_sent = False
-        self._stream = stream
-        self._reader = ResponseReader(limits.body)
+        self._stream = connection.stream
+        self._reader = connection.reader
+        self._reader.begin(limits.body)
         now = trio.current_time()
         self._silence = limits.silence
         self._ends = now + limits.total
         self.deadline = min(self._ends, now + self._silence)
-        self._is_late = False
+        self._over: Exception | None = None  # why nothing more is waited for
 
     async def run(self, request: bytes, rest: Iterable[bytes]) -> Response:
         watch = lateness()
@@ -143,23 +165,28 @@ class _Exchange:
             await self._send([request])
             return await self._receive()
         except (OSError, trio.ClosedResourceError):
-            if self._is_late:
-                raise httpx.ReadTimeout("timed out") from None
+            if self._over is not None:
+                raise self._over from None
             raise httpx.ReadError("the connection broke") from None
         finally:
             watch.end(self)
 
     def late(self) -> None:
-        """Its time is over: whoever waits for the connection finds it closed."""
-        self._is_late = True
+        """End it with a time-out, and close its connection, which wakes the task that waits for it."""
+        self._over = httpx.ReadTimeout("timed out")
         self._stream.close()
+
+    def fail(self, error: Exception) -> None:
+        """End it with `error`. Its connection is closed by the task that is woken."""
+        self._over = error
+        self._stream.wake()
 
     def _moved(self) -> None:
         """Bytes did: the silence begins anew."""
         self.deadline = min(self._ends, trio.current_time() + self._silence)
 
     async def _receive(self) -> Response:
-        while not self._is_late:
+        while self._over is None:
             response = self._reader.feed(await self._stream.receive())
             if response is not None:
                 return response

@@ -60,10 +60,14 @@ class Stream:
             return False
         return False
 
+    def wake(self) -> None:
+        """Raise trio.ClosedResourceError where a task waits for it. The connection itself is left open."""
+        trio.lowlevel.notify_closing(self.socket)
+
     def close(self) -> None:
         """Close it without a farewell, which nobody would wait for."""
         if self.socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self.socket)
+            self.wake()
             self.socket.close()
 
 

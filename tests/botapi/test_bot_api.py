@@ -514,10 +514,10 @@ async def test_a_connection_that_ended_meanwhile_is_not_used(line):
     pool: Any = line.api._wire._pool
     await line.api.request("getMe", {})
     (idle,) = pool._idle
-    idle[0].socket.shutdown(socket.SHUT_RDWR)
+    idle.stream.socket.shutdown(socket.SHUT_RDWR)
     await line.api.request("getMe", {})
-    ((kept, _),) = pool._idle
-    assert kept is not idle[0]
+    (kept,) = pool._idle
+    assert kept is not idle
 
 
 async def test_a_connection_that_broke_is_not_kept(line):
@@ -528,7 +528,7 @@ async def test_a_connection_that_broke_is_not_kept(line):
         await line.api.request("getMe", {})
     assert pool._idle == []
     await line.api.request("getMe", {})
-    ((kept, _),) = pool._idle
+    (kept,) = pool._idle
     for _ in range(3):
         await line.api.request("getMe", {})
-    assert [stream for stream, _ in pool._idle] == [kept]
+    assert pool._idle == [kept]

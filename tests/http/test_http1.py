@@ -22,7 +22,7 @@ from trioworkers.botapi import wire
 from trioworkers.botapi.client import ANSWER_LIMIT, BotApi
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
-from trioworkers.http.pool import WRITE_SIZE, ExchangeLimits, _Exchange
+from trioworkers.http.pool import WRITE_SIZE, ExchangeLimits, _Connection, _Exchange
 from trioworkers.http.stream import Stream
 from trioworkers.protocol.frames import FRAME_LIMIT
 
@@ -127,12 +127,12 @@ async def test_bytes_after_an_answer_are_not_the_next_ones_answer():
     ("parts", "words"),
     [
         ((b"GARBAGE\r\n",), "no answer of HTTP/1.1"),
-        ((b"HTTP/1.1 200 OK\n\n",), "timed out"),
+        ((b"HTTP/1.1 200 OK\n\n",), "no answer of HTTP/1.1"),
         ((answer(OK % 1, b"200 OK", b"content-length: 999"),), "no answer of HTTP/1.1"),
         ((answer(OK % 1, b"200 OK", b"transfer-encoding: chunked"),), "no answer of HTTP/1.1"),
         ((b"HTTP/1.1 101 Switching\r\n\r\n",), "no answer of HTTP/1.1"),
         ((b"HTTP/1.1 200 OK\r\nx: " + b"y" * 20_000,), "no answer of HTTP/1.1"),
-        ((b"HTTP/1.1 102 Processing\r\n\r\n" * 100_000,), "timed out|an answer of more than"),
+        ((b"HTTP/1.1 102 Processing\r\n\r\n" * 100_000,), "no answer of HTTP/1.1"),
     ],
 )
 async def test_a_hostile_server_is_refused_and_its_connection_given_up(parts, words):
@@ -244,7 +244,9 @@ async def test_a_server_that_reads_nothing_is_given_up():
     with ours, theirs:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        exchange = _Exchange(Stream(ours), ExchangeLimits(connect=1, silence=0.05, total=1, body=1))
+        exchange = _Exchange(
+            _Connection(Stream(ours)), ExchangeLimits(connect=1, silence=0.05, total=1, body=1)
+        )
         with trio.fail_after(5), pytest.raises(httpx.ReadTimeout):
             await exchange.run(b"x" * WRITE_SIZE, ())
 
