@@ -7,7 +7,7 @@ import io
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from multipart import MultipartParser, parse_options_header  # type: ignore[import-untyped] # ships no types
+from multipart import MultipartParser, parse_options_header
 
 from trioworkers.botapi.form import FilePart, encode_form, new_boundary
 
