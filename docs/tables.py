@@ -1,4 +1,4 @@
-"""Renews the README's table of settings from the code: `python docs/tables.py`. A test compares the two."""
+"""Renews the table of settings in docs/fleet-file.md: `python docs/tables.py`. A test compares the two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trioworkers.config import fleet_schema, reload_class
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).with_name("fleet-file.md")
 HEAD = "| key | default | change | meaning |"
 BEGIN, END = "<!-- settings -->\n", "<!-- end of settings -->"
 
@@ -55,7 +55,7 @@ def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def settings_table() -> str:
-    """Returns the README's table of settings, as Markdown."""
+    """Returns the table of settings, as Markdown."""
     lines: list[str] = []
     last = None
     for table, key, node in keys(fleet_schema()):
@@ -70,7 +70,7 @@ def settings_table() -> str:
             last = table
         path = (*table.split("."), *key.split("."))
         mark = " †" if f"{table}.{key}" in NOT_YET else ""
-        meaning = node.get("description", "").replace("|", "\\|").replace("<", "\\<").replace("*", "\\*")
+        meaning = node.get("description", "").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
         lines.append(f"| `{key}`{mark} | {_default(node)} | {reload_class(path)} | {meaning} |")
     return "\n".join([*lines[1:], "", ""])
 
@@ -95,7 +95,7 @@ def _toml(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text()
+    text = PAGE.read_text()
     head, rest = text.split(BEGIN)
     tail = rest.partition(END)[2]
-    README.write_text(f"{head}{BEGIN}{settings_table()}{END}{tail}")
+    PAGE.write_text(f"{head}{BEGIN}{settings_table()}{END}{tail}")

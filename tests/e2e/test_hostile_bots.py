@@ -1,7 +1,7 @@
 """A bot that means harm, beside one that does not: the daemon, the other bot and all updates outlive it.
 
-What runs as the same user cannot be kept from everything (README, "What is not guaranteed"); what is tried
-here it is kept from.
+What runs as the same user cannot be kept from everything (docs/guarantees.md, "Not guaranteed"); it is kept
+from what is tried here.
 """
 
 from __future__ import annotations

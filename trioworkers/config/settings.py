@@ -1,7 +1,7 @@
 """The settings of a fleet: every key, its default, its meaning and what a change of it touches.
 
-This module is the only declaration: validation, the JSON Schema and the README's table are made
-from it. A key's reload class says what a change does: `live` applies at once and touches no
+This module is the only declaration: validation, the JSON Schema and the table in docs/fleet-file.md
+are made from it. A key's reload class says what a change does: `live` applies at once and touches no
 process, `worker` replaces that bot's process (all of them for a key of the fleet), `daemon` needs
 a restart of the daemon. It stands in the key's JSON Schema as `x-reload`.
 
