@@ -203,7 +203,9 @@ class Daemon:
     async def _serve_changes(self, stop: Stop) -> None:
         """Follow the fleet's files and sources until `stop`."""
         async with trio.open_nursery() as self._changes:
-            await self._changes.start(partial(serve_watch, self._reload.watched, self._reload.changed))
+            await self._changes.start(
+                partial(serve_watch, self._reload.watched, self._reload.changed, self._emit_unwatched)
+            )
             await self._changes.start(
                 partial(self._sources.serve, lambda: self.settings, self._reload.changed)
             )
@@ -262,6 +264,9 @@ class Daemon:
 
     def _emit_trouble(self, error: TrioworkersError) -> None:
         self._events.emit("webhook.refused", reason=str(error))
+
+    def _emit_unwatched(self, reason: str) -> None:
+        self._events.emit("reload.unwatched", reason=reason)
 
     def _emit_mistake(self, bot_id: int, error: Exception) -> None:
         name = self._names.get(bot_id)
