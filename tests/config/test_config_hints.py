@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import termios
 import time
+from array import array
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from inotify_simple import INotify
 
 from trioworkers.config import hints as module
@@ -153,7 +157,7 @@ async def test_hints_from_before_a_look_are_forgotten(hints, tmp_path):
 
 
 async def test_a_folder_that_others_write_in_wakes_seldom(hints, tmp_path, monkeypatch):
-    """An inbox beside the fleet file is written all the time; it wakes the loop 20 times a second at most."""
+    """An inbox beside the fleet file is written all the time; the pauses between wake-ups become longer."""
     reads = 0
     read = INotify.read
 
@@ -170,8 +174,48 @@ async def test_a_folder_that_others_write_in_wakes_seldom(hints, tmp_path, monke
         while time.monotonic() - began < 0.5:
             write(tmp_path / "inbox.db-wal")
             await trio.lowlevel.checkpoint()
-        assert 2 <= reads <= 11
+        assert 2 <= reads <= 6 + 0.5 / 0.05  # six pauses that double from 1 ms, then 50 ms each
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("quiet", [0, 1])
+async def test_an_editor_that_renames_is_not_kept_waiting(hints, tmp_path, mock_clock, quiet):
+    """What it writes under another name wakes the loop; the renaming that follows is seen 1 ms later.
+
+    Also after others wrote there all the time, when they have been quiet since.
+    """
+    place(hints, {tmp_path: {"wanted"}})
+    woken = trio.Event()
+
+    async def wait():
+        await hints.wait(3600)
+        woken.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        for _ in range(20 * quiet):
+            write(tmp_path / "other")
+            await wait_read(hints)
+            mock_clock.jump(0.05)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        mock_clock.jump(quiet)
+        write(tmp_path / "fresh")
+        await wait_read(hints)
+        (tmp_path / "fresh").rename(tmp_path / "wanted")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert not woken.is_set()
+        mock_clock.jump(0.001)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert woken.is_set()
+        nursery.cancel_scope.cancel()
+
+
+async def wait_read(hints):
+    """Wait until no hint is in the queue, and whoever read it is blocked again. On a clock that stands."""
+    unread = array("i", [1])
+    while unread[0]:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        fcntl.ioctl(hints._inotify, termios.FIONREAD, unread)
 
 
 def test_a_reason_is_reported_once_while_it_stays_the_same():

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 POLL_ALONE = 2.0  # seconds between two looks where the system gives no hints
 _RESTLESS = 20  # times that watches are set on folders which change meanwhile
-_REST = 0.05  # seconds without reading after hints that do not matter: an inbox may be written in that folder
+# Seconds without reading after hints that do not matter. An editor writes another file first and renames it
+# then, so the rest is short at first; an inbox may be written in that folder all the time, so it doubles.
+_FIRST_REST = 0.001
+_LONGEST_REST = 0.05
 
 _EVENTS = (
     flags.CREATE
@@ -180,11 +183,16 @@ class Hints:
     async def _wait_touched(self) -> None:
         if self._inotify is None:
             await trio.sleep_forever()
+        rest = _FIRST_REST
         while True:
+            began = trio.current_time()
             await trio.lowlevel.wait_readable(self._inotify)
+            if trio.current_time() - began > _LONGEST_REST:
+                rest = _FIRST_REST
             if any(self._matters(*event) for event in self._inotify.read(timeout=0)):
                 return
-            await trio.sleep(_REST)
+            await trio.sleep(rest)
+            rest = min(2 * rest, _LONGEST_REST)
 
     def _matters(self, watch: int, mask: int, _cookie: int, name: str) -> bool:
         if mask & flags.Q_OVERFLOW:
