@@ -238,7 +238,14 @@ async def test_watched_and_reloaded(daemon):
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                partial(serve_watch, daemon.reload.watched, daemon.reload.changed, settle=0.01, poll=3600)
+                partial(
+                    serve_watch,
+                    daemon.reload.watched,
+                    daemon.reload.changed,
+                    pytest.fail,
+                    settle=0.01,
+                    poll=3600,
+                )
             )
             daemon.write(ECHO.replace('"1:zeisig-zeisig"', '{ file = "token" }') + "concurrency = 7\n")
             while daemon.reload.last.error is None:  # noqa: ASYNC110 - see above

@@ -121,7 +121,7 @@ class Daemon:
         parts = self._parts
         reload = parts.reload
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve_watch, reload.watched, reload.changed))
+            await nursery.start(partial(serve_watch, reload.watched, reload.changed, self._emit_unwatched))
             await nursery.start(parts.sources.serve, parts.in_force, reload.changed, reload.given)
             nursery.start_soon(self._serve_reloads)
             await parts.requests.stop.requested.wait()
@@ -153,6 +153,9 @@ class Daemon:
 
     async def _serve_summary(self) -> None:
         await serve_summary(self._figures, self._parts.in_force.summary_interval, self._emit_summary)
+
+    def _emit_unwatched(self, reason: str) -> None:
+        self._parts.events.emit("reload.unwatched", reason=reason)
 
     def _figures(self) -> Figures:
         bots = self._parts.fleet.everyone

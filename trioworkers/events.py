@@ -61,6 +61,7 @@ EVENTS: Mapping[str, str] = {
     "plugin.failed": "warn",
     "reload.applied": "info",
     "reload.refused": "error",
+    "reload.unwatched": "warn",
     "daemon.ready": "info",
     "daemon.stopping": "info",
     "daemon.stack": "warn",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import threading
+import time
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import trio
+import trio.testing
+from inotify_simple import INotify
 
-from trioworkers.config import Fleet, FleetFileError, Watched, load_fleet, watch
+from trioworkers.config import Fleet, FleetFileError, Watched, hints, load_fleet, watch
 from trioworkers.config.watch import serve_watch
 
 BOT = '[bots.echo]\ntoken = { file = "secrets/token" }\nhandler = "a:b"\n'
@@ -26,6 +32,7 @@ class Daemon:
         self.calls = 0
         self.last: object = None
         self.watched = load_fleet(self.file, {}).watched
+        self.troubles: list[str] = []
 
     async def changed(self):
         self.calls += 1
@@ -55,17 +62,24 @@ def folder(tmp_path):
 
 
 @asynccontextmanager
-async def watching(folder, poll=LONG):
+async def watching(folder, poll=LONG, troubles=()):
     daemon = Daemon(folder)
     async with trio.open_nursery() as nursery:
         await nursery.start(
             lambda **started: serve_watch(
-                lambda: daemon.watched, daemon.changed, settle=0.05, poll=poll, **started
+                lambda: daemon.watched,
+                daemon.changed,
+                daemon.troubles.append,
+                settle=0.05,
+                poll=poll,
+                **started,
             )
         )
         await daemon.next()  # the first reading
         yield daemon
         nursery.cancel_scope.cancel()
+    if troubles is not None:
+        assert daemon.troubles == list(troubles)
 
 
 def renamed_over(path, text):
@@ -218,7 +232,7 @@ async def test_contents_have_to_stay_for_a_while(autojump_clock, states, looks):
         assert writer.looks == looks
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: serve_watch(lambda: writer, changed, settle=0.25))  # type: ignore[arg-type, return-value]
+        nursery.start_soon(lambda: serve_watch(lambda: writer, changed, pytest.fail, settle=0.25))  # type: ignore[arg-type, return-value]
         await at.wait()
         nursery.cancel_scope.cancel()
 
@@ -248,34 +262,234 @@ async def test_what_does_not_matter_wakes_nobody(folder):
         assert daemon.calls == before + 1
 
 
-async def test_where_the_system_gives_no_watches_files_are_looked_at(folder, monkeypatch):
-    """inotify may be used up by others, or not work on a share: then the same is noticed by looking."""
+class Inotify(INotify):  # type: ignore[misc] # inotify_simple has no annotations
+    """The system's inotify, which refuses or is silent as it is told.
 
-    def used_up(*_):
-        raise OSError("OS file watch limit reached")
+    Attributes:
+        refuses: the error number that each method raises.
+        silent: gives watches, and no hint of what happens: what a network share does.
+    """
 
-    monkeypatch.setattr(watch, "RustNotify", used_up)
-    async with watching(folder, poll=0.01) as daemon:
+    refuses: ClassVar[dict[str, int]] = {}
+    silent: ClassVar[bool] = False
+
+    def __init__(self, **options):
+        self.may("init")
+        super().__init__(**options)
+
+    def add_watch(self, path, mask):
+        self.may("add_watch")
+        return super().add_watch("/proc/self/task" if self.silent else path, mask)
+
+    def read(self, timeout=None):
+        self.may("read")
+        return super().read(timeout)
+
+    def may(self, call):
+        if call in self.refuses:
+            raise OSError(self.refuses[call], os.strerror(self.refuses[call]))
+
+
+@pytest.fixture
+def inotify(monkeypatch):
+    monkeypatch.setattr(hints, "INotify", Inotify)
+    for module in (hints, watch):
+        monkeypatch.setattr(module, "POLL_ALONE", 0.05)
+    monkeypatch.setattr(Inotify, "refuses", {})
+    return Inotify
+
+
+NO_INSTANCE = (
+    "inotify: Too many open files (raise the sysctl fs.inotify.max_user_instances, or the daemon's limit of "
+    "open files); files are looked at every 0.05 s instead"
+)
+NO_WATCH = (
+    "inotify: No space left on device (raise the sysctl fs.inotify.max_user_watches); files are looked at "
+    "every 0.05 s instead"
+)
+REFUSED = [
+    ("init", errno.EMFILE, NO_INSTANCE),
+    ("init", errno.ENOSYS, "inotify: Function not implemented (this system has no inotify)"),
+    ("add_watch", errno.ENOSPC, NO_WATCH),
+    ("add_watch", errno.EACCES, "{folder}: Permission denied; files are"),
+    ("read", errno.EIO, "inotify: Input/output error; files are"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "told"), REFUSED)
+async def test_where_the_system_gives_no_watches_files_are_looked_at(folder, inotify, call, error, told):
+    """It is told once and with what to do; what changes is noticed without hints; nothing ends."""
+    inotify.refuses = {call: error}
+    async with watching(folder, troubles=None) as daemon:
+        for number in range(2, 5):
+            (folder / "secrets/token").write_text(f"1:v{number}\n")
+            assert (await daemon.next()).bots["echo"].token.reveal() == f"1:v{number}"
+    assert len(daemon.troubles) == 1
+    assert told.format(folder=folder.resolve()) in daemon.troubles[0]
+
+
+@pytest.mark.parametrize(("call", "error"), [refused[:2] for refused in REFUSED])
+async def test_hints_come_again_as_soon_as_the_system_gives_watches(folder, inotify, call, error):
+    """They are asked for at each look; then what changes is hinted at."""
+    inotify.refuses = {call: error}
+    async with watching(folder, troubles=None) as daemon:
+        assert watches() == 0
+        inotify.refuses = {}
+        await until(watches)
+        (folder / "secrets/token").write_text("1:two\n")
+        assert (await daemon.next()).bots["echo"].token.reveal() == "1:two"
+    assert len(daemon.troubles) == 1
+
+
+async def test_watches_that_break_are_told_of_and_replaced(folder, inotify):
+    """The descriptor cannot be read: another one is opened; when that breaks, it is told once more."""
+    async with watching(folder, troubles=None) as daemon:
+        for number in (1, 2):
+            inotify.refuses = {"read": errno.EIO}
+            (folder / "secrets/token").write_text(f"1:without{number}\n")
+            assert (await daemon.next()).bots["echo"].token.reveal() == f"1:without{number}"
+            await until(lambda count=number: len(daemon.troubles) == count)
+            inotify.refuses = {}
+            await until(watches)
+    assert len(daemon.troubles) == 2
+
+
+async def test_a_share_that_hints_at_nothing_is_looked_at(folder, inotify, monkeypatch):
+    """Another machine's writes cause no hint; they are noticed by the look after `poll` seconds."""
+    monkeypatch.setattr(inotify, "silent", True)
+    async with watching(folder, poll=0.05) as daemon:
         (folder / "secrets/token").write_text("1:two\n")
         assert (await daemon.next()).bots["echo"].token.reveal() == "1:two"
 
 
-def open_watches():
-    """How many inotify instances this process holds."""
-    count = 0
+async def test_where_no_thread_can_be_started_it_waits_for_one(folder, inotify, monkeypatch):
+    """The limit of processes may be reached: that is told, and the files are looked at when it is not."""
+    run_sync = trio.to_thread.run_sync
+    refused = iter(range(8))
+
+    async def refusing(*args, **options):
+        if next(refused, None) is not None:
+            raise RuntimeError("can't start new thread")
+        return await run_sync(*args, **options)
+
+    async with watching(folder, troubles=None) as daemon:
+        monkeypatch.setattr(trio.to_thread, "run_sync", refusing)
+        (folder / "secrets/token").write_text("1:two\n")
+        assert (await daemon.next()).bots["echo"].token.reveal() == "1:two"
+    assert next(refused, None) is None
+    told = "files cannot be looked at: can't start new thread (raise the limit of processes)"
+    assert daemon.troubles == [told]
+
+
+async def test_a_folder_that_another_one_replaces_is_watched(folder):
+    """Moved aside with another moved in, or deleted and made anew: what is written later is hinted at."""
+    async with watching(folder) as daemon:
+        for number in range(3):
+            fresh = folder / "fresh"
+            fresh.mkdir()
+            shutil.copy(folder / "secrets/token", fresh)
+            if number == 2:
+                shutil.rmtree(folder / "secrets")
+            else:
+                (folder / "secrets").rename(folder / f"old{number}")
+            fresh.rename(folder / "secrets")
+            await trio.sleep(0.3)  # it holds the same: nobody is called, and that sets no event
+            (folder / "secrets/token").write_text(f"1:v{number}\n")
+            while (await daemon.next()).bots["echo"].token.reveal() != f"1:v{number}":
+                pass
+
+
+async def until(holds):
+    with trio.fail_after(20):
+        while not holds():  # noqa: ASYNC110 - of the system, which sets no event
+            await trio.sleep(0.01)
+
+
+def instances():
+    """The watches of each inotify instance that this process holds."""
+    found = []
     for descriptor in os.listdir("/proc/self/fd"):
         with suppress(FileNotFoundError):
-            count += "inotify" in os.readlink(f"/proc/self/fd/{descriptor}")
-    return count
+            if "inotify" in os.readlink(f"/proc/self/fd/{descriptor}"):
+                found.append(Path(f"/proc/self/fdinfo/{descriptor}").read_text().count("inotify wd:"))
+    return found
+
+
+def watches():
+    return sum(instances())
 
 
 async def test_it_ends_at_once_and_leaves_nothing_open(folder):
-    """Cancelled while it waits; the system's watches are given back, as soon as its thread has noticed."""
+    """Cancelled while it waits: the descriptor is closed when it has ended, not some time later."""
     async with watching(folder):
-        assert open_watches() >= 1
-    with trio.fail_after(20):
-        while open_watches():  # noqa: ASYNC110 - of the system, which sets no event
-            await trio.sleep(0.01)
+        assert len(instances()) == 1
+    assert instances() == []
+
+
+@pytest.mark.parametrize("slices", range(12))
+async def test_it_leaves_nothing_open_wherever_it_is_cancelled(folder, slices):
+    """After each number of turns of the loop: the library is loaded, watches are set, files are looked at."""
+    watched = load_fleet(folder / "fleet.toml", {}).watched
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_watch, lambda: watched, trio.lowlevel.checkpoint, pytest.fail)
+        for _ in range(slices):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    await until(lambda: instances() == [])  # at most one that loads the library in a thread left behind
+
+
+@pytest.mark.parametrize("look", ["names", "fingerprint"])
+async def test_a_share_that_hangs_holds_up_no_end(look):
+    """Its thread is left behind, and nothing of inotify with it."""
+    hangs, goes_on = trio.Event(), threading.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    class Hanging:
+        def names(self):
+            return self.hang() if look == "names" else {}
+
+        def fingerprint(self):
+            return self.hang()
+
+        def hang(self):
+            token.run_sync_soon(hangs.set)
+            goes_on.wait(60)
+            return {Path("/"): {"x"}}
+
+    try:
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve_watch, Hanging, trio.lowlevel.checkpoint, pytest.fail)  # type: ignore[arg-type]
+                await hangs.wait()
+                assert len(instances()) == 1
+                nursery.cancel_scope.cancel()
+        assert instances() == []
+    finally:
+        goes_on.set()
+
+
+class Scheduled(trio.abc.Instrument):
+    """Counts how often a task other than the one that made it runs."""
+
+    def __init__(self):
+        self.others = 0
+        self.mine = trio.lowlevel.current_task()
+
+    def before_task_step(self, task):
+        self.others += task is not self.mine
+
+
+async def test_an_idle_watch_does_nothing(folder):
+    """No task of it runs, and no thread: it costs nothing until something happens."""
+    async with watching(folder):
+        await trio.testing.wait_all_tasks_blocked(0.3)  # the last look after the first reading
+        scheduled = Scheduled()
+        trio.lowlevel.add_instrument(scheduled)
+        began = time.process_time()
+        await trio.sleep(1)
+        trio.lowlevel.remove_instrument(scheduled)
+        assert scheduled.others == 0
+        assert time.process_time() - began < 0.05
 
 
 def test_a_path_is_watched_where_its_names_can_change(folder):
@@ -294,3 +508,16 @@ def test_a_path_is_watched_where_its_names_can_change(folder):
     }
     (folder / "loop").symlink_to("loop")
     assert Watched(frozenset({folder / "loop"}), frozenset()).names() == {real: {"loop"}}
+
+
+def test_a_link_that_is_swapped_during_the_look_is_watched_by_its_name(folder, monkeypatch):
+    """It was a link a moment ago and is gone or a file when it is read; its folder hints at what comes."""
+    (folder / "link").symlink_to("secrets")
+    for number in (errno.ENOENT, errno.EINVAL):
+
+        def refused(_path, number=number):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "readlink", refused)
+        watched = Watched(frozenset({folder / "link/token"}), frozenset())
+        assert watched.names() == {folder.resolve(): {"link"}}

@@ -616,3 +616,33 @@ async def test_many_hups_during_a_reload_are_one_more_reload(
     assert asked.read_text() == "xxxx"
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
+
+
+NO_WATCHES = """
+import errno, os
+from inotify_simple import INotify
+
+def refuse(inotify, path, mask):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+INotify.add_watch = refuse
+"""
+
+
+async def test_without_watches_it_is_told_once_and_edits_are_in_force_all_the_same(
+    project: Project, greeters: Greeters, nursery: trio.Nursery
+) -> None:
+    """The system's limit of watches is reached: the event says which; the files are looked at instead."""
+    project.module("sitecustomize", NO_WATCHES)
+    project.environ["PYTHONPATH"] = str(project.folder)
+    daemon = await project.start().ready()
+    for number in (1, 2):
+        greeters.tables["one"]["settings"]["greeting"] = f"hello {number}"
+        greeters.write()
+        await applied(project, number)
+        assert await greeters.answer("one") == f"hello {number} there"
+    assert await daemon.stop() == 0
+    (told,) = project.events("reload.unwatched")
+    assert told["level"] == "warn"
+    assert "fs.inotify.max_user_watches" in told["reason"]
+    nursery.cancel_scope.cancel()

@@ -104,7 +104,10 @@ def _names(path: Path) -> Iterator[tuple[Path, str]]:
             links += 1
             if links > _MOST_LINKS:
                 return
-            target = Path(os.readlink(here / name))
+            try:
+                target = Path(os.readlink(here / name))
+            except OSError:  # it was swapped just now, which whoever watches its name notices
+                return
             if target.is_absolute():
                 here = Path("/")
             todo.extend(part for part in reversed(target.parts) if part != "/")
