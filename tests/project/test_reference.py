@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import runpy
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from trioworkers.cli import exits, main
 from trioworkers.config import environment, fleet_schema
 from trioworkers.config.schema import TABLES
 from trioworkers.events import EVENTS
-from trioworkers.web.app import OPEN, make_app
+from trioworkers.web.app import OPEN, AppContext, make_app
 
 TABLES_SCRIPT = runpy.run_path(str(DOCS / "tables.py"))
 
@@ -40,7 +40,8 @@ def test_keys_are_marked_as_without_effect_exactly_when_nobody_reads_them():
     """A key is read where its name is an attribute of something, outside of the settings themselves."""
     read: set[str] = set()
     for path in (ROOT / "trioworkers").rglob("*.py"):
-        if not {"config", "testing", "demo"} & set(path.relative_to(ROOT).parts):
+        reads = path.name == "in_force.py" or "config" not in path.parts
+        if reads and not {"testing", "demo"} & set(path.relative_to(ROOT).parts):
             tree = ast.parse(path.read_text())
             read.update(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute))
     common = {"bind", "max", "secret", "worker"}  # attributes of something else, too
@@ -79,8 +80,8 @@ def test_exit_codes():
 
 def test_endpoints():
     """Every endpoint with its method, and whether it wants the token."""
-    nothing: dict[str, Any] = dict.fromkeys(inspect.signature(make_app).parameters)
-    app = make_app(**nothing)
+    nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(AppContext))
+    app = make_app(AppContext(**nothing))
     methods = {"GET", "POST", "PUT", "DELETE"}
     rules = [(re.sub(r"<\w+:", "<", rule.rule), rule.methods or set()) for rule in app.url_map.iter_rules()]
     actual = {f"{method} {path}" for path, allowed in rules for method in allowed & methods}
@@ -123,12 +124,12 @@ def test_fields_of_a_workers_status():
     text = page("http-api.md").split("| field | meaning |")[1].split("\n\n")[0]
     documented = set(code(text))
     nursery = ROOT / "trioworkers/nursery"
-    trees = [ast.parse((nursery / name).read_text()) for name in ("bot.py", "supervisor.py")]
+    trees = [ast.parse((nursery / name).read_text()) for name in ("bot.py", "bot_run.py", "supervisor.py")]
     functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    tables = [node for node in functions if node.name in ("status", "_health", "_judge")]
-    assert len(tables) == 3
-    fields: set[Any] = set()
+    tables = [node for node in functions if node.name in ("status", "_status_before", "_health", "_note")]
+    assert len(tables) == 5
+    found: set[Any] = set()
     for node in [node for table in tables for node in ast.walk(table)]:
         if isinstance(node, ast.Dict):
-            fields.update(key.value for key in node.keys if isinstance(key, ast.Constant))
-    assert fields - documented == set()
+            found.update(key.value for key in node.keys if isinstance(key, ast.Constant))
+    assert found - documented == set()
