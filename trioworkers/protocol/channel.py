@@ -44,6 +44,7 @@ class Channel:
         self._wake = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self._broken = False
+        self._failure: Exception | None = None
         self._writing = trio.Lock()
 
     def send(self, frame: Frame) -> bytes:
@@ -79,12 +80,23 @@ class Channel:
             # it is too late to wake a task in this turn: how long the loop waits is decided
             self._turn.token.run_sync_soon(lambda: self._wake.set())
 
+    def fail(self, error: Exception) -> None:
+        """Let :meth:`serve_writes` raise what broke at the end of a turn (the turn's own call)."""
+        self._failure = error
+        self._turn.token.run_sync_soon(lambda: self._wake.set())
+
     async def serve_writes(self) -> None:
-        """Write what the system did not take at once, until cancelled, closed, or the other side is gone."""
+        """Write what the system did not take at once, until cancelled, closed, or the other side is gone.
+
+        Raises:
+            Exception: something broke while frames were written at the end of a turn.
+        """
         try:
             while self._end.fileno() >= 0:
                 await self._wake.wait()
                 self._wake = trio.Event()
+                if self._failure is not None:
+                    raise self._failure
                 await self.flush()
         except trio.BrokenResourceError:
             return  # the reader sees the end and says so
@@ -203,7 +215,10 @@ class _TurnEnd(trio.abc.Instrument):
 
     def before_io_wait(self, timeout: float) -> None:
         for channel in self.channels:
-            channel.end_turn()
+            try:
+                channel.end_turn()
+            except Exception as error:  # Trio would take the instrument away, and nobody would write any more
+                channel.fail(error)
         self.channels.clear()
 
 
