@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings, Fleet, Plan
     from trioworkers.errors import TrioworkersError
     from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Accepted, Inbox
+    from trioworkers.inbox.inbox import Inbox
     from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.nursery.zygote import Zygote
-    from trioworkers.records import Arrival
     from trioworkers.sources import Sources
     from trioworkers.stop import Stop
 
@@ -97,7 +96,7 @@ class Daemon:
         token = (fleet.api.token or kept_token(fleet.runtime_dir / "api-token")).reveal()
         self._webhook_secret = kept_token(fleet.state_dir / "webhook-secret")
         self._names = _names(fleet)
-        self._deliveries = Deliveries(self._accept, self._emit_mistake)
+        self._deliveries = Deliveries(self._emit_mistake)
         self._listener = WebhookListener(
             self._deliveries,
             lambda: self.settings.webhook,
@@ -233,13 +232,6 @@ class Daemon:
             self._events.emit("bot.added", name)
         for name in plan.removed:
             self._events.emit("bot.removed", name)
-
-    async def _accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
-        """Make a webhook's deliveries durable."""
-        accepted = await self._inbox.accept(bot_id, arrivals)
-        name = self._names.get(bot_id)
-        self._events.emit("update.accepted", name, new=accepted.new, duplicates=accepted.duplicates)
-        return accepted
 
     def _wanted(self, bot: BotSettings) -> Wanted | None:
         """What a bot's webhook should be; None without a public address."""

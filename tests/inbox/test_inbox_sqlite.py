@@ -8,8 +8,10 @@ import stat
 import pytest
 from msgspec.structs import replace
 
-from trioworkers.inbox.sqlite.store import BEFORE_ALL, open_sqlite
+from trioworkers.inbox.sqlite.seen import BEFORE_ALL
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
+    DUPLICATE,
     Accept,
     BeginCall,
     EndCall,
@@ -70,7 +72,7 @@ def test_statements_of_many_rows_take_all_of_them(store, size):
     assert rows(store, "SELECT count(*), sum(id) FROM calls") == [(size, size * (size + 1) // 2)]
     store.commit([Finish(id_, BOT, "done") for id_ in range(1, size + 1)])
     assert rows(store, "SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM calls)") == [(0, 0)]
-    store._examined = BEFORE_ALL
+    store._seen._examined = BEFORE_ALL
     assert store.forget(101.0, 5000) == size
     assert rows(store, "SELECT count(*) FROM seen") == [(0,)]
 
@@ -164,7 +166,7 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
             store.commit(batch)
         assert list(store._connection.iterdump()) == before
         store._connection.execute("DROP TRIGGER fault")
-    assert store.commit(batch) == [Kept(10, after_gap=True), *[None] * 8, Kept(11), True]
+    assert store.commit(batch) == [Kept(10, after_gap=True), DUPLICATE, *[None] * 7, Kept(11), True]
     assert store.tallies() == {BOT: Tally(10, 1, done=1, retried=1, dead=4, purged=1, pending=4)}
     assert accept(store, 11, key="2") == [Kept(12, after_gap=True)]
 
@@ -217,7 +219,7 @@ def test_everything_is_there_after_reopening(path):
     second = open_sqlite(path)
     assert second.waiting(BOT, after=0, limit=9).updates == told
     assert second.tallies() == tallies == {BOT: Tally(3, retried=1, dead=1, pending=2)}
-    assert accept(second, 1, 4) == [None, Kept(4)]
+    assert accept(second, 1, 4) == [DUPLICATE, Kept(4)]
     first.close()
     second.close()
 

@@ -12,7 +12,7 @@ import trio.testing
 
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, Finish, Kept, Purge, Replay, StoreError
+from trioworkers.inbox.store import DUPLICATE, Accept, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 
 BOT = 7_000_000_001
@@ -88,7 +88,7 @@ async def test_a_commit_returns_once_it_is_durable(gated, writer):
     """By then the rows are there and the results were told."""
     told: list[Any] = []
     await writer.commit([new(5), new(6), new(5)], told.append)
-    assert told == [[*kept(1, 2), None]]
+    assert told == [[*kept(1, 2), DUPLICATE]]
     assert gated.ids() == [5, 6]
 
 

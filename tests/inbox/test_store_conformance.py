@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from trioworkers.inbox.store import (
+    DUPLICATE,
     MOST_LOGGED,
     Accept,
     BeginCall,
@@ -125,11 +126,11 @@ def test_what_is_accepted_waits_as_it_came(store):
 def test_an_update_is_accepted_once(opened):
     """Not again in the same batch, in a later one, after it was done or is dead, nor after reopening."""
     store = opened.store
-    assert accept(store, 1, 2, 1) == [Kept(1), Kept(2), None]
-    assert accept(store, 2, 3) == [None, Kept(3)]
+    assert accept(store, 1, 2, 1) == [Kept(1), Kept(2), DUPLICATE]
+    assert accept(store, 2, 3) == [DUPLICATE, Kept(3)]
     store.commit([Finish(1, BOT, "done"), dead_letter(2)])
     store = opened.reopen()
-    assert accept(store, 1, 2, 3) == [None, None, None]
+    assert accept(store, 1, 2, 3) == [DUPLICATE] * 3
     assert accept(store, 1, bot=OTHER) == [Kept(4)]
     assert store.tallies() == {
         BOT: Tally(accepted=3, duplicates=5, done=1, dead=1, pending=1),
@@ -141,7 +142,7 @@ def test_an_update_is_accepted_once(opened):
 def test_batches_of_any_size_are_whole(store, size):
     """Nothing is left out, nothing doubled, however many rows a statement takes."""
     assert accept(store, *range(size)) == [Kept(id_) for id_ in range(1, size + 1)]
-    assert accept(store, *range(size)) == [None] * size
+    assert accept(store, *range(size)) == [DUPLICATE] * size
     assert [update.update_id for update in waiting(store)] == list(range(size))
     half = list(range(1, size + 1, 2))
     store.commit([BeginCall(id_, "sendMessage 1", 1.0) for id_ in range(1, size + 1)])
@@ -163,7 +164,7 @@ def test_an_id_is_never_given_twice(opened):
 
 
 def test_results_stand_where_their_operations_stood(store):
-    """A mixed batch: only what was accepted, replayed or purged has a result."""
+    """A mixed batch: only what was offered, replayed or purged has a result."""
     accept(store, 1, 2, 3, 4)
     store.commit([dead_letter(3), dead_letter(4)])
     assert store.commit(
@@ -180,7 +181,7 @@ def test_results_stand_where_their_operations_stood(store):
             new(1),
             dead_letter(2),
         ]
-    ) == [True, None, Kept(6, after_gap=True), None, Kept(5), False, None, None, None, None, None]
+    ) == [True, None, Kept(6, after_gap=True), None, Kept(5), False, None, None, None, DUPLICATE, None]
 
 
 # -- reading ------------------------------------------------------------------------------------
@@ -586,7 +587,7 @@ def test_a_replayed_letter_is_at_the_tail_as_if_new(opened):
     store = opened.reopen()
     assert waiting(store)[-1] == Waiting(3, BOT, 1, "a", b'{"update_id":1}', 100.0, kind="edited_message")
     assert (dead(store), store.commit([Replay(1, BOT)])) == ([], [None])
-    assert accept(store, 1) == [None]
+    assert accept(store, 1) == [DUPLICATE]
     store.commit([again(store, 3, Attempt(300.0, "TypeError"), attempt=1)])
     store.commit([dead_letter(3)])
     assert [attempt.error for attempt in dead(store)[0].history] == ["ValueError", "KeyError", "TypeError"]
@@ -609,7 +610,7 @@ def test_what_is_purged_is_gone_and_counted(opened):
     store = opened.reopen()
     assert store.commit([Purge(1, BOT)]) == [False]
     assert dead(store) == []
-    assert accept(store, 1) == [None]
+    assert accept(store, 1) == [DUPLICATE]
     assert store.tallies() == {BOT: Tally(2, 1, purged=1, pending=1)}
 
 
@@ -691,7 +692,7 @@ def test_old_ids_are_forgotten_a_few_at_a_time(store, limit):
         for number in range(-5, 20):
             accept(store, number, bot=bot, at=float(number))
     assert forget_all(store, 10.0, limit) == 30
-    assert accept(store, 10, 19) == [None, None]
+    assert accept(store, 10, 19) == [DUPLICATE] * 2
     assert accept(store, 9, -5) == [Kept(51), Kept(52)]
     assert forget_all(store, 20.0, limit) == 20
     assert forget_all(store, 20.0, limit) == 0
@@ -766,7 +767,7 @@ def test_a_commit_that_fails_changes_nothing(backend, tmp_path):
         break
     assert failed >= len(batch)
     assert results == [
-        *[None] * 8, Kept(8, after_gap=False), Kept(9, after_gap=True), Kept(10), Kept(11), True
+        *[None] * 7, DUPLICATE, Kept(8, after_gap=False), Kept(9, after_gap=True), Kept(10), Kept(11), True
     ]  # fmt: skip
     assert all(map(balanced, store.tallies().values()))
     assert [update.called for update in waiting(store)] == [True, True, False, False, False]

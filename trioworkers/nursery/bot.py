@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.errors import describe
+from trioworkers.inbox.gate import Gate
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.canary import try_worker
 from trioworkers.nursery.dispatch import Activity, Dispatch
@@ -28,18 +29,17 @@ from trioworkers.protocol.frames import Configure, Retune
 from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from trioworkers.config import BotSettings, Fleet
     from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Accepted, Inbox
+    from trioworkers.inbox.inbox import Inbox
     from trioworkers.nursery.intake import Webhooks
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.paused import PausedBots
     from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.nursery.spawn import MakesWorkers
     from trioworkers.nursery.worker import ConnectedWorker
-    from trioworkers.records import Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class BotScope:
         )
         self._quarantine = Quarantine(self._alone, self._backlog, around.may_start)
         self._unproven = trio.CancelScope()
-        self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._emit, self._rng)
+        gate = Gate(settings.name, settings.bot_id, around.inbox, around.events)
+        self._intake = BotIntake(lambda: self.settings, gate, around.webhooks, self._emit, self._rng)
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
         self._asked_again = trio.Event()
@@ -293,11 +294,6 @@ class BotScope:
                     self._supervisor.park("token refused")
                     self._asked_again = trio.Event()
                     await self._asked_again.wait()
-
-    async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
-        accepted = await self._around.inbox.accept(self.settings.bot_id, arrivals)
-        self._emit("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
-        return accepted
 
     def _make_dispatch(self, worker: ConnectedWorker, activity: Activity, *, alone: bool = False) -> Dispatch:
         return Dispatch(

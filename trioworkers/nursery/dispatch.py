@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -25,7 +24,7 @@ from trioworkers.protocol.frames import (
     Outcome,
     Recorded,
 )
-from trioworkers.records import Attempt, Waiting, shown_call
+from trioworkers.records import Attempt, Waiting, shown_call, trace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -392,4 +391,4 @@ def _recorded(call: RecordedCall) -> Recorded:
 
 def trace(update: Waiting) -> str:
     """The update's trace id: 32 hexadecimal digits, the same for the same update wherever it is told."""
-    return blake2b(f"{update.bot_id}:{update.update_id}".encode(), digest_size=16).hexdigest()
+    return trace_id(update.bot_id, update.update_id)
