@@ -41,8 +41,8 @@ INSERT INTO seen VALUES ({BOT}, 1, 100.0), ({BOT}, 2, 101.0);
 INSERT INTO inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at, attempt, suspect, crashes)
     VALUES (3, {BOT}, 2, 'a', 'message', CAST('{BODY.decode()}' AS BLOB), {CHECKSUM}, 101.0, 2, 1, 1);
 INSERT INTO dead (id, bot_id, update_id, key, kind, body, checksum, accepted_at, attempts, died_at, reason,
-    history) VALUES (1, {BOT}, 1, 'a', 'message', CAST('{BODY.decode()}' AS BLOB), {CHECKSUM}, 100.0, 8, 200.0,
-    'failed', '[[199.0,"KeyError"]]');
+    history) VALUES (1, {BOT}, 1, 'a', 'message', CAST('{BODY.decode()}' AS BLOB), {CHECKSUM}, 100.0, 8,
+    200.0, 'failed', '[[199.0,"KeyError"]]');
 INSERT INTO tally VALUES ({BOT}, 7, 5, 2, 1, 0, 4, 1, 2);
 INSERT INTO gaps VALUES ({BOT}, 'gone');
 INSERT INTO calls VALUES (3, 'sendMessage 1', 102.0, CAST('{{}}' AS BLOB), 0);
