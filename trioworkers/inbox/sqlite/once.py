@@ -19,10 +19,9 @@ COMMITTED = (
     " SELECT b, k, at, until FROM asked CROSS JOIN once ON bot_id = b AND key = k"
 )
 COUNT_OLD = "SELECT count(*) FROM (SELECT 1 FROM once WHERE until <= ? LIMIT ?)"
-FORGET_OLD = (
-    "DELETE FROM once WHERE (bot_id, key) IN"
-    " (SELECT bot_id, key FROM once WHERE until <= ? ORDER BY until LIMIT ?)"
-)
+LAST_OLD = "SELECT until, bot_id, key FROM once WHERE until <= ? ORDER BY until, bot_id, key LIMIT 1 OFFSET ?"
+# a range of the index; `(bot_id, key) IN (SELECT …)` would look at all keys of a bot for each of them
+FORGET_OLD = "DELETE FROM once WHERE (until, bot_id, key) <= (?, ?, ?)"
 RENEW = "ON CONFLICT (bot_id, key) DO UPDATE SET at = excluded.at, until = excluded.until"
 
 
@@ -50,9 +49,10 @@ class OnceKeys:
         """Forget up to `limit` keys that do not count any more at `now`; how many it were."""
         with guard.reading():
             (old,) = self._connection.execute(COUNT_OLD, (now, limit)).fetchone()
-        if old:
+            last = self._connection.execute(LAST_OLD, (now, old - 1)).fetchone() if old else None
+        if last is not None:
             with guard.transaction():
-                self._connection.execute(FORGET_OLD, (now, limit))
+                self._connection.execute(FORGET_OLD, last)
         return int(old)
 
 
