@@ -22,6 +22,7 @@ from trioworkers.inbox.store import (
     EndCall,
     Filter,
     Finish,
+    Kept,
     MoveToDead,
     Replay,
     Reschedule,
@@ -64,6 +65,7 @@ def whole(path):
     once = [(Once(f"{n} {'x' * 90}", 30.0), Once(f"another {n}", 60.0)) for n in range(FILTERED_UPDATES)]
     for n, keys in enumerate(once, UPDATES + 1):
         (kept,) = store.commit([Accept(OTHER, n, "once", b"{}", 1.0, once=keys)])
+        assert isinstance(kept, Kept)
         store.commit([Finish(kept.id, OTHER, "done"), Filter(BOT, n, 1.0)])
     before = contents(store)
     store.close()

@@ -12,7 +12,7 @@ import trio.testing
 
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import DUPLICATE, Accept, Finish, Kept, Purge, Replay, StoreError
+from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 
 BOT = 7_000_000_001
@@ -226,8 +226,9 @@ async def test_a_full_disk_refuses_what_comes_in(gated, writer):
     """The caller hears of it, nothing is told, nothing is tried again behind its back."""
     told: list[Any] = []
     gated.full = True
-    with pytest.raises(StoreError, match="disk is full"):
-        await writer.commit([new(1)], told.append)
+    for operation in (new(1), Filter(BOT, 1, 1.0)):
+        with pytest.raises(StoreError, match="disk is full"):
+            await writer.commit([operation], told.append)
     gated.full = False
     await writer.commit([new(2)], told.append)
     assert told == [kept(1)]
