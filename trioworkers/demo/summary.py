@@ -14,8 +14,8 @@ class Counts:
     """What became of updates.
 
     `made` by people; `unconfirmed`: Telegram would hand them out (again). `accepted` into the inbox, of
-    these `done`, `dropped`, `expired`, `dead` and `pending`; `filtered` before they were accepted. `answered`: messages that were sent or edited.
-    `retried`: attempts beyond the first.
+    these `done`, `dropped`, `expired`, `dead` and `pending`; `filtered`: dropped before they were accepted.
+    `answered`: messages that were sent or edited. `retried`: attempts beyond the first.
     """
 
     made: int = 0
