@@ -59,8 +59,6 @@ COUNTS = ("accepted", "duplicates", "done", "dropped", "expired", "retried", "de
 ACCEPTED, DUPLICATES, DONE, DROPPED, EXPIRED, RETRIED, DEAD, PURGED, FILTERS = range(len(COUNTS))
 OUTCOMES = {"done": DONE, "dropped": DROPPED, "expired": EXPIRED}
 ADD_TALLY = "ON CONFLICT (bot_id) DO UPDATE SET " + ", ".join(f"{c} = {c} + excluded.{c}" for c in COUNTS)
-LEADS = {EndCall: BeginCall, Filter: Accept}
-"""Operations that are of one kind with another, in whose order they take effect."""
 
 
 def open_sqlite(path: Path, *, durability: str = "full", room: Room | None = None) -> SqliteStore:
@@ -118,9 +116,10 @@ class SqliteStore:
 
     def commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
         by_type: dict[type, list[Any]] = defaultdict(list)
+        by_type[EndCall] = by_type[BeginCall]  # of one kind each: they take effect in the order given
+        by_type[Filter] = by_type[Accept]
         for operation in operations:
-            kind = type(operation)
-            by_type[LEADS.get(kind, kind)].append(operation)
+            by_type[type(operation)].append(operation)
         if by_type[Accept]:
             self._guard.see_room()
         try:
