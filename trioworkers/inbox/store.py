@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, final
 
 import msgspec
 
@@ -61,6 +61,7 @@ class Accept(msgspec.Struct, frozen=True, gc=False):
     once: tuple[Once, ...] = ()
 
 
+@final
 class Filter(msgspec.Struct, frozen=True, gc=False):
     """Remember the id of an update that was dropped before it was kept. `at`: Unix seconds.
 

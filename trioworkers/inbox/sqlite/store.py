@@ -268,7 +268,7 @@ class SqliteStore:
                 continue
             known.add(id_)
             seen += (*id_, operation.at)
-            if isinstance(operation, Filter):
+            if type(operation) is Filter:  # half the time of isinstance, for each update
                 count[FILTERS] += 1
                 results.append(FILTERED)
                 continue
