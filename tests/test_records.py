@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trioworkers.records import Arrival, decode_body, read_update
+from trioworkers.records import MOST_ONCE_KEY, Arrival, Once, decode_body, read_update, trace_id
 
 CHAT = {"id": -1001234567890, "type": "supergroup"}
 USER = {"id": 5_000_000_001, "is_bot": False}
@@ -155,3 +155,39 @@ def test_a_content_of_an_unknown_shape_is_an_update_without_a_key(body):
     """Telegram may change what it likes: what has an id is kept, and the handler sees it as it came."""
     update = read_update(body)
     assert (update.update_id, update.key, update.chat_id, update.body) == (1, "", None, body)
+
+
+@pytest.mark.parametrize("key", ["", "k", "naïve", "\U0001f600" * MOST_ONCE_KEY])
+@pytest.mark.parametrize("window", [1, 0.001, 1e9])
+def test_a_once_key_is_any_text_that_is_not_too_long(key, window):
+    """Counted in characters, whatever they take as UTF-8."""
+    assert (Once(key, window).key, Once(key, window).window) == (key, window)
+
+
+@pytest.mark.parametrize(
+    ("key", "window", "error"),
+    [
+        ("x" * (MOST_ONCE_KEY + 1), 1.0, "at most 256 characters, got 257"),
+        ("secret \ud800", 1.0, "cannot be encoded"),
+        (7, 1.0, "expected a text as key, got int"),
+        (b"k", 1.0, "expected a text as key, got bytes"),
+        ("k", 0, "more than 0 seconds, got 0"),
+        ("k", -1.0, "more than 0 seconds"),
+        ("k", float("nan"), "more than 0 seconds"),
+        ("k", float("inf"), "more than 0 seconds"),
+    ],
+)
+def test_a_once_key_that_no_store_could_hold_is_refused_where_it_is_made(key, window, error):
+    """In the hands of whoever made it, not in the thread that writes; and its text is not quoted."""
+    with pytest.raises((TypeError, ValueError), match=error) as raised:
+        Once(key, window)
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_trace_id_is_the_updates_own():
+    """The same for the same update, another for every other one."""
+    ids = [trace_id(bot, update) for bot in (1, 11) for update in (1, 11)]
+    assert len({*ids}) == 4
+    assert all(len(one) == 32 and int(one, 16) for one in ids)
+    assert trace_id(1, 11) == ids[1]

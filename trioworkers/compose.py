@@ -43,14 +43,13 @@ from trioworkers.web.serve import GRACE, Web
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from trioworkers.config import Fleet, Secret
     from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Accepted, Inbox
+    from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.store import Store
     from trioworkers.nursery.zygote import Zygote
-    from trioworkers.records import Arrival
     from trioworkers.stop import Requests
 
 
@@ -113,14 +112,7 @@ def _build(ground: Ground, in_force: FleetInForce, sources: Sources, inbox: Inbo
     fleet, events = in_force(), ground.events
     reports = Reports(events, in_force)
     token = _api_token(fleet)
-
-    async def accept(bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
-        accepted = await inbox.accept(bot_id, arrivals)
-        name = in_force.bot_name(bot_id)
-        events.emit("update.accepted", name, new=accepted.new, duplicates=accepted.duplicates)
-        return accepted
-
-    deliveries = Deliveries(accept, reports.delivery_broke)
+    deliveries = Deliveries(reports.delivery_broke)
     handed = handed_over(ground.environ)
     reports.sockets_unused(handed.keys() - {"webhook"})
     listener = WebhookListener(

@@ -35,7 +35,7 @@ class Dead(TrioworkersError):
 
 
 class Drop(TrioworkersError):
-    """Raised by a handler: this update needs no handling; forget it."""
+    """Raised by a handler, or returned by a judge of the gate: this update needs no handling; forget it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -7,9 +7,13 @@ Records are msgspec structs: some are made for each update, at a fifth of a froz
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from math import inf
 from typing import Annotated, Any
 
 import msgspec
+
+MOST_ONCE_KEY = 256  # characters
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # thousands of digits are no order key
 
@@ -118,6 +122,37 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     unknown: tuple[str, ...] = ()
 
 
+class Once(msgspec.Struct, frozen=True, gc=False):
+    """A key of which one update within a window is kept.
+
+    Args:
+        key: names what must come only once; at most 256 characters. It never appears in a log.
+        window: the seconds for which the key counts, from the commit of an update with this key.
+
+    Raises:
+        TypeError, ValueError: no store could hold this.
+    """
+
+    key: str
+    window: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str):
+            message = f"once: expected a text as key, got {type(self.key).__name__}"
+            raise TypeError(message)
+        try:
+            self.key.encode()
+        except UnicodeEncodeError:
+            message = "once: the key cannot be encoded as UTF-8"
+            raise ValueError(message) from None  # its own message quotes the key
+        if len(self.key) > MOST_ONCE_KEY:
+            message = f"once: expected a key of at most {MOST_ONCE_KEY} characters, got {len(self.key)}"
+            raise ValueError(message)
+        if not 0 < self.window < inf:
+            message = f"once: expected a window of more than 0 seconds, got {self.window}"
+            raise ValueError(message)
+
+
 class RecordedCall(msgspec.Struct, frozen=True, gc=False):
     """A recorded Bot API call. `at`: Unix seconds.
 
@@ -146,6 +181,11 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     reason: str
     history: tuple[Attempt, ...] = ()
     damaged: bool = False
+
+
+def trace_id(bot_id: int, update_id: int) -> str:
+    """An update's trace id: 32 hexadecimal digits, the same in every event and log line about it."""
+    return blake2b(f"{bot_id}:{update_id}".encode(), digest_size=16).hexdigest()
 
 
 def shown_call(key: str) -> str:

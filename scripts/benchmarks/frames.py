@@ -15,7 +15,7 @@ import trio
 
 from benchmarks.inbox import BODY
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, Finish
+from trioworkers.inbox.store import Accept, Finish, Kept
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Deliver, FromWorker, Outcome, ToWorker
 
@@ -83,7 +83,7 @@ def _commits(updates: int, size: int) -> float:
         for start in range(0, updates, size):
             ids = range(start, min(start + size, updates))
             kept = store.commit([Accept(1, id_, str(id_), BODY, 0.0) for id_ in ids])
-            store.commit([Finish(one.id, 1, "done") for one in kept if not isinstance(one, bool) and one])
+            store.commit([Finish(one.id, 1, "done") for one in kept if isinstance(one, Kept)])
         took = time.perf_counter() - began
         store.close()
     return 1e6 * took / updates

@@ -51,6 +51,8 @@ def serve_ours(listener: socket.socket, bots: int, folder: Path) -> None:
     import trio
 
     from trioworkers.config.settings import Webhook
+    from trioworkers.events import Events
+    from trioworkers.inbox.gate import Gate
     from trioworkers.inbox.inbox import open_inbox
     from trioworkers.inbox.sqlite.store import open_sqlite
     from trioworkers.run import SWITCH_INTERVAL
@@ -62,10 +64,11 @@ def serve_ours(listener: socket.socket, bots: int, folder: Path) -> None:
 
     async def main() -> None:
         async with open_inbox(open_sqlite(folder / "inbox.db")) as inbox, trio.open_nursery() as nursery:
-            deliveries = Deliveries(inbox.accept)
+            deliveries, events = Deliveries(), Events()
             await nursery.start(deliveries.serve)
             for number in range(bots):
-                deliveries.open(f"bot{number}", FIRST_BOT + number).add_secret(SECRET)
+                name, bot_id = f"bot{number}", FIRST_BOT + number
+                deliveries.open(name, bot_id, Gate(name, bot_id, inbox, events)).add_secret(SECRET)
             app = WebhookApp(deliveries, lambda: settings, "token")
             connections = Connections(app, bounds=Bounds())
             await nursery.start(connections.serve, [listener], trio.Event())

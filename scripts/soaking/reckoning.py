@@ -70,7 +70,8 @@ def reckon(
         for bot_id, update_id in connection.execute("SELECT bot_id, update_id FROM dead"):
             dead[bot_id].add(update_id)
         sums = connection.execute(
-            "SELECT sum(accepted), sum(duplicates), sum(done), sum(dropped), sum(expired), sum(dead)"
+            "SELECT sum(accepted), sum(duplicates), sum(done), sum(dropped), sum(expired), sum(dead),"
+            " sum(filtered)"
             " FROM tally"
         ).fetchone()
         (pending,) = connection.execute("SELECT count(*) FROM inbox").fetchone()
@@ -91,7 +92,7 @@ def reckon(
         f"{what} ({keys[what.partition(' ')[0]]})"
         for what in broken_replies(made, marked=marked, unheard={trace(key) for key in unheard})
     ]
-    names = ("accepted", "duplicates", "done", "dropped", "expired", "dead")
+    names = ("accepted", "duplicates", "done", "dropped", "expired", "dead", "filtered")
     figures = dict(zip(names, sums, strict=True)) | {
         "pending": pending,
         "confirmed": sum(len(bot["confirmed"]) for bot in report["bots"].values()),

@@ -21,11 +21,15 @@ def test_a_balance_in_which_something_is_missing_does_not_agree():
     nowhere = Counts(made=9, accepted=8, done=8)
     from_nowhere = Counts(made=9, accepted=10, done=10)
     still_there = Counts(made=9, unconfirmed=1, accepted=8, done=8)
+    filtered = Counts(made=9, accepted=8, done=8, filtered=1)
+    twice_filtered = Counts(made=9, accepted=9, done=9, filtered=1)
     assert GOOD.agree
     assert still_there.agree
-    assert not any(counts.agree for counts in (lost, twice, nowhere, from_nowhere))
+    assert filtered.agree
+    assert not any(counts.agree for counts in (lost, twice, nowhere, from_nowhere, twice_filtered))
     assert "Nothing was lost: 9 accepted" in Summary(1, 1, {"a": GOOD}).verdict()
     assert "1 more still at Telegram" in Summary(1, 1, {"a": still_there}).verdict()
+    assert Summary(1, 1, {"a": filtered}).verdict().endswith("0 pending; 1 more filtered.")
     assert "do not agree" in Summary(1, 1, {"a": GOOD, "b": lost}).verdict()
 
 

@@ -268,7 +268,7 @@ async def live(steps: Steps, driver: socket.socket) -> None:
             may_start=at_once,
             slots=WorkerSlots(lambda: 10),
             webhooks=Webhooks(
-                Deliveries(inbox.accept),
+                Deliveries(),
                 lambda bot: Wanted("https://example.org", "secret"),
                 Digests(Path("digests")),
                 at_once,

@@ -133,7 +133,7 @@ def is_ours(thing: Any) -> bool:
 
 
 def of_settling(thing: Any) -> bool:
-    return thing._settling.bot == VICTIM
+    return bool(thing._settling.bot == VICTIM)
 
 
 POINTS: dict[str, tuple[type, str, Any]] = {
@@ -244,7 +244,7 @@ async def test_what_breaks_in_one_bot_stays_in_that_bot(point, break_at, tmp_pat
             api_base=api_base, python_path=[], log_dir=tmp_path, log=LogSettings.model_validate({})
         )
         async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox:
-            webhooks = Webhooks(Deliveries(inbox.accept), lambda bot: None, Digests(tmp_path / "d"), at_once)
+            webhooks = Webhooks(Deliveries(), lambda bot: None, Digests(tmp_path / "d"), at_once)
             context = BotContext(
                 fleet=lambda: in_force,
                 inbox=inbox,

@@ -1,4 +1,7 @@
-"""Kill −9 at random moments: what was reported durable is, whatever was under way."""
+"""Kill −9 at random moments: what was reported durable is, whatever was under way.
+
+Updates come in through the gate, whose judge drops some and gives others a key that a second one has, too.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,33 @@ CHILD = """
 import os, sys, trio
 from pathlib import Path
 from msgspec.structs import replace
+from trioworkers.errors import Drop
+from trioworkers.events import Events
+from trioworkers.inbox.gate import Gate
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.records import Arrival, Attempt
+from trioworkers.records import Arrival, Attempt, Once
 
 path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
+def judge(arrival):
+    number = arrival.update_id
+    if number % 13 == 0:
+        return Drop("unlucky")
+    if number % 3 == 0:
+        return None
+    return Once(f"{number // 8}/{number % 4}", 1e6), Once(f"of {number}", 1e6)
+
 async def accept(inbox, lane):
+    gate = Gate("crash", bot, inbox, Events(), [judge])
     number = first + lane
     while True:
         batch = [Arrival(n, "message", str(n % 7), None, None, b"{}") for n in (number, number + 4)]
-        await inbox.accept(bot, batch)
-        say("accepted", number)
-        say("accepted", number + 4)
+        for arrival, admission in zip(batch, await gate.offer(batch), strict=True):
+            say(type(admission).__name__, arrival.update_id)
         number += 8
 
 async def handle(inbox):
@@ -82,13 +96,15 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path):
     """
     path, dice = tmp_path / "inbox.db", random.Random(1)
     accepted: set[int] = set()
+    dropped: set[int] = set()
     taken: dict[str, tuple[int, int]] = {}  # by key: id and number of the last one
     ended: set[int] = set()
     for number in range(LIVES):
         for word, *values in live(path, 1_000_000 * number, dice.randint(20, 600)):
-            if word == "accepted":
-                accepted.add(int(values[0]))
+            if word in ("Stored", "Dropped"):
+                (accepted if word == "Stored" else dropped).add(int(values[0]))
                 continue
+            assert word == "took"
             key, id_, update_id = values[0], int(values[1]), int(values[2])
             last_id, last = taken.get(key, (0, -1))
             assert id_ >= last_id, "out of order"
@@ -100,13 +116,23 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path):
         waits = {update.update_id for update in store.waiting(BOT, after=0, limit=10**6).updates}
         seen = {row[0] for row in store._connection.execute("SELECT update_id FROM seen")}
         dead = {row[0] for row in store._connection.execute("SELECT update_id FROM dead")}
+        keys = {row[0] for row in store._connection.execute("SELECT key FROM once")}
         tally = store.tallies()[BOT]
         store.close()
-        assert accepted <= seen
+        assert accepted | dropped <= seen
         assert not waits & (ended | dead)
-        assert tally.accepted == len(seen) == tally.done + tally.dead + tally.pending
+        assert not dropped & (waits | ended | dead)
+        assert tally.accepted == tally.done + tally.dead + tally.pending
+        assert tally.accepted + tally.filtered == len(seen)
+        # a key of its own is remembered of each update that was kept with keys, and of no other
+        owners = {int(key.removeprefix("of ")) for key in keys if key.startswith("of ")}
+        assert accepted - owners == {n for n in accepted if n % 3 == 0}
+        assert len(keys) == 2 * len(owners)
+        assert owners <= seen - dropped
+        assert {n for n in waits | dead if n % 3} <= owners
         assert (len(waits), len(dead)) == (tally.pending, tally.dead)
         in_between = {last for _, last in taken.values()}  # taken last: its end is reported by nobody
         assert accepted - waits <= ended | in_between
     assert len(accepted) > 100
+    assert len(dropped) > 50
     assert len(ended) > 100

@@ -21,7 +21,9 @@ from trioworkers.inbox.store import (
     Accept,
     BeginCall,
     EndCall,
+    Filter,
     Finish,
+    Kept,
     MoveToDead,
     Replay,
     Reschedule,
@@ -29,11 +31,12 @@ from trioworkers.inbox.store import (
     StoreError,
     StoreRefusedError,
 )
-from trioworkers.records import Arrival, Attempt
+from trioworkers.records import Arrival, Attempt, Once
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
 PAGE = 4096
 UPDATES = 800  # of each bot
+FILTERED_UPDATES = 150
 
 
 def body(number):
@@ -60,6 +63,11 @@ def whole(path):
     store.commit([Reschedule(update, Attempt(1.0, "ValueError"))])
     store.commit([Accept(OTHER, UPDATES, "alone", b"{}", 1.0)])
     store.commit([MoveToDead(2 * UPDATES + 1, OTHER, "alone", 1, "no", 2.0)])
+    once = [(Once(f"{n} {'x' * 90}", 30.0), Once(f"another {n}", 60.0)) for n in range(FILTERED_UPDATES)]
+    for n, keys in enumerate(once, UPDATES + 1):
+        (kept,) = store.commit([Accept(OTHER, n, "once", b"{}", 1.0, once=keys)])
+        assert isinstance(kept, Kept)
+        store.commit([Finish(kept.id, OTHER, "done"), Filter(BOT, n, 1.0)])
     before = contents(store)
     store.close()
     return before
@@ -68,7 +76,15 @@ def whole(path):
 def contents(store):
     return {
         table: {row[:keys]: row for row in store._execute(f"SELECT * FROM {table}").fetchall()}
-        for table, keys in (("inbox", 1), ("dead", 1), ("tally", 1), ("seen", 2), ("gaps", 2), ("calls", 2))
+        for table, keys in (
+            ("inbox", 1),
+            ("dead", 1),
+            ("tally", 1),
+            ("seen", 2),
+            ("gaps", 2),
+            ("calls", 2),
+            ("once", 2),
+        )
     }
 
 

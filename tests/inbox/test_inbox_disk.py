@@ -19,7 +19,7 @@ from trioworkers.inbox.sqlite.disk import BALLAST, BALLAST_SUFFIX, LOOK_EVERY, L
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.sqlite.guard import FREED_PAGES, KEPT_PAGES
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, BeginCall, EndCall, Finish, StoreError, StoreFullError
+from trioworkers.inbox.store import Accept, BeginCall, EndCall, Finish, Kept, StoreError, StoreFullError
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Arrival
 
@@ -259,7 +259,8 @@ async def test_on_a_full_disk_ends_are_written_and_updates_come_back_by_themselv
         filler.unlink()
         await until(lambda: heard[-1] is None)
         assert heard.count(None) == 1
-        assert (await inbox.accept(BOT, arrivals(0, 2001))).new == 1
+        results = await inbox.accept(BOT, arrivals(0, 2001))
+        assert [isinstance(result, Kept) for result in results].count(True) == 1
         assert path.with_name(path.name + BALLAST_SUFFIX).exists()
     store = open_file(path)
     tally = store.tallies()[BOT]
@@ -392,7 +393,7 @@ async def test_a_database_that_cannot_be_written_is_told_and_comes_back(path, mo
             "the inbox could not commit: attempt to write a readonly database"
         ]
         store._execute("PRAGMA query_only = OFF")
-        assert (await inbox.accept(BOT, arrivals(0, 3))).new == 3
+        assert await inbox.accept(BOT, arrivals(0, 3)) == [Kept(1), Kept(2), Kept(3)]
         assert heard[1:] == [None]
 
 

@@ -1,9 +1,10 @@
-"""Every statement of every operation fails once: after each failure a reopened file shows all or nothing."""
+"""Every statement of every operation fails once, or is the last before a SIGKILL: all or nothing is there."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from trioworkers.inbox.store import (
     Accept,
     BeginCall,
     EndCall,
+    Filter,
     Finish,
     MoveToDead,
     Purge,
@@ -22,10 +24,10 @@ from trioworkers.inbox.store import (
     StoreError,
     StoreFullError,
 )
-from trioworkers.records import Attempt, Waiting
+from trioworkers.records import Attempt, Once, Waiting
 
 BOT = 7_000_000_001
-TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "sqlite_sequence"
+TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "once", "sqlite_sequence"
 AGAIN = Waiting(2, BOT, 1, "a", b"{}", 1.0, attempt=1, due=9.0, skipped=True)
 WORK: dict[str, list[Any]] = {
     "accept": [Accept(BOT, n, "ab"[n % 2], b"{}", 1.0) for n in range(100, 105)],
@@ -43,6 +45,20 @@ WORK: dict[str, list[Any]] = {
     ],
     "replay": [Replay(5, BOT), Replay(999, BOT)],
     "purge": [Purge(5, BOT)],
+    "filter": [
+        Filter(BOT, 200, 1.0),
+        Accept(BOT, 201, "a", b"{}", 20.0, once=(Once("known", 30.0), Once("lost", 30.0))),
+        Filter(BOT, 0, 20.0),
+    ],
+    "once": [
+        Accept(BOT, 300, "a", b"{}", 20.0, once=(Once("new", 30.0), Once("other", 1.0))),
+        Accept(BOT, 301, "b", b"{}", 50.0, once=(Once("known", 30.0),)),
+        Accept(BOT, 302, "b", b"{}", 50.0, once=(Once("lost", 30.0), Once("known", 30.0))),
+    ],
+    "once, in doubt": [
+        Accept(BOT, 400, "a", b"{}", 20.0, once=(Once("newest", 30.0),)),
+        Accept(BOT, 1, "a", b"{}", 20.0, once=(Once("lost", 30.0),)),
+    ],
 }
 WORK["all"] = [operation for operations in list(WORK.values()) for operation in operations]
 REASONS = {
@@ -75,12 +91,13 @@ class Faulty:
 
 
 def prepared(path):
-    """Updates that wait, one with calls, one dead with calls."""
+    """Updates that wait, one with calls, one dead with calls; a once key."""
     store = open_sqlite(path)
     store.commit([Accept(BOT, n, key, b"{}", 1.0) for n, key in enumerate("aaacd")])
     store.commit([BeginCall(2, "done", 1.0), EndCall(2, "done", b"{}"), BeginCall(3, "open", 1.0)])
     store.commit([BeginCall(5, "sent", 1.0), EndCall(5, "sent", b"{}")])
     store.commit([MoveToDead(5, BOT, "d", 1, "no", 1.0)])
+    store.commit([Accept(BOT, 50, "e", b"{}", 1.0, once=(Once("known", 30.0),))])
     return store
 
 
@@ -135,6 +152,55 @@ def test_a_failure_at_any_statement_leaves_all_or_nothing(tmp_path, work, after,
             assert committed
         store.close()
     assert fails_at > 3
+
+
+class Watched:
+    """A connection that shows, before and after each statement, what a SIGKILL would leave of its file."""
+
+    def __init__(self, connection, path, seen):
+        self._connection = connection
+        self._path = path
+        self._seen = seen
+
+    def execute(self, statement, values=()):
+        self._look()
+        cursor = self._connection.execute(statement, values)
+        if not statement.startswith("SELECT"):
+            self._look()
+        return cursor
+
+    def _look(self):
+        copy = self._path.with_name("killed.db")
+        for suffix in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{self._path}{suffix}", f"{copy}{suffix}")
+        self._seen.append(snapshot(copy))
+        for suffix in ("", "-wal", "-shm"):
+            copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_kill_between_any_two_statements_leaves_all_or_nothing(tmp_path, work):
+    """A once key above all is only ever remembered together with its update, and an id with its count."""
+    path = tmp_path / "inbox.db"
+    store = prepared(path)
+    before = snapshot(path)
+    shown: list[Any] = []
+    store.close()
+    plain = sqlite3.connect(path, isolation_level=None)
+    watched = Watched(plain, path, shown)
+    store = SqliteStore(cast("sqlite3.Connection", watched), path, None)
+    store.commit(WORK[work])
+    after = snapshot(path)
+    assert before != after
+    changes = [index for index in range(1, len(shown)) if shown[index] != shown[index - 1]]
+    assert (shown[0], shown[-1]) == (before, after)
+    assert len(changes) == 1
+    assert len(shown) > 6
+    store.close()
 
 
 def test_damage_at_any_statement_ends_all_writing(tmp_path):

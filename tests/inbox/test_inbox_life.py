@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from trioworkers.fault import Fault
 from trioworkers.inbox import backlog as backlog_module
 from trioworkers.inbox import inbox as inbox_module
-from trioworkers.inbox.inbox import Accepted, open_inbox
+from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import StoreError, Tally
+from trioworkers.inbox.store import DUPLICATE, Kept, StoreError, Tally
 from trioworkers.records import Arrival, Attempt
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
@@ -76,9 +76,9 @@ async def settled(inbox):
 
 async def test_a_batch_is_accepted_once(inbox):
     """What came before is counted and changes nothing."""
-    assert await inbox.accept(BOT, [arrival(1), arrival(2), arrival(1)]) == Accepted(2, 1)
-    assert await inbox.accept(BOT, [arrival(2)]) == Accepted(0, 1)
-    assert await inbox.accept(OTHER, [arrival(2)]) == Accepted(1, 0)
+    assert await inbox.accept(BOT, [arrival(1), arrival(2), arrival(1)]) == [Kept(1), Kept(2), DUPLICATE]
+    assert await inbox.accept(BOT, [arrival(2)]) == [DUPLICATE]
+    assert await inbox.accept(OTHER, [arrival(2)]) == [Kept(3)]
     assert inbox.tally(BOT) == Tally(accepted=2, duplicates=2, pending=2)
     backlog = inbox.claim(BOT, Fault())
     assert (await next_of(backlog)).update_id == 1
@@ -268,7 +268,7 @@ async def test_a_cancelled_accept_leaves_nothing_unheard_of(inbox):
         await inbox.accept(BOT, [arrival(1)])
     assert scope.cancelled_caught
     await settled(inbox)
-    assert await inbox.accept(BOT, [arrival(1)]) == Accepted(0, 1)
+    assert await inbox.accept(BOT, [arrival(1)]) == [DUPLICATE]
     assert (await next_of(backlog)).update_id == 1
 
 
@@ -281,7 +281,7 @@ async def test_a_refused_batch_is_not_counted(inbox, tmp_path):
     assert inbox.tally(BOT) == Tally()
     assert backlog.ordinary.take() is None
     inbox._writer._store._connection.execute("PRAGMA query_only = 0")
-    assert await inbox.accept(BOT, [arrival(1)]) == Accepted(1, 0)
+    assert await inbox.accept(BOT, [arrival(1)]) == [Kept(1)]
 
 
 async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch):
@@ -298,10 +298,10 @@ async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch
         assert (await next_of(backlog)).update_id == 1
         clock.now += 48 * 3600 - 1
         await inbox._writer.read(lambda store: store.forget(clock.now - inbox_module.RETENTION, 9))
-        assert (await inbox.accept(BOT, [arrival(1)])).new == 0
+        assert await inbox.accept(BOT, [arrival(1)]) == [DUPLICATE]
         clock.now += 2
         with trio.fail_after(10):
-            while (await inbox.accept(BOT, [arrival(1)])).new == 0:  # noqa: ASYNC110 - the other side is a thread
+            while await inbox.accept(BOT, [arrival(1)]) == [DUPLICATE]:  # noqa: ASYNC110 - the other side is a thread
                 await trio.sleep(0.005)
         nursery.cancel_scope.cancel()
 

@@ -8,8 +8,18 @@ import pytest
 
 from trioworkers.inbox.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, Kept, MoveToDead, Replay, StoreError, StoreRefusedError, Tally
-from trioworkers.records import Attempt, DeadLetter, Waiting
+from trioworkers.inbox.store import (
+    DUPLICATE,
+    Accept,
+    Kept,
+    MoveToDead,
+    OnceSeen,
+    Replay,
+    StoreError,
+    StoreRefusedError,
+    Tally,
+)
+from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
 BODY, CHECKSUM = b'{"update_id":1}', 376840400
@@ -25,6 +35,17 @@ INSERT INTO dead VALUES
      'failed 8 times', 'TimeoutError'),
     (2, {BOT}, 9, 'b', 'message', CAST('{BODY.decode()}' AS BLOB), :crc, 100.0, 0, NULL, 201.0, 'no use', '');
 INSERT INTO tally VALUES ({BOT}, 7, 5, 2, 1, 0, 4, 2), ({OTHER}, 1, 0, 0, 0, 0, 1, 0);
+"""
+SECOND_ROWS = f"""
+INSERT INTO seen VALUES ({BOT}, 1, 100.0), ({BOT}, 2, 101.0);
+INSERT INTO inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at, attempt, suspect, crashes)
+    VALUES (3, {BOT}, 2, 'a', 'message', CAST('{BODY.decode()}' AS BLOB), {CHECKSUM}, 101.0, 2, 1, 1);
+INSERT INTO dead (id, bot_id, update_id, key, kind, body, checksum, accepted_at, attempts, died_at, reason,
+    history) VALUES (1, {BOT}, 1, 'a', 'message', CAST('{BODY.decode()}' AS BLOB), {CHECKSUM}, 100.0, 8,
+    200.0, 'failed', '[[199.0,"KeyError"]]');
+INSERT INTO tally VALUES ({BOT}, 7, 5, 2, 1, 0, 4, 1, 2);
+INSERT INTO gaps VALUES ({BOT}, 'gone');
+INSERT INTO calls VALUES (3, 'sendMessage 1', 102.0, CAST('{{}}' AS BLOB), 0);
 """
 
 
@@ -82,7 +103,10 @@ def test_a_file_of_the_first_version_is_in_place_in_this_one(path):
         OTHER: Tally(1, retried=1, pending=1),
     }
     assert store.calls(3) == []
-    assert store.commit([Accept(BOT, 1, "a", b"", 1.0), Accept(BOT, 4, "a", b"", 1.0)]) == [None, Kept(6)]
+    assert store.commit([Accept(BOT, 1, "a", b"", 1.0), Accept(BOT, 4, "a", b"", 1.0)]) == [
+        DUPLICATE,
+        Kept(6),
+    ]
     store.close()
 
 
@@ -128,17 +152,43 @@ def test_a_file_of_every_version_becomes_one_of_this(path, tmp_path, version):
     connection.close()
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
-def test_a_step_that_fails_leaves_the_file_as_it_was(path, version):
-    """A table of the new version's name stands in the way: nothing of the step took effect."""
-    of_version(path, version, "CREATE TABLE calls (x);")
+def test_a_file_of_the_second_version_is_in_place_in_this_one(path):
+    """Waiting updates with calls, gaps, dead letters and tallies; nothing counts as filtered or once."""
+    of_version(path, 2, SECOND_ROWS)
+    store = open_sqlite(path)
+    assert store.waiting(BOT, after=0, limit=9).updates == [
+        Waiting(3, BOT, 2, "a", BODY, 101.0, attempt=2, suspect=True, crashes=1, called=True)
+    ]
+    assert store.calls(3) == [RecordedCall("sendMessage 1", 102.0, b"{}")]
+    assert [letter.history for letter in store.dead(limit=9)] == [(Attempt(199.0, "KeyError"),)]
+    assert store.tallies() == {BOT: Tally(7, 5, done=2, dropped=1, retried=4, dead=1, purged=2, pending=1)}
+    assert store.known(BOT, [1, 2, 3]) == {1, 2}
+    assert store.forget_keys(1e12, 9) == 0
+    once = (Once("k", 30.0),)
+    assert store.commit(
+        [
+            Accept(BOT, 2, "a", b"", 200.0, once=once),
+            Accept(BOT, 5, "gone", b"", 200.0, once=once),
+            Accept(BOT, 6, "a", b"", 229.0, once=once),
+        ]
+    ) == [DUPLICATE, Kept(4, after_gap=True), OnceSeen("k")]
+    assert store.tallies()[BOT] == Tally(
+        8, 6, done=2, dropped=1, retried=4, dead=1, purged=2, filtered=1, pending=2
+    )
+    store.close()
+
+
+@pytest.mark.parametrize(("version", "table"), [(1, "calls"), (1, "once"), (2, "once")])
+def test_a_step_that_fails_leaves_the_file_as_it_was(path, version, table):
+    """A table of a later version's name stands in the way: nothing of any step took effect."""
+    of_version(path, version, f"CREATE TABLE {table} (x);")
     before = shape(path)
     with pytest.raises(StoreError, match="already exists"):
         open_sqlite(path)
     assert shape(path) == before
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (version,)
-    connection.execute("DROP TABLE calls")
+    connection.execute(f"DROP TABLE {table}")
     connection.close()
     open_sqlite(path).close()
 

@@ -8,14 +8,19 @@ import stat
 import pytest
 from msgspec.structs import replace
 
-from trioworkers.inbox.sqlite.store import BEFORE_ALL, open_sqlite
+from trioworkers.inbox.sqlite.seen import BEFORE_ALL
+from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
+    DUPLICATE,
+    FILTERED,
     Accept,
     BeginCall,
     EndCall,
+    Filter,
     Finish,
     Kept,
     MoveToDead,
+    OnceSeen,
     Purge,
     Replay,
     Reschedule,
@@ -23,7 +28,7 @@ from trioworkers.inbox.store import (
     StoreRefusedError,
     Tally,
 )
-from trioworkers.records import Attempt
+from trioworkers.records import Attempt, Once
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
 CHUNKS = [1, 2, 3, 511, 512, 513, 1023, 1024, 1537]
@@ -70,9 +75,49 @@ def test_statements_of_many_rows_take_all_of_them(store, size):
     assert rows(store, "SELECT count(*), sum(id) FROM calls") == [(size, size * (size + 1) // 2)]
     store.commit([Finish(id_, BOT, "done") for id_ in range(1, size + 1)])
     assert rows(store, "SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM calls)") == [(0, 0)]
-    store._examined = BEFORE_ALL
+    store._seen._examined = BEFORE_ALL
     assert store.forget(101.0, 5000) == size
     assert rows(store, "SELECT count(*) FROM seen") == [(0,)]
+
+
+@pytest.mark.parametrize("size", CHUNKS)
+def test_statements_of_many_keys_take_all_of_them(store, size):
+    """Three keys an update: each of them is there afterwards, and found again."""
+    keys = [tuple(Once(f"{n} {name}", 30.0) for name in "abc") for n in range(size)]
+    store.commit([Accept(BOT, n, "1", b"{}", 100.0, once=keys[n]) for n in range(size)])
+    assert rows(store, "SELECT count(*), count(DISTINCT key) FROM once") == [(3 * size, 3 * size)]
+    again = [Accept(BOT, size + n, "1", b"{}", 100.0, once=(keys[n][n % 3],)) for n in range(size)]
+    assert store.commit(again) == [OnceSeen(keys[n][n % 3].key) for n in range(size)]
+    assert store.forget_keys(130.0, 5000) == 3 * size
+    assert rows(store, "SELECT count(*) FROM once") == [(0,)]
+
+
+def test_keys_cost_a_batch_one_look_and_one_insert(store):
+    """However many they are; a batch without keys is not one statement longer than it ever was."""
+
+    def statements(*operations):
+        said: list[str] = []
+        store._connection.set_trace_callback(said.append)
+        store.commit(operations)
+        store._connection.set_trace_callback(None)
+        return [statement.split("(")[0].split()[:3] for statement in said]
+
+    usual = [
+        ["BEGIN", "IMMEDIATE"],
+        ["INSERT", "INTO", "seen"],
+        ["INSERT", "INTO", "inbox"],
+        ["INSERT", "INTO", "tally"],
+        ["COMMIT"],
+    ]
+    plain = [Accept(BOT, n, "1", b"{}", 1.0) for n in range(10)]
+    assert statements(*plain) == usual
+    assert statements(Filter(BOT, 10, 1.0), Accept(BOT, 11, "1", b"{}", 1.0)) == usual
+    once = tuple(Once(key, 30.0) for key in "abcdefg")
+    keyed = [Accept(n, 20, "1", b"{}", 1.0, once=once) for n in range(10)]
+    look, new = ["WITH", "asked"], ["INSERT", "INTO", "once"]
+    assert statements(*keyed, *[Accept(BOT, 30, "1", b"{}", 1.0)]) == [
+        *[usual[0], look, usual[1], new, *usual[2:]]
+    ]
 
 
 def test_a_late_call_leaves_nothing_in_memory(store):
@@ -127,12 +172,13 @@ def test_a_full_disk_takes_nothing_of_the_batch(store):
     assert store.tallies() == {BOT: Tally(3, pending=3)}
 
 
-@pytest.mark.parametrize("table", ["seen", "inbox", "dead", "calls", "gaps", "tally"])
+@pytest.mark.parametrize("table", ["seen", "inbox", "dead", "calls", "gaps", "tally", "once"])
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
 def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, event):
     """A fault at each write of a commit that has every kind of operation; then it works as if new."""
     accept(store, 1, 2, 3, 4, 5, 6, 7)
     accept(store, 8, 9, key="2")
+    store.commit([Accept(OTHER, 1, "", b"{}", 1.0, once=(Once("old", 30.0),))])
     store.commit([BeginCall(id_, "k", 1.0) for id_ in (1, 2, 5)])
     store.commit([MoveToDead(id_, BOT, "1", 1, "no", 1.0) for id_ in (5, 6, 7)])
     before = list(store._connection.iterdump())
@@ -151,6 +197,9 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
         MoveToDead(9, BOT, "2", 1, "no", 1.0),
         Replay(5, BOT),
         Purge(6, BOT),
+        Filter(OTHER, 2, 1.0),
+        Accept(OTHER, 3, "", b"{}", 100.0, once=(Once("old", 30.0), Once("new", 30.0))),
+        Accept(OTHER, 4, "", b"{}", 100.0, once=(Once("new", 30.0),)),
     ]
     never = {
         ("seen", "UPDATE"),
@@ -158,15 +207,22 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
         ("dead", "UPDATE"),
         ("gaps", "UPDATE"),
         ("tally", "DELETE"),
+        ("once", "DELETE"),
     }
     if (table, event) not in never:
         with pytest.raises(StoreError, match="the inbox could not commit: broken"):
             store.commit(batch)
         assert list(store._connection.iterdump()) == before
         store._connection.execute("DROP TRIGGER fault")
-    assert store.commit(batch) == [Kept(10, after_gap=True), *[None] * 8, Kept(11), True]
-    assert store.tallies() == {BOT: Tally(10, 1, done=1, retried=1, dead=4, purged=1, pending=4)}
-    assert accept(store, 11, key="2") == [Kept(12, after_gap=True)]
+    assert store.commit(batch) == [
+        *(Kept(11, after_gap=True), DUPLICATE, *[None] * 7, Kept(13), True),
+        *(FILTERED, Kept(12), OnceSeen("new")),
+    ]
+    assert store.tallies() == {
+        BOT: Tally(10, 1, done=1, retried=1, dead=4, purged=1, pending=4),
+        OTHER: Tally(2, filtered=2, pending=2),
+    }
+    assert accept(store, 11, key="2") == [Kept(14, after_gap=True)]
 
 
 def test_values_that_sqlite_cannot_hold_leave_nothing_open(store):
@@ -217,7 +273,7 @@ def test_everything_is_there_after_reopening(path):
     second = open_sqlite(path)
     assert second.waiting(BOT, after=0, limit=9).updates == told
     assert second.tallies() == tallies == {BOT: Tally(3, retried=1, dead=1, pending=2)}
-    assert accept(second, 1, 4) == [None, Kept(4)]
+    assert accept(second, 1, 4) == [DUPLICATE, Kept(4)]
     first.close()
     second.close()
 
@@ -294,8 +350,9 @@ TABLES = (
     "calls (id, key, at, repeated) SELECT i, 'k', 1.0, 0",
     "calls (id, key, at, repeated) SELECT i + 1000000, 'k', 1.0, 0",
     "gaps (bot_id, key) SELECT 7000000001 + i % 3, 'gone ' || i",
+    "once (bot_id, key, at, until) SELECT 7000000001 + i % 3, 'once ' || i, 100.0, 130.0 + i",
 )
-SCANS = ("SCAN seen", "SCAN inbox", "SCAN dead", "SCAN calls", "SCAN gaps")
+SCANS = ("SCAN seen", "SCAN inbox", "SCAN dead", "SCAN calls", "SCAN gaps", "SCAN once")
 
 
 def filled(path, many):
@@ -313,6 +370,14 @@ def hot_paths(store):
     letters = store.dead(limit=4)
     new = [Accept(BOT, 10**6 + n, key, b"{}", 1.0) for n, key in enumerate(["blocked", "gone 3", "new", ""])]
     yield "accept", lambda: store.commit([*new, Accept(BOT, 3, "x", b"{}", 1.0)])
+    once = tuple(Once(f"once {n}", 30.0) for n in (3, 4, 5, -1))
+    yield "once", lambda: store.commit([Accept(BOT, 10**7, "new", b"{}", 500.0, once=once)])
+    yield "seen once", lambda: store.commit([Accept(BOT, 10**7 + 1, "new", b"{}", 501.0, once=once)])
+    yield "filter", lambda: store.commit([Filter(BOT, 10**7 + 2, 1.0), Filter(BOT, 3, 1.0)])
+    yield "known", lambda: store.known(BOT, [3, 4, 5, 10**8])
+    yield "no old keys", lambda: store.forget_keys(1.0, 64)
+    yield "few old keys", lambda: store.forget_keys(134.0, 64)
+    yield "many old keys", lambda: store.forget_keys(1e9, 64)
     yield "calling", lambda: store.commit([BeginCall(head.id, "k", 1.0), BeginCall(second.id, "l", 1.0)])
     yield "called", lambda: store.commit([EndCall(head.id, "k", b"1"), EndCall(second.id, "l", None)])
     yield "reschedule", lambda: store.commit([again(store, head.id, attempt=1)])

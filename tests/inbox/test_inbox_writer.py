@@ -13,7 +13,7 @@ import trio.testing
 from trioworkers.fault import Fault
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, Finish, Kept, Purge, Replay, StoreError
+from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 
 BOT = 7_000_000_001
@@ -89,7 +89,7 @@ async def test_a_commit_returns_once_it_is_durable(gated, writer):
     """By then the rows are there and the results were told."""
     told: list[Any] = []
     await writer.commit([new(5), new(6), new(5)], told.append)
-    assert told == [[*kept(1, 2), None]]
+    assert told == [[*kept(1, 2), DUPLICATE]]
     assert gated.ids() == [5, 6]
 
 
@@ -227,8 +227,9 @@ async def test_a_full_disk_refuses_what_comes_in(gated, writer):
     """The caller hears of it, nothing is told, nothing is tried again behind its back."""
     told: list[Any] = []
     gated.full = True
-    with pytest.raises(StoreError, match="disk is full"):
-        await writer.commit([new(1)], told.append)
+    for operation in (new(1), Filter(BOT, 1, 1.0)):
+        with pytest.raises(StoreError, match="disk is full"):
+            await writer.commit([operation], told.append)
     gated.full = False
     await writer.commit([new(2)], told.append)
     assert told == [kept(1)]

@@ -9,13 +9,17 @@ import pytest
 from msgspec.structs import replace
 
 from trioworkers.inbox.store import (
+    DUPLICATE,
+    FILTERED,
     MOST_LOGGED,
     Accept,
     BeginCall,
     EndCall,
+    Filter,
     Finish,
     Kept,
     MoveToDead,
+    OnceSeen,
     Page,
     Purge,
     Replay,
@@ -23,7 +27,7 @@ from trioworkers.inbox.store import (
     StoreError,
     Tally,
 )
-from trioworkers.records import Attempt, DeadLetter, RecordedCall, Waiting
+from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
 SIZES = [1, 2, 3, 511, 512, 513, 1537]
@@ -55,8 +59,13 @@ def store(opened):
     return opened.store
 
 
-def new(number, key="a", *, bot=BOT, at=100.0, kind="message"):
-    return Accept(bot, number, key, b'{"update_id":%d}' % number, at, kind)
+def new(number, key="a", *, bot=BOT, at=100.0, kind="message", once=()):
+    return Accept(bot, number, key, b'{"update_id":%d}' % number, at, kind, once)
+
+
+def keyed(number, *keys, window=30.0, **which):
+    """An update that may be kept once for each of these keys."""
+    return new(number, once=tuple(Once(key, window) for key in keys), **which)
 
 
 def accept(store, *numbers, **which):
@@ -97,7 +106,7 @@ def dead_letter(id_, *, key="a", at=200.0, bot=BOT, failure=None):
 
 
 def state(store):
-    """All that can be seen of a store."""
+    """All that can be seen of a store, but for its once keys."""
     updates = [waiting(store, bot) for bot in (BOT, OTHER)]
     letters = dead(store)
     seen = [one.id for one in (*updates[0], *updates[1], *letters)]
@@ -125,11 +134,11 @@ def test_what_is_accepted_waits_as_it_came(store):
 def test_an_update_is_accepted_once(opened):
     """Not again in the same batch, in a later one, after it was done or is dead, nor after reopening."""
     store = opened.store
-    assert accept(store, 1, 2, 1) == [Kept(1), Kept(2), None]
-    assert accept(store, 2, 3) == [None, Kept(3)]
+    assert accept(store, 1, 2, 1) == [Kept(1), Kept(2), DUPLICATE]
+    assert accept(store, 2, 3) == [DUPLICATE, Kept(3)]
     store.commit([Finish(1, BOT, "done"), dead_letter(2)])
     store = opened.reopen()
-    assert accept(store, 1, 2, 3) == [None, None, None]
+    assert accept(store, 1, 2, 3) == [DUPLICATE] * 3
     assert accept(store, 1, bot=OTHER) == [Kept(4)]
     assert store.tallies() == {
         BOT: Tally(accepted=3, duplicates=5, done=1, dead=1, pending=1),
@@ -141,7 +150,7 @@ def test_an_update_is_accepted_once(opened):
 def test_batches_of_any_size_are_whole(store, size):
     """Nothing is left out, nothing doubled, however many rows a statement takes."""
     assert accept(store, *range(size)) == [Kept(id_) for id_ in range(1, size + 1)]
-    assert accept(store, *range(size)) == [None] * size
+    assert accept(store, *range(size)) == [DUPLICATE] * size
     assert [update.update_id for update in waiting(store)] == list(range(size))
     half = list(range(1, size + 1, 2))
     store.commit([BeginCall(id_, "sendMessage 1", 1.0) for id_ in range(1, size + 1)])
@@ -163,7 +172,7 @@ def test_an_id_is_never_given_twice(opened):
 
 
 def test_results_stand_where_their_operations_stood(store):
-    """A mixed batch: only what was accepted, replayed or purged has a result."""
+    """A mixed batch: only what was offered, replayed or purged has a result."""
     accept(store, 1, 2, 3, 4)
     store.commit([dead_letter(3), dead_letter(4)])
     assert store.commit(
@@ -180,7 +189,162 @@ def test_results_stand_where_their_operations_stood(store):
             new(1),
             dead_letter(2),
         ]
-    ) == [True, None, Kept(6, after_gap=True), None, Kept(5), False, None, None, None, None, None]
+    ) == [True, None, Kept(6, after_gap=True), None, Kept(5), False, None, None, None, DUPLICATE, None]
+
+
+# -- filtering ----------------------------------------------------------------------------------
+
+
+def test_what_is_filtered_is_known_and_counted(opened):
+    """It waits nowhere and leaves no gap; it is a duplicate when it comes again, also after reopening."""
+    store = opened.store
+    assert store.commit([Filter(BOT, 1, 100.0), Filter(OTHER, 1, 100.0)]) == [FILTERED, FILTERED]
+    store = opened.reopen()
+    assert store.commit([Filter(BOT, 1, 101.0), new(1)]) == [DUPLICATE, DUPLICATE]
+    assert accept(store, 2) == [Kept(1)]
+    assert store.commit([Filter(BOT, 2, 102.0)]) == [DUPLICATE]
+    assert waiting(store) == [Waiting(1, BOT, 2, "a", b'{"update_id":2}', 100.0)]
+    assert store.tallies() == {BOT: Tally(1, 3, filtered=1, pending=1), OTHER: Tally(filtered=1)}
+
+
+def test_arrivals_take_effect_in_the_order_in_which_they_are_given(store):
+    """Of two operations on one id the first decides, whichever kind it is."""
+    batch = [Filter(BOT, 1, 100.0), new(1), new(2), Filter(BOT, 2, 100.0), keyed(3, "k"), keyed(3, "k")]
+    assert store.commit(batch) == [FILTERED, DUPLICATE, Kept(1), DUPLICATE, Kept(2), DUPLICATE]
+    assert store.tallies() == {BOT: Tally(2, 3, filtered=1, pending=2)}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_filtered_and_kept_updates_share_batches_of_any_size(store, size):
+    """Nothing is left out, nothing doubled, however many rows a statement takes."""
+    batch = [Filter(BOT, n, 1.0) if n % 3 == 0 else keyed(n, f"k{n // 6}", at=1.0) for n in range(size)]
+    first = [n for n in range(size) if n % 6 == 1]  # of those with its key
+    kept = {n: Kept(id_) for id_, n in enumerate(first, 1)}
+    results = [FILTERED if n % 3 == 0 else kept.get(n, OnceSeen(f"k{n // 6}")) for n in range(size)]
+    assert store.commit(batch) == results
+    assert store.commit(batch) == [DUPLICATE] * size
+    assert [update.update_id for update in waiting(store)] == first
+    assert store.tallies()[BOT] == Tally(len(kept), size, filtered=size - len(kept), pending=len(kept))
+
+
+def test_known_tells_which_ids_came_before(opened):
+    """Accepted, done, dead, filtered or seen once: all of them; of this bot only, and of many at once."""
+    store = opened.store
+    store.commit([new(1), keyed(2, "k"), keyed(3, "k"), Filter(BOT, 4, 1.0), new(5), new(9, bot=OTHER)])
+    store.commit([Finish(1, BOT, "done"), dead_letter(3)])
+    store = opened.reopen()
+    assert store.known(BOT, range(1, 2000)) == {1, 2, 3, 4, 5}
+    assert store.known(OTHER, [9, 1, 9]) == {9}
+    assert store.known(BOT, []) == store.known(3, [1]) == set()
+
+
+# -- once keys ----------------------------------------------------------------------------------
+
+
+def test_a_key_lets_one_update_in_within_its_window(opened):
+    """The second is dropped and known, also after reopening; exactly after the window it is a new one."""
+    store = opened.store
+    assert store.commit([keyed(1, "k", at=100.0)]) == [Kept(1)]
+    store = opened.reopen()
+    assert store.commit([keyed(2, "k", at=129.9)]) == [OnceSeen("k")]
+    assert store.commit([keyed(2, "k", at=130.0)]) == [DUPLICATE]
+    assert store.commit([keyed(3, "k", at=130.0)]) == [Kept(2)]
+    assert store.commit([keyed(4, "k", at=159.9)]) == [OnceSeen("k")]
+    assert ids(store) == [1, 2]
+    assert store.tallies() == {BOT: Tally(2, 1, filtered=2, pending=2)}
+
+
+def test_a_dropped_update_does_not_prolong_the_window(store):
+    """The window begins with what was kept: else somebody who repeats himself would never be heard again."""
+    store.commit([keyed(1, "k", at=100.0)])
+    assert store.commit([keyed(2, "k", at=120.0)]) == [OnceSeen("k")]
+    assert store.commit([keyed(3, "k", at=131.0)]) == [Kept(2)]
+
+
+def test_a_key_is_one_bots(store):
+    """The same key at another bot is another key."""
+    assert store.commit([keyed(1, "k"), keyed(1, "k", bot=OTHER)]) == [Kept(1), Kept(2)]
+    assert store.commit([keyed(2, "k", bot=OTHER)]) == [OnceSeen("k")]
+
+
+def test_the_first_key_that_is_known_decides(store):
+    """Of an update that is dropped no other key is committed."""
+    assert store.commit([keyed(1, "a", "b")]) == [Kept(1)]
+    assert store.commit([keyed(2, "c", "b", "a")]) == [OnceSeen("b")]
+    assert store.commit([keyed(3, "c")]) == [Kept(2)]
+    assert store.commit([keyed(4, "c", "b")]) == [OnceSeen("c")]
+
+
+def test_of_two_updates_in_one_commit_the_first_is_kept(store):
+    """By every key of it; keys of an update that was dropped in the same commit count for nothing."""
+    batch = [keyed(1, "a", "b"), keyed(2, "c", "b"), keyed(3, "c"), keyed(4, "a"), keyed(5, "d")]
+    assert store.commit(batch) == [Kept(1), OnceSeen("b"), Kept(2), OnceSeen("a"), Kept(3)]
+
+
+def test_one_update_may_name_a_key_twice(store):
+    """It does not stand in its own way; the last window holds."""
+    twice = new(1, once=(Once("k", 10.0), Once("k", 50.0)))
+    assert store.commit([twice]) == [Kept(1)]
+    assert store.commit([keyed(2, "k", at=149.0, window=60.0)]) == [OnceSeen("k")]
+    assert store.commit([keyed(3, "k", at=150.0, window=60.0)]) == [Kept(2)]
+
+
+def test_a_duplicate_commits_no_key(store):
+    """It was judged before; its keys are as they were then."""
+    accept(store, 1)
+    assert store.commit([keyed(1, "k"), keyed(2, "k")]) == [DUPLICATE, Kept(2)]
+    assert store.commit([keyed(2, "l"), keyed(3, "l")]) == [DUPLICATE, Kept(3)]
+
+
+def test_the_shorter_of_two_windows_holds(store):
+    """A window that was shortened applies at once, one that was made longer from the next commit on."""
+    store.commit([keyed(1, "k", "l", at=100.0, window=30.0)])
+    assert store.commit([keyed(2, "k", at=110.0, window=10.0)]) == [Kept(2)]
+    assert store.commit([keyed(3, "l", at=130.0, window=1000.0)]) == [Kept(3)]
+    assert store.commit([keyed(4, "l", at=1129.0, window=1000.0)]) == [OnceSeen("l")]
+
+
+def test_a_clock_that_is_set_back_prolongs_no_window(store):
+    """Within the window's length a key counts in both directions; further back it is committed anew."""
+    store.commit([keyed(1, "k", at=1000.0), keyed(2, "l", at=1000.0)])
+    assert store.commit([keyed(3, "k", at=971.0)]) == [OnceSeen("k")]
+    assert store.commit([keyed(4, "l", at=970.0)]) == [Kept(3)]
+    assert store.commit([keyed(5, "l", at=999.0)]) == [OnceSeen("l")]
+    assert store.commit([keyed(6, "l", at=1000.0)]) == [Kept(4)]
+
+
+@pytest.mark.parametrize("key", ["", "naïve \u2028 '\"\\", "nul\0nul", "x" * 256, "\U0001f600" * 256])
+def test_any_text_is_a_key(opened, key):
+    """It is known again after reopening, and no other is taken for it."""
+    assert opened.store.commit([keyed(1, key)]) == [Kept(1)]
+    store = opened.reopen()
+    assert store.commit([keyed(2, key[:-1] + "?")]) == [Kept(2)]
+    assert store.commit([keyed(3, key)]) == [OnceSeen(key)]
+
+
+@pytest.mark.parametrize("limit", [7, 100])
+def test_keys_are_forgotten_a_few_at_a_time(store, limit):
+    """Those that do not count any more; what is forgotten is new, the rest is not."""
+    for bot in (BOT, OTHER):
+        store.commit([keyed(n, f"k{n}", at=float(100 - n), bot=bot) for n in range(50)])
+    assert store.forget_keys(80.9, limit) == 0
+    assert store.forget_keys(100.0, 2) == 2
+    forgotten = [store.forget_keys(100.0, limit) for _ in range(100 // limit + 2)]
+    assert max(forgotten) <= limit
+    assert sum(forgotten) == 2 * 20 - 2
+    results = store.commit([keyed(100 + n, f"k{n}", at=99.0) for n in range(50)])
+    assert [isinstance(result, Kept) for result in results] == [n >= 30 for n in range(50)]
+    assert store.forget_keys(1e9, 1000) == 30 + 20 + 30
+    assert store.forget_keys(1e9, 1000) == 0
+
+
+def test_forgetting_keys_and_ids_leaves_the_other_alone(store):
+    """An id is known for days, a key for its window."""
+    store.commit([keyed(1, "k", at=100.0, window=1e6)])
+    assert forget_all(store, 200.0, 10) == 1
+    assert store.commit([keyed(1, "k", at=200.0, window=1e6)]) == [OnceSeen("k")]
+    assert store.forget_keys(1e7, 10) == 1
+    assert store.known(BOT, [1]) == {1}
 
 
 # -- reading ------------------------------------------------------------------------------------
@@ -586,7 +750,7 @@ def test_a_replayed_letter_is_at_the_tail_as_if_new(opened):
     store = opened.reopen()
     assert waiting(store)[-1] == Waiting(3, BOT, 1, "a", b'{"update_id":1}', 100.0, kind="edited_message")
     assert (dead(store), store.commit([Replay(1, BOT)])) == ([], [None])
-    assert accept(store, 1) == [None]
+    assert accept(store, 1) == [DUPLICATE]
     store.commit([again(store, 3, Attempt(300.0, "TypeError"), attempt=1)])
     store.commit([dead_letter(3)])
     assert [attempt.error for attempt in dead(store)[0].history] == ["ValueError", "KeyError", "TypeError"]
@@ -609,7 +773,7 @@ def test_what_is_purged_is_gone_and_counted(opened):
     store = opened.reopen()
     assert store.commit([Purge(1, BOT)]) == [False]
     assert dead(store) == []
-    assert accept(store, 1) == [None]
+    assert accept(store, 1) == [DUPLICATE]
     assert store.tallies() == {BOT: Tally(2, 1, purged=1, pending=1)}
 
 
@@ -691,7 +855,7 @@ def test_old_ids_are_forgotten_a_few_at_a_time(store, limit):
         for number in range(-5, 20):
             accept(store, number, bot=bot, at=float(number))
     assert forget_all(store, 10.0, limit) == 30
-    assert accept(store, 10, 19) == [None, None]
+    assert accept(store, 10, 19) == [DUPLICATE] * 2
     assert accept(store, 9, -5) == [Kept(51), Kept(52)]
     assert forget_all(store, 20.0, limit) == 20
     assert forget_all(store, 20.0, limit) == 0
@@ -725,7 +889,9 @@ def prepared(store):
     )
     store.commit([BeginCall(3, "k", 1.0)])
     accept(store, 7, key="b")
-    store.commit([dead_letter(7, key="b")])
+    store.commit([dead_letter(7, key="b"), Filter(BOT, 20, 100.0)])
+    store.commit([keyed(21, "old", at=1.0), keyed(22, "known")])
+    store.commit([Finish(8, BOT, "done"), Finish(9, BOT, "done")])
 
 
 def everything(store):
@@ -742,6 +908,10 @@ def everything(store):
         new(8),
         new(9, "b"),
         new(10, "c", bot=OTHER),
+        Filter(BOT, 23, 100.0),
+        Filter(BOT, 22, 100.0),
+        keyed(24, "old", "fresh"),
+        keyed(25, "known", "lost"),
         Replay(4, BOT),
         Purge(5, BOT),
     ]
@@ -762,14 +932,45 @@ def test_a_commit_that_fails_changes_nothing(backend, tmp_path):
         except StoreError:
             failed += 1
             assert state(store) == before
+            assert store.known(BOT, range(30)) == {*range(1, 8), 20, 21, 22}
             continue
         break
     assert failed >= len(batch)
     assert results == [
-        *[None] * 8, Kept(8, after_gap=False), Kept(9, after_gap=True), Kept(10), Kept(11), True
+        *[None] * 7, DUPLICATE, Kept(10), Kept(11, after_gap=True), Kept(12),
+        FILTERED, DUPLICATE, Kept(13), OnceSeen("known"), Kept(14), True,
     ]  # fmt: skip
     assert all(map(balanced, store.tallies().values()))
-    assert [update.called for update in waiting(store)] == [True, True, False, False, False]
+    assert [update.called for update in waiting(store)] == [True, True, False, False, False, False]
+    assert store.commit([keyed(26, "old"), keyed(27, "fresh"), keyed(28, "lost")]) == [
+        OnceSeen("old"),
+        OnceSeen("fresh"),
+        Kept(15),
+    ]
+    store.close()
+
+
+@pytest.mark.parametrize("doubt", [[], [new(1)]], ids=["sure", "in doubt"])
+def test_a_commit_that_fails_commits_no_key(backend, tmp_path, doubt):
+    """A fault at any step: each key is still free at the next try, and the one that was there counts."""
+    if backend.faulty is None:
+        pytest.skip("this store cannot be made to fail")
+    store = backend.make(tmp_path)()
+    store.commit([new(1), keyed(2, "known", at=50.0)])
+    batch = [keyed(3, "one", "two"), keyed(4, "known", at=79.0), keyed(5, "one"), *doubt]
+    for step in range(1, MOST_STEPS):
+        try:
+            with backend.faulty(store, step):
+                results = store.commit(batch)
+        except StoreError:
+            assert store.known(BOT, range(9)) == {1, 2}
+            continue
+        break
+    assert step > len(batch)
+    assert results == [Kept(3), OnceSeen("known"), OnceSeen("one"), *[DUPLICATE for _ in doubt]]
+    assert store.forget_keys(79.9, 9) == 0
+    assert store.forget_keys(80.0, 9) == 1
+    assert store.forget_keys(1e9, 9) == 2
     store.close()
 
 
@@ -781,6 +982,8 @@ def test_a_commit_that_fails_changes_nothing(backend, tmp_path):
         lambda store: store.calls(1),
         lambda store: store.tallies(),
         lambda store: store.forget(1e9, 10),
+        lambda store: store.forget_keys(1e9, 10),
+        lambda store: store.known(BOT, [1]),
     ],
 )
 def test_a_read_that_fails_says_so(backend, tmp_path, read):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from trioworkers.inbox.store import (
     Accept,
     BeginCall,
     EndCall,
+    Filter,
     Finish,
     MoveToDead,
     Purge,
@@ -23,7 +25,7 @@ from trioworkers.inbox.store import (
     StoreError,
     Tally,
 )
-from trioworkers.records import Attempt, Waiting
+from trioworkers.records import Attempt, Once, Waiting
 
 BOTS = (1, 2)
 MOST_IDS = 40
@@ -34,13 +36,16 @@ calls = st.sampled_from(["sendMessage 1", "sendPhoto 2"])
 attempts = st.builds(
     Attempt, times, st.sampled_from(["ValueError", "KeyError"]), st.just(()) | st.just(("k",))
 )
+once = st.builds(Once, st.sampled_from(["k", "l", ""]), st.sampled_from([1.0, 3.0, 100.0]))
 accepts = st.builds(
-    lambda bot, number, key, at: Accept(bot, number, key, b"%d" % number, at, "message"),
+    lambda bot, number, key, at, keys: Accept(bot, number, key, b"%d" % number, at, "message", keys),
     st.sampled_from(BOTS),
     st.integers(0, 20),
     st.sampled_from(["a", "a", "b", ""]),
     times,
+    st.just(()) | st.lists(once, max_size=3).map(tuple),
 )
+filters = st.builds(Filter, st.sampled_from(BOTS), st.integers(0, 20), times)
 
 
 class StoresMachine(RuleBasedStateMachine):
@@ -52,13 +57,14 @@ class StoresMachine(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "inbox.db"
         self.sqlite = open_sqlite(self.path, durability="normal")
         self.memory = MemoryStore()
+        self.offered: Counter[int] = Counter()
         self.home: dict[int, tuple[int, str]] = {}  # id → bot and key, of all that ever were
 
     def teardown(self):
         self.sqlite.close()
         self.folder.cleanup()
 
-    @rule(batch=st.lists(accepts, min_size=1, max_size=6))
+    @rule(batch=st.lists(accepts | filters, min_size=1, max_size=6))
     def accept(self, batch):
         self.commit(batch)
 
@@ -71,6 +77,7 @@ class StoresMachine(RuleBasedStateMachine):
         """One that is possible now; those on updates are about any that ever was, or none."""
         return st.one_of(
             accepts,
+            filters,
             st.builds(BeginCall, ids, calls, times),
             st.builds(EndCall, ids, calls, st.none() | st.just(b"1") | st.just(b"2")),
             ids.flatmap(self.on_update),
@@ -99,6 +106,7 @@ class StoresMachine(RuleBasedStateMachine):
         )
 
     def commit(self, batch):
+        self.offered.update(one.bot_id for one in batch if isinstance(one, Accept | Filter))
         results = self.memory.commit(batch)
         assert self.sqlite.commit(batch) == results
         for bot in BOTS:
@@ -114,6 +122,7 @@ class StoresMachine(RuleBasedStateMachine):
             pass
         else:
             before = self.seen(self.memory)
+            self.offered.update(one.bot_id for one in batch if isinstance(one, Accept | Filter))
             self.memory.commit(batch)
             assert self.seen(self.memory) == before
         self.sqlite._connection.execute("PRAGMA query_only = 0")
@@ -122,6 +131,14 @@ class StoresMachine(RuleBasedStateMachine):
     def forget(self, before):
         """SQLite looks at a part of the ids each time; so often it has looked at all."""
         assert sum(self.sqlite.forget(before, 25) for _ in range(4)) == self.memory.forget(before, 100)
+
+    @rule(now=times | st.just(110.0), limit=st.integers(1, 4))
+    def forget_keys(self, now, limit):
+        assert self.sqlite.forget_keys(now, limit) == self.memory.forget_keys(now, limit)
+
+    @rule(bot=st.sampled_from(BOTS), chosen=st.lists(st.integers(-1, 22), max_size=30))
+    def ask_for_known_ids(self, bot, chosen):
+        assert self.sqlite.known(bot, chosen) == self.memory.known(bot, chosen)
 
     @rule()
     def reopen(self):
@@ -162,6 +179,7 @@ class StoresMachine(RuleBasedStateMachine):
             [store.waiting(bot, after=0, limit=1000).updates for bot in BOTS],
             store.dead(limit=1000),
             [store.calls(id_) for id_ in range(1, MOST_IDS)],
+            [store.known(bot, range(21)) for bot in BOTS],
             {bot_id: tally for bot_id, tally in store.tallies().items() if tally != Tally()},
         )
 
@@ -170,10 +188,18 @@ class StoresMachine(RuleBasedStateMachine):
         assert self.seen(self.sqlite) == self.seen(self.memory)
 
     @invariant()
+    def they_remember_the_same_keys(self):
+        rows = self.sqlite._connection.execute("SELECT bot_id, key, at, until FROM once").fetchall()
+        kept = {(bot, key): committed for bot, key, *committed in rows}
+        assert kept == {place: [*committed] for place, committed in self.memory._once.items()}
+
+    @invariant()
     def the_tallies_add_up(self):
-        for tally in self.memory.tallies().values():
+        for bot, tally in self.memory.tallies().items():
             ended = tally.done + tally.dropped + tally.expired + tally.dead + tally.purged
             assert tally.accepted == ended + tally.pending
+            offered = tally.accepted + tally.duplicates + tally.filtered
+            assert offered == self.offered[bot]
 
 
 TestStoresMachine = StoresMachine.TestCase

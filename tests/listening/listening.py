@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
-from trioworkers.inbox.inbox import Accepted
+from trioworkers.inbox.gate import Stored
 from trioworkers.inbox.store import StoreError
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web.connections import Bounds, Connections
@@ -21,7 +21,9 @@ from trioworkers.web.webhook import WebhookApp
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from trioworkers.records import Arrival
 
 SECRET = "right"
 TIME = 20.0  # seconds, for everything that a test waits for
@@ -119,7 +121,7 @@ class ListenerThread:
         self.hold = threading.Event()
         self.hold.set()
         self.entered = threading.Event()
-        self.deliveries = Deliveries(self._accept)
+        self.deliveries = Deliveries()
         app = WebhookApp(
             self.deliveries, lambda: self.settings, "token", lambda: {"open": self.connections.open}
         )
@@ -129,7 +131,8 @@ class ListenerThread:
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    async def _accept(self, _bot_id: int, arrivals: Any) -> Accepted:
+    async def offer(self, arrivals: Sequence[Arrival]) -> Sequence[Stored]:
+        """The gate of its bot."""
         self.entered.set()
         while not self.hold.is_set():  # noqa: ASYNC110 - set by another thread
             await trio.sleep(0.001)
@@ -137,7 +140,7 @@ class ListenerThread:
             message = "disk full"
             raise StoreError(message)
         self.accepted += [arrival.update_id for arrival in arrivals]
-        return Accepted(len(arrivals), 0)
+        return [Stored() for _ in arrivals]
 
     def __enter__(self) -> Self:
         logger = logging.getLogger("hypercorn.error")
@@ -169,7 +172,7 @@ class ListenerThread:
             self._token = trio.lowlevel.current_trio_token()
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.deliveries.serve)
-                self.deliveries.open("echo", 7).add_secret(SECRET)
+                self.deliveries.open("echo", 7, self).add_secret(SECRET)
                 self._started.set()
                 await self.connections.serve([self.listener], self._stop)
                 nursery.cancel_scope.cancel()

@@ -9,13 +9,13 @@ import socket
 import pytest
 import trio
 import trio.testing
-from desk import START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
+from desk import BOT, START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
 from trioworkers.fault import Fault
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.delivery import Activity, Settling, trace
+from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import FAILED_START, IDLE, Quarantine
@@ -25,12 +25,13 @@ from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.worker_executor import WorkerExecutor
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
+from trioworkers.records import trace_id
 
 CONFIGURE = Configure("b", 7, "7:x", "http://x", "h:h", [], 4, Retune({}, 10.0, 60.0, 60.0, "error"))
 SETTINGS = BotSettings.model_validate(
     {"name": "b", "token": "7:x", "handler": "h:h", "retry": {"initial": 0, "max": 0}}
 )
-POISON = trace(update(666))
+POISON = trace_id(BOT, 666)
 
 
 class Process:

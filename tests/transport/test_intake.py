@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from trioworkers.botapi.client import BotApi
+from trioworkers.events import Events
 from trioworkers.fault import Fault
+from trioworkers.inbox.gate import Gate
 from trioworkers.inbox.inbox import Inbox, open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.testing import Telegram, serve_telegram
@@ -85,18 +87,19 @@ async def scene(nursery, tmp_path, monkeypatch):
         BotApi(base, bot.token) as api,
         trio.open_nursery() as inner,
     ):
-        deliveries = Deliveries(inbox.accept)
+        deliveries = Deliveries()
         await inner.start(deliveries.serve)
         stop = trio.Event()
         listener = listen_tcp("127.0.0.1", 0, key="k")
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/webhook/echo"
         app = WebhookApp(deliveries, lambda: settings, "token")
         await inner.start(Connections(app, bounds=Bounds()).serve, [listener], stop)
+        gate = Gate("echo", bot.id, inbox, Events())
         intake = Intake(
             api,
-            partial(inbox.accept, bot.id),
+            gate,
             lambda: settings,
-            deliveries.open("echo", bot.id),
+            deliveries.open("echo", bot.id, gate),
             lambda: Wanted(url, SECRET),
             Digests(tmp_path / "webhooks.json"),
             partial(trio.sleep, 0),

@@ -15,7 +15,7 @@ import trio.testing
 from trioworkers.botapi import client as api_module
 from trioworkers.botapi.client import BotApi
 from trioworkers.botapi.errors import BotApiError, TransportError
-from trioworkers.inbox.inbox import Accepted
+from trioworkers.inbox.gate import Admission, Dropped, Duplicate, Stored
 from trioworkers.inbox.store import StoreError
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
 from trioworkers.transport import poll
@@ -45,15 +45,17 @@ class Scene:
     confirmed_too_early: list[int] = field(default_factory=list)
     refusals: int = 0
     entered: trio.Event = field(default_factory=trio.Event)
-    gate: trio.Event = field(default_factory=trio.Event)
+    opens: trio.Event = field(default_factory=trio.Event)
 
-    async def accept(self, arrivals):
+    async def offer(self, arrivals):
+        """The gate of the bot."""
         self.entered.set()
-        await self.gate.wait()
+        await self.opens.wait()
         if self.refusals:
             self.refusals -= 1
             raise StoreError("disk full")
         self.accepted += [arrival.update_id for arrival in arrivals]
+        return [Stored() for _ in arrivals]
 
     def confirm(self, _, update_ids):
         self.confirmed_too_early += [id_ for id_ in update_ids if id_ not in self.accepted]
@@ -75,7 +77,7 @@ class Scene:
 
     async def poll(self):
         async with BotApi(self.url, self.bot.token) as api:
-            await LongPoll(api, self.accept, lambda: self.settings, self).serve()
+            await LongPoll(api, self, lambda: self.settings, self).serve()
 
     def fault(self, fault, times=1):
         return self.world.faults.add(method="getUpdates", respond=fault, times=times)
@@ -97,7 +99,7 @@ async def scene(nursery, monkeypatch):
     scene = Scene(world, world.add_bot("echo"), world.add_user("Alice"))
     scene.world.on_confirm = scene.confirm
     scene.url = await nursery.start(serve_telegram, world)
-    scene.gate.set()
+    scene.opens.set()
     yield scene
     assert scene.confirmed_too_early == []
     nursery.cancel_scope.cancel()
@@ -124,14 +126,14 @@ async def test_everything_is_accepted_once_and_in_order(scene, nursery):
 
 async def test_while_the_inbox_is_at_work_nothing_is_confirmed(scene, nursery):
     """No further poll goes out before accept has returned."""
-    scene.gate = trio.Event()
+    scene.opens = trio.Event()
     sent = say(scene, 2)
     nursery.start_soon(scene.poll)
     await scene.entered.wait()
     await trio.testing.wait_all_tasks_blocked(0.02)
     assert scene.world.confirmed(scene.bot) == []
     assert len(scene.polls()) == 1
-    scene.gate.set()
+    scene.opens.set()
     await scene.until(lambda: scene.world.confirmed(scene.bot) == sent)
 
 
@@ -149,14 +151,14 @@ async def test_what_the_inbox_refuses_stays_at_telegram(scene, nursery):
 
 async def test_a_poll_that_is_cancelled_leaves_the_rest_at_telegram(scene, nursery):
     """What was fetched but not accepted comes to the next poller."""
-    scene.gate = trio.Event()
+    scene.opens = trio.Event()
     sent = say(scene, 2)
     async with trio.open_nursery() as inner:
         inner.start_soon(scene.poll)
         await scene.entered.wait()
         inner.cancel_scope.cancel()
     assert scene.accepted == []
-    scene.gate.set()
+    scene.opens.set()
     nursery.start_soon(scene.poll)
     await scene.until(lambda: scene.accepted)
     assert scene.accepted == sent
@@ -410,7 +412,7 @@ async def test_pauses_grow_and_are_bounded(monkeypatch, autojump_clock):
     scene = Scene(Telegram(), None, None)
     monkeypatch.setattr(scene, "trouble", lambda reason, pause: pauses.append(pause))
     with trio.move_on_after(1000):
-        await LongPoll(Api(), scene.accept, Settings, scene).serve()  # type: ignore[arg-type]
+        await LongPoll(Api(), scene, Settings, scene).serve()  # type: ignore[arg-type]
     bounds = [min(poll.LONGEST_PAUSE, poll.FIRST_PAUSE * 2**n) for n in range(1, len(pauses) + 1)]
     assert len(pauses) > 60
     assert all(bound / 2 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
@@ -429,9 +431,9 @@ async def test_a_server_that_does_not_wait_is_not_asked_without_pause(monkeypatc
             return msgspec.Raw(answers.pop(0))
 
     scene = Scene(Telegram(), None, None)
-    scene.gate.set()
+    scene.opens.set()
     with trio.move_on_after(1000):
-        await LongPoll(Api(), scene.accept, Settings, scene).serve()  # type: ignore[arg-type]
+        await LongPoll(Api(), scene, Settings, scene).serve()  # type: ignore[arg-type]
     rest = poll.TOO_SOON
     assert asked == pytest.approx([0, rest, 2 * rest, 2 * rest, 2 * rest, 3 * rest])
     assert scene.accepted == [1, 2]
@@ -453,23 +455,41 @@ class Scripted:
             raise answer
         return msgspec.Raw(answer)
 
-    async def serve(self, accept=None):
+    async def serve(self, gate=None):
         scene = Scene(Telegram(), None, None)
-        scene.gate.set()
+        scene.opens.set()
         with trio.move_on_after(1000):
-            await LongPoll(self, accept or scene.accept, Settings, scene).serve()  # type: ignore[arg-type]
+            await LongPoll(self, gate or scene, Settings, scene).serve()  # type: ignore[arg-type]
         return scene
+
+
+class FixedGate:
+    """Gives each batch the same admissions."""
+
+    def __init__(self, *admissions: Admission):
+        self.admissions = admissions
+
+    async def offer(self, arrivals):
+        assert len(arrivals) == len(self.admissions)
+        return self.admissions
 
 
 async def test_a_server_that_never_confirms_is_not_asked_without_pause(autojump_clock):
     """A batch of which nothing is new, and that came at once, is followed by a moment's rest."""
 
-    async def accept(arrivals):
-        return Accepted(0, len(arrivals))
-
     api = Scripted(*[b'[{"update_id":1,"poll":{}}]'] * 3)
-    await api.serve(accept)
+    await api.serve(FixedGate(Duplicate()))
     assert api.asked == pytest.approx([0, poll.TOO_SOON, 2 * poll.TOO_SOON, 3 * poll.TOO_SOON])
+
+
+@pytest.mark.parametrize("admission", [Stored(), Dropped("an advertisement")])
+async def test_a_batch_with_something_new_is_followed_at_once(autojump_clock, admission):
+    """One that is dropped at the gate is new, too: there may be thousands of them to get through."""
+    batch = b'[{"update_id":1,"poll":{}},{"update_id":2,"poll":{}}]'
+    api = Scripted(*[batch] * 3)
+    await api.serve(FixedGate(admission, Duplicate()))
+    assert api.asked == pytest.approx([0, 0, 0, 0])
+    assert api.offsets == [None, 3, 3, 3]
 
 
 async def test_a_429_of_nothing_is_no_hot_loop(autojump_clock):

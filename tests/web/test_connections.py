@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from listening import SECRET, ListenerThread, Settings, request, update
 
-from trioworkers.inbox.inbox import Accepted
+from trioworkers.inbox.gate import Stored
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web.connections import Bounds, Connections
 from trioworkers.web.sockets import listen_unix
@@ -197,19 +197,20 @@ async def test_a_unix_socket_is_served_and_its_peer_is_a_proxy(tmp_path):
     """Nobody is there but by a proxy of this machine, whose word is taken for the sender's address."""
     accepted: list[int] = []
 
-    async def accept(_bot_id: int, arrivals: Any) -> Accepted:
-        accepted.extend(arrival.update_id for arrival in arrivals)
-        return Accepted(len(arrivals), 0)
+    class OpenGate:
+        async def offer(self, arrivals: Any) -> list[Stored]:
+            accepted.extend(arrival.update_id for arrival in arrivals)
+            return [Stored() for _ in arrivals]
 
     settings = Settings(telegram_ips_only=True)
-    deliveries = Deliveries(accept)
+    deliveries = Deliveries()
     stop = trio.Event()
     app = WebhookApp(deliveries, lambda: settings, "token")
     path = tmp_path / "webhook.sock"
     with trio.fail_after(20), listen_unix(path, key="[webhook] bind") as listener:
         async with trio.open_nursery() as nursery:
             await nursery.start(deliveries.serve)
-            deliveries.open("echo", 7).add_secret(SECRET)
+            deliveries.open("echo", 7, OpenGate()).add_secret(SECRET)
             await nursery.start(Connections(app, bounds=Bounds()).serve, [listener], stop)
             async with await trio.open_unix_socket(path) as stream:
                 for sender, status in (("149.154.167.1", b"200"), ("1.2.3.4", b"403")):

@@ -34,7 +34,7 @@ def listener(shared):
     shared.settings = Settings()
     shared.accepted.clear()
     shared.failing = False
-    endpoint = shared.deliveries.open("echo", 7)
+    endpoint = shared.deliveries.open("echo", 7, shared)
     endpoint.traffic.refused.clear()
     shared.deliveries.refused.clear()
     return shared
@@ -75,7 +75,7 @@ def test_a_delivery_is_durable_and_answered_200(listener):
 def test_refusals(listener, data, status, reason, at_the_door):
     """Each has its status and is counted; nothing reaches the inbox."""
     assert listener.ask(data) == status
-    traffic = listener.deliveries.open("echo", 7).traffic
+    traffic = listener.deliveries.open("echo", 7, listener).traffic
     assert (traffic.refused if at_the_door else listener.deliveries.refused) == {reason: 1}
     assert listener.accepted == []
 
@@ -134,13 +134,13 @@ def test_a_body_too_large_by_far_is_refused_and_cut_off(listener, headers):
         with pytest.raises(ConnectionError):
             send_for_ever(peer, more)
     listener.until(lambda: listener.connections.open == 0)
-    traffic = listener.deliveries.open("echo", 7).traffic
+    traffic = listener.deliveries.open("echo", 7, listener).traffic
     assert traffic.refused == {"body too large": 1}
 
 
 def test_a_bot_that_has_yet_to_start_is_503(listener):
     """Its deliveries come too early, whatever their secret: they come again."""
-    listener.deliveries.open("soon", 9).awaited = True
+    listener.deliveries.open("soon", 9, listener).awaited = True
     with listener.peer() as peer:
         peer.send(request(update(), bot="soon"))
         status, headers, _ = peer.answer() or (0, {"retry-after": ""}, b"")
@@ -163,8 +163,8 @@ async def test_of_a_body_too_large_little_is_taken_in(size, autojump_clock):
     async def send(message):
         answers.append(message.get("status"))
 
-    deliveries = Deliveries(refuse_all)
-    deliveries.open("echo", 7).add_secret(SECRET)
+    deliveries = Deliveries()
+    deliveries.open("echo", 7, ShutGate()).add_secret(SECRET)
     headers = [(b"x-telegram-bot-api-secret-token", SECRET.encode()), (b"transfer-encoding", b"chunked")]
     scope = {"type": "http", "method": "POST", "path": "/webhook/echo", "headers": headers, "client": None}
     await module.WebhookApp(deliveries, Settings, "token")(scope, receive, send)
@@ -172,8 +172,9 @@ async def test_of_a_body_too_large_little_is_taken_in(size, autojump_clock):
     assert taken <= min(size, 10_000 + module.LINGER_BYTES + 10_000)
 
 
-async def refuse_all(_bot_id, _arrivals):
-    raise AssertionError("nothing may come in")
+class ShutGate:
+    async def offer(self, _arrivals):
+        raise AssertionError("nothing may come in")
 
 
 def test_chunks_are_put_together(listener):
@@ -289,7 +290,7 @@ def test_health_and_stats(listener):
     assert stats["refused"] == {"unknown bot": 1}
     assert stats["bots"]["echo"]["refused"] == {"wrong secret": 1}
     assert set(stats["bots"]["echo"]) == {
-        "accepted", "duplicates", "refused", "bytes", "latency_ms", "last_delivery_at",
+        "accepted", "duplicates", "dropped", "refused", "bytes", "latency_ms", "last_delivery_at",
     }  # fmt: skip
 
 

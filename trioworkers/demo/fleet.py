@@ -188,6 +188,7 @@ def _count(fleet: Fleet, town: Town, bots: Mapping[str, SimBot]) -> dict[str, Co
             made=town.updates[bot.id],
             unconfirmed=town.pending(bot),
             accepted=tally.accepted,
+            filtered=tally.filtered,
             answered=town.answers[bot.id],
             done=tally.done,
             dropped=tally.dropped,

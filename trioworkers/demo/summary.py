@@ -14,13 +14,14 @@ class Counts:
     """What became of updates.
 
     `made` by people; `unconfirmed`: Telegram would hand them out (again). `accepted` into the inbox, of
-    these `done`, `dropped`, `expired`, `dead` and `pending`. `answered`: messages that were sent or edited.
-    `retried`: attempts beyond the first.
+    these `done`, `dropped`, `expired`, `dead` and `pending`; `filtered`: dropped before they were accepted.
+    `answered`: messages that were sent or edited. `retried`: attempts beyond the first.
     """
 
     made: int = 0
     unconfirmed: int = 0
     accepted: int = 0
+    filtered: int = 0
     answered: int = 0
     done: int = 0
     dropped: int = 0
@@ -37,7 +38,12 @@ class Counts:
     def agree(self) -> bool:
         """Whether each update that was made is accounted for, once."""
         ended = self.done + self.dropped + self.expired + self.dead + self.pending
-        return self.accepted == ended and 0 <= self.made - self.accepted <= self.unconfirmed
+        return self.accepted == ended and 0 <= self.left <= self.unconfirmed
+
+    @property
+    def left(self) -> int:
+        """How many updates never reached the inbox."""
+        return self.made - self.accepted - self.filtered
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,6 @@ class Summary:
         )
         if not self.agrees:
             return f"The numbers do not agree, this is a bug: {total.made} made, {balance}."
-        left = total.made - total.accepted
-        where = f"; {left} more still at Telegram" if left else ""
-        return f"Nothing was lost: {balance}{where}."
+        filtered = f"; {total.filtered} more filtered" if total.filtered else ""
+        where = f"; {total.left} more still at Telegram" if total.left else ""
+        return f"Nothing was lost: {balance}{filtered}{where}."

@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
+from trioworkers.errors import Drop
 from trioworkers.inbox.backlog import Backlog
-from trioworkers.inbox.store import Accept, Kept, Purge, Replay, StoreError, Tally
+from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Kept, Purge, Replay, StoreError, Tally
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.fault import Fault
-    from trioworkers.inbox.store import Store
-    from trioworkers.records import Arrival, DeadLetter, RecordedCall
+    from trioworkers.inbox.store import ArrivalResult, Store
+    from trioworkers.records import Arrival, DeadLetter, Once, RecordedCall
+
+    Verdict: TypeAlias = Drop | tuple[Once, ...]
 
 RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what Telegram keeps most for
 DEAD_RETENTION = 30 * 86400.0  # seconds
@@ -65,14 +68,6 @@ async def open_inbox(
         store.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What came of a batch: how many updates are new, and how many were accepted before."""
-
-    new: int
-    duplicates: int
-
-
 class Inbox:
     """All bots' updates. One per daemon; made by :func:`open_inbox`."""
 
@@ -82,39 +77,59 @@ class Inbox:
         self._clock = clock
         self._backlogs: dict[int, Backlog] = {}
 
-    async def accept(self, bot_id: int, arrivals: Sequence[Arrival]) -> Accepted:
-        """Make a batch of one bot's updates durable; those accepted before change nothing.
+    async def accept(
+        self,
+        bot_id: int,
+        arrivals: Sequence[Arrival],
+        verdicts: Mapping[int, Verdict] | None = None,
+    ) -> Sequence[ArrivalResult]:
+        """Make a batch of one bot's updates durable; those that came before change nothing.
 
-        A caller that is cancelled does not know whether they are, and has to offer them again.
+        Returns one result for each arrival, in order. `verdicts` says, by an arrival's place in the batch,
+        which keys it may be kept once with, or that only its id is remembered. :mod:`.gate` is the way in
+        for transports. A caller that is cancelled does not know whether the updates are durable, and has to
+        offer them again.
 
         Raises:
             StoreError: none of them is durable.
         """
         now = self._clock()
-        new = 0
+        outcome: Sequence[ArrivalResult] = ()
 
-        def committed(results: Sequence[Kept | None]) -> None:
-            nonlocal new
+        def committed(results: Sequence[ArrivalResult]) -> None:
+            nonlocal outcome
+            outcome = results
             updates = [
                 _waiting(bot_id, arrival, kept, now)
                 for arrival, kept in zip(arrivals, results, strict=True)
-                if kept is not None
+                if isinstance(kept, Kept)
             ]
-            new = len(updates)
             backlog = self._backlogs.get(bot_id)
             if backlog is not None:
                 backlog.offer(updates)
+            duplicates = results.count(DUPLICATE)
             counts = self.counts(bot_id)
-            counts["accepted"] += new
-            counts["duplicates"] += len(results) - new
-            counts["pending"] += new
+            counts["accepted"] += len(updates)
+            counts["duplicates"] += duplicates
+            counts["filtered"] += len(results) - len(updates) - duplicates
+            counts["pending"] += len(updates)
 
-        operations = [
+        operations: list[Accept | Filter] = [
             Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind)
             for arrival in arrivals
         ]
+        for place, verdict in (verdicts or {}).items():
+            operations[place] = _judged(bot_id, arrivals[place], now, verdict)
         await self._writer.commit(operations, committed)
-        return Accepted(new, len(arrivals) - new)
+        return outcome
+
+    async def known(self, bot_id: int, update_ids: Collection[int]) -> set[int]:
+        """Those of these update ids of a bot that came before, whether they were accepted or filtered.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        return await self._writer.read(lambda store: store.known(bot_id, update_ids))
 
     def claim(self, bot_id: int, fault: Fault) -> Backlog:
         """The bot's updates in the order in which they are handled, for one owner until :meth:`release`.
@@ -203,7 +218,7 @@ class Inbox:
         await self._writer.backup(path)
 
     async def tend(self, keep_dead: Callable[[], float]) -> None:
-        """Forget old ids and dead letters, a few at a time, until cancelled.
+        """Forget old ids, once keys and dead letters, a few at a time, until cancelled.
 
         What could not be fetched for a backlog is fetched again here, too. `keep_dead` gives the seconds for
         which dead letters are kept.
@@ -211,7 +226,7 @@ class Inbox:
         while True:
             await trio.sleep(TEND_EVERY)
             now = self._clock()
-            self._writer.tend(partial(_forget, now - RETENTION))
+            self._writer.tend(partial(_forget, now))
             for backlog in self._backlogs.values():
                 backlog.try_again()
             with suppress(StoreError):  # it is told as the store's trouble
@@ -296,5 +311,11 @@ def _waiting(bot_id: int, arrival: Arrival, kept: Kept, now: float) -> Waiting:
     )
 
 
-def _forget(before: float, store: Store) -> int:
-    return store.forget(before, FORGET_ROWS)
+def _judged(bot_id: int, arrival: Arrival, now: float, verdict: Verdict) -> Accept | Filter:
+    if isinstance(verdict, Drop):
+        return Filter(bot_id, arrival.update_id, now)
+    return Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind, verdict)
+
+
+def _forget(now: float, store: Store) -> int:
+    return store.forget(now - RETENTION, FORGET_ROWS) + store.forget_keys(now, FORGET_ROWS)

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import asdict, replace
 
 from trioworkers.inbox.store import (
+    DUPLICATE,
+    FILTERED,
     Accept,
     BeginCall,
+    Committed,
     EndCall,
+    Filter,
     Finish,
     Kept,
     MoveToDead,
@@ -26,7 +30,9 @@ from trioworkers.inbox.store import (
     Reschedule,
     StoreError,
     Tally,
+    Unkept,
     logged,
+    once_seen,
 )
 from trioworkers.records import DeadLetter, RecordedCall, Waiting
 
@@ -34,9 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trioworkers.inbox.store import ArrivalResult, Result
     from trioworkers.records import Attempt
 
-ORDER = ((BeginCall, EndCall), (Finish,), (Reschedule,), (MoveToDead,), (Accept,), (Replay,), (Purge,))
+ORDER = (
+    *((BeginCall, EndCall), (Finish,), (Reschedule,), (MoveToDead,)),
+    *((Accept, Filter), (Replay,), (Purge,)),
+)
 
 
 class MemoryStore:
@@ -51,6 +61,7 @@ class MemoryStore:
         self.fault = fault
         self._last_id = 0
         self._seen: dict[tuple[int, int], float] = {}
+        self._once: dict[tuple[int, str], Committed] = {}
         self._inbox: dict[int, Waiting] = {}  # ids ascend, so it is in their order
         self._dead: dict[int, DeadLetter] = {}
         self._history: dict[int, tuple[Attempt, ...]] = {}
@@ -58,20 +69,21 @@ class MemoryStore:
         self._gaps: set[tuple[int, str]] = set()
         self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
-    def commit(self, operations: Sequence[Operation]) -> Sequence[Kept | bool | None]:
+    def commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
         for operation in operations:
             self.fault(operation)
-        do: dict[type, Callable[[Any], Kept | bool | None]] = {
+        do: dict[type, Callable[[Any], Result]] = {
             BeginCall: self._calling,
             EndCall: self._called,
             Finish: self._finish,
             Reschedule: self._reschedule,
             MoveToDead: self._dead_letter,
             Accept: self._accept,
+            Filter: self._filter,
             Replay: self._replay,
             Purge: self._purge,
         }
-        results: list[Kept | bool | None] = [None] * len(operations)
+        results: list[Result] = [None] * len(operations)
         for kinds in ORDER:
             for place, operation in enumerate(operations):
                 if isinstance(operation, kinds):
@@ -103,6 +115,10 @@ class MemoryStore:
             if len(found) == limit or looked_at == most:
                 return Page(found, update.id, more=update.id < last)
         return Page(found, last, more=False)
+
+    def known(self, bot_id: int, update_ids: Collection[int]) -> set[int]:
+        self.fault("known")
+        return {update_id for update_id in update_ids if (bot_id, update_id) in self._seen}
 
     def calls(self, id: int) -> Sequence[RecordedCall]:
         self.fault("calls")
@@ -141,6 +157,13 @@ class MemoryStore:
         old = list(islice((key for key, at in self._seen.items() if at < before), limit))
         for key in old:
             del self._seen[key]
+        return len(old)
+
+    def forget_keys(self, now: float, limit: int) -> int:
+        self.fault("forget_keys")
+        old = sorted((key.until, place) for place, key in self._once.items() if key.until <= now)[:limit]
+        for _, place in old:
+            del self._once[place]
         return len(old)
 
     def tend(self) -> None:
@@ -212,12 +235,30 @@ class MemoryStore:
         if not update.skipped:
             self._leave_gap(update)
 
-    def _accept(self, operation: Accept) -> Kept | None:
-        known = (operation.bot_id, operation.update_id) in self._seen
-        self._counts[operation.bot_id]["duplicates" if known else "accepted"] += 1
-        if known:
-            return None
+    def _filter(self, operation: Filter) -> Unkept:
+        if self._is_known(operation):
+            return DUPLICATE
+        self._counts[operation.bot_id]["filtered"] += 1
+        return FILTERED
+
+    def _is_known(self, operation: Accept | Filter) -> bool:
+        """Whether the update came before; if not, its id is remembered."""
+        if (operation.bot_id, operation.update_id) in self._seen:
+            self._counts[operation.bot_id]["duplicates"] += 1
+            return True
         self._seen[operation.bot_id, operation.update_id] = operation.at
+        return False
+
+    def _accept(self, operation: Accept) -> ArrivalResult:
+        if self._is_known(operation):
+            return DUPLICATE
+        if (repeated := once_seen(operation, self._once)) is not None:
+            self._counts[operation.bot_id]["filtered"] += 1
+            return repeated
+        for once in operation.once:
+            key = operation.bot_id, once.key
+            self._once[key] = Committed(operation.at, operation.at + once.window)
+        self._counts[operation.bot_id]["accepted"] += 1
         kept = self._keep(operation.bot_id, operation.key)
         self._inbox[kept.id] = Waiting(
             **asdict(kept),

@@ -7,7 +7,8 @@ order of updates and the policy of retries are decided elsewhere (:mod:`.queue`,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, final
 
 import msgspec
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.records import Attempt, DeadLetter, RecordedCall, Waiting
+    from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 
@@ -43,9 +44,12 @@ class StoreDamagedError(StoreError):
 
 
 class Accept(msgspec.Struct, frozen=True, gc=False):
-    """Keep this update, unless (`bot_id`, `update_id`) was accepted before. `at`: Unix seconds.
+    """Keep this update, unless (`bot_id`, `update_id`) came before. `at`: Unix seconds.
 
-    Its result is what it was kept as, or None when it was accepted before.
+    Its result is `DUPLICATE` when the id came before, in an operation of either kind, `Accept` or `Filter`.
+    Otherwise the id is remembered. The result is :class:`OnceSeen` when a key of `once` still counts for
+    the bot (:func:`once_seen`); the update is then counted as filtered, and none of its keys is committed.
+    Otherwise the result is :class:`Kept`, and the keys are committed together with the update.
     """
 
     bot_id: int
@@ -54,6 +58,20 @@ class Accept(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     at: float
     kind: str = "message"
+    once: tuple[Once, ...] = ()
+
+
+@final
+class Filter(msgspec.Struct, frozen=True, gc=False):
+    """Remember the id of an update that was dropped before it was kept. `at`: Unix seconds.
+
+    Its result is `FILTERED`, or `DUPLICATE` when the id came before. An `Accept` and a `Filter` are
+    operations of one kind: they take effect in the order in which they are given.
+    """
+
+    bot_id: int
+    update_id: int
+    at: float
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
@@ -61,6 +79,26 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
     id: int
     after_gap: bool = False
+
+
+class OnceSeen(msgspec.Struct, frozen=True, gc=False):
+    """The update was not kept, because `key` was committed for its bot within the window."""
+
+    key: str
+
+
+class Unkept(Enum):
+    """Results that carry no data, of updates that are not kept."""
+
+    DUPLICATE = "duplicate"
+    FILTERED = "filtered"
+
+
+DUPLICATE: Final = Unkept.DUPLICATE
+"""The id of the update came before."""
+
+FILTERED: Final = Unkept.FILTERED
+"""The update was dropped before it was kept, and its id is remembered."""
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
@@ -138,7 +176,33 @@ class Purge(msgspec.Struct, frozen=True, gc=False):
     bot_id: int
 
 
-Operation = Accept | Finish | Reschedule | MoveToDead | BeginCall | EndCall | Replay | Purge
+Operation = Accept | Filter | Finish | Reschedule | MoveToDead | BeginCall | EndCall | Replay | Purge
+ArrivalResult: TypeAlias = Kept | OnceSeen | Unkept
+"""The result of an `Accept` or a `Filter`."""
+
+Result: TypeAlias = ArrivalResult | bool | None
+
+
+class Committed(NamedTuple):
+    """When a once key was committed, and until when it counts. Unix seconds."""
+
+    at: float
+    until: float
+
+
+def once_seen(operation: Accept, committed: Mapping[tuple[int, str], Committed]) -> OnceSeen | None:
+    """The first once key of the update that still counts, or None. `committed`: by bot id and key.
+
+    A key counts for the window with which it was committed and for the one with which it is asked for,
+    whichever is shorter: the first bounds how long the store has to keep it, the second lets a shorter
+    setting apply at once. Only the distance of the two times matters, so that a clock that is set back does
+    not let a key count for longer.
+    """
+    for once in operation.once:
+        before = committed.get((operation.bot_id, once.key))
+        if before is not None and operation.at < before.until and abs(operation.at - before.at) < once.window:
+            return OnceSeen(once.key)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +210,8 @@ class Tally:
     """What became of one bot's updates since its first.
 
     `accepted = done + dropped + expired + dead + purged + pending`; `dead` are those that still lie there.
+    `filtered` are those that were dropped before they were accepted, by a `Filter` or by a once key. All that
+    were offered are `accepted + duplicates + filtered`.
     """
 
     accepted: int = 0
@@ -156,6 +222,7 @@ class Tally:
     retried: int = 0
     dead: int = 0
     purged: int = 0
+    filtered: int = 0
     pending: int = field(default=0, kw_only=True)
 
 
@@ -174,13 +241,13 @@ class Page:
 class Store(Protocol):
     """A durable log of updates. Every method may raise :class:`StoreError`."""
 
-    def commit(self, operations: Sequence[Operation]) -> Sequence[Kept | bool | None]:
+    def commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
         """Run all operations in one transaction; return one result for each, in order.
 
         When it returns, they are durable. When it raises, none took effect. Operations on updates that
         do not wait any more change nothing, those on dead letters included: an end may be given twice.
-        They take effect by kind: calls, finished, rescheduled, dead, accepted, replayed, purged; within a
-        kind in the order given. Ids ascend in that order, and none is given twice.
+        They take effect by kind: calls, finished, rescheduled, dead, accepted or filtered, replayed, purged;
+        within a kind in the order given. Ids ascend in that order, and none is given twice.
         """
 
     def waiting(
@@ -200,6 +267,9 @@ class Store(Protocol):
         those that are skipped. With `most` no more than so many of the bot are looked at.
         """
 
+    def known(self, bot_id: int, update_ids: Collection[int]) -> set[int]:
+        """Those of these update ids of a bot that came before, whether they were accepted or filtered."""
+
     def calls(self, id: int) -> Sequence[RecordedCall]:
         """The recorded calls of an update or dead letter, by when they were begun, then by key."""
 
@@ -218,10 +288,16 @@ class Store(Protocol):
         """The tally of every bot that has one, by bot id."""
 
     def forget(self, before: float, limit: int) -> int:
-        """Forget up to `limit` ids of updates that were accepted before `before`; how many it were.
+        """Forget up to `limit` ids of updates that came before `before`; how many it were.
 
         They are new if they come again; what waits or is dead stays. It may look at part of the ids only,
         and at the others when it is called again.
+        """
+
+    def forget_keys(self, now: float, limit: int) -> int:
+        """Forget up to `limit` once keys that do not count any more at `now`; how many it were.
+
+        Those that ended first are forgotten first.
         """
 
     def tend(self) -> None:

@@ -23,7 +23,15 @@ import msgspec
 import trio
 
 from trioworkers.fault import Fault
-from trioworkers.inbox.store import Accept, Purge, Replay, StoreDamagedError, StoreError, StoreFullError
+from trioworkers.inbox.store import (
+    Accept,
+    Filter,
+    Purge,
+    Replay,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -297,7 +305,7 @@ class Writer:
             return
         self._committed_at = time.monotonic()
         if self._troubled is not None:
-            accepts = any(isinstance(operation, Accept) for operation in operations)
+            accepts = any(isinstance(operation, Accept | Filter) for operation in operations)
             self._note(None, _Proof.ACCEPTS if accepts else _Proof.WRITES)
         start = 0
         for job in batch:
@@ -314,7 +322,7 @@ class Writer:
         refused = [
             job
             for job in (*batch, *waiting)
-            if any(isinstance(operation, Accept | Replay | Purge) for operation in job.operations)
+            if any(isinstance(operation, Accept | Filter | Replay | Purge) for operation in job.operations)
         ]
         for job in refused:
             job.error = error

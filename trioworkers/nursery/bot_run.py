@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.fault import Fault
+from trioworkers.inbox.gate import Gate
 from trioworkers.nursery.canary import try_worker
 from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.function_executor import FunctionContext, FunctionExecutor
@@ -29,11 +30,11 @@ from trioworkers.protocol.frames import Configure, Retune
 from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from trioworkers.config import BotSettings, Fleet
     from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Accepted, Inbox
+    from trioworkers.inbox.inbox import Inbox
     from trioworkers.logs.files import RotatedFile
     from trioworkers.nursery.intake import Webhooks
     from trioworkers.nursery.oom import OomKills
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.nursery.spawn import MakesWorkers
     from trioworkers.nursery.worker import ConnectedWorker
-    from trioworkers.records import Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,8 @@ class BotRun:
         self.supervisor = Supervisor(means, self._scheduler.work, context.slots, context.may_start, rng)
         self._quarantine = Quarantine(alone, self._scheduler.suspect_work, context.may_start)
         self._unproven = trio.CancelScope()
-        self._intake = BotIntake(settings, self._accept, context.webhooks, self._emit, rng)
+        gate = Gate(bot.name, bot.bot_id, context.inbox, context.events)
+        self._intake = BotIntake(settings, gate, context.webhooks, self._emit, rng)
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
         self._asked_again = trio.Event()
@@ -276,11 +277,6 @@ class BotRun:
                     self.supervisor.park("token refused")
                     self._asked_again = trio.Event()
                     await self._asked_again.wait()
-
-    async def _accept(self, arrivals: Sequence[Arrival]) -> Accepted:
-        accepted = await self._context.inbox.accept(self._settings().bot_id, arrivals)
-        self._emit("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
-        return accepted
 
     def _make_executor(self, worker: ConnectedWorker, *, alone: bool) -> WorkerExecutor:
         return WorkerExecutor(worker, self._scheduler, self._settling, alone=alone)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from trioworkers.inbox.settle import DeadLettered, Finished, Lost, Moment, SettleLimits, settle
 from trioworkers.protocol.frames import MOST_RECORDED, FrameError
 from trioworkers.records import Attempt, shown_call
+from trioworkers.records import trace_id as trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -74,7 +74,7 @@ class Settling:
         """Emit an event about an update."""
         if self.events.hears(event):  # else, as for most updates, nothing is made for nobody
             dialog = f"{self.bot}/{update.key}"
-            trace_id = trace_id or trace(update)
+            trace_id = trace_id or trace_of(update.bot_id, update.update_id)
             self.events.emit(event, self.bot, trace_id=trace_id, dialog=dialog, **fields)
 
     def obey(self, update: Waiting, verdict: Verdict, failure: Attempt | None = None) -> None:
@@ -132,7 +132,7 @@ class Delivery:
         self.run = run
         self.calls = calls
         self.handed_at = settling.clock()
-        self.trace_id = trace(update)
+        self.trace_id = trace_of(update.bot_id, update.update_id)
         self._settling = settling
         # those under way, or that may have been made although they failed: these are True
         self._open_calls: dict[str, bool] = {}
@@ -218,8 +218,3 @@ class Delivery:
         if self._recorded > MOST_RECORDED:
             message = f"more than {MOST_RECORDED >> 20} MB of calls for one update"
             raise FrameError(message)
-
-
-def trace(update: Waiting) -> str:
-    """The update's trace id: 32 hexadecimal digits, the same for the same update wherever it is reported."""
-    return blake2b(f"{update.bot_id}:{update.update_id}".encode(), digest_size=16).hexdigest()

@@ -13,12 +13,11 @@ from trioworkers.transport.intake import Intake
 from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from random import Random
 
     from trioworkers.config import BotSettings
-    from trioworkers.inbox.inbox import Accepted
-    from trioworkers.records import Arrival
+    from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.transport.deliveries import Deliveries, WebhookEndpoint
     from trioworkers.transport.registration import Digests, Wanted
 
@@ -48,14 +47,14 @@ class BotIntake:
     def __init__(
         self,
         settings: Callable[[], BotSettings],
-        accept: Callable[[Sequence[Arrival]], Awaitable[Accepted]],
+        gate: TakesUpdates,
         webhooks: Webhooks,
         emit: Callable[..., None],
         rng: Random,
     ) -> None:
         self._settings = settings
         self._rng = rng
-        self._accept = accept
+        self._gate = gate
         self._webhooks = webhooks
         self._emit = emit
         self._intake: Intake | None = None
@@ -94,7 +93,7 @@ class BotIntake:
             async with BotApi(api_base, settings.token.reveal(), rng=self._rng) as api:
                 self._intake = Intake(
                     api,
-                    self._accept,
+                    self._gate,
                     self._settings,
                     endpoint := self._open(),
                     lambda: webhooks.wanted(self._settings()),
@@ -120,7 +119,7 @@ class BotIntake:
 
     def _open(self) -> WebhookEndpoint:
         settings = self._settings()
-        return self._webhooks.deliveries.open(settings.name, settings.bot_id)
+        return self._webhooks.deliveries.open(settings.name, settings.bot_id, self._gate)
 
 
 class _Trouble:

@@ -27,7 +27,7 @@ class Handled(NamedTuple):
 
 
 def broken_tally(path: Path, bot_id: int, arrived: Collection[int]) -> list[str]:
-    """Whether every update that arrived was accepted once, and is somewhere: done, dead, waiting, …
+    """Whether every update that arrived was accepted or filtered once, and is somewhere: done, dead, …
 
     Args:
         path: the inbox's database; a daemon may have it open.
@@ -38,20 +38,20 @@ def broken_tally(path: Path, bot_id: int, arrived: Collection[int]) -> list[str]
         inbox.execute("BEGIN")  # all of one moment
         seen = {id_ for (id_,) in inbox.execute("SELECT update_id FROM seen WHERE bot_id = ?", (bot_id,))}
         row = inbox.execute(
-            f"SELECT accepted, {', '.join(LEFT)} FROM tally WHERE bot_id = ?",  # noqa: S608 - our own words
+            f"SELECT accepted, filtered, {', '.join(LEFT)} FROM tally WHERE bot_id = ?",  # noqa: S608 - our own words
             (bot_id,),
         ).fetchone()
         (pending,) = inbox.execute("SELECT count(*) FROM inbox WHERE bot_id = ?", (bot_id,)).fetchone()
         (dead,) = inbox.execute("SELECT count(*) FROM dead WHERE bot_id = ?", (bot_id,)).fetchone()
-    accepted, *left = row or [0] * (1 + len(LEFT))
+    accepted, filtered, *left = row or [0] * (2 + len(LEFT))
     broken = []
     if lost := set(arrived) - seen:
-        broken.append(f"confirmed to Telegram, but not accepted: {sorted(lost)[:10]}")
+        broken.append(f"confirmed to Telegram, but neither accepted nor filtered: {sorted(lost)[:10]}")
     if accepted != sum(left) + pending:
         parts = dict(zip(LEFT, left, strict=True))
         broken.append(f"accepted {accepted}, but {parts} and {pending} pending")
-    if accepted != len(seen):
-        broken.append(f"accepted {accepted}, but {len(seen)} ids are known")
+    if accepted + filtered != len(seen):
+        broken.append(f"accepted {accepted} and filtered {filtered}, but {len(seen)} ids are known")
     if dead != left[LEFT.index("dead")]:
         broken.append(f"{left[LEFT.index('dead')]} dead letters are counted, {dead} are there")
     return broken

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.inbox.gate import Duplicate, Stored
 from trioworkers.inbox.store import StoreError
 from trioworkers.records import read_update
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from trioworkers.inbox.inbox import Accepted
+    from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.records import Arrival
 
 GRACE = 600.0  # seconds for which an old secret is good, and an endpoint that was left is open
@@ -47,10 +48,11 @@ def derive_secret(fleet_secret: str, bot_id: int) -> str:
 
 @dataclass(slots=True)
 class Traffic:
-    """What came in at one endpoint. `bytes` of accepted bodies; seconds; `last_at` in Unix seconds."""
+    """What came in at one endpoint. `bytes` of bodies answered 200; seconds; `last_at` in Unix seconds."""
 
     accepted: int = 0
     duplicates: int = 0
+    dropped: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     waited: float = 0.0
@@ -59,10 +61,11 @@ class Traffic:
 
     def document(self) -> dict[str, object]:
         """As `GET /webhook/stats` tells it; latency is from a body's last byte to its commit."""
-        answered = self.accepted + self.duplicates
+        answered = self.accepted + self.duplicates + self.dropped
         return {
             "accepted": self.accepted,
             "duplicates": self.duplicates,
+            "dropped": self.dropped,
             "refused": dict(self.refused),
             "bytes": self.bytes,
             "latency_ms": {
@@ -87,12 +90,14 @@ class WebhookEndpoint:
 
     Attributes:
         bot_id: whose updates they are.
+        gate: takes the updates.
         traffic: what came in.
         awaited: no secret is known yet, since its bot has yet to start: deliveries come too early.
     """
 
-    def __init__(self, bot_id: int) -> None:
+    def __init__(self, bot_id: int, gate: TakesUpdates) -> None:
         self.bot_id = bot_id
+        self.gate = gate
         self.traffic = Traffic()
         self.gathering: _Batch | None = None
         self.committing = False
@@ -149,20 +154,14 @@ class Deliveries:
     """The endpoints of all bots. `serve` makes durable what comes in.
 
     Args:
-        accept: makes a batch of one bot's updates durable; raises StoreError when it cannot.
         trouble: hears, with the bot's id, of a mistake of ours that refused a batch.
 
     Attributes:
         refused: what was refused at no endpoint of a bot, by reason.
     """
 
-    def __init__(
-        self,
-        accept: Callable[[int, Sequence[Arrival]], Awaitable[Accepted]],
-        trouble: Callable[[int, Exception], None] = lambda _bot_id, _error: None,
-    ) -> None:
+    def __init__(self, trouble: Callable[[int, Exception], None] = lambda _bot_id, _error: None) -> None:
         self.refused: Counter[str] = Counter()
-        self._accept = accept
         self._trouble = trouble
         self._endpoints: dict[str, WebhookEndpoint] = {}
         self._nursery: trio.Nursery | None = None
@@ -186,11 +185,12 @@ class Deliveries:
         self._nursery = None
         self._closing.set()
 
-    def open(self, name: str, bot_id: int) -> WebhookEndpoint:
-        """The endpoint of the bot of that name; a new one when another bot had that name."""
+    def open(self, name: str, bot_id: int, gate: TakesUpdates) -> WebhookEndpoint:
+        """The endpoint of the bot of that name, before `gate`; a new one when another bot had that name."""
         endpoint = self._endpoints.get(name)
         if endpoint is None or endpoint.bot_id != bot_id:
-            endpoint = self._endpoints[name] = WebhookEndpoint(bot_id)
+            endpoint = self._endpoints[name] = WebhookEndpoint(bot_id, gate)
+        endpoint.gate = gate
         return endpoint
 
     def remove(self, name: str) -> None:
@@ -263,15 +263,21 @@ class Deliveries:
 
     async def _accept_batch(self, endpoint: WebhookEndpoint, batch: _Batch) -> None:
         try:
-            accepted = await self._accept(endpoint.bot_id, batch.arrivals)
+            admissions = await endpoint.gate.offer(batch.arrivals)
         except StoreError:
             pass  # the inbox tells why
         except Exception as error:  # of one batch: the deliveries of other bots go on
             self._trouble(endpoint.bot_id, error)
         else:
             batch.status = 200
-            endpoint.traffic.accepted += accepted.new
-            endpoint.traffic.duplicates += accepted.duplicates
-            endpoint.traffic.last_at = time.time()
+            traffic = endpoint.traffic
+            for admission in admissions:
+                if isinstance(admission, Stored):
+                    traffic.accepted += 1
+                elif isinstance(admission, Duplicate):
+                    traffic.duplicates += 1
+                else:
+                    traffic.dropped += 1
+            traffic.last_at = time.time()
         finally:
             batch.done.set()

@@ -19,11 +19,10 @@ from trioworkers.transport.poll import LongPoll, PollEvents, PollSettings
 from trioworkers.transport.registration import Registration, error_age
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from trioworkers.botapi.client import BotApi
-    from trioworkers.inbox.inbox import Accepted
-    from trioworkers.records import Arrival
+    from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.transport.deliveries import WebhookEndpoint
     from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
 
@@ -53,7 +52,7 @@ class Intake:
 
     Args:
         api: the bot's own connection.
-        accept: what the inbox does with a polled batch, as for :class:`LongPoll`.
+        gate: takes what is polled.
         settings: the settings in force.
         endpoint: where the bot's deliveries come in.
         wanted: what its webhook should be now; None where Telegram cannot reach us: `auto` polls then.
@@ -69,7 +68,7 @@ class Intake:
     def __init__(
         self,
         api: BotApi,
-        accept: Callable[[Sequence[Arrival]], Awaitable[Accepted | None]],
+        gate: TakesUpdates,
         settings: Callable[[], IntakeSettings],
         endpoint: WebhookEndpoint,
         wanted: Callable[[], Wanted | None],
@@ -85,7 +84,7 @@ class Intake:
         self._wanted = wanted
         self._events = events
         self._api = api
-        self._accept = accept
+        self._gate = gate
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._target = wanted()
         self._registration = Registration(
@@ -138,7 +137,7 @@ class Intake:
                 await self._registration.delete()
         with trio.move_on_after(self._polling_time()):
             # a new one each time: an offset from before a webhook might confirm what nobody has seen
-            await LongPoll(self._api, self._accept, self._settings, self._events, self._rng).serve()
+            await LongPoll(self._api, self._gate, self._settings, self._events, self._rng).serve()
         self._auto.try_webhook()
         self._reason = "polled long enough"
 

@@ -17,13 +17,14 @@ import trio
 
 from trioworkers.botapi.client import BotApi, retry_after
 from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.inbox.gate import Duplicate
 from trioworkers.inbox.store import StoreError
 from trioworkers.records import UpdateIdError, read_update
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from trioworkers.inbox.inbox import Accepted
+    from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.records import Arrival
 
 BATCH = 100  # updates of one answer, the most that Telegram gives
@@ -76,8 +77,7 @@ class LongPoll:
 
     Args:
         api: the bot's own connection.
-        accept: makes a batch durable; returning confirms it, and tells how much of it was new (None is
-            taken as new). It raises when the inbox cannot take it.
+        gate: takes each batch, which is confirmed to Telegram once it has.
         settings: the settings in force.
         events: who hears of conflicts and failures.
     """
@@ -85,13 +85,13 @@ class LongPoll:
     def __init__(
         self,
         api: BotApi,
-        accept: Callable[[Sequence[Arrival]], Awaitable[Accepted | None]],
+        gate: TakesUpdates,
         settings: Callable[[], PollSettings],
         events: PollEvents,
         rng: random.Random | None = None,
     ) -> None:
         self._api = api
-        self._accept = accept
+        self._gate = gate
         self._settings = settings
         self._events = events
         self._rng = rng or random.Random()  # noqa: S311 - jitter
@@ -127,7 +127,7 @@ class LongPoll:
         began = trio.current_time()
         updates = await self._fetch()
         at_once = trio.current_time() - began < TOO_SOON
-        if not await self._accept_all(updates) and at_once:
+        if not await self._offer(updates) and at_once:
             # a server that does not wait or does not confirm, or a proxy that answers for it
             await trio.sleep(TOO_SOON)
 
@@ -148,8 +148,8 @@ class LongPoll:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise TransportError("getUpdates", "an answer that is no list of updates") from None
 
-    async def _accept_all(self, updates: Sequence[msgspec.Raw]) -> bool:
-        """Make them durable and note the next offset; True when there was something new."""
+    async def _offer(self, updates: Sequence[msgspec.Raw]) -> bool:
+        """Give them to the gate and note the next offset; True when not all of them came before."""
         arrivals: list[Arrival] = []
         without_id = 0
         for update in updates:
@@ -165,10 +165,10 @@ class LongPoll:
             if self._offset is not None:
                 self._offset += without_id
             raise TransportError("getUpdates", "an answer without a readable update")
-        accepted = await self._accept(arrivals) if arrivals else None
+        admissions = await self._gate.offer(arrivals) if arrivals else ()
         # a negative offset would count from the end and forget all before it
         self._offset = max([-1, *(arrival.update_id for arrival in arrivals)]) + 1 or None
-        return bool(arrivals) and (accepted is None or accepted.new > 0)
+        return not all(isinstance(admission, Duplicate) for admission in admissions)
 
     async def _refused(self, error: BotApiError) -> None:
         if error.error_code in (401, 404):

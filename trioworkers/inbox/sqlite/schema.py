@@ -66,6 +66,14 @@ CREATE TABLE calls (
     PRIMARY KEY (id, key)
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+ALTER TABLE tally ADD COLUMN filtered INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE once (
+    bot_id INTEGER NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (bot_id, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX once_by_time ON once (until, bot_id, key);
+""",
 )
 """`STEPS[n]` makes version n + 1 of version n; 0 is an empty file."""
 
