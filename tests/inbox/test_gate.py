@@ -8,6 +8,7 @@ import trio.testing
 
 from trioworkers.errors import Drop
 from trioworkers.events import Events
+from trioworkers.fault import Fault
 from trioworkers.inbox.gate import ONCE_SEEN, Dropped, Duplicate, Gate, Stored, judge
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
@@ -83,7 +84,7 @@ def fields(told, name):
 
 async def test_without_judges_an_update_is_stored_or_a_duplicate(inbox, make_gate):
     """One admission for each arrival, in order; the bot's backlog has what is new."""
-    backlog = inbox.backlog(BOT)
+    backlog = inbox.claim(BOT, Fault())
     gate = make_gate()
     assert await gate.offer(arrivals(1, 2, 1)) == [Stored(), Stored(), Duplicate()]
     assert await gate.offer(arrivals(2, 3)) == [Duplicate(), Stored()]
@@ -282,7 +283,7 @@ async def test_tending_forgets_keys_that_do_not_count_any_more(inbox, store, clo
 
     clock.now += 29.0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(inbox.tend)
+        nursery.start_soon(inbox.tend, lambda: 1.0)
         await trio.sleep(3)
         assert await keys() == 1
         clock.now += 1.0

@@ -22,6 +22,7 @@ from trioworkers.events import Events
 from trioworkers.inbox.gate import Gate
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
+from trioworkers.fault import Fault
 from trioworkers.records import Arrival, Attempt, Once
 
 path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

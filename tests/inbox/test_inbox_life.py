@@ -69,7 +69,7 @@ async def next_of(backlog):
 async def settled(inbox):
     """Everything that was submitted is written and told."""
     told = trio.Event()
-    inbox._writer.fetch(lambda store: None, lambda _: told.set())
+    inbox._writer.fetch(lambda store: None, lambda _: told.set(), Fault())
     with trio.fail_after(10):
         await told.wait()
 
@@ -183,7 +183,7 @@ async def test_a_taker_is_told_before_whoever_brought_an_update(inbox):
         if update is not None:
             taken.append(update)
 
-    with backlog.ordinary.told(take):
+    with backlog.ordinary.taken_by(take):
         await inbox.accept(BOT, [arrival(1), arrival(2)])
         assert [update.update_id for update in taken] == [1]
         backlog.finish(taken[0], "done")
@@ -294,7 +294,7 @@ async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch
     await settled(inbox)
     connection.execute("ALTER TABLE away RENAME TO inbox")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(inbox.tend)
+        nursery.start_soon(inbox.tend, lambda: inbox_module.DEAD_RETENTION)
         assert (await next_of(backlog)).update_id == 1
         clock.now += 48 * 3600 - 1
         await inbox._writer.read(lambda store: store.forget(clock.now - inbox_module.RETENTION, 9))

@@ -138,7 +138,7 @@ async def test_what_nobody_waits_for_goes_with_what_somebody_waits_for(gated, wr
     monkeypatch.setattr(writer_module, "GATHERING", 3600.0)
     await writer.commit([new(1), new(2)], lambda ids: None)
     for id_ in (1, 2):
-        writer.submit([Finish(id_, BOT, "done")], soon=False)
+        writer.submit([Finish(id_, BOT, "done")], lambda: None, Fault(), soon=False)
         await trio.sleep(0.02)
     with trio.fail_after(10):
         await writer.commit([new(3)], lambda ids: None)
@@ -150,7 +150,7 @@ async def test_what_nobody_waits_for_gathers_for_milliseconds_only(gated, writer
     """Nothing has to follow it."""
     told: list[int] = []
     await writer.commit([new(1)], lambda ids: None)
-    writer.submit([Finish(1, BOT, "done")], partial(told.append, 1), soon=False)
+    writer.submit([Finish(1, BOT, "done")], partial(told.append, 1), Fault(), soon=False)
     await until(lambda: told)
     assert gated.ids() == []
 
@@ -203,7 +203,7 @@ async def test_reads_and_commits_are_done_in_one_order(gated, writer, nursery):
     for number in range(5):
         nursery.start_soon(writer.commit, [new(number)], heard.append)
         await trio.testing.wait_all_tasks_blocked()
-        writer.fetch(lambda store: store.ids(), heard.append)
+        writer.fetch(lambda store: store.ids(), heard.append, Fault())
     gated.gate.set()
     await until(lambda: len(heard) == 10)
     assert heard == [part for number in range(5) for part in (kept(number + 1), list(range(number + 1)))]
@@ -216,7 +216,7 @@ async def test_a_read_that_fails_tells_its_error(gated, writer):
     def read(store):
         raise StoreError("no such table")
 
-    writer.fetch(read, heard.append)
+    writer.fetch(read, heard.append, Fault())
     await until(lambda: heard)
     assert str(heard[0]) == "no such table"
     await writer.commit([new(1)], heard.append)
@@ -278,8 +278,8 @@ async def test_reads_keep_their_place_while_the_disk_is_full(gated, writer):
     """An acknowledgement that is kept does not swallow the read behind it."""
     gated.full = True
     heard: list[Any] = []
-    writer.submit([Finish(1, BOT, "done")], lambda: heard.append("acknowledged"))
-    writer.fetch(lambda store: store.ids(), heard.append)
+    writer.submit([Finish(1, BOT, "done")], lambda: heard.append("acknowledged"), Fault())
+    writer.fetch(lambda store: store.ids(), heard.append, Fault())
     tried = gated.tried
     await until(lambda: gated.tried > tried + 3)
     gated.full = False

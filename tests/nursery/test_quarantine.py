@@ -101,7 +101,10 @@ class Ward:
         self.told: list[str] = []
         self.turns = 0
         self.ended = trio.Event()
-        settling = Settling("b", self.desk, lambda: SETTINGS, Events(), random.Random(1), clock, Activity())
+        self.activity = Activity()
+        settling = Settling(
+            "b", self.desk, lambda: SETTINGS, Events(), random.Random(1), clock, self.activity
+        )
         scheduler = Scheduler(settling, Fault(), lambda: self.paused)
         nursery.start_soon(scheduler.run)
         means = Means(
@@ -152,7 +155,7 @@ async def test_its_worker_lives_while_there_are_suspects(ward, autojump_clock):
     ward.desk.offer(update(3, suspect=True))
     await trio.sleep(1)
     assert ward.makes.made == 2
-    assert ward.quarantine.activity.messages == 3
+    assert ward.activity.messages == 3
 
 
 async def test_one_that_kills_is_dead_and_the_next_is_handled(ward, autojump_clock):
