@@ -14,11 +14,11 @@ from desk import START, Desk, clock, update  # type: ignore[import-not-found] # 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.dispatch import Dispatch, trace
+from trioworkers.nursery.dispatch import Activity, Dispatch, trace
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import FAILED_START, IDLE, Quarantine
-from trioworkers.nursery.session import Means
+from trioworkers.nursery.session import SessionContext
 from trioworkers.nursery.spawn import Exit
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
@@ -97,21 +97,21 @@ class Ward:
         self.told: list[str] = []
         self.turns = 0
         self.ended = trio.Event()
-        means = Means(
+        self.activity = Activity()
+        context = SessionContext(
             makes=self.makes,
             settings=lambda: SETTINGS,
             configure=lambda: CONFIGURE,
             output=Output(RotatedFile(tmp_path / "log", LogSettings), "7:x"),
-            make_dispatch=lambda worker, activity: Dispatch(
-                "b", self.desk, worker, lambda: SETTINGS, Events(), activity, random.Random(1),
+            make_executor=lambda worker: Dispatch(
+                "b", self.desk, worker, lambda: SETTINGS, Events(), self.activity, random.Random(1),
                 alone=True, clock=clock,
             ),
             emit=lambda event, **fields: self.told.append(event),
-            is_paused=lambda: self.paused,
             oom=OomKills(None),
         )  # fmt: skip
         self.paused = False
-        self.quarantine = Quarantine(means, self.desk, self.turn)
+        self.quarantine = Quarantine(context, self.desk.suspects, self.turn, lambda: self.paused)
         nursery.start_soon(self.serve)
 
     async def turn(self):
@@ -148,7 +148,7 @@ async def test_its_worker_lives_while_there_are_suspects(ward, autojump_clock):
     ward.desk.offer(update(3, suspect=True))
     await trio.sleep(1)
     assert ward.makes.made == 2
-    assert ward.quarantine.activity.messages == 3
+    assert ward.activity.messages == 3
 
 
 async def test_one_that_kills_is_dead_and_the_next_is_handled(ward, autojump_clock):

@@ -12,10 +12,9 @@ import trio.testing
 
 from trioworkers.config.settings import LogSettings
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.dispatch import Activity
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
-from trioworkers.nursery.session import DRAIN_SLACK, Ended, Means, WorkerSession
+from trioworkers.nursery.session import DRAIN_SLACK, ORDINARY, Ended, SessionContext, WorkerSession
 from trioworkers.nursery.spawn import Exit
 from trioworkers.protocol.frames import Configure, Ready, Retune, packed
 
@@ -58,7 +57,7 @@ class Process:
 
 
 class Stuck:
-    """A dispatch that never ends, drained or not."""
+    """An executor that never ends, drained or not."""
 
     idle_since, held_for = math.inf, 0.0
 
@@ -68,18 +67,19 @@ class Stuck:
         await trio.sleep_forever()
 
 
-def means_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str, Any]]]) -> Means:
-    """What a bot's workers are started with, as far as it matters here."""
+def context_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str, Any]]]) -> SessionContext:
+    """A bot's context, as far as it matters here."""
     log = LogSettings()
-    settings = SimpleNamespace(handler_timeout=90.0, heartbeat_interval=1e6, hang_timeout=1e6, memory_limit=1)
-    return Means(
+    settings = SimpleNamespace(
+        handler_timeout=90.0, heartbeat_interval=1e6, hang_timeout=1e6, memory_limit=1, worker="always"
+    )
+    return SessionContext(
         makes=makes,
         settings=lambda: cast("Any", settings),
         configure=lambda: Configure("b", 7, "7:x", "", "", [], 1, Retune({}, 90.0, 1e6, 1e6, "info")),
         output=Output(RotatedFile(folder / "worker_b.log", lambda: log), "7:x"),
-        make_dispatch=lambda *_: cast("Any", Stuck()),
+        make_executor=lambda _: Stuck(),
         emit=lambda event, **fields: told.append((event, fields)),
-        is_paused=lambda: False,
         oom=OomKills(None),
     )
 
@@ -89,13 +89,13 @@ async def test_a_process_whose_turn_has_not_come_is_not_waited_for(
 ) -> None:
     """A stop amid a fleet's start ends at once what was not begun: it starts nothing only to end it."""
     told: list[tuple[str, dict[str, Any]]] = []
-    means = means_of(Busy(), tmp_path, told)
+    context = context_of(Busy(), tmp_path, told)
     ends: list[Ended] = []
 
     async def live(session: WorkerSession) -> None:
         ends.append(await session.run())
 
-    session = WorkerSession(means, Activity(), lambda: None)
+    session = WorkerSession(context, ORDINARY)
     nursery.start_soon(live, session)
     await trio.testing.wait_all_tasks_blocked()
     session.end("leaving")
@@ -108,10 +108,14 @@ async def test_who_is_asked_to_end_as_it_becomes_ready_has_no_longer_than_others
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Its handlers' time, and a little more."""
-    session = WorkerSession(
-        means_of(Prompt(), tmp_path, []), Activity(), lambda: None, lambda session: session.end("renewed")
-    )
+    session: WorkerSession
+
+    def end(code: str | None) -> None:
+        assert code == "c0de"
+        session.end("replaced")
+
+    session = WorkerSession(context_of(Prompt(), tmp_path, []), ORDINARY, end)
     with trio.fail_after(1000):
         ended = await session.run()
-    assert ended.why == "renewed"
+    assert ended.why == "replaced"
     assert ended.lived < 90 + DRAIN_SLACK + 5

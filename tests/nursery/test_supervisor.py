@@ -1,4 +1,4 @@
-"""A bot's worker from start to start, with lives that are played."""
+"""A bot's worker from start to start, with sessions that are played."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.nursery import supervisor as supervisor_module
-from trioworkers.nursery.session import Ended
+from trioworkers.nursery.life import SPENT
+from trioworkers.nursery.session import ORDINARY, Ended
 from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.spawn import Exit
-from trioworkers.nursery.supervisor import SPENT, Supervisor
+from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
 from trioworkers.protocol.frames import Unfit
 
 
@@ -35,11 +35,11 @@ class Settings:
 
 
 class Played:
-    """A life that is ready when told, and ends when told or asked to."""
+    """A session that is ready when told, and ends when told or asked to."""
 
-    def __init__(self, stage, when_ready):
+    def __init__(self, stage, on_ready):
         self.stage = stage
-        self.when_ready = when_ready
+        self.on_ready = on_ready
         self.is_ready = False
         self.worker = None
         self.code = "c0de"
@@ -52,7 +52,7 @@ class Played:
 
     def become_ready(self):
         self.is_ready = True
-        self.when_ready(self)
+        self.on_ready(self.code)
 
     def end(self, why):
         self.why = self.why or why
@@ -89,8 +89,8 @@ class Feed:
 
 
 class Most(Random):
-    def uniform(self, a, b):
-        return b
+    def random(self):
+        return 1.0
 
 
 class Stage:
@@ -101,6 +101,7 @@ class Stage:
         self.alive = self.most = 0
         self.prompt = True
         self.slow = False
+        self.last_moment = lambda: None  # before a start
         self.told: list[str] = []
         self.tuning = Settings(**settings)
         self.feed = Feed()
@@ -109,16 +110,31 @@ class Stage:
         self.places = WorkerSlots(lambda: self.limit)
         self.output = self
         self.last_lines: list[str] = []
-        self.supervisor = Supervisor(self, self.feed, self.places, self.may_start, Most())  # type: ignore[arg-type]
+        self.broken: Exception | None = None
+        self.supervisor = Supervisor(
+            self,  # type: ignore[arg-type] # what sessions need is played, too
+            SupervisorContext(
+                work=self.feed,
+                is_paused=lambda: self.paused,
+                slots=self.places,
+                may_start=self.may_start,
+                rng=Most(),
+                make_session=self.make_session,  # type: ignore[arg-type] # as above
+            ),
+        )
+
+    def make_session(self, context, kind, on_ready):
+        assert (context, kind) == (self, ORDINARY)
+        if self.broken is not None:
+            raise self.broken
+        return Played(self, on_ready)
 
     def settings(self):
         return self.tuning
 
     async def may_start(self):
         await trio.sleep(60 if self.slow else 0)
-
-    def is_paused(self):
-        return self.paused
+        self.last_moment()
 
     def emit(self, event, **fields):
         self.told.append(event)
@@ -129,17 +145,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch):
-    def make(**settings):
-        stage = Stage(**settings)
-        monkeypatch.setattr(
-            supervisor_module,
-            "WorkerSession",
-            lambda means, activity, idle_stop, when_ready: Played(stage, when_ready),
-        )
-        return stage
-
-    return make
+def stage():
+    return Stage
 
 
 async def settle():
@@ -189,15 +196,15 @@ async def test_changed_settings_are_tried_at_once(stage, nursery, autojump_clock
     it.last.crash()
     await trio.sleep(1)
     state = "backoff" if per_hour else "failed"
-    it.supervisor.look_again(anew=False)
+    it.supervisor.retune(differs=False)
     await settle()
     assert it.supervisor.state == state
-    it.supervisor.look_again(anew=True)
+    it.supervisor.retune(differs=True)
     await settle()
     assert (it.supervisor.state, it.supervisor.reason, len(it.sessions)) == ("running", None, 2)
     it.supervisor.park("token refused")
     await trio.sleep(1)
-    it.supervisor.look_again(anew=True)
+    it.supervisor.retune(differs=True)
     await settle()
     assert (it.supervisor.state, len(it.sessions)) == ("failed", 2)
     it.supervisor.drain()
@@ -236,7 +243,7 @@ async def test_fifty_restarts_at_once_are_one_and_never_two_processes(stage, nur
             askers.start_soon(restart)
     assert answers == [None] * 50
     assert (len(it.sessions), it.most) == (2, 1)
-    assert it.sessions[0].why == "renewed"
+    assert it.sessions[0].why == "restarted"
     it.supervisor.drain()
 
 
@@ -336,7 +343,7 @@ async def test_a_new_worker_is_ready_before_the_old_one_ends(stage, nursery, aut
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     old, new = it.sessions
     assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", old, None)
@@ -344,7 +351,7 @@ async def test_a_new_worker_is_ready_before_the_old_one_ends(stage, nursery, aut
     assert it.places.full
     new.become_ready()
     await settle()
-    assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", new, "renewed")
+    assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", new, "replaced")
     await trio.sleep(1)
     assert (it.alive, it.supervisor.restarts, it.places.full) == (1, 1, False)
     new.crash()  # it is watched like any other
@@ -362,7 +369,7 @@ async def test_a_new_worker_that_is_never_ready_is_tried_in_the_usual_way(
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     for _ in range(2):
         await settle()
         if how == "crash":
@@ -371,7 +378,7 @@ async def test_a_new_worker_that_is_never_ready_is_tried_in_the_usual_way(
             it.last.unfit = Unfit("handler cannot be imported", "")
             it.last.ended.set()
         await trio.sleep(1.1)
-    assert it.sessions[0].why == "renewed"
+    assert it.sessions[0].why == "replaced"
     assert (len(it.sessions), it.alive) == (3, 0)
     assert it.supervisor.state == ("backoff" if how == "crash" else "failed")
     it.supervisor.drain()
@@ -383,7 +390,7 @@ async def test_an_old_worker_that_ends_first_is_followed_by_the_new_one(stage, n
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     it.sessions[0].crash()
     await trio.sleep(1)
@@ -401,12 +408,12 @@ async def test_settings_that_change_again_meanwhile_are_those_of_the_newest(stag
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     it.prompt = True
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await trio.sleep(1)
-    assert [session.why for session in it.sessions] == ["renewed", "renewed", None]
+    assert [session.why for session in it.sessions] == ["replaced", "replaced", None]
     assert (it.supervisor.state, it.supervisor.session, it.alive) == ("running", it.last, 1)
     it.supervisor.drain()
 
@@ -417,7 +424,7 @@ async def test_without_a_second_place_the_old_worker_ends_first(stage, nursery, 
     it.limit = 1
     nursery.start_soon(it.supervisor.run)
     await settle()
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await trio.sleep(1)
     assert (len(it.sessions), it.most, it.supervisor.state) == (2, 1, "running")
     it.supervisor.drain()
@@ -432,7 +439,7 @@ async def test_what_ends_a_worker_ends_the_one_that_is_about_to_take_its_place(
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     it.prompt = True
     if what == "restart":
@@ -571,17 +578,14 @@ async def test_a_drain_ends_it_in_any_state(stage, nursery, autojump_clock, when
 
 
 @pytest.mark.parametrize("what", ["drain", "park"])
-async def test_what_is_asked_in_the_last_moment_before_a_start_counts(
-    stage, nursery, autojump_clock, monkeypatch, what
-):
+async def test_what_is_asked_in_the_last_moment_before_a_start_counts(stage, nursery, autojump_clock, what):
     """No worker begins that nobody would end."""
     it = stage()
 
-    async def may_start():
-        await trio.lowlevel.checkpoint()
+    def last_moment():
         it.supervisor.drain() if what == "drain" else it.supervisor.park("token refused")
 
-    monkeypatch.setattr(it.supervisor, "_may_start", may_start)
+    it.last_moment = last_moment
     nursery.start_soon(it.supervisor.run)
     await trio.sleep(1)
     assert (it.sessions, it.places.full) == ([], False)
@@ -617,15 +621,15 @@ async def test_who_is_ready_after_it_was_asked_to_end_is_none(stage, nursery, au
     it.prompt = True
     assert await it.supervisor.restart() is None
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
-    it.supervisor.relieve()  # with newer settings
+    it.supervisor.replace()  # with newer settings
     await settle()
     works, older, newer = it.sessions[1:]
     older.code = "01de"
     older.become_ready()
     assert (it.supervisor.code, it.supervisor.sessions) == ("c0de", [works, newer])
-    assert (older.why, works.why, newer.why) == ("renewed", None, None)
+    assert (older.why, works.why, newer.why) == ("replaced", None, None)
     it.supervisor.drain()
 
 
@@ -636,7 +640,7 @@ async def test_what_the_worker_before_could_not_does_not_park_the_next(stage, nu
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.last.unfit = Unfit("handler cannot be imported", "")
-    it.supervisor.renew()
+    it.supervisor.replace()
     it.prompt = True
     await trio.sleep(1)
     assert len(it.sessions) == 2

@@ -162,7 +162,7 @@ def test_fields_of_a_workers_status():
     nursery = ROOT / "trioworkers/nursery"
     trees = [ast.parse((nursery / name).read_text()) for name in ("bot.py", "supervisor.py")]
     functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    tables = [node for node in functions if node.name in ("status", "_health", "_judge")]
+    tables = [node for node in functions if node.name in ("status", "_health", "_note_exit")]
     assert len(tables) == 3
     fields: set[Any] = set()
     for node in [node for table in tables for node in ast.walk(table)]:

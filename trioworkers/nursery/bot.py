@@ -22,8 +22,8 @@ from trioworkers.nursery.dispatch import Activity, Dispatch
 from trioworkers.nursery.intake import BotIntake
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
-from trioworkers.nursery.session import OVERDUE, Means
-from trioworkers.nursery.supervisor import Supervisor
+from trioworkers.nursery.session import OVERDUE, SessionContext
+from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
 from trioworkers.protocol.frames import Configure, Retune
 from trioworkers.transport.poll import TokenRefusedError
 
@@ -75,23 +75,32 @@ class BotScope:
         self._rng = random.Random()  # noqa: S311 - jitter
         token = settings.token.reveal()
         log = RotatedFile(around.fleet().log_dir / f"worker_{settings.name}.log", lambda: around.fleet().log)
-        self._means = means = Means(
+        self._activity = Activity()
+        self._ordinary = SessionContext(
             makes=around.makes,
             settings=lambda: self.settings,
             configure=self._configure,
             output=Output(log, token),
-            make_dispatch=self._make_dispatch,
+            make_executor=self._make_dispatch,
             emit=self._emit,
-            is_paused=lambda: self.paused,
             oom=around.oom,
         )
         self._supervisor = Supervisor(
-            means, self._backlog.ordinary, around.places, around.may_start, self._rng
+            self._ordinary,
+            SupervisorContext(
+                work=self._backlog.ordinary,
+                is_paused=lambda: self.paused,
+                slots=around.places,
+                may_start=around.may_start,
+                rng=self._rng,
+            ),
         )
         self._alone = replace(
-            means, output=Output(log, token), make_dispatch=partial(self._make_dispatch, alone=True)
+            self._ordinary, output=Output(log, token), make_executor=partial(self._make_dispatch, alone=True)
         )
-        self._quarantine = Quarantine(self._alone, self._backlog, around.may_start)
+        self._quarantine = Quarantine(
+            self._alone, self._backlog.suspects, around.may_start, lambda: self.paused
+        )
         self._unproven = trio.CancelScope()
         self._intake = BotIntake(lambda: self.settings, self._accept, around.webhooks, self._emit, self._rng)
         self._intake_scope = trio.CancelScope()
@@ -159,7 +168,7 @@ class BotScope:
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
         await self._around.may_start()
-        return await try_worker(self._means)
+        return await try_worker(self._ordinary)
 
     async def pause(self) -> None:
         """Hand out nothing more, also after a restart of the daemon. Updates are accepted all the same.
@@ -190,7 +199,7 @@ class BotScope:
                 session.worker.send(self._tuning())
         self._backlog.poke()
         self._intake.changed()
-        self._supervisor.look_again(anew=differs)
+        self._supervisor.retune(differs=differs)
 
     def look_again(self) -> None:
         """What Telegram has to know of its webhook may have changed."""
@@ -202,14 +211,14 @@ class BotScope:
         `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
         """
         self.settings = settings
-        for means in (self._means, self._alone):
-            means.output.hide(settings.token.reveal())
+        for context in (self._ordinary, self._alone):
+            context.output.hide(settings.token.reveal())
         if self._quarantine.session is not None:
-            self._quarantine.session.end("renewed")
+            self._quarantine.session.end("replaced")
         if fetch_anew:
             self._fetching.cancel()
         self._asked_again.set()  # a refused token parks the bot, not only its intake
-        self._supervisor.relieve()
+        self._supervisor.replace()
 
     def may_run_beside(self, other: BotScope) -> bool:
         """Whether both may run at the same time: not with one bot id, nor with one log."""
@@ -220,7 +229,6 @@ class BotScope:
         """This bot's row of the status document."""
         now = trio.current_time()
         supervisor, backlog = self._supervisor, self._backlog
-        activity, aside = supervisor.activity, self._quarantine.activity
         worker = None if supervisor.session is None else supervisor.session.worker
         beat = None if worker is None else worker.heartbeat_at
         tally = self._around.inbox.tally(self.settings.bot_id)
@@ -232,8 +240,8 @@ class BotScope:
             "transport": self._intake.transport,
             "webhook": self._intake.webhook,
             "uptime_ms": worker and round((now - worker.started_at) * 1000),
-            "messages": activity.messages + aside.messages,
-            "errors": activity.errors + aside.errors,
+            "messages": self._activity.messages,
+            "errors": self._activity.errors,
             "restarts": supervisor.restarts,
             "memory_bytes": worker and worker.memory,
             "last_heartbeat_age_ms": None if beat is None else round((now - beat) * 1000),
@@ -299,14 +307,14 @@ class BotScope:
         self._emit("update.accepted", new=accepted.new, duplicates=accepted.duplicates)
         return accepted
 
-    def _make_dispatch(self, worker: ConnectedWorker, activity: Activity, *, alone: bool = False) -> Dispatch:
+    def _make_dispatch(self, worker: ConnectedWorker, *, alone: bool = False) -> Dispatch:
         return Dispatch(
             self.settings.name,
             self._backlog,
             worker,
             lambda: self.settings,
             self._around.events,
-            activity,
+            self._activity,
             self._rng,
             alone=alone,
             is_paused=lambda: self.paused,
