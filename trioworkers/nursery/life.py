@@ -205,12 +205,11 @@ class _Step:
             self._set(waits_for=None, successor=self._start_session())
 
     def _slot_is_granted(self) -> None:
-        self._set(has_slot=True)
         if self.state.is_in_line:
-            self._set(waits_for=None)
+            self._set(waits_for=None, has_slot=True)
             self._advance()
-        else:
-            self._free_slot(in_hand=True)
+        else:  # it is not wanted any more, or one was taken by hand meanwhile
+            self._free_slot()
 
     def _restart_is_asked(self, asker: Asker) -> None:
         state = self.state

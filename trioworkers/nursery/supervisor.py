@@ -217,7 +217,7 @@ class Supervisor:
             self._tell(event)
 
     def _ask(self, event: Event) -> None:
-        """Tell an event from another's task. An error that this causes breaks the supervisor, not the task."""
+        """Tell an event from another's task; an error that it causes breaks the supervisor, not the task."""
         try:
             self._tell(event)
         except Exception as error:
