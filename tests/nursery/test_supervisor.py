@@ -48,6 +48,7 @@ class Played:
         self.ended = trio.Event()
         self.exit = Exit(0)
         self.unfit = None
+        self.breaks: Exception | None = None
         stage.sessions.append(self)
 
     def become_ready(self):
@@ -71,6 +72,8 @@ class Played:
         await self.ended.wait()
         await trio.sleep(0.5)  # it takes a while to end
         self.stage.alive -= 1
+        if self.breaks is not None:
+            raise self.breaks
         return Ended(self.exit, trio.current_time() - began, self.why, self.unfit)
 
 
@@ -645,3 +648,168 @@ async def test_what_the_worker_before_could_not_does_not_park_the_next(stage, nu
     await trio.sleep(1)
     assert len(it.sessions) == 2
     assert it.supervisor.state == "running"
+
+
+async def test_an_old_worker_that_ends_first_was_restarted_all_the_same(stage, nursery, autojump_clock):
+    """The one that was to replace it takes its place, and counts as any other."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.replace()
+    await settle()
+    it.sessions[0].crash()
+    await trio.sleep(1)
+    it.last.become_ready()
+    assert it.supervisor.restarts == 1
+    it.supervisor.drain()
+
+
+async def test_a_restart_by_hand_hurries_one_that_waits_for_its_turn(stage, nursery, autojump_clock):
+    """Both who ask, for this bot and for all bots, hear of the same worker at once."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.slow = True
+    answers = []
+
+    async def restart(by_hand):
+        answers.append(await it.supervisor.restart(by_hand=by_hand))
+
+    nursery.start_soon(restart, False)
+    await trio.sleep(5)
+    assert answers == []
+    with trio.fail_after(1):
+        await restart(True)
+    await settle()
+    assert answers == [None, None]
+    assert len(it.sessions) == 2
+    it.supervisor.drain()
+
+
+async def test_who_asks_before_it_runs_is_not_left_waiting(stage, autojump_clock):
+    """Nor is a bot that was parked meanwhile, nor one that was drained, and none of them begins anything."""
+    it = stage()
+    with trio.fail_after(1):
+        assert await it.supervisor.restart() == "the bot is starting"
+        assert it.supervisor.rests
+        it.supervisor.park("token refused")
+        assert await it.supervisor.restart() == "token refused"
+        it.supervisor.drain()
+        assert await it.supervisor.restart() == "the daemon stops"
+        await it.supervisor.run()
+    assert (it.supervisor.state, it.sessions) == ("failed", [])
+
+
+class OwnError(Exception):
+    """What breaks in these tests."""
+
+
+async def test_what_breaks_in_a_session_breaks_the_supervisor_and_nobody_waits(stage, autojump_clock):
+    """Those who asked are answered, and who asks later, too; its slots are free, its sessions ended."""
+    it = stage()
+    it.limit = 2
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart())
+
+    async def break_down():
+        await settle()
+        it.supervisor.replace()
+        await settle()
+        assert it.alive == 2
+        it.prompt = False
+        nursery.start_soon(restart)
+        await trio.sleep(0.6)
+        it.last.breaks = OwnError()
+        nursery.start_soon(restart)
+        await settle()
+        it.last.ended.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(break_down)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await it.supervisor.run()
+        await settle()
+    assert answers == ["internal error", "internal error"]
+    with trio.fail_after(1):
+        assert await it.supervisor.restart() == "internal error"
+    assert (it.supervisor.state, it.supervisor.reason) == ("failed", "internal error")
+    assert (it.supervisor.session, it.places.spare, it.supervisor.judged.is_set()) == (None, 2, True)
+    it.supervisor.park("internal error", error="OwnError")
+    assert it.told == ["bot.failed"]
+
+
+@pytest.mark.parametrize("who", ["restart", "replace"])
+async def test_what_breaks_by_a_request_breaks_the_supervisor_and_not_who_asked(stage, autojump_clock, who):
+    """A session cannot be made: the one who asked is answered, and the bot's own nursery ends with it."""
+    it = stage(restart=Restart(initial=1000, max=1000))
+    answers = []
+
+    async def ask():
+        await settle()
+        it.last.crash()
+        await trio.sleep(1)
+        it.broken = OwnError()
+        if who == "restart":
+            answers.append(await it.supervisor.restart())
+        else:
+            it.supervisor.replace()
+            answers.append("internal error")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await it.supervisor.run()
+    assert answers == ["internal error"]
+    assert (it.supervisor.state, it.places.spare) == ("failed", 2)
+
+
+@pytest.mark.parametrize("when", ["in line", "waits for its turn", "works", "replaces"])
+async def test_a_supervisor_that_is_cancelled_leaves_nothing_behind(stage, autojump_clock, when):
+    """No slot, and nobody who waits."""
+    it = stage()
+    it.limit = {"in line": 0, "works": 1}.get(when, 2)
+    it.slow = when == "waits for its turn"
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart(by_hand=False))
+
+    async with trio.open_nursery() as nursery, trio.open_nursery() as own:
+        own.start_soon(it.supervisor.run)
+        await settle()
+        if when == "replaces":
+            it.prompt = False
+            it.supervisor.replace()
+            await settle()
+            assert it.alive == 2
+        elif when == "works":
+            it.prompt = False
+        nursery.start_soon(restart)
+        await settle()
+        own.cancel_scope.cancel()
+    assert answers == [
+        "waits for a place: 0 workers are allowed at once" if when == "in line" else "internal error"
+    ]
+    assert it.places.spare == it.limit
+    assert (it.supervisor.state, it.supervisor.sessions) == ("failed", [])
+
+
+async def test_settings_that_touch_no_process_end_a_sleep(stage, nursery, autojump_clock):
+    """It works always from now on, and the other way round it sleeps when it has next ended."""
+    it = stage(worker="on_demand")
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    assert it.supervisor.state == "sleeping"
+    it.tuning = Settings(worker="always")
+    it.supervisor.retune(differs=True)
+    await settle()
+    assert (it.supervisor.state, it.supervisor.restarts) == ("running", 0)
+    it.tuning = Settings(worker="on_demand")
+    it.supervisor.retune(differs=True)
+    it.last.end("sleeping")
+    await trio.sleep(1)
+    assert (it.supervisor.state, it.places.spare) == ("sleeping", 2)
+    it.supervisor.drain()

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "records", "private", "inbox.policy", "nursery.restart"),
+    (
+        "errors",
+        "records",
+        "private",
+        "inbox.policy",
+        "nursery.restart",
+        "nursery.life",
+        "nursery.life_records",
+    ),
     ("config", "hookspecs", "protocol", "http", "botapi"),
     ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop", "plugins", "sources"),
     ("transport",),
@@ -129,6 +137,21 @@ def test_imports_go_down_the_layers_only():
         and ((other := _layer(imported)) is None or other > own)
     ]
     assert upwards == []
+
+
+@pytest.mark.parametrize("name", ["inbox.policy", "nursery.restart", "nursery.life", "nursery.life_records"])
+def test_what_decides_is_pure(name):
+    """It imports nothing of ours that is not pure, and nothing that waits, sleeps, reads or draws lots."""
+    trees = [_tree(f"trioworkers.{name}"), *(_tree(imported) for imported in _imports(f"trioworkers.{name}"))]
+    found = {
+        alias.name if isinstance(node, ast.Import) else node.module
+        for tree in trees
+        for node in _walk(tree, into_functions=True)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    strange = {module for module in found if module and not module.startswith("trioworkers.")}
+    assert strange <= {"__future__", "dataclasses", "math", "typing", "msgspec"}
 
 
 def test_the_simulator_stands_alone():
