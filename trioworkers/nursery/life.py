@@ -9,10 +9,9 @@ perform in order, before it calls again. `State.waits_for` says what the caller 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
-import msgspec
+from msgspec.structs import replace
 
 from trioworkers.nursery.life_records import (
     Asker,
@@ -67,6 +66,8 @@ def step(state: State, event: Event, around: Surroundings) -> tuple[State, tuple
 
 class _Step:
     """The state and effects of one step while they are worked out."""
+
+    __slots__ = ("_answers_all", "_around", "_has_verdict", "_spare_slots", "effects", "state")
 
     def __init__(self, state: State, around: Surroundings) -> None:
         self.state = state
@@ -374,7 +375,7 @@ class _Step:
         self._has_verdict |= phase in VERDICTS
 
     def _set(self, **changes: Any) -> None:
-        self.state = msgspec.structs.replace(self.state, **changes)
+        self.state = replace(self.state, **changes)
 
     def _verdict(self, askers: tuple[Asker, ...], problem: str | None) -> None:
         self.effects += [Verdict(asker.ticket, problem) for asker in askers]

@@ -94,7 +94,7 @@ class Supervisor:
         self._askers: dict[int, _Asker] = {}
         self._tickets = count()
         self._nursery: trio.Nursery | None = None
-        self._waiting = trio.CancelScope()  # around what `run` waits for
+        self._waiting: trio.CancelScope | trio.Event = trio.Event()  # of `run`, which is cancelled or woken
 
     @property
     def state(self) -> str:
@@ -196,11 +196,15 @@ class Supervisor:
 
     async def _wait(self) -> None:
         """Wait for what the machine asks to wait for, until it asks for something else."""
+        wait = self._life.waits_for
+        if wait is None:
+            self._waiting = woken = trio.Event()  # a scope costs four times as much, and most bots wait so
+            await woken.wait()
+            return
         event: Event
-        with trio.CancelScope() as self._waiting:
-            match self._life.waits_for:
-                case None:
-                    await trio.sleep_forever()
+        with trio.CancelScope() as scope:
+            self._waiting = scope
+            match wait:
                 case SlotWait():
                     await self._context.slots.take()
                     event = SlotGranted()
@@ -213,7 +217,9 @@ class Supervisor:
                 case WorkWait():
                     await self._context.work.wait_change(due=not self._context.is_paused())
                     event = WorkCame()
-        if not self._waiting.cancelled_caught:  # a slot that came in the last moment is told all the same
+                case _:
+                    assert_never(wait)
+        if not scope.cancelled_caught:  # a slot that came in the last moment is told all the same
             self._tell(event)
 
     def _ask(self, event: Event) -> None:
@@ -230,16 +236,23 @@ class Supervisor:
         before = self._life
         self._life, effects = step(before, event, self._surroundings())
         if self._life.is_over or self._life.waits_for != before.waits_for:
-            self._waiting.cancel()
+            self._stop_waiting()
         self._perform(effects)
+
+    def _stop_waiting(self) -> None:
+        if isinstance(self._waiting, trio.Event):
+            self._waiting.set()
+        else:
+            self._waiting.cancel()
 
     def _surroundings(self) -> Surroundings:
         context = self._context
+        on_demand = self._session_context.settings().worker == "on_demand"
         return Surroundings(
             now=trio.current_time(),
             unix=time.time(),
-            on_demand=self._session_context.settings().worker == "on_demand",
-            has_work=context.work.has_work and not context.is_paused(),
+            on_demand=on_demand,
+            has_work=on_demand and context.work.has_work and not context.is_paused(),
             spare_slots=context.slots.spare,
             slot_limit=context.slots.limit,
         )
