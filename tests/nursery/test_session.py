@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 import trio
 import trio.testing
 
@@ -14,7 +16,14 @@ from trioworkers.config.settings import LogSettings
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
-from trioworkers.nursery.session import DRAIN_SLACK, ORDINARY, Ended, SessionContext, WorkerSession
+from trioworkers.nursery.session import (
+    DRAIN_SLACK,
+    ORDINARY,
+    Ended,
+    SessionContext,
+    SessionKind,
+    WorkerSession,
+)
 from trioworkers.nursery.spawn import Exit
 from trioworkers.protocol.frames import Configure, Ready, Retune, packed
 
@@ -65,6 +74,31 @@ class Stuck:
 
     async def run(self) -> None:
         await trio.sleep_forever()
+
+
+class Obedient(Stuck):
+    """An executor that has nothing to do, and ends when it is drained."""
+
+    def __init__(self) -> None:
+        self.idle_since = trio.current_time()
+        self._drained = trio.Event()
+
+    def drain(self) -> None:
+        self._drained.set()
+
+    async def run(self) -> None:
+        await self._drained.wait()
+
+
+class OwnError(Exception):
+    """What breaks in these tests."""
+
+
+class Breaks(Stuck):
+    """An executor that cannot be drained."""
+
+    def drain(self) -> None:
+        raise OwnError
 
 
 def context_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str, Any]]]) -> SessionContext:
@@ -119,3 +153,62 @@ async def test_who_is_asked_to_end_as_it_becomes_ready_has_no_longer_than_others
         ended = await session.run()
     assert ended.why == "replaced"
     assert ended.lived < 90 + DRAIN_SLACK + 5
+
+
+async def test_what_breaks_when_it_is_asked_to_end_is_not_who_asked(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """That may be another bot, which wants the slot; the session itself fails, and its process has ended."""
+    context = replace(context_of(Prompt(), tmp_path, []), make_executor=lambda _: Breaks())
+    session = WorkerSession(context, ORDINARY)
+
+    async def ask() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.is_ready
+        session.end("sleeping")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await session.run()
+    assert session.worker is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "quarantine"),
+    [(ORDINARY, None), (SessionKind(is_quarantine=True), True), (SessionKind(is_told=False), "not told")],
+)
+async def test_kinds_of_sessions_differ_in_what_is_told_of_them(
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    kind: SessionKind,
+    quarantine: object,
+) -> None:
+    """All events of the quarantine say so, those of an ordinary session do not, a canary has none."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    session = WorkerSession(context_of(Prompt(), tmp_path, told), kind)
+    nursery.start_soon(session.run)
+    await trio.testing.wait_all_tasks_blocked()
+    session.end("leaving")
+    await trio.sleep(200)
+    expected = [] if quarantine == "not told" else ["worker.starting", "worker.ready", "worker.exited"]
+    assert [event for event, _ in told] == expected
+    assert all(fields["quarantine"] == quarantine for _, fields in told)
+
+
+@pytest.mark.parametrize(("idle_stop", "sleeps"), [(None, 60.0), (2.0, 2.0)])
+async def test_a_kind_has_an_idle_stop_of_its_own_or_the_settings(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, idle_stop: float | None, sleeps: float
+) -> None:
+    """Within a quarter of it more, as often as it is looked at."""
+    context = context_of(Prompt(), tmp_path, [])
+    settings: Any = context.settings()
+    settings.worker, settings.idle_stop = "on_demand", 60.0
+    executor = Obedient()
+    session = WorkerSession(
+        replace(context, make_executor=lambda _: executor), SessionKind(idle_stop=idle_stop)
+    )
+    ended = await session.run()
+    assert ended.why == "sleeping"
+    assert sleeps <= ended.lived <= 1.25 * sleeps + 1

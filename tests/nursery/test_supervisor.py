@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from trioworkers.nursery.canary import KIND as CANARY
 from trioworkers.nursery.life import SPENT
-from trioworkers.nursery.session import ORDINARY, Ended
+from trioworkers.nursery.session import ORDINARY, Ended, SessionContext
 from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
@@ -37,7 +40,7 @@ class Settings:
 class Played:
     """A session that is ready when told, and ends when told or asked to."""
 
-    def __init__(self, stage, on_ready):
+    def __init__(self, stage, on_ready, beside):
         self.stage = stage
         self.on_ready = on_ready
         self.is_ready = False
@@ -49,7 +52,7 @@ class Played:
         self.exit = Exit(0)
         self.unfit = None
         self.breaks: Exception | None = None
-        stage.sessions.append(self)
+        beside.append(self)
 
     def become_ready(self):
         self.is_ready = True
@@ -67,11 +70,13 @@ class Played:
         began = trio.current_time()
         self.stage.alive += 1
         self.stage.most = max(self.stage.most, self.stage.alive)
-        if self.stage.prompt:
-            self.become_ready()
-        await self.ended.wait()
-        await trio.sleep(0.5)  # it takes a while to end
-        self.stage.alive -= 1
+        try:
+            if self.stage.prompt:
+                self.become_ready()
+            await self.ended.wait()
+            await trio.sleep(0.5)  # it takes a while to end
+        finally:
+            self.stage.alive -= 1
         if self.breaks is not None:
             raise self.breaks
         return Ended(self.exit, trio.current_time() - began, self.why, self.unfit)
@@ -96,6 +101,9 @@ class Most(Random):
         return 1.0
 
 
+played: Any = None  # what only real sessions need
+
+
 class Stage:
     """A supervisor, and what it needs around it."""
 
@@ -111,36 +119,40 @@ class Stage:
         self.limit = 2
         self.paused = False
         self.places = WorkerSlots(lambda: self.limit)
-        self.output = self
-        self.last_lines: list[str] = []
+        self.canaries: list[Played] = []
+        self.context = SessionContext(
+            makes=played,
+            settings=lambda: self.tuning,  # type: ignore[arg-type, return-value] # as far as they matter
+            configure=played,
+            output=SimpleNamespace(last_lines=[]),  # type: ignore[arg-type] # as above
+            make_executor=played,
+            emit=lambda event, **fields: self.told.append(event),
+            oom=played,
+        )
         self.broken: Exception | None = None
         self.supervisor = Supervisor(
-            self,  # type: ignore[arg-type] # what sessions need is played, too
+            self.context,
             SupervisorContext(
                 work=self.feed,
                 is_paused=lambda: self.paused,
                 slots=self.places,
                 may_start=self.may_start,
                 rng=Most(),
-                make_session=self.make_session,  # type: ignore[arg-type] # as above
+                make_session=self.make_session,
             ),
         )
 
-    def make_session(self, context, kind, on_ready):
-        assert (context, kind) == (self, ORDINARY)
+    def make_session(self, context, kind, on_ready=None):
         if self.broken is not None:
             raise self.broken
-        return Played(self, on_ready)
-
-    def settings(self):
-        return self.tuning
+        if kind == CANARY:
+            return Played(self, lambda code: None, self.canaries)
+        assert (context, kind) == (self.context, ORDINARY)
+        return Played(self, on_ready, self.sessions)
 
     async def may_start(self):
         await trio.sleep(60 if self.slow else 0)
         self.last_moment()
-
-    def emit(self, event, **fields):
-        self.told.append(event)
 
     @property
     def last(self):
@@ -813,3 +825,84 @@ async def test_settings_that_touch_no_process_end_a_sleep(stage, nursery, autoju
     await trio.sleep(1)
     assert (it.supervisor.state, it.places.spare) == ("sleeping", 2)
     it.supervisor.drain()
+
+
+async def test_a_canary_is_a_session_that_the_bot_does_not_notice(stage, nursery, autojump_clock):
+    """It is ready and ends, or says why not; neither changes the bot's state, restarts or last exit."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    problems = []
+
+    async def try_worker():
+        problems.append(await it.supervisor.try_worker())
+
+    nursery.start_soon(try_worker)
+    await settle()
+    assert len(it.canaries) == 1
+    it.canaries[0].ended.set()
+    await trio.sleep(1)
+    it.prompt = False
+    nursery.start_soon(try_worker)
+    await settle()
+    it.canaries[1].unfit = Unfit("handler cannot be imported", "")
+    it.canaries[1].ended.set()
+    await trio.sleep(1)
+    assert problems == [None, "handler cannot be imported"]
+    assert (it.supervisor.state, it.supervisor.restarts, it.supervisor.last_exit) == ("running", 0, None)
+    assert (len(it.sessions), it.places.spare) == (1, 1)
+    it.supervisor.drain()
+
+
+async def test_a_canary_that_breaks_breaks_its_own_bot(stage, autojump_clock):
+    """Not the rolling restart that asked for it, which hears of it as of any problem."""
+    it = stage()
+    problems = []
+
+    async def try_worker():
+        await settle()
+        it.broken = OwnError()
+        problems.append(await it.supervisor.try_worker())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(try_worker)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await it.supervisor.run()
+    assert problems == ["internal error"]
+    assert await it.supervisor.try_worker() == "internal error"
+
+
+@pytest.mark.parametrize("what", ["who asked", "the bot"])
+async def test_a_canary_ends_with_who_asked_and_with_the_bot(stage, autojump_clock, what):
+    """A rolling restart that is given up, and a bot that is removed meanwhile, wait for none."""
+    it = stage()
+    problems = []
+
+    async def try_worker():
+        problems.append(await it.supervisor.try_worker())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.supervisor.run)
+        await settle()
+        async with trio.open_nursery() as asking:
+            asking.start_soon(try_worker)
+            await settle()
+            assert it.alive == 2
+            if what == "the bot":
+                it.supervisor.drain()
+            else:
+                asking.cancel_scope.cancel()
+        await settle()
+        assert it.alive == (what == "who asked")
+        assert problems == ([None] if what == "the bot" else [])
+        it.supervisor.drain()
+
+
+async def test_without_a_running_supervisor_there_is_nothing_to_try(stage, autojump_clock):
+    """Neither before it has begun, nor after its end, which is no fault of the code."""
+    it = stage()
+    assert await it.supervisor.try_worker() is None
+    it.supervisor.drain()
+    await it.supervisor.run()
+    assert await it.supervisor.try_worker() is None
+    assert it.canaries == []

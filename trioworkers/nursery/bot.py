@@ -17,7 +17,6 @@ import trio
 
 from trioworkers.errors import describe
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.canary import try_worker
 from trioworkers.nursery.dispatch import Activity, Dispatch
 from trioworkers.nursery.intake import BotIntake
 from trioworkers.nursery.output import Output
@@ -167,8 +166,7 @@ class BotScope:
 
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
-        await self._around.may_start()
-        return await try_worker(self._ordinary)
+        return await self._supervisor.try_worker()
 
     async def pause(self) -> None:
         """Hand out nothing more, also after a restart of the daemon. Updates are accepted all the same.

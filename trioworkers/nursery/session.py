@@ -159,6 +159,7 @@ class WorkerSession:
         self._making, self._starting = trio.CancelScope(), trio.CancelScope()
         self._working = trio.CancelScope()
         self._problem: str | None = None
+        self._error: Exception | None = None  # that a request to end led to
         self._oom_kills: int | None = None  # when the process was last known to live
 
     @property
@@ -172,12 +173,19 @@ class WorkerSession:
         return 0.0 if self._executor is None else self._executor.held_for
 
     def end(self, why: str) -> None:
-        """Let the worker finish what it has, and end; `run` returns then. The first reason stands."""
+        """Let the worker finish what it has, and end; `run` returns then. The first reason stands.
+
+        The caller may be another bot, which wants the slot: an error that this leads to is raised by `run`.
+        """
         self.why = self.why or why
         self._making.cancel()
         self._starting.cancel()
         if self._executor is not None:
-            self._executor.drain()
+            try:
+                self._executor.drain()
+            except Exception as error:
+                self._error = error
+                self._working.cancel()
             timeout = self._context.settings().handler_timeout
             self._working.deadline = min(self._working.deadline, trio.current_time() + timeout + DRAIN_SLACK)
 
@@ -253,6 +261,8 @@ class WorkerSession:
                 with self._working:
                     await executor.run()
                 nursery.cancel_scope.cancel()
+            if self._error is not None:
+                raise self._error
         finally:
             self._executor = None
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import trio
 
-from trioworkers.nursery.life import step
+from trioworkers.nursery.canary import try_worker
+from trioworkers.nursery.life import BROKEN, step
 from trioworkers.nursery.life_records import (
     UNKNOWN,
     Begun,
@@ -68,7 +69,7 @@ class SupervisorContext:
 
 @dataclass(slots=True, eq=False)
 class _Asker:
-    """Somebody who waits for the verdict on a restart."""
+    """Somebody who waits for the verdict on a restart, or on a canary."""
 
     answered: trio.Event = field(default_factory=trio.Event)
     problem: str | None = None
@@ -148,6 +149,7 @@ class Supervisor:
                 self._tell(Begun())
                 while not self._life.is_over:
                     await self._wait()
+                self._nursery.cancel_scope.cancel()  # a canary may be left
         finally:
             self._life, effects = step(self._life, Broke(), UNKNOWN)  # after a drain this changes nothing
             self._perform(effects)
@@ -179,6 +181,22 @@ class Supervisor:
             del self._askers[ticket]
         return asker.problem
 
+    async def try_worker(self) -> str | None:
+        """Start a canary up to its handshake, and end it; return why it was not ready, or None.
+
+        Whoever asks, what breaks in it breaks this bot. Where the supervisor does not run, nothing is
+        tried, and the bot's own reason is returned. Cancelling ends the canary, and does not wait for that.
+        """
+        if self._nursery is None or self._life.is_over:
+            return self.reason
+        asker, scope = _Asker(), trio.CancelScope()
+        self._nursery.start_soon(self._run_canary, asker, scope)
+        try:
+            await asker.answered.wait()
+        finally:
+            scope.cancel()
+        return asker.problem
+
     def replace(self) -> None:
         """Start a worker with the settings in force, and end the present one when that one is ready.
 
@@ -193,6 +211,17 @@ class Supervisor:
         mend a refused token, or a handler that cannot be imported.
         """
         self._ask(SettingsChanged(differs))
+
+    async def _run_canary(self, asker: _Asker, scope: trio.CancelScope) -> None:
+        asker.problem = BROKEN
+        try:
+            with scope:
+                await self._context.may_start()
+                asker.problem = await try_worker(self._session_context, self._context.make_session)
+        finally:
+            if self._life.is_over:
+                asker.problem = self.reason
+            asker.answered.set()
 
     async def _wait(self) -> None:
         """Wait for what the machine asks to wait for, until it asks for something else."""
