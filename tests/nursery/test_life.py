@@ -78,6 +78,7 @@ class World:
         self.asked: dict[int, tuple[int, bool]] = {}  # in which step, and whether by hand
         self.answers: dict[int, str | None] = {}
         self.emitted: list[str] = []
+        self.effects: list[type] = []  # of the last step
         self.is_parked = False
         self.was_current, self.restarts, self.slept = 0, 0, False
 
@@ -95,9 +96,12 @@ class World:
             self.slept = event.why == "sleeping"
         self.steps += 1
         self.state, effects = step(before, event, around)
+        self.effects = [type(effect) for effect in effects]
         for effect in effects:
             self.perform(effect)
-        self.count_restarts(before, event)
+        if not before.is_over and self.state.is_over:
+            assert not self.sessions, "it is over when all sessions have ended"
+        self.count_restarts(before)
         if isinstance(before.waits_for, SlotWait) and not self.state.is_in_line and "me" in self.line:
             self.line.remove("me")
         if self.state.is_in_line and not self.granted and "me" not in self.line:
@@ -118,6 +122,7 @@ class World:
                 assert not self.is_parked, "a parked bot starts nothing"
                 assert not self.state.is_leaving, "nothing is started during a drain"
                 assert number == self.state.started, "numbers ascend"
+                self.check_place(number)
                 self.sessions[number] = Played(self.steps)
             case EndSession(number, why):
                 session = self.sessions[number]
@@ -129,6 +134,13 @@ class World:
             case Verdict(ticket, problem):
                 self.give(ticket, problem)
 
+    def check_place(self, number: int) -> None:
+        """A session begins alone, or to replace one that works, or after all others have been left."""
+        left = [one for one in self.sessions.values() if not one.was_told]
+        assert sum(one.is_ready for one in left) == len(left), "at most one starts"
+        if self.state.current is not None and self.state.current.number == number:
+            assert not self.sessions, "the next one begins when the others have ended"
+
     def give(self, ticket: int, problem: str | None) -> None:
         assert ticket in self.asked, "only those who asked are answered"
         assert ticket not in self.answers, "nobody is answered twice"
@@ -139,12 +151,12 @@ class World:
             assert session.is_ready
             assert session.began >= self.asked[ticket][0], "it may have read older code"
 
-    def count_restarts(self, before: State, event: Event) -> None:
+    def count_restarts(self, before: State) -> None:
         current = self.state.current
         if current is None or current.number == self.was_current:
             return
-        follows_at_once = before.current is not None and before.current.number == self.was_current
-        self.restarts += self.was_current > 0 and (follows_at_once or not self.slept)
+        took_its_place = before.successor is not None and before.successor.number == current.number
+        self.restarts += self.was_current > 0 and (took_its_place or not self.slept)
         self.was_current = current.number
 
     def admit(self) -> None:
@@ -199,15 +211,39 @@ class Life(RuleBasedStateMachine):
     def numbers(self) -> list[int]:
         return sorted(self.world.sessions)
 
-    @initialize(on_demand=st.booleans(), limit=st.integers(0, 3), others=st.integers(0, 2))
-    def open(self, on_demand: bool, limit: int, others: int) -> None:
+    @initialize(
+        on_demand=st.booleans(), limit=st.integers(0, 4), others=st.integers(0, 1), far=st.integers(0, 4)
+    )
+    def open(self, on_demand: bool, limit: int, others: int, far: int) -> None:
+        """Half of the lives begin where a worker works already."""
         self.world.on_demand = on_demand
         self.world.limit, self.world.others = limit, min(limit, others)
+        if far > 1:
+            self.world.has_work = True
+            self.begin()
+            self.all_goes_well(times=far)
 
     @precondition(lambda self: not self.state.has_begun)
     @rule()
     def begin(self) -> None:
         self.world.tell(Begun())
+
+    @rule(times=st.integers(1, 4))
+    def all_goes_well(self, times: int) -> None:
+        """What is waited for happens, sessions get ready when they start, and end when they are asked."""
+        for _ in range(times):
+            self.world.go_on()
+
+    @precondition(lambda self: self.state.current is not None and self.state.current.is_ready)
+    @rule()
+    def a_replacement_begins(self) -> None:
+        """Without it few lives would have two sessions."""
+        self.world.limit = max(
+            self.world.limit, self.world.taken + self.world.others + len(self.world.line) + 1
+        )
+        self.replace()
+        if isinstance(self.state.waits_for, TurnWait):
+            self.turn_comes()
 
     @precondition(lambda self: isinstance(self.state.waits_for, TurnWait))
     @rule()
@@ -286,11 +322,24 @@ class Life(RuleBasedStateMachine):
         unfit = Unfit("bad handler", "h:h") if is_unfit and not session.is_ready else None
         is_last = before.current is not None and before.current.number == number and not before.successor
         self.world.end(number, session.why, lived=lived, unfit=unfit)
+        if is_last:
+            self.check_slot(session.why)
         if is_last and session.why is None and unfit is None and not before.asking_later:
             self.check_crash(before, lived)
+        if is_last and session.why in ("restarted", "replaced") and not before.is_leaving:
+            assert self.state.failure == before.failure, "what the one before could not does not matter"
         if is_last and unfit is not None and session.why is None and not before.asking_later:
             assert (self.state.phase, self.state.failure) == ("failed", "bad handler")
             assert self.state.waits_for is None
+
+    def check_slot(self, why: str | None) -> None:
+        """Who is followed at once keeps its slot, however many wait for one; others give it back first."""
+        effects = self.world.effects
+        if why not in ("restarted", "replaced", "recycled"):
+            assert FreeSlot in effects
+            assert TakeSlot not in effects[: effects.index(FreeSlot)]
+        elif isinstance(self.state.waits_for, TurnWait):
+            assert FreeSlot not in effects
 
     def check_crash(self, before: State, lived: float) -> None:
         budget, start = before.budget.after(Crash(self.world.now, lived, 0.5), Limits())
@@ -370,6 +419,19 @@ class Life(RuleBasedStateMachine):
     def who_was_not_answered_is_known(self) -> None:
         waiting = {asker.ticket for asker in (*self.state.asking, *self.state.asking_later)}
         assert waiting == self.world.asked.keys() - self.world.answers.keys()
+
+    @invariant()
+    def what_it_knows_of_sessions_is_true(self) -> None:
+        state, sessions = self.state, self.world.sessions
+        known = [one for one in (state.current, state.successor) if one is not None]
+        assert {one.number for one in known} | state.finishing == sessions.keys()
+        for one in known:
+            assert (one.why is not None) == sessions[one.number].was_told
+        assert all(sessions[number].was_told for number in state.finishing)
+        if state.successor is not None:
+            assert not isinstance(state.waits_for, TurnWait), "one replacement at a time"
+        if state.current is not None and state.current.why is not None and state.successor is None:
+            assert state.waits_for is None or state.phase in ("starting", "running")
 
     @invariant()
     def restarts_are_counted(self) -> None:

@@ -168,7 +168,7 @@ class _Step:
         elif successor is not None:
             self._set(current=successor, successor=None, restarts=state.restarts + 1)
             self._free_slot()
-            if successor.why is None:
+            if successor.why is None or state.phase == "running":
                 self._come_to("starting")
         else:
             self._set(current=None, waits_for=None, has_slot=True, follows=event.why != "sleeping")
