@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -92,7 +93,7 @@ class World:
         around = Surroundings(self.now, 1e9 + self.now, self.on_demand, self.has_work, self.spare, self.limit)
         if isinstance(event, RestartAsked | ReplaceAsked):
             self.is_parked = False
-        if isinstance(event, SessionEnded):
+        if isinstance(event, SessionEnded) and before.current and event.number == before.current.number:
             self.slept = event.why == "sleeping"
         self.steps += 1
         self.state, effects = step(before, event, around)
@@ -235,20 +236,29 @@ class Life(RuleBasedStateMachine):
             self.world.go_on()
 
     @precondition(lambda self: self.state.current is not None and self.state.current.is_ready)
-    @rule()
-    def a_replacement_begins(self) -> None:
-        """Without it few lives would have two sessions."""
-        self.world.limit = max(
-            self.world.limit, self.world.taken + self.world.others + len(self.world.line) + 1
-        )
+    @rule(is_ready=st.booleans(), fills_up=st.booleans())
+    def a_replacement_begins(self, is_ready: bool, fills_up: bool) -> None:
+        """Without it few lives would have two sessions. Slots may be gone when its turn comes."""
+        world = self.world
+        world.limit = max(world.limit, world.taken + world.others + len(world.line) + 1)
         self.replace()
+        if fills_up:
+            world.limit = world.taken + world.others
         if isinstance(self.state.waits_for, TurnWait):
             self.turn_comes()
+        successor = self.state.successor
+        if is_ready and successor is not None and successor.why is None:
+            world.sessions[successor.number].is_ready = True
+            world.tell(SessionReady(successor.number, "c0de"))
+            assert self.state.current is not None
+            assert (self.state.current.number, self.state.current.is_ready) == (successor.number, True)
 
     @precondition(lambda self: isinstance(self.state.waits_for, TurnWait))
     @rule()
     def turn_comes(self) -> None:
+        has_room = self.state.has_slot or self.world.spare > 0
         self.world.tell(StartDue())
+        assert (StartSession in self.world.effects) == has_room
 
     @precondition(lambda self: isinstance(self.state.waits_for, TimeWait))
     @rule()
@@ -303,8 +313,11 @@ class Life(RuleBasedStateMachine):
     def a_session_is_ready(self, data: st.DataObject) -> None:
         """Also one that was asked to end while its word was under way."""
         number = data.draw(st.sampled_from([n for n in self.numbers if not self.world.sessions[n].is_ready]))
-        self.world.sessions[number].is_ready = True
+        session, before = self.world.sessions[number], self.state.current
+        was_told, session.is_ready = session.was_told, True
         self.world.tell(SessionReady(number, f"code {number}"))
+        if was_told and before is not None and before.number != number:
+            assert self.state.current == before, "it does not take another one's place any more"
 
     @precondition(lambda self: any(one.is_ready for one in self.world.sessions.values()))
     @rule(data=st.data(), why=st.sampled_from(["recycled", "sleeping"]))
@@ -387,13 +400,13 @@ class Life(RuleBasedStateMachine):
         assert self.state.asking == ()
         assert all(session.why is not None for session in self.world.sessions.values())
 
-    @precondition(lambda self: self.world.steps > 15)
+    @precondition(lambda self: self.world.steps > 8)
     @rule()
     def drain(self) -> None:
         self.world.tell(DrainAsked())
         assert all(session.why is not None for session in self.world.sessions.values())
 
-    @precondition(lambda self: self.world.steps > 20 and self.state.has_begun)
+    @precondition(lambda self: self.world.steps > 12 and self.state.has_begun)
     @rule()
     def break_(self) -> None:
         before = self.state
@@ -413,7 +426,11 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def every_session_has_a_slot(self) -> None:
-        assert self.world.taken == len(self.world.sessions) + self.state.has_slot + self.world.granted
+        state = self.state
+        assert self.world.taken == len(self.world.sessions) + state.has_slot + self.world.granted
+        if state.has_slot:
+            assert isinstance(state.waits_for, TurnWait) or state.finishing, "it is needed soon"
+            assert state.current is None
 
     @invariant()
     def who_was_not_answered_is_known(self) -> None:
@@ -484,3 +501,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
+TestLife.settings = settings(deadline=None, stateful_step_count=40, report_multiple_bugs=False)
