@@ -14,7 +14,7 @@ from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.output import Output
-from trioworkers.nursery.session import Ended, Means, WorkerSession
+from trioworkers.nursery.session import ORDINARY, Ended, SessionContext, WorkerSession
 from trioworkers.nursery.zygote import open_zygote
 from trioworkers.protocol.frames import Configure, Retune
 from trioworkers.protocol.orders import Prepare
@@ -149,17 +149,16 @@ async def test_a_worker_that_was_killed_is_told_apart(
         async with open_zygote(
             prepare, run=secrets.token_hex(16), folder=tmp_path, environ=environ, emit=lambda *_, **__: None
         ) as zygote:
-            means = Means(
+            context = SessionContext(
                 makes=zygote,
                 settings=lambda: cast("Any", None),
                 configure=lambda: configure,
                 output=Output(RotatedFile(tmp_path / "held.log", lambda: log), "7:x"),
-                make_executor=lambda *_: cast("Any", None),
+                make_executor=lambda _: cast("Any", None),
                 emit=lambda event, **fields: told.append({"event": event, **fields}),
-                is_paused=lambda: False,
                 oom=OomKills(counter(tmp_path, 2)),
             )
-            session = WorkerSession(means, lambda: None)
+            session = WorkerSession(context, ORDINARY)
 
             async def live() -> None:
                 ends.append(await session.run())

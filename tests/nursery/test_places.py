@@ -88,6 +88,7 @@ async def test_a_higher_limit_lets_those_in_who_wait(places, limit, nursery, aut
     nursery.start_soon(places.take)
     await trio.testing.wait_all_tasks_blocked()
     assert places.full
+    assert places.spare == -1  # one is in line
     limit[0] = 4
     places.look_again()
     await trio.testing.wait_all_tasks_blocked()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-import socket
 
 import pytest
 import trio
 import trio.testing
 from desk import BOT, START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
+from played_workers import CONFIGURE, Makes  # type: ignore[import-not-found] # as above
 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
@@ -20,59 +19,15 @@ from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import FAILED_START, IDLE, Quarantine
 from trioworkers.nursery.scheduler import Scheduler
-from trioworkers.nursery.session import Means
-from trioworkers.nursery.spawn import Exit
+from trioworkers.nursery.session import SessionContext
 from trioworkers.nursery.worker_executor import WorkerExecutor
-from trioworkers.protocol.channel import Channel
-from trioworkers.protocol.frames import Configure, Deliver, Drain, Outcome, Ready, Retune, ToWorker
+from trioworkers.protocol.frames import Deliver, Drain, Outcome, Ready
 from trioworkers.records import trace_id
 
-CONFIGURE = Configure("b", 7, "7:x", "http://x", "h:h", [], 4, Retune({}, 10.0, 60.0, 60.0, "error"))
 SETTINGS = BotSettings.model_validate(
     {"name": "b", "token": "7:x", "handler": "h:h", "retry": {"initial": 0, "max": 0}}
 )
 POISON = trace_id(BOT, 666)
-
-
-class Process:
-    """A worker that runs in this one: `life` is what it does."""
-
-    pid = 1
-
-    def __init__(self, channel, session, nursery):
-        self.channel = Channel(channel, ToWorker)
-        self.ended = trio.Event()
-        self.scope = trio.CancelScope()
-        nursery.start_soon(self.run, session)
-
-    async def run(self, session):
-        try:
-            with self.scope:
-                await session(self)
-        finally:  # also when the test is over: somebody waits for it
-            self.ended.set()
-            self.channel.close()
-
-    async def wait(self):
-        await self.ended.wait()
-        return Exit(0)
-
-    def signal_group(self, number):
-        self.scope.cancel()
-
-
-class Makes:
-    """Starts workers in this process; each takes the next of `lives`, the last for all that follow."""
-
-    def __init__(self, nursery):
-        self.nursery, self.sessions, self.made = nursery, [answers], 0
-
-    async def start(self, channel, output):
-        self.made += 1
-        session = self.sessions.pop(0) if len(self.sessions) > 1 else self.sessions[0]
-        if session is None:
-            raise OSError(11, os.strerror(11))
-        return Process(socket.socket(fileno=os.dup(channel)), session, self.nursery)
 
 
 async def answers(process):
@@ -97,9 +52,10 @@ async def is_late(process):
 class Ward:
     def __init__(self, nursery, tmp_path):
         self.desk = Desk()
-        self.makes = Makes(nursery)
+        self.makes = Makes(nursery, answers)
         self.told: list[str] = []
         self.turns = 0
+        self.slow = 0.0  # seconds until its turn comes
         self.ended = trio.Event()
         self.activity = Activity()
         settling = Settling(
@@ -107,23 +63,22 @@ class Ward:
         )
         scheduler = Scheduler(settling, Fault(), lambda: self.paused)
         nursery.start_soon(scheduler.run)
-        means = Means(
+        context = SessionContext(
             makes=self.makes,
             settings=lambda: SETTINGS,
             configure=lambda: CONFIGURE,
             output=Output(RotatedFile(tmp_path / "log", LogSettings), "7:x"),
             make_executor=lambda worker: WorkerExecutor(worker, scheduler, settling, alone=True),
             emit=lambda event, **fields: self.told.append(event),
-            is_paused=lambda: self.paused,
             oom=OomKills(None),
         )  # fmt: skip
         self.paused = False
-        self.quarantine = Quarantine(means, scheduler.suspect_work, self.turn)
+        self.quarantine = Quarantine(context, scheduler.suspect_work, self.turn, lambda: self.paused)
         nursery.start_soon(self.serve)
 
     async def turn(self):
         self.turns += 1
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.slow)
 
     async def serve(self):
         await self.quarantine.serve()
@@ -169,10 +124,10 @@ async def test_one_that_kills_is_dead_and_the_next_is_handled(ward, autojump_clo
     assert ward.told.count("worker.exited") == 3
 
 
-@pytest.mark.parametrize("session", [is_late, None])
-async def test_a_worker_that_is_never_ready_is_tried_again_later(ward, autojump_clock, session):
+@pytest.mark.parametrize("life", [is_late, None])
+async def test_a_worker_that_is_never_ready_is_tried_again_later(ward, autojump_clock, life):
     """Whether it ended before, or the system had no room for it."""
-    ward.makes.sessions = [session, answers]
+    ward.makes.lives = [life, answers]
     ward.desk.offer(update(1, suspect=True))
     await trio.sleep(FAILED_START - 1)
     assert ward.makes.made == 1
@@ -202,10 +157,34 @@ async def test_a_drain_ends_one_that_waits_for_suspects(ward, autojump_clock):
 
 async def test_a_drain_ends_one_that_waits_for_another_try(ward, autojump_clock):
     """The pause after a failed start is no reason to be late."""
-    ward.makes.sessions = [None]
+    ward.makes.lives = [None]
     ward.desk.offer(update(1, suspect=True))
     await trio.sleep(1)
     before = trio.current_time()
     ward.quarantine.drain()
     await ward.ended.wait()
     assert trio.current_time() == before
+
+
+async def test_a_drain_ends_one_that_waits_for_its_turn(ward, autojump_clock):
+    """It does not wait for other bots' starts, and begins nothing of its own."""
+    ward.slow = 1000.0
+    ward.desk.offer(update(1, suspect=True))
+    await trio.sleep(1)
+    assert ward.turns == 1
+    before = trio.current_time()
+    ward.quarantine.drain()
+    await ward.ended.wait()
+    assert (trio.current_time(), ward.makes.made) == (before, 0)
+
+
+async def test_a_pause_keeps_suspects_waiting(ward, autojump_clock):
+    """There is no worker for them before it is over."""
+    ward.paused = True
+    ward.desk.offer(update(1, suspect=True))
+    await trio.sleep(3600)
+    assert ward.makes.made == 0
+    ward.paused = False
+    ward.desk.poke()
+    await trio.sleep(1)
+    assert ward.desk.ends == [(1, "done")]

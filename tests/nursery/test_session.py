@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 import trio
 import trio.testing
 
@@ -14,7 +16,14 @@ from trioworkers.config.settings import LogSettings
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
-from trioworkers.nursery.session import DRAIN_SLACK, Ended, Means, WorkerSession
+from trioworkers.nursery.session import (
+    DRAIN_SLACK,
+    ORDINARY,
+    Ended,
+    SessionContext,
+    SessionKind,
+    WorkerSession,
+)
 from trioworkers.nursery.spawn import Exit
 from trioworkers.protocol.frames import Configure, Ready, Retune, packed
 
@@ -57,7 +66,7 @@ class Process:
 
 
 class Stuck:
-    """A dispatch that never ends, drained or not."""
+    """An executor that never ends, drained or not."""
 
     idle_since, held_for = math.inf, 0.0
 
@@ -67,18 +76,44 @@ class Stuck:
         await trio.sleep_forever()
 
 
-def means_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str, Any]]]) -> Means:
-    """What a bot's workers are started with, as far as it matters here."""
+class Obedient(Stuck):
+    """An executor that has nothing to do, and ends when it is drained."""
+
+    def __init__(self) -> None:
+        self.idle_since = trio.current_time()
+        self._drained = trio.Event()
+
+    def drain(self) -> None:
+        self._drained.set()
+
+    async def run(self) -> None:
+        await self._drained.wait()
+
+
+class OwnError(Exception):
+    """What breaks in these tests."""
+
+
+class Breaks(Stuck):
+    """An executor that cannot be drained."""
+
+    def drain(self) -> None:
+        raise OwnError
+
+
+def context_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str, Any]]]) -> SessionContext:
+    """A bot's context, as far as it matters here."""
     log = LogSettings()
-    settings = SimpleNamespace(handler_timeout=90.0, heartbeat_interval=1e6, hang_timeout=1e6, memory_limit=1)
-    return Means(
+    settings = SimpleNamespace(
+        handler_timeout=90.0, heartbeat_interval=1e6, hang_timeout=1e6, memory_limit=1, worker="always"
+    )
+    return SessionContext(
         makes=makes,
         settings=lambda: cast("Any", settings),
         configure=lambda: Configure("b", 7, "7:x", "", "", [], 1, Retune({}, 90.0, 1e6, 1e6, "info")),
         output=Output(RotatedFile(folder / "worker_b.log", lambda: log), "7:x"),
-        make_executor=lambda *_: cast("Any", Stuck()),
+        make_executor=lambda _: Stuck(),
         emit=lambda event, **fields: told.append((event, fields)),
-        is_paused=lambda: False,
         oom=OomKills(None),
     )
 
@@ -88,13 +123,13 @@ async def test_a_process_whose_turn_has_not_come_is_not_waited_for(
 ) -> None:
     """A stop amid a fleet's start ends at once what was not begun: it starts nothing only to end it."""
     told: list[tuple[str, dict[str, Any]]] = []
-    means = means_of(Busy(), tmp_path, told)
+    context = context_of(Busy(), tmp_path, told)
     ends: list[Ended] = []
 
     async def live(session: WorkerSession) -> None:
         ends.append(await session.run())
 
-    session = WorkerSession(means, lambda: None)
+    session = WorkerSession(context, ORDINARY)
     nursery.start_soon(live, session)
     await trio.testing.wait_all_tasks_blocked()
     session.end("leaving")
@@ -107,10 +142,73 @@ async def test_who_is_asked_to_end_as_it_becomes_ready_has_no_longer_than_others
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Its handlers' time, and a little more."""
-    session = WorkerSession(
-        means_of(Prompt(), tmp_path, []), lambda: None, lambda session: session.end("renewed")
-    )
+    session: WorkerSession
+
+    def end(code: str | None) -> None:
+        assert code == "c0de"
+        session.end("replaced")
+
+    session = WorkerSession(context_of(Prompt(), tmp_path, []), ORDINARY, end)
     with trio.fail_after(1000):
         ended = await session.run()
-    assert ended.why == "renewed"
+    assert ended.why == "replaced"
     assert ended.lived < 90 + DRAIN_SLACK + 5
+
+
+async def test_what_breaks_when_it_is_asked_to_end_is_not_who_asked(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """That may be another bot, which wants the slot; the session itself fails, and its process has ended."""
+    context = replace(context_of(Prompt(), tmp_path, []), make_executor=lambda _: Breaks())
+    session = WorkerSession(context, ORDINARY)
+
+    async def ask() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.is_ready
+        session.end("sleeping")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await session.run()
+    assert session.worker is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "quarantine"),
+    [(ORDINARY, None), (SessionKind(is_quarantine=True), True), (SessionKind(is_told=False), "not told")],
+)
+async def test_kinds_of_sessions_differ_in_what_is_told_of_them(
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    kind: SessionKind,
+    quarantine: object,
+) -> None:
+    """All events of the quarantine say so, those of an ordinary session do not, a canary has none."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    session = WorkerSession(context_of(Prompt(), tmp_path, told), kind)
+    nursery.start_soon(session.run)
+    await trio.testing.wait_all_tasks_blocked()
+    session.end("leaving")
+    await trio.sleep(200)
+    expected = [] if quarantine == "not told" else ["worker.starting", "worker.ready", "worker.exited"]
+    assert [event for event, _ in told] == expected
+    assert all(fields["quarantine"] == quarantine for _, fields in told)
+
+
+@pytest.mark.parametrize(("idle_stop", "sleeps"), [(None, 60.0), (2.0, 2.0)])
+async def test_a_kind_has_an_idle_stop_of_its_own_or_the_settings(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, idle_stop: float | None, sleeps: float
+) -> None:
+    """Within a quarter of it more, as often as it is looked at."""
+    context = context_of(Prompt(), tmp_path, [])
+    settings: Any = context.settings()
+    settings.worker, settings.idle_stop = "on_demand", 60.0
+    executor = Obedient()
+    session = WorkerSession(
+        replace(context, make_executor=lambda _: executor), SessionKind(idle_stop=idle_stop)
+    )
+    ended = await session.run()
+    assert ended.why == "sleeping"
+    assert sleeps <= ended.lived <= 1.25 * sleeps + 1

@@ -1,20 +1,23 @@
-"""A bot's worker from start to start, with lives that are played."""
+"""A bot's worker from start to start, with sessions that are played."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from trioworkers.nursery import supervisor as supervisor_module
-from trioworkers.nursery.session import Ended
+from trioworkers.nursery.canary import KIND as CANARY
+from trioworkers.nursery.life import SPENT
+from trioworkers.nursery.session import ORDINARY, Ended, SessionContext
 from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.spawn import Exit
-from trioworkers.nursery.supervisor import SPENT, Supervisor
+from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
 from trioworkers.protocol.frames import Unfit
 
 
@@ -35,11 +38,11 @@ class Settings:
 
 
 class Played:
-    """A life that is ready when told, and ends when told or asked to."""
+    """A session that is ready when told, and ends when told or asked to."""
 
-    def __init__(self, stage, when_ready):
+    def __init__(self, stage, on_ready, beside):
         self.stage = stage
-        self.when_ready = when_ready
+        self.on_ready = on_ready
         self.is_ready = False
         self.worker = None
         self.code = "c0de"
@@ -48,11 +51,12 @@ class Played:
         self.ended = trio.Event()
         self.exit = Exit(0)
         self.unfit = None
-        stage.sessions.append(self)
+        self.breaks: Exception | None = None
+        beside.append(self)
 
     def become_ready(self):
         self.is_ready = True
-        self.when_ready(self)
+        self.on_ready(self.code)
 
     def end(self, why):
         self.why = self.why or why
@@ -66,11 +70,15 @@ class Played:
         began = trio.current_time()
         self.stage.alive += 1
         self.stage.most = max(self.stage.most, self.stage.alive)
-        if self.stage.prompt:
-            self.become_ready()
-        await self.ended.wait()
-        await trio.sleep(0.5)  # it takes a while to end
-        self.stage.alive -= 1
+        try:
+            if self.stage.prompt:
+                self.become_ready()
+            await self.ended.wait()
+            await trio.sleep(0.5)  # it takes a while to end
+        finally:
+            self.stage.alive -= 1
+        if self.breaks is not None:
+            raise self.breaks
         return Ended(self.exit, trio.current_time() - began, self.why, self.unfit)
 
 
@@ -89,8 +97,11 @@ class Feed:
 
 
 class Most(Random):
-    def uniform(self, a, b):
-        return b
+    def random(self):
+        return 1.0
+
+
+played: Any = None  # what only real sessions need
 
 
 class Stage:
@@ -101,27 +112,47 @@ class Stage:
         self.alive = self.most = 0
         self.prompt = True
         self.slow = False
+        self.last_moment = lambda: None  # before a start
         self.told: list[str] = []
         self.tuning = Settings(**settings)
         self.feed = Feed()
         self.limit = 2
         self.paused = False
         self.places = WorkerSlots(lambda: self.limit)
-        self.output = self
-        self.last_lines: list[str] = []
-        self.supervisor = Supervisor(self, self.feed, self.places, self.may_start, Most())  # type: ignore[arg-type]
+        self.canaries: list[Played] = []
+        self.context = SessionContext(
+            makes=played,
+            settings=lambda: self.tuning,  # type: ignore[arg-type, return-value] # as far as they matter
+            configure=played,
+            output=SimpleNamespace(last_lines=[]),  # type: ignore[arg-type] # as above
+            make_executor=played,
+            emit=lambda event, **fields: self.told.append(event),
+            oom=played,
+        )
+        self.broken: Exception | None = None
+        self.supervisor = Supervisor(
+            self.context,
+            SupervisorContext(
+                work=self.feed,
+                is_paused=lambda: self.paused,
+                slots=self.places,
+                may_start=self.may_start,
+                rng=Most(),
+                make_session=self.make_session,
+            ),
+        )
 
-    def settings(self):
-        return self.tuning
+    def make_session(self, context, kind, on_ready=None):
+        if self.broken is not None:
+            raise self.broken
+        if kind == CANARY:
+            return Played(self, lambda code: None, self.canaries)
+        assert (context, kind) == (self.context, ORDINARY)
+        return Played(self, on_ready, self.sessions)
 
     async def may_start(self):
         await trio.sleep(60 if self.slow else 0)
-
-    def is_paused(self):
-        return self.paused
-
-    def emit(self, event, **fields):
-        self.told.append(event)
+        self.last_moment()
 
     @property
     def last(self):
@@ -129,17 +160,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch):
-    def make(**settings):
-        stage = Stage(**settings)
-        monkeypatch.setattr(
-            supervisor_module,
-            "WorkerSession",
-            lambda means, idle_stop, when_ready: Played(stage, when_ready),
-        )
-        return stage
-
-    return make
+def stage():
+    return Stage
 
 
 async def settle():
@@ -189,15 +211,15 @@ async def test_changed_settings_are_tried_at_once(stage, nursery, autojump_clock
     it.last.crash()
     await trio.sleep(1)
     state = "backoff" if per_hour else "failed"
-    it.supervisor.look_again(anew=False)
+    it.supervisor.retune(differs=False)
     await settle()
     assert it.supervisor.state == state
-    it.supervisor.look_again(anew=True)
+    it.supervisor.retune(differs=True)
     await settle()
     assert (it.supervisor.state, it.supervisor.reason, len(it.sessions)) == ("running", None, 2)
     it.supervisor.park("token refused")
     await trio.sleep(1)
-    it.supervisor.look_again(anew=True)
+    it.supervisor.retune(differs=True)
     await settle()
     assert (it.supervisor.state, len(it.sessions)) == ("failed", 2)
     it.supervisor.drain()
@@ -236,7 +258,7 @@ async def test_fifty_restarts_at_once_are_one_and_never_two_processes(stage, nur
             askers.start_soon(restart)
     assert answers == [None] * 50
     assert (len(it.sessions), it.most) == (2, 1)
-    assert it.sessions[0].why == "renewed"
+    assert it.sessions[0].why == "restarted"
     it.supervisor.drain()
 
 
@@ -336,7 +358,7 @@ async def test_a_new_worker_is_ready_before_the_old_one_ends(stage, nursery, aut
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     old, new = it.sessions
     assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", old, None)
@@ -344,7 +366,7 @@ async def test_a_new_worker_is_ready_before_the_old_one_ends(stage, nursery, aut
     assert it.places.full
     new.become_ready()
     await settle()
-    assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", new, "renewed")
+    assert (it.supervisor.state, it.supervisor.session, old.why) == ("running", new, "replaced")
     await trio.sleep(1)
     assert (it.alive, it.supervisor.restarts, it.places.full) == (1, 1, False)
     new.crash()  # it is watched like any other
@@ -362,7 +384,7 @@ async def test_a_new_worker_that_is_never_ready_is_tried_in_the_usual_way(
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     for _ in range(2):
         await settle()
         if how == "crash":
@@ -371,7 +393,7 @@ async def test_a_new_worker_that_is_never_ready_is_tried_in_the_usual_way(
             it.last.unfit = Unfit("handler cannot be imported", "")
             it.last.ended.set()
         await trio.sleep(1.1)
-    assert it.sessions[0].why == "renewed"
+    assert it.sessions[0].why == "replaced"
     assert (len(it.sessions), it.alive) == (3, 0)
     assert it.supervisor.state == ("backoff" if how == "crash" else "failed")
     it.supervisor.drain()
@@ -383,7 +405,7 @@ async def test_an_old_worker_that_ends_first_is_followed_by_the_new_one(stage, n
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     it.sessions[0].crash()
     await trio.sleep(1)
@@ -401,12 +423,12 @@ async def test_settings_that_change_again_meanwhile_are_those_of_the_newest(stag
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     it.prompt = True
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await trio.sleep(1)
-    assert [session.why for session in it.sessions] == ["renewed", "renewed", None]
+    assert [session.why for session in it.sessions] == ["replaced", "replaced", None]
     assert (it.supervisor.state, it.supervisor.session, it.alive) == ("running", it.last, 1)
     it.supervisor.drain()
 
@@ -417,7 +439,7 @@ async def test_without_a_second_place_the_old_worker_ends_first(stage, nursery, 
     it.limit = 1
     nursery.start_soon(it.supervisor.run)
     await settle()
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await trio.sleep(1)
     assert (len(it.sessions), it.most, it.supervisor.state) == (2, 1, "running")
     it.supervisor.drain()
@@ -432,7 +454,7 @@ async def test_what_ends_a_worker_ends_the_one_that_is_about_to_take_its_place(
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
     it.prompt = True
     if what == "restart":
@@ -571,17 +593,14 @@ async def test_a_drain_ends_it_in_any_state(stage, nursery, autojump_clock, when
 
 
 @pytest.mark.parametrize("what", ["drain", "park"])
-async def test_what_is_asked_in_the_last_moment_before_a_start_counts(
-    stage, nursery, autojump_clock, monkeypatch, what
-):
+async def test_what_is_asked_in_the_last_moment_before_a_start_counts(stage, nursery, autojump_clock, what):
     """No worker begins that nobody would end."""
     it = stage()
 
-    async def may_start():
-        await trio.lowlevel.checkpoint()
+    def last_moment():
         it.supervisor.drain() if what == "drain" else it.supervisor.park("token refused")
 
-    monkeypatch.setattr(it.supervisor, "_may_start", may_start)
+    it.last_moment = last_moment
     nursery.start_soon(it.supervisor.run)
     await trio.sleep(1)
     assert (it.sessions, it.places.full) == ([], False)
@@ -617,15 +636,15 @@ async def test_who_is_ready_after_it_was_asked_to_end_is_none(stage, nursery, au
     it.prompt = True
     assert await it.supervisor.restart() is None
     it.prompt = False
-    it.supervisor.relieve()
+    it.supervisor.replace()
     await settle()
-    it.supervisor.relieve()  # with newer settings
+    it.supervisor.replace()  # with newer settings
     await settle()
     works, older, newer = it.sessions[1:]
     older.code = "01de"
     older.become_ready()
     assert (it.supervisor.code, it.supervisor.sessions) == ("c0de", [works, newer])
-    assert (older.why, works.why, newer.why) == ("renewed", None, None)
+    assert (older.why, works.why, newer.why) == ("replaced", None, None)
     it.supervisor.drain()
 
 
@@ -636,8 +655,254 @@ async def test_what_the_worker_before_could_not_does_not_park_the_next(stage, nu
     nursery.start_soon(it.supervisor.run)
     await settle()
     it.last.unfit = Unfit("handler cannot be imported", "")
-    it.supervisor.renew()
+    it.supervisor.replace()
     it.prompt = True
     await trio.sleep(1)
     assert len(it.sessions) == 2
     assert it.supervisor.state == "running"
+
+
+async def test_an_old_worker_that_ends_first_was_restarted_all_the_same(stage, nursery, autojump_clock):
+    """The one that was to replace it takes its place, and counts as any other."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.replace()
+    await settle()
+    it.sessions[0].crash()
+    await trio.sleep(1)
+    it.last.become_ready()
+    assert it.supervisor.restarts == 1
+    it.supervisor.drain()
+
+
+async def test_a_restart_by_hand_hurries_one_that_waits_for_its_turn(stage, nursery, autojump_clock):
+    """Both who ask, for this bot and for all bots, hear of the same worker at once."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.slow = True
+    answers = []
+
+    async def restart(by_hand):
+        answers.append(await it.supervisor.restart(by_hand=by_hand))
+
+    nursery.start_soon(restart, False)
+    await trio.sleep(5)
+    assert answers == []
+    with trio.fail_after(1):
+        await restart(True)
+    await settle()
+    assert answers == [None, None]
+    assert len(it.sessions) == 2
+    it.supervisor.drain()
+
+
+async def test_who_asks_before_it_runs_is_not_left_waiting(stage, autojump_clock):
+    """Nor is a bot that was parked meanwhile, nor one that was drained, and none of them begins anything."""
+    it = stage()
+    with trio.fail_after(1):
+        assert await it.supervisor.restart() == "the bot is starting"
+        assert it.supervisor.rests
+        it.supervisor.park("token refused")
+        assert await it.supervisor.restart() == "token refused"
+        it.supervisor.drain()
+        assert await it.supervisor.restart() == "the daemon stops"
+        await it.supervisor.run()
+    assert (it.supervisor.state, it.sessions) == ("failed", [])
+
+
+class OwnError(Exception):
+    """What breaks in these tests."""
+
+
+async def test_what_breaks_in_a_session_breaks_the_supervisor_and_nobody_waits(stage, autojump_clock):
+    """Those who asked are answered, and who asks later, too; its slots are free, its sessions ended."""
+    it = stage()
+    it.limit = 2
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart())
+
+    async def break_down():
+        await settle()
+        it.supervisor.replace()
+        await settle()
+        assert it.alive == 2
+        it.prompt = False
+        nursery.start_soon(restart)
+        await trio.sleep(0.6)
+        it.last.breaks = OwnError()
+        nursery.start_soon(restart)
+        await settle()
+        it.last.ended.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(break_down)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await it.supervisor.run()
+        await settle()
+    assert answers == ["internal error", "internal error"]
+    with trio.fail_after(1):
+        assert await it.supervisor.restart() == "internal error"
+    assert (it.supervisor.state, it.supervisor.reason) == ("failed", "internal error")
+    assert (it.supervisor.session, it.places.spare, it.supervisor.judged.is_set()) == (None, 2, True)
+    it.supervisor.park("internal error", error="OwnError")
+    assert it.told == ["bot.failed"]
+
+
+@pytest.mark.parametrize("who", ["restart", "replace"])
+async def test_what_breaks_by_a_request_breaks_the_supervisor_and_not_who_asked(stage, autojump_clock, who):
+    """A session cannot be made: the one who asked is answered, and the bot's own nursery ends with it."""
+    it = stage(restart=Restart(initial=1000, max=1000))
+    answers = []
+
+    async def ask():
+        await settle()
+        it.last.crash()
+        await trio.sleep(1)
+        it.broken = OwnError()
+        if who == "restart":
+            answers.append(await it.supervisor.restart())
+        else:
+            it.supervisor.replace()
+            answers.append("internal error")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await it.supervisor.run()
+    assert answers == ["internal error"]
+    assert (it.supervisor.state, it.places.spare) == ("failed", 2)
+
+
+@pytest.mark.parametrize("when", ["in line", "waits for its turn", "works", "replaces"])
+async def test_a_supervisor_that_is_cancelled_leaves_nothing_behind(stage, autojump_clock, when):
+    """No slot, and nobody who waits."""
+    it = stage()
+    it.limit = {"in line": 0, "works": 1}.get(when, 2)
+    it.slow = when == "waits for its turn"
+    answers = []
+
+    async def restart():
+        answers.append(await it.supervisor.restart(by_hand=False))
+
+    async with trio.open_nursery() as nursery, trio.open_nursery() as own:
+        own.start_soon(it.supervisor.run)
+        await settle()
+        if when == "replaces":
+            it.prompt = False
+            it.supervisor.replace()
+            await settle()
+            assert it.alive == 2
+        elif when == "works":
+            it.prompt = False
+        nursery.start_soon(restart)
+        await settle()
+        own.cancel_scope.cancel()
+    assert answers == [
+        "waits for a place: 0 workers are allowed at once" if when == "in line" else "internal error"
+    ]
+    assert it.places.spare == it.limit
+    assert (it.supervisor.state, it.supervisor.sessions) == ("failed", [])
+
+
+async def test_settings_that_touch_no_process_end_a_sleep(stage, nursery, autojump_clock):
+    """It works always from now on, and the other way round it sleeps when it has next ended."""
+    it = stage(worker="on_demand")
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    assert it.supervisor.state == "sleeping"
+    it.tuning = Settings(worker="always")
+    it.supervisor.retune(differs=True)
+    await settle()
+    assert (it.supervisor.state, it.supervisor.restarts) == ("running", 0)
+    it.tuning = Settings(worker="on_demand")
+    it.supervisor.retune(differs=True)
+    it.last.end("sleeping")
+    await trio.sleep(1)
+    assert (it.supervisor.state, it.places.spare) == ("sleeping", 2)
+    it.supervisor.drain()
+
+
+async def test_a_canary_is_a_session_that_the_bot_does_not_notice(stage, nursery, autojump_clock):
+    """It is ready and ends, or says why not; neither changes the bot's state, restarts or last exit."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    problems = []
+
+    async def try_worker():
+        problems.append(await it.supervisor.try_worker())
+
+    nursery.start_soon(try_worker)
+    await settle()
+    assert len(it.canaries) == 1
+    it.canaries[0].ended.set()
+    await trio.sleep(1)
+    it.prompt = False
+    nursery.start_soon(try_worker)
+    await settle()
+    it.canaries[1].unfit = Unfit("handler cannot be imported", "")
+    it.canaries[1].ended.set()
+    await trio.sleep(1)
+    assert problems == [None, "handler cannot be imported"]
+    assert (it.supervisor.state, it.supervisor.restarts, it.supervisor.last_exit) == ("running", 0, None)
+    assert (len(it.sessions), it.places.spare) == (1, 1)
+    it.supervisor.drain()
+
+
+async def test_a_canary_that_breaks_breaks_its_own_bot(stage, autojump_clock):
+    """Not the rolling restart that asked for it, which hears of it as of any problem."""
+    it = stage()
+    problems = []
+
+    async def try_worker():
+        await settle()
+        it.broken = OwnError()
+        problems.append(await it.supervisor.try_worker())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(try_worker)
+        with pytest.RaisesGroup(OwnError, flatten_subgroups=True):
+            await it.supervisor.run()
+    assert problems == ["internal error"]
+    assert await it.supervisor.try_worker() == "internal error"
+
+
+@pytest.mark.parametrize("what", ["who asked", "the bot"])
+async def test_a_canary_ends_with_who_asked_and_with_the_bot(stage, autojump_clock, what):
+    """A rolling restart that is given up, and a bot that is removed meanwhile, wait for none."""
+    it = stage()
+    problems = []
+
+    async def try_worker():
+        problems.append(await it.supervisor.try_worker())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.supervisor.run)
+        await settle()
+        async with trio.open_nursery() as asking:
+            asking.start_soon(try_worker)
+            await settle()
+            assert it.alive == 2
+            if what == "the bot":
+                it.supervisor.drain()
+            else:
+                asking.cancel_scope.cancel()
+        await settle()
+        assert it.alive == (what == "who asked")
+        assert problems == ([None] if what == "the bot" else [])
+        it.supervisor.drain()
+
+
+async def test_without_a_running_supervisor_there_is_nothing_to_try(stage, autojump_clock):
+    """Neither before it has begun, nor after its end, which is no fault of the code."""
+    it = stage()
+    assert await it.supervisor.try_worker() is None
+    it.supervisor.drain()
+    await it.supervisor.run()
+    assert await it.supervisor.try_worker() is None
+    assert it.canaries == []

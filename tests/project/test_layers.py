@@ -37,8 +37,9 @@ def _full(name: str) -> str:
 LAYERS: Layers = [
     tuple(_full(name) for name in layer)
     for layer in (
-        ("version", "errors", "fault", "records", "private", "inbox.policy", "nursery.restart"),
+        ("version", "errors", "fault", "records", "private", "inbox.policy"),
         ("config", "hookspecs", "protocol", "http", "botapi"),
+        ("nursery.restart", "nursery.life", "nursery.life_records"),
         ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop"),
         ("plugins", "sources"),
         ("handling",),
@@ -130,6 +131,45 @@ def test_imports_go_down_the_layers_only():
 def test_no_imports_in_circles():
     """Every module can be imported, read and understood before those that import it."""
     assert find_circle(GRAPH) == []
+
+
+PURE = (
+    "inbox.policy",
+    "inbox.queue",
+    "inbox.settle",
+    "nursery.restart",
+    "nursery.life",
+    "nursery.life_records",
+)
+
+
+def _run_time_imports(name: str) -> set[str]:
+    """Returns what a module imports when it runs, by full names; what only type checkers read is left out."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = [_tree(name)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+        nodes.extend(ast.iter_child_nodes(node))
+    return found
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_what_decides_is_pure(name):
+    """It imports nothing of ours that is not pure, and nothing that waits, sleeps, reads or draws lots."""
+    found = {f"trioworkers.{name}"}
+    left = [*found]
+    while left:
+        new = _run_time_imports(left.pop()) - found
+        found |= new
+        left += [one for one in new if one in MODULES]
+    foreign = {one.partition(".")[0] for one in found} - {"trioworkers"}
+    assert foreign <= {"__future__", "collections", "dataclasses", "heapq", "math", "msgspec", "typing"}
 
 
 def test_the_simulator_stands_alone():

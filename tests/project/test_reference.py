@@ -126,7 +126,9 @@ def test_fields_of_a_workers_status():
     nursery = ROOT / "trioworkers/nursery"
     trees = [ast.parse((nursery / name).read_text()) for name in ("bot.py", "bot_run.py", "supervisor.py")]
     functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    tables = [node for node in functions if node.name in ("status", "_status_before", "_health", "_note")]
+    tables = [
+        node for node in functions if node.name in ("status", "_status_before", "_health", "_note_exit")
+    ]
     assert len(tables) == 5
     found: set[Any] = set()
     for node in [node for table in tables for node in ast.walk(table)]:

@@ -60,15 +60,18 @@ def has_expired(kind: str, accepted_at: float, now: float) -> bool:
 def backoff(attempt: int, *, initial: float, factor: float, ceiling: float, rng: Random) -> float:
     """Seconds to wait before the `attempt`-th repetition (from 1): full jitter.
 
-    Drawn evenly from nothing to `initial * factor ** (attempt - 1)`, at most `ceiling`; the spread is
-    what keeps a thousand failures of one cause from returning at one moment
-    (Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
+    Drawn evenly from nothing to :func:`longest_backoff`; the spread is what keeps a thousand failures of
+    one cause from returning at one moment (Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
     """
+    return rng.uniform(0, longest_backoff(attempt, initial=initial, factor=factor, ceiling=ceiling))
+
+
+def longest_backoff(attempt: int, *, initial: float, factor: float, ceiling: float) -> float:
+    """`initial * factor ** (attempt - 1)` seconds, at most `ceiling`."""
     try:
-        bound = min(ceiling, initial * factor ** (attempt - 1))
+        return min(ceiling, initial * factor ** (attempt - 1))
     except OverflowError:
-        bound = ceiling
-    return rng.uniform(0, bound)
+        return ceiling
 
 
 def after_failure(

@@ -16,15 +16,14 @@ import trio
 
 from trioworkers.fault import Fault
 from trioworkers.inbox.gate import Gate
-from trioworkers.nursery.canary import try_worker
 from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.function_executor import FunctionContext, FunctionExecutor
 from trioworkers.nursery.intake import BotIntake
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
 from trioworkers.nursery.scheduler import Scheduler
-from trioworkers.nursery.session import OVERDUE, Means
-from trioworkers.nursery.supervisor import Supervisor
+from trioworkers.nursery.session import OVERDUE, SessionContext
+from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
 from trioworkers.nursery.worker_executor import WorkerExecutor
 from trioworkers.protocol.frames import Configure, Retune
 from trioworkers.transport.poll import TokenRefusedError
@@ -107,21 +106,23 @@ class BotRun:
         if route is not None:
             functions = FunctionContext(settings, self._server, self._outputs[0].write_line, rng)
             self._functions = FunctionExecutor(functions, self._scheduler)
-        self._means = means = Means(
+        ordinary = SessionContext(
             makes=context.makes,
             settings=settings,
             configure=self._configure,
             output=self._outputs[0],
             make_executor=partial(self._make_executor, alone=False),
             emit=self._emit,
-            is_paused=self._is_paused,
             oom=context.oom,
         )
         alone = replace(
-            means, output=self._outputs[1], make_executor=partial(self._make_executor, alone=True)
+            ordinary, output=self._outputs[1], make_executor=partial(self._make_executor, alone=True)
         )
-        self.supervisor = Supervisor(means, self._scheduler.work, context.slots, context.may_start, rng)
-        self._quarantine = Quarantine(alone, self._scheduler.suspect_work, context.may_start)
+        self.supervisor = Supervisor(
+            ordinary,
+            SupervisorContext(self._scheduler.work, self._is_paused, context.slots, context.may_start, rng),
+        )
+        self._quarantine = Quarantine(alone, self._scheduler.suspect_work, context.may_start, self._is_paused)
         self._unproven = trio.CancelScope()
         gate = Gate(bot.name, bot.bot_id, context.inbox, context.events)
         self._intake = BotIntake(settings, gate, context.webhooks, self._emit, rng)
@@ -172,8 +173,7 @@ class BotRun:
 
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
-        await self._context.may_start()
-        return await try_worker(self._means)
+        return await self.supervisor.try_worker()
 
     def poke(self) -> None:
         """Let all look again who wait for work: the bot was paused or resumed."""
@@ -186,7 +186,7 @@ class BotRun:
                 session.worker.send(self._tuning())
         self._backlog.poke()
         self._intake.changed()
-        self.supervisor.look_again(anew=differs)
+        self.supervisor.retune(differs=differs)
 
     def webhook_changed(self) -> None:
         """What Telegram has to know of the bot's webhook may have changed."""
@@ -200,11 +200,11 @@ class BotRun:
         for output in self._outputs:
             output.hide(self._settings().token.reveal())
         if self._quarantine.session is not None:
-            self._quarantine.session.end("renewed")
+            self._quarantine.session.end("replaced")
         if fetch_anew:
             self._fetching.cancel()
         self._asked_again.set()  # a refused token parks the bot, not only its intake
-        self.supervisor.relieve()
+        self.supervisor.replace()
 
     def status(self) -> dict[str, Any]:
         """What the status document has of the run, without state, pause and settings."""

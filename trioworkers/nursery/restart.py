@@ -1,23 +1,20 @@
-"""When a worker that ended is started again. Pure: time and chance are given.
+"""The restart budget of a bot: it decides when a worker that crashed is started again. Pure.
 
-Crashes are followed by pauses that grow, and by none for good only while they are few: more than
-`per_hour` within any hour spend the budget. Then the bot counts as failed, and a worker is tried now and
-then, after pauses that grow; one that lives for `healthy_after` ends that.
+A crash is followed by a pause that grows with each crash in a row. More than `per_hour` crashes within any
+hour spend the budget. The bot then counts as failed, and a trial worker is started now and then, after
+pauses that grow; a trial that lives for `healthy_after` restores the budget.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from trioworkers.inbox.policy import backoff
-
-if TYPE_CHECKING:
-    from random import Random
+from trioworkers.inbox.policy import longest_backoff
 
 HOUR = 3600.0  # seconds
 FIRST_TRIAL, LONGEST_TRIAL = 300.0, 3600.0  # seconds from a spent budget to a trial, doubled each time
+MOST_DOUBLINGS = 10  # a bot may fail for years, and a float ends at 2 ** 1024
 
 
 class RestartLimits(Protocol):
@@ -36,46 +33,51 @@ class RestartLimits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """A worker crashed at `at` (seconds of any clock that never goes back) after `lived` seconds.
+
+    `draw` is a random number from 0 to 1: the part of the longest pause that is waited.
+    """
+
+    at: float
+    lived: float
+    draw: float
+
+
+@dataclass(frozen=True, slots=True)
 class NextStart:
-    """Start again after `pause` seconds. `spent`: the budget is, and the bot failed until that trial."""
+    """The next start is due after `pause` seconds. `spent`: the budget is, and that start is a trial."""
 
     pause: float
     spent: bool = False
 
 
-class RestartPolicy:
-    """One bot's restarts. Times are seconds of any clock that never goes back."""
+@dataclass(frozen=True, slots=True)
+class RestartBudget:
+    """The crashes of one bot as far as they count. A new one is a whole budget.
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self._crashes: deque[float] = deque()
-        self._in_a_row = 0
-        self._trials = 0
+    Attributes:
+        crashes: when the crashes of the last hour were.
+        in_a_row: how many crashes there were since a worker was healthy.
+        trials: how many trials were allowed since the budget was spent.
+    """
 
-    def crashed(self, now: float, lived: float, limits: RestartLimits) -> NextStart:
-        """A worker crashed at `now` after it had lived for `lived` seconds."""
-        if lived >= limits.healthy_after:
-            self._in_a_row = 0
-            if self._trials:
-                self.forgive()
-        self._in_a_row += 1
-        self._crashes.append(now)
-        while self._crashes[0] <= now - HOUR:
-            self._crashes.popleft()
-        if self._trials or len(self._crashes) > limits.per_hour:
-            pause = min(LONGEST_TRIAL, FIRST_TRIAL * 2**self._trials)
-            self._trials += 1
-            return NextStart(pause, spent=True)
-        pause = backoff(
-            self._in_a_row,
-            initial=limits.initial,
-            factor=limits.factor,
-            ceiling=limits.max,
-            rng=self._rng,
-        )
-        return NextStart(pause)
+    crashes: tuple[float, ...] = ()
+    in_a_row: int = 0
+    trials: int = 0
 
-    def forgive(self) -> None:
-        """Begin anew: somebody asked for a start, or the worker of a trial was healthy."""
-        self._crashes.clear()
-        self._in_a_row = self._trials = 0
+    def after(self, crash: Crash, limits: RestartLimits) -> tuple[RestartBudget, NextStart]:
+        """Return what is left of the budget after a crash, and when the next start is due."""
+        before = self
+        if crash.lived >= limits.healthy_after:
+            before = RestartBudget() if self.trials else RestartBudget(self.crashes)
+        in_a_row = before.in_a_row + 1
+        crashes = (*(at for at in before.crashes if at > crash.at - HOUR), crash.at)
+        if before.trials or len(crashes) > limits.per_hour:
+            pause = min(LONGEST_TRIAL, FIRST_TRIAL * 2 ** min(before.trials, MOST_DOUBLINGS))
+            return RestartBudget(crashes, in_a_row, before.trials + 1), NextStart(pause, spent=True)
+        longest = longest_backoff(in_a_row, initial=limits.initial, factor=limits.factor, ceiling=limits.max)
+        return RestartBudget(crashes, in_a_row), NextStart(longest * crash.draw)
+
+
+WHOLE_BUDGET = RestartBudget()

@@ -1,8 +1,8 @@
 """All workers replaced while the fleet runs: canaries first, then a window at a time.
 
-For each handler that a bot works with, a second worker of one of its bots is started up to its
-handshake. When one does not get there, nothing is replaced. Then the bots are restarted, some at a time;
-each is handled by one worker at most at any moment, and its updates wait in the inbox meanwhile.
+For each handler that a bot works with, a second worker of one of its bots, the canary, is started up to its
+handshake. When a canary does not get there, nothing is replaced. Then the bots are restarted, some at a
+time. At most one worker handles a bot's updates at any moment; they wait in the inbox meanwhile.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from trioworkers.config import BotSettings
 
-PART = 10  # one of so many bots is replaced at a time,
+PART = 10  # a tenth of the bots is restarted at a time,
 MOST = 50  # but never more than these
 STOPPED = "the daemon stops"
 
 
 class Rolls(Protocol):
-    """A bot, as far as it is restarted."""
+    """A bot, as far as a rolling restart knows it."""
 
     @property
     def settings(self) -> BotSettings: ...
@@ -37,12 +37,12 @@ class Rolls(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """What became of a rolling restart.
+    """The outcome of a rolling restart.
 
     Attributes:
         refused: why nothing was replaced; None when it was.
-        replaced: how many workers were.
-        failed: the bots that have no ready worker now, and why.
+        replaced: how many workers were replaced.
+        failed: the bots that have no ready worker now, each with the reason.
     """
 
     refused: str | None = None
@@ -61,10 +61,10 @@ class _Roll:
 
 
 class RollingRestarts:
-    """Rolling restarts, one after another. Who asks while one is under way gets the next one.
+    """Rolling restarts, one after another. A request that comes during one is served by the next one.
 
     Args:
-        tell: hears what happens.
+        emit: emits an event of the fleet.
     """
 
     def __init__(self, emit: Callable[..., None]) -> None:
@@ -78,28 +78,28 @@ class RollingRestarts:
         self._turn()
 
     async def ask(self) -> Rolled:
-        """Ask for one and wait for what becomes of it; cancelling stops the waiting only."""
+        """Ask for one and return its outcome; cancelling stops the waiting only."""
         turn = self._turn()
         await turn.done.wait()
         return turn.outcome
 
     def stop(self) -> None:
-        """Begin none any more, and let go of the one under way; `serve` returns then."""
+        """Begin no other, and give up the one under way; `serve` returns then."""
         self._scope.cancel()
 
     async def serve(
         self,
         bots: Callable[[], Mapping[str, Rolls]],
         ready: trio.Event,
-        renew: Callable[[], Awaitable[None]],
+        renew_libraries: Callable[[], Awaitable[None]],
     ) -> None:
-        """Do what is asked for, until stopped.
+        """Carry out the rolling restarts that are asked for, until stopped.
 
         Args:
-            bots: the bots there are, by name.
-            ready: set when the fleet has started; none begins before.
-            renew: makes workers from now on start from fresh libraries; OSError when it cannot, and then
-                nothing has changed.
+            bots: returns the present bots, by name.
+            ready: set when the fleet has started; no rolling restart begins before.
+            renew_libraries: makes later workers start from fresh libraries. It raises OSError when it
+                cannot; nothing has changed then.
         """
         turn: _Roll | None = None
         try:
@@ -109,7 +109,7 @@ class RollingRestarts:
                     await self._asked.wait()
                     turn = self._turn()
                     self._next, self._asked = None, trio.Event()
-                    turn.finish(await self._roll(bots(), renew))
+                    turn.finish(await self._roll(bots(), renew_libraries))
         finally:
             for left in (turn, self._next):
                 if left is not None:
@@ -123,10 +123,12 @@ class RollingRestarts:
                 self._next.finish()
         return self._next
 
-    async def _roll(self, bots: Mapping[str, Rolls], renew: Callable[[], Awaitable[None]]) -> Rolled:
+    async def _roll(
+        self, bots: Mapping[str, Rolls], renew_libraries: Callable[[], Awaitable[None]]
+    ) -> Rolled:
         self._emit("restart.began", count=len(bots))
         try:
-            await renew()
+            await renew_libraries()
         except OSError as error:
             return self._refuse(f"no fresh start of workers: {error}")
         window = max(1, min(MOST, len(bots) // PART))
@@ -159,9 +161,9 @@ class RollingRestarts:
 
 
 def choose_canaries(bots: Mapping[str, Rolls]) -> list[str]:
-    """One bot for each handler that a bot works with; one that runs, where there is one.
+    """Choose one bot for each handler that a bot works with; a running one, where there is one.
 
-    Bots that failed have no worker to lose: a handler that only they have is given no canary, so that it
+    Bots that failed have no worker to lose. A handler that only such bots have gets no canary, so that it
     does not hold up all others.
     """
     working = {name: bot for name, bot in bots.items() if bot.state not in ("failed", "stopped")}
@@ -178,7 +180,7 @@ async def _each(
     *,
     enough: int | None = None,
 ) -> dict[str, str]:
-    """Do it for all, `window` at a time; return the problems, and give up once there are `enough`."""
+    """Do the work for each name, `window` at a time; return the problems, and stop at `enough` of them."""
     problems: dict[str, str] = {}
 
     async def take(names: Iterable[str], scope: trio.CancelScope) -> None:
@@ -189,7 +191,7 @@ async def _each(
             if len(problems) == enough:
                 scope.cancel()
 
-    left = iter(names)  # shared: who is done takes the next
+    left = iter(names)  # shared: a task that is done takes the next
     async with trio.open_nursery() as nursery:
         for _ in range(window):
             nursery.start_soon(take, left, nursery.cancel_scope)

@@ -60,7 +60,7 @@ class Line:
         return len(self.routed) + len(self.prepared) + self.preparing
 
 
-class Work:
+class LineWork:
     """Whether there is work for workers of one kind, for whoever starts them."""
 
     def __init__(self, line: Line, feed: Feed) -> None:
@@ -78,10 +78,6 @@ class Work:
         `due` is False for whoever cannot take anything now, and waits to be poked.
         """
         await self._feed.wait_change(due=due)
-
-    def wake(self) -> None:
-        """Let :meth:`wait_change` return, for all who wait now."""
-        self._feed.wake()
 
 
 class Scheduler:
@@ -106,7 +102,8 @@ class Scheduler:
         feeds = settling.backlog.ordinary, settling.backlog.suspects
         self._ordinary, self._suspects = map(Line, feeds)
         self._functions = Line(None)
-        self.work, self.suspect_work = Work(self._ordinary, feeds[0]), Work(self._suspects, feeds[1])
+        self.work = LineWork(self._ordinary, feeds[0])
+        self.suspect_work = LineWork(self._suspects, feeds[1])
         self._settling = settling
         self._fault = fault
         self._is_paused = is_paused

@@ -1,16 +1,16 @@
-"""One worker's life: started, ready, at work, watched, and ended for a reason that is known.
+"""One worker session: a process that is started, gets ready, works, is watched, and ends for a known reason.
 
-Alive, responsive and making progress are three facts. The process ends: it is not alive. Its loop says
-nothing for `hang_timeout`, or does not answer a ping while an update is overdue: it does not respond, and
-is killed after it has left its stacks in the log. Its updates take long: that is its handlers' matter, as
-long as it answers.
+To be alive, to be responsive and to make progress are three facts. When the process ends, it is not alive.
+When its loop is silent for `hang_timeout`, or does not answer a ping while an update is overdue, it is not
+responsive: it is killed after it has written its stacks to its log. When updates take long, no progress is
+made; that is the handlers' matter as long as the loop answers.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -25,39 +25,76 @@ if TYPE_CHECKING:
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
     from trioworkers.nursery.worker import ConnectedWorker
-    from trioworkers.nursery.worker_executor import WorkerExecutor
     from trioworkers.protocol.frames import Configure
 
 DRAIN_SLACK = 10.0  # seconds beyond its handler_timeout that a worker has to end its work
-OVERDUE = 10.0  # seconds beyond its handler_timeout after which an update is asked after
+OVERDUE = 10.0  # seconds beyond its handler_timeout after which an update counts as overdue
 PING_TIMEOUT = 10.0  # seconds for the answer
 STACKS_TIME = 0.5  # seconds for a hung worker to write its stacks
 
 
+class SessionExecutor(Protocol):
+    """Feeds one worker, from when it is ready until its channel ends."""
+
+    @property
+    def idle_since(self) -> float:
+        """Since when the worker has had nothing in flight, trio time; infinite while it has."""
+
+    @property
+    def held_for(self) -> float:
+        """Seconds for which the worker has had the oldest update in flight; 0 when there is none."""
+
+    def drain(self) -> None:
+        """Hand out nothing more; once nothing is in flight, ask the worker to exit."""
+
+    async def run(self) -> None:
+        """Work until the worker has closed its channel, or has sent something that is not a valid frame."""
+
+
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What a bot's workers are started and told with."""
+class SessionContext:
+    """What the sessions of one bot need of the bot and the daemon around them."""
 
     makes: MakesWorkers
     settings: Callable[[], BotSettings]
+    """Returns the settings in force."""
     configure: Callable[[], Configure]
+    """Makes a worker's first frame of them."""
     output: Output
-    make_executor: Callable[[ConnectedWorker], WorkerExecutor]
+    make_executor: Callable[[ConnectedWorker], SessionExecutor]
     emit: Callable[..., None]
-    is_paused: Callable[[], bool]
     oom: OomKills
 
 
 @dataclass(frozen=True, slots=True)
+class SessionKind:
+    """What tells one kind of session from another.
+
+    Attributes:
+        is_quarantine: its events say so.
+        idle_stop: seconds without work after which its worker sleeps; None is as the bot's settings say.
+        is_told: what happens in it is emitted as events.
+    """
+
+    is_quarantine: bool = False
+    idle_stop: float | None = None
+    is_told: bool = True
+
+
+ORDINARY = SessionKind()
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
-    """How a life went.
+    """How a session went.
 
     Attributes:
         exit: how the process ended; None when it could not be started.
         lived: seconds from its start.
         why: what it was asked to end for; None when it was not, and crashed.
-        unfit: it said that it can never work like this.
-        oom: whether the kernel killed it for want of memory; None is not known.
+        unfit: the worker said that it can never work with these settings.
+        oom: whether the kernel killed the process for want of memory; None when that is not known.
+        problem: why the worker was not ready, where neither `exit` nor `unfit` tells.
     """
 
     exit: Exit | None
@@ -65,75 +102,104 @@ class Ended:
     why: str | None
     unfit: Unfit | None = None
     oom: bool | None = False
+    problem: str | None = None
+
+
+class Session(Protocol):
+    """A session, as far as those know it who start one; :class:`WorkerSession` explains it."""
+
+    @property
+    def worker(self) -> ConnectedWorker | None: ...
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def why(self) -> str | None: ...
+    @property
+    def idle_since(self) -> float: ...
+    @property
+    def held_for(self) -> float: ...
+    def end(self, why: str) -> None: ...
+    async def run(self) -> Ended: ...
+
+
+class MakesSessions(Protocol):
+    """Makes sessions; :class:`WorkerSession` itself is what does outside of tests."""
+
+    def __call__(
+        self, context: SessionContext, kind: SessionKind, on_ready: Callable[[str | None], None] | None = None
+    ) -> Session: ...
 
 
 class _UnwantedError(Exception):
-    """A process is not wanted any more that was not made yet."""
+    """The session was asked to end before its process was made."""
 
 
 class WorkerSession:
-    """One worker process; :meth:`run` once.
+    """One worker process; :meth:`run` it once.
+
+    Args:
+        on_ready: called with the fingerprint of the handler's module in the moment when the worker is ready.
 
     Attributes:
-        worker: while the process runs.
-        is_ready: its handler is imported and started.
-        code: a fingerprint of its handler's module, once it is ready.
-        why: what it was asked to end for.
+        worker: the worker while its process runs.
+        is_ready: the handler was imported and started.
+        why: what the session was asked to end for.
     """
 
     def __init__(
-        self,
-        means: Means,
-        idle_stop: Callable[[], float | None],
-        when_ready: Callable[[WorkerSession], None] = lambda _: None,
-        *,
-        quarantine: bool = False,
+        self, context: SessionContext, kind: SessionKind, on_ready: Callable[[str | None], None] | None = None
     ) -> None:
-        """`idle_stop`: seconds without work after which it sleeps; None is never. `when_ready`: hears when
-        it is."""
         self.worker: ConnectedWorker | None = None
         self.is_ready = False
-        self.code: str | None = None
         self.why: str | None = None
-        self._means = means
-        self._idle_stop = idle_stop
-        self._when_ready = when_ready
-        self._quarantine = quarantine or None
-        self._executor: WorkerExecutor | None = None
+        self._context = context
+        self._kind = kind
+        self._on_ready = on_ready
+        self._executor: SessionExecutor | None = None
         self._making, self._starting = trio.CancelScope(), trio.CancelScope()
         self._working = trio.CancelScope()
-        self._oom_kills: int | None = None  # when it was last known to live
+        self._problem: str | None = None
+        self._error: Exception | None = None  # that a request to end led to
+        self._oom_kills: int | None = None  # when the process was last known to live
 
     @property
     def idle_since(self) -> float:
-        """Since when it has had nothing to do, trio time; infinite while it has."""
+        """Since when the worker has had nothing to do, trio time; infinite while it has or is not ready."""
         return math.inf if self._executor is None else self._executor.idle_since
 
     @property
     def held_for(self) -> float:
-        """Seconds for which it has had the oldest of what it has in flight."""
+        """Seconds for which the worker has had the oldest update in flight."""
         return 0.0 if self._executor is None else self._executor.held_for
 
     def end(self, why: str) -> None:
-        """Let it finish what it has, and end; `run` returns then."""
+        """Let the worker finish what it has, and end; `run` returns then. The first reason stands.
+
+        The caller may be another bot, which wants the slot: an error that this leads to is raised by `run`.
+        """
         self.why = self.why or why
         self._making.cancel()
         self._starting.cancel()
         if self._executor is not None:
-            self._executor.drain()
-            timeout = self._means.settings().handler_timeout
+            try:
+                self._executor.drain()
+            except Exception as error:
+                self._error = error
+                self._working.cancel()
+            timeout = self._context.settings().handler_timeout
             self._working.deadline = min(self._working.deadline, trio.current_time() + timeout + DRAIN_SLACK)
 
     async def run(self) -> Ended:
-        """Live; cancelling it ends the process's group."""
+        """Run the session; cancelling it ends the process's group."""
+        context = self._context
         self._emit("worker.starting")
         began = trio.current_time()
-        self._oom_kills = self._means.oom.seen()
+        self._oom_kills = context.oom.seen()
         exit_: Exit | None = None
         unfit: Unfit | None = None
         oom: bool | None = False
         try:
-            async with open_worker(self._make, self._means.configure(), self._means.output) as worker:
+            async with open_worker(self._make, context.configure(), context.output) as worker:
                 self.worker = worker
                 try:
                     unfit = await self._start(worker)
@@ -143,47 +209,50 @@ class WorkerSession:
                     self.worker = None
                 exit_ = await worker.end()
                 if exit_.signal == "SIGKILL" and not worker.killed:
-                    oom = self._means.oom.explain(self._oom_kills)
+                    oom = context.oom.explain(self._oom_kills)
         except _UnwantedError:
             self._emit("worker.exited", how="it was not started any more")
         except OSError as error:
-            self._emit("worker.exited", level="error", reason=f"could not be started: {error.strerror}")
+            self._problem = f"could not be started: {error.strerror}"
+            self._emit("worker.exited", level="error", reason=self._problem)
         else:
             wanted = self.why is not None or unfit is not None
             self._emit("worker.exited", level="info" if wanted else "warn", how=str(exit_), oom=oom or None)
-        return Ended(exit_, trio.current_time() - began, self.why, unfit, oom)
+        return Ended(exit_, trio.current_time() - began, self.why, unfit, oom, self._problem)
 
     async def _make(self, channel: int, output: int) -> WorkerProcess:
-        """Have the process made, unless it is asked to end before its turn has come.
+        """Have the process made, unless the session is asked to end before its turn has come.
 
         Raises:
             _UnwantedError: it was.
         """
         with self._making:
-            return await self._means.makes.start(channel, output)
+            return await self._context.makes.start(channel, output)
         raise _UnwantedError
 
     async def _start(self, worker: ConnectedWorker) -> Unfit | None:
-        """Wait for its first word."""
+        """Wait until the worker says that it is ready, or unfit."""
         word: Ready | Unfit | None = None
         self._starting.deadline = trio.current_time() + START_TIMEOUT
         with self._starting:
             try:
                 word = await worker.first_word()
             except FrameError as error:
-                self._emit("worker.refused", reason=str(error))
+                self._problem = str(error)
         if self._starting.cancelled_caught and self.why is None:
-            self._emit("worker.refused", reason=f"not ready within {START_TIMEOUT:g} s")
+            self._problem = f"not ready within {START_TIMEOUT:g} s"
+        if self._problem is not None:
+            self._emit("worker.refused", reason=self._problem)
         if isinstance(word, Ready):
-            self.code = word.code
             worker.heartbeat_at = trio.current_time()
             self._emit("worker.ready", pid=worker.pid, code=word.code)
             self.is_ready = True
-            self._when_ready(self)
+            if self._on_ready is not None:
+                self._on_ready(word.code)
         return word if isinstance(word, Unfit) else None
 
     async def _work(self, worker: ConnectedWorker) -> None:
-        self._executor = executor = self._means.make_executor(worker)
+        self._executor = executor = self._context.make_executor(worker)
         if self.why is not None:
             self.end(self.why)  # it was ready in the same moment: this is bounded as any other end
         try:
@@ -192,14 +261,16 @@ class WorkerSession:
                 with self._working:
                     await executor.run()
                 nursery.cancel_scope.cancel()
+            if self._error is not None:
+                raise self._error
         finally:
             self._executor = None
 
-    async def _watch(self, worker: ConnectedWorker, executor: WorkerExecutor) -> None:
-        """Notice that it hangs, has grown too large, or has nothing to do."""
+    async def _watch(self, worker: ConnectedWorker, executor: SessionExecutor) -> None:
+        """Notice that the worker hangs, has grown too large, or has nothing to do."""
         pinged_at = math.inf
         while True:
-            settings, idle_stop = self._means.settings(), self._idle_stop()
+            settings, idle_stop = self._context.settings(), self._idle_stop
             pauses = [settings.heartbeat_interval, settings.hang_timeout / 4]
             pauses += [idle_stop / 4] if idle_stop is not None else []
             pauses += [PING_TIMEOUT / 4] if pinged_at < math.inf else []
@@ -209,7 +280,7 @@ class WorkerSession:
             if pinged_at <= heard_at:
                 pinged_at = math.inf
             if now - heard_at < min(pauses):
-                self._oom_kills = self._means.oom.seen()
+                self._oom_kills = self._context.oom.seen()
             if now - heard_at > settings.hang_timeout or now - pinged_at > PING_TIMEOUT:
                 await self._end_hung(worker, now - heard_at)
             elif pinged_at == math.inf and executor.held_for > settings.handler_timeout + OVERDUE:
@@ -218,10 +289,21 @@ class WorkerSession:
             if self.why is not None:
                 continue
             if worker.memory > settings.memory_limit:
-                self._emit("worker.recycled", memory=worker.memory, limit=settings.memory_limit)
-                self.end("recycled")
+                self._recycle(worker, settings.memory_limit)
             elif idle_stop is not None and now - executor.idle_since >= idle_stop:
                 self.end("sleeping")
+
+    @property
+    def _idle_stop(self) -> float | None:
+        """Seconds without work after which the worker sleeps; None is never."""
+        if self._kind.idle_stop is not None:
+            return self._kind.idle_stop
+        settings = self._context.settings()
+        return settings.idle_stop if settings.worker == "on_demand" else None
+
+    def _recycle(self, worker: ConnectedWorker, limit: int) -> None:
+        self._emit("worker.recycled", memory=worker.memory, limit=limit)
+        self.end("recycled")
 
     async def _end_hung(self, worker: ConnectedWorker, silent: float) -> None:
         self._emit("worker.hung", silent=round(silent, 1))
@@ -231,4 +313,5 @@ class WorkerSession:
         await trio.sleep_forever()  # the channel ends with the process
 
     def _emit(self, event: str, **fields: object) -> None:
-        self._means.emit(event, quarantine=self._quarantine, **fields)
+        if self._kind.is_told:
+            self._context.emit(event, quarantine=self._kind.is_quarantine or None, **fields)

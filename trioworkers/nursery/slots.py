@@ -1,77 +1,97 @@
-"""How many worker processes there may be at once, and who gives way when there are as many."""
+"""The fleet's slots: how many workers there may be at once, and which one gives way when all are taken."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trioworkers.nursery.session import WorkerSession
+
+class Sleeper(Protocol):
+    """A session that may give its slot to others.
+
+    `idle_since` is trio time, and infinite while the worker has something to do. `why` is None until the
+    session is asked to end.
+    """
+
+    @property
+    def idle_since(self) -> float: ...
+    @property
+    def why(self) -> str | None: ...
+    def end(self, why: str) -> None: ...
 
 
 class WorkerSlots:
-    """The fleet's places for workers; first come, first served.
+    """The fleet's slots for workers; first come, first served.
 
     Args:
-        limit: how many there are, read each time.
+        limit: returns how many there are; it is called each time.
     """
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
         self._taken = 0
         self._queue = trio.lowlevel.ParkingLot()
-        self._sleepers: set[WorkerSession] = set()
+        self._sleepers: set[Sleeper] = set()
 
     @property
     def limit(self) -> int:
         return self._limit()
 
     @property
+    def spare(self) -> int:
+        """How many slots are left for newcomers; negative while others are in line, or beyond the limit."""
+        return self._limit() - self._taken - len(self._queue)
+
+    @property
     def full(self) -> bool:
-        """Whether who comes now has to wait."""
-        return self._taken >= self._limit() or len(self._queue) > 0
+        """Whether a newcomer has to wait."""
+        return self.spare <= 0
 
     async def take(self) -> None:
-        """Wait for a place. A worker that may sleep, the longest idle one, is asked to when there is none."""
+        """Wait for a slot. When there is none, the session that has been idle longest is asked to sleep.
+
+        A slot that was taken is not lost to a cancellation in the same moment: the call returns then.
+        """
         if self.full:
             self._let_one_sleep()
         if self.full:
-            await self._queue.park()  # who is woken has been given the place
+            await self._queue.park()  # the task that is woken has been given the slot
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._taken += 1
-            await trio.lowlevel.cancel_shielded_checkpoint()  # what is taken is not lost
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def take_beyond(self) -> None:
-        """Take a place at once, beyond the limit if need be."""
+        """Take a slot at once, beyond the limit if need be."""
         self._taken += 1
 
     def free(self) -> None:
-        """Give a place back."""
+        """Give a slot back."""
         self._taken -= 1
         self.look_again()
 
     def look_again(self) -> None:
-        """The limit may have changed: let those in who fit."""
+        """Let those in who fit: the limit may have changed."""
         while len(self._queue) and self._taken < self._limit():
             self._taken += 1
             self._queue.unpark()
 
-    def may_sleep(self, session: WorkerSession) -> None:
-        """This one gives its place to others when it is idle."""
+    def may_sleep(self, session: Sleeper) -> None:
+        """Let this session give its slot to others when it is idle."""
         self._sleepers.add(session)
 
-    def gone(self, session: WorkerSession) -> None:
-        """This one has ended."""
+    def gone(self, session: Sleeper) -> None:
+        """Forget this session: it has ended."""
         self._sleepers.discard(session)
 
     def _let_one_sleep(self) -> None:
-        awake = [
+        idle = [
             session for session in self._sleepers if session.why is None and session.idle_since < math.inf
         ]
-        if awake:
-            min(awake, key=lambda session: session.idle_since).end("sleeping")
+        if idle:
+            min(idle, key=lambda session: session.idle_since).end("sleeping")

@@ -1,358 +1,358 @@
-"""Keeps a worker of one bot running while one is wanted; what ends it decides what comes next."""
+"""Keeps one bot's worker running while one is wanted: does what :mod:`trioworkers.nursery.life` decides."""
 
 from __future__ import annotations
 
-import math
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, assert_never
 
 import trio
 
-from trioworkers.nursery.restart import RestartPolicy
-from trioworkers.nursery.session import WorkerSession
+from trioworkers.nursery.canary import try_worker
+from trioworkers.nursery.life import BROKEN, step
+from trioworkers.nursery.life_records import (
+    UNKNOWN,
+    Begun,
+    Broke,
+    DrainAsked,
+    EmitEvent,
+    EndSession,
+    FreeSlot,
+    HoldOver,
+    Parked,
+    ReplaceAsked,
+    RestartAsked,
+    SessionEnded,
+    SessionReady,
+    SettingsChanged,
+    SlotGranted,
+    SlotWait,
+    StartDue,
+    StartSession,
+    State,
+    Surroundings,
+    TakeSlot,
+    TimeWait,
+    TurnWait,
+    Verdict,
+    WorkCame,
+    WorkWait,
+    reason,
+)
+from trioworkers.nursery.session import ORDINARY, WorkerSession
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
-    from trioworkers.nursery.scheduler import Work
-    from trioworkers.nursery.session import Ended, Means
+    from trioworkers.nursery.life_records import Effect, Event
+    from trioworkers.nursery.session import Ended, MakesSessions, Session, SessionContext
     from trioworkers.nursery.slots import WorkerSlots
+    from trioworkers.nursery.work import Work
 
-SPENT = "restart budget spent"
-KEEP_PLACE = ("renewed", "recycled")  # who ends for one of these is followed at once
+
+@dataclass(frozen=True, slots=True)
+class SupervisorContext:
+    """What a supervisor needs besides what its sessions need."""
+
+    work: Work
+    is_paused: Callable[[], bool]
+    """Returns whether the bot is given no updates; whoever changes that pokes `work`."""
+    slots: WorkerSlots
+    may_start: Callable[[], Awaitable[None]]
+    """Waits for this bot's turn in the fleet's start rate."""
+    rng: Random
+    make_session: MakesSessions = WorkerSession
+
+
+@dataclass(slots=True, eq=False)
+class _Asker:
+    """Somebody who waits for the verdict on a restart, or on a canary."""
+
+    answered: trio.Event = field(default_factory=trio.Event)
+    problem: str | None = None
 
 
 class Supervisor:
-    """One bot's worker, from start to start.
+    """One bot's ordinary workers, from start to start; :meth:`run` it once.
 
     Attributes:
-        state: as in the status document.
-        restarts: how often one was started again.
-        code: a fingerprint of the handler's module that the last ready worker had.
-        next_start_at: when one is due, Unix seconds.
         last_exit: as in the status document.
-        judged: set at its first verdict: a worker was ready, ended or failed, sleeps, or waits for a place.
+        judged: set at the first verdict: a worker was ready, ended or failed, sleeps, or waits for a slot.
         proven: set once a worker was ready.
     """
 
-    def __init__(
-        self,
-        means: Means,
-        feed: Work,
-        places: WorkerSlots,
-        may_start: Callable[[], Awaitable[None]],
-        rng: Random,
-    ) -> None:
-        self.state = "starting"
-        self.restarts = 0
-        self.code: str | None = None
-        self.next_start_at: float | None = None
+    def __init__(self, session_context: SessionContext, context: SupervisorContext) -> None:
         self.last_exit: dict[str, Any] | None = None
         self.judged = trio.Event()
         self.proven = trio.Event()
-        self._means = means
-        self._feed = feed
-        self._places = places
-        self._may_start = may_start
-        self._policy = RestartPolicy(rng)
-        self._session: WorkerSession | None = None
-        self._next: WorkerSession | None = None  # takes its place once it is ready
-        self._alive: set[WorkerSession] = set()  # these two, and those that only finish what they have
-        self._sessions: trio.Nursery | None = None
-        self._relief = trio.CancelScope()
-        self._over = trio.Event()
-        self._leaving = False
-        self._called = False  # somebody asked for a worker, work or not
-        self._by_hand = False  # and nothing is to hold it up
-        self._has_place = False
-        self._failure: str | None = None
-        self._in_line = False
-        self._hold_until = -math.inf  # trio time
-        self._again = False  # the next start is a restart
-        self._verdict = trio.Event()
-        self._waiting = trio.CancelScope()
+        self._session_context = session_context
+        self._context = context
+        self._life = State()
+        self._sessions: dict[int, Session] = {}
+        self._askers: dict[int, _Asker] = {}
+        self._tickets = count()
+        self._nursery: trio.Nursery | None = None
+        self._waiting: trio.CancelScope | trio.Event = trio.Event()  # of `run`, which is cancelled or woken
+
+    @property
+    def state(self) -> str:
+        """As in the status document."""
+        return self._life.phase
 
     @property
     def reason(self) -> str | None:
-        """Why it is `failed`, or what it waits for."""
-        if self._in_line:
-            return f"waits for a place: {self._places.limit} workers are allowed at once"
-        return self._failure
+        """Why the bot is `failed`, or what it waits for."""
+        return reason(self._life, self._context.slots.limit)
 
     @property
-    def session(self) -> WorkerSession | None:
-        """The worker's life, while there is one."""
-        return self._session
+    def restarts(self) -> int:
+        """How often a worker was started again."""
+        return self._life.restarts
 
     @property
-    def sessions(self) -> list[WorkerSession]:
-        """That one, and the one that is about to take its place."""
-        return [session for session in (self._session, self._next) if session is not None]
+    def code(self) -> str | None:
+        """A fingerprint of the handler's module that the last ready worker had."""
+        return self._life.code
+
+    @property
+    def next_start_at(self) -> float | None:
+        """When a start is due, Unix seconds."""
+        return self._life.next_start_at
+
+    @property
+    def session(self) -> Session | None:
+        """The current session."""
+        current = self._life.current
+        return None if current is None else self._sessions.get(current.number)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The current session, and the one that is about to take its place."""
+        known = (self._life.current, self._life.successor)
+        return [
+            self._sessions[one.number] for one in known if one is not None and one.number in self._sessions
+        ]
 
     @property
     def rests(self) -> bool:
-        """Whether it has no worker, and the next will be a fresh one without anybody's doing."""
-        return self._in_line or self.state in ("sleeping", "stopped")
+        """Whether there is no worker, and the next one will be new without anybody's doing."""
+        life = self._life
+        return life.is_in_line or not life.has_begun or life.phase in ("sleeping", "stopped")
 
     async def run(self) -> None:
-        """Supervise until drained. Cancelling ends the worker's group and leaves no trace."""
+        """Supervise until drained. Cancelling it ends the workers' groups, and frees their slots."""
         try:
-            async with trio.open_nursery() as self._sessions:
-                while not self._leaving:
-                    await self._step()
+            async with trio.open_nursery() as self._nursery:
+                self._tell(Begun())
+                while not self._life.is_over:
+                    await self._wait()
+                self._nursery.cancel_scope.cancel()  # a canary may be left
         finally:
-            self._leave_place()
-        self._come_to("stopped" if self._failure is None else "failed")
+            self._life, effects = step(self._life, Broke(), UNKNOWN)  # after a drain this changes nothing
+            self._perform(effects)
 
     def drain(self) -> None:
-        """Let the worker finish what it has, and end; `run` returns then."""
-        self._leaving = True
-        if self._session is not None and self._failure is None:
-            self._come_to("draining")
-        self._end("leaving")
+        """Let the workers finish what they have, and end; `run` returns then."""
+        self._ask(DrainAsked())
 
     def park(self, reason: str, **fields: object) -> None:
-        """End the worker and start none until :meth:`restart`: it would not go better a second time."""
-        self._fail(reason, math.inf, **fields)
-        self._end("parked")
+        """End the worker, and start none until :meth:`restart` or :meth:`replace`: it would fail again."""
+        self._ask(Parked(reason, fields))
 
     async def restart(self, *, by_hand: bool = True) -> str | None:
-        """Replace the worker, or start one, whatever stood in the way; return once it is ready.
+        """End the worker and start the next, whatever stands in the way; return once that one is ready.
 
-        Returns why there is none, or None. Those who ask while one is being replaced get the same one;
-        those who ask when the next has begun get another, since it may have read older code.
+        Returns why there is none, or None. Several restarts that are asked for before the next session has
+        begun are one; one that is asked for later is another, since the session may have read older code.
+        Cancelling stops the waiting only. Before `run`, and when `run` has ended, it returns at once.
 
         Args:
-            by_hand: somebody wants this very bot: neither the fleet's pace nor its places hold it up.
+            by_hand: this very bot is meant: neither the start rate nor the number of slots delays it.
         """
-        while self._called and self._session is not None and self._session.why is None:
-            await self._verdict.wait()
-        if self._leaving:
-            return "the daemon stops"
-        self._by_hand = self._by_hand or by_hand
-        if not self._called:
-            self._called = True
-            self.renew()
-        await self._verdict.wait()
-        if self.state == "backoff" and self._failure is None and not self._in_line:
-            return "its worker ended before it was ready"
-        return None if self.state == "running" else self.reason or f"the bot is {self.state}"
+        ticket, asker = next(self._tickets), _Asker()
+        self._askers[ticket] = asker
+        try:
+            self._ask(RestartAsked(ticket, by_hand))
+            await asker.answered.wait()
+        finally:
+            del self._askers[ticket]
+        return asker.problem
 
-    def renew(self) -> None:
-        """Replace the worker, or start one, whatever stood in the way; do not wait for it."""
-        self._policy.forgive()
-        self._failure, self._hold_until = None, -math.inf
-        self._end("renewed")
+    async def try_worker(self) -> str | None:
+        """Start a canary up to its handshake, and end it; return why it was not ready, or None.
 
-    def relieve(self) -> None:
-        """Replace the worker as :meth:`renew` does, but let the next get ready while this one works.
-
-        When it is, this one ends, and finishes what it has. When it cannot be, or there is no second
-        place, this one ends first.
+        Whoever asks, what breaks in it breaks this bot. Where the supervisor does not run, nothing is
+        tried, and the bot's own reason is returned. Cancelling ends the canary, and does not wait for that.
         """
-        if self._session is None or not self._session.is_ready or self._places.full:
-            self.renew()
-            return
-        self._policy.forgive()
-        self._failure, self._hold_until = None, -math.inf
-        if self._session.why is not None:  # it was parked, and only finishes what it has
-            self._come_to("starting")
-        self._relief.cancel()
-        if self._next is not None:  # it has older settings
-            self._next.end("renewed")
-            self._next = None
-        self._relief = trio.CancelScope()
-        assert self._sessions is not None  # noqa: S101 - for mypy; it runs
-        self._sessions.start_soon(self._relieve, self._relief)
+        if self._nursery is None or self._life.is_over:
+            return self.reason
+        asker, scope = _Asker(), trio.CancelScope()
+        self._nursery.start_soon(self._run_canary, asker, scope)
+        try:
+            await asker.answered.wait()
+        finally:
+            scope.cancel()
+        return asker.problem
 
-    def look_again(self, *, anew: bool) -> None:
-        """Settings changed: what it waits for may be there. `anew`: and what it crashed for may be mended.
+    def replace(self) -> None:
+        """Start a worker with the settings in force, and end the present one when that one is ready.
 
-        A refused token, or a handler that cannot be imported, is not mended by these.
+        When it cannot become ready, or there is no second slot, the present one ends first.
         """
-        if anew and self._session is None and self._hold_until < math.inf:
-            self._policy.forgive()
-            self._failure, self._hold_until = None, -math.inf
-        self._waiting.cancel()
+        self._ask(ReplaceAsked())
 
-    @property
-    def _may_sleep(self) -> bool:
-        return self._means.settings().worker == "on_demand"
+    def retune(self, *, differs: bool) -> None:
+        """Look again at the settings in force: what is waited for may be there. No process is touched.
 
-    @property
-    def _has_work(self) -> bool:
-        return self._feed.has_work and not self._means.is_paused()
+        `differs`: settings of this bot have changed, and may mend what its worker crashed for. They cannot
+        mend a refused token, or a handler that cannot be imported.
+        """
+        self._ask(SettingsChanged(differs))
 
-    def _idle_stop(self) -> float | None:
-        settings = self._means.settings()
-        return settings.idle_stop if settings.worker == "on_demand" else None
+    async def _run_canary(self, asker: _Asker, scope: trio.CancelScope) -> None:
+        asker.problem = BROKEN
+        try:
+            with scope:
+                await self._context.may_start()
+                asker.problem = await try_worker(self._session_context, self._context.make_session)
+        finally:
+            if self._life.is_over:
+                asker.problem = self.reason
+            asker.answered.set()
 
-    def _waiting_scope(self) -> trio.CancelScope:
-        self._waiting = trio.CancelScope()
-        return self._waiting
-
-    async def _get_ready(self) -> bool:
-        """Wait for a place and for the fleet's pace; False when something else came first."""
-        with self._waiting_scope() as scope:
-            if self._by_hand and not self._has_place:
-                self._places.take_beyond()
-                self._has_place = True
-            if not self._has_place:
-                self._in_line = self._places.full
-                self._come_to("backoff" if self._in_line else "starting")
-                try:
-                    await self._places.take()
-                finally:
-                    self._in_line = False
-                self._has_place = True
-            self._come_to("starting")
-            if not self._by_hand:
-                await self._may_start()
-        return not scope.cancel_called  # in the last moment, too
-
-    def _leave_place(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._places.free()
-
-    async def _step(self) -> None:
-        """Wait for what a worker has to wait for, or have one."""
-        if trio.current_time() < self._hold_until:
-            self._leave_place()
-            with self._waiting_scope():
-                await trio.sleep_until(self._hold_until)
-        elif self._may_sleep and not self._called and not self._has_work:
-            self._leave_place()
-            self._come_to("sleeping")
-            with self._waiting_scope():
-                await self._feed.wait_change(due=not self._means.is_paused())
-        elif self._alive:  # it was relieved, and what relieved it has ended first
-            await self._wait_over()
-        elif await self._get_ready():
-            await self._live()
-
-    async def _live(self) -> None:
-        """Have a worker, or one that took its place, until there is none."""
-        self.restarts += self._again
-        self._session = self._begin()
-        while self._session is not None:
-            await self._wait_over()
-
-    async def _wait_over(self) -> None:
-        """Wait until a worker has ended."""
-        self._over = trio.Event()
-        await self._over.wait()
-
-    async def _relieve(self, scope: trio.CancelScope) -> None:
-        """Start the next worker beside the one that works."""
-        with scope:
-            await self._may_start()
-        if scope.cancel_called or self._session is None:
+    async def _wait(self) -> None:
+        """Wait for what the machine asks to wait for, until it asks for something else."""
+        wait = self._life.waits_for
+        if wait is None:
+            self._waiting = woken = trio.Event()  # a scope costs four times as much, and most bots wait so
+            await woken.wait()
             return
-        if self._places.full:
-            self._session.end("renewed")
-            return
-        self._places.take_beyond()
-        self._next = self._begin()
+        event: Event
+        with trio.CancelScope() as scope:
+            self._waiting = scope
+            match wait:
+                case SlotWait():
+                    await self._context.slots.take()
+                    event = SlotGranted()
+                case TurnWait():
+                    await self._context.may_start()
+                    event = StartDue()
+                case TimeWait(until):
+                    await trio.sleep_until(until)
+                    event = HoldOver()
+                case WorkWait():
+                    await self._context.work.wait_change(due=not self._context.is_paused())
+                    event = WorkCame()
+                case _:
+                    assert_never(wait)
+        if not scope.cancelled_caught:  # a slot that came in the last moment is told all the same
+            self._tell(event)
 
-    def _begin(self) -> WorkerSession:
-        """Begin a life, in a place that is its own from now on."""
-        self._has_place = False
-        session = WorkerSession(self._means, self._idle_stop, self._became_ready)
-        self._alive.add(session)
-        if self._may_sleep:
-            self._places.may_sleep(session)
-        assert self._sessions is not None  # noqa: S101 - for mypy; it runs
-        self._sessions.start_soon(self._see_through, session)
-        return session
+    def _ask(self, event: Event) -> None:
+        """Tell an event from another's task; an error that it causes breaks the supervisor, not the task."""
+        try:
+            self._tell(event)
+        except Exception as error:
+            if self._nursery is None or self._life.is_over:
+                raise
+            self._nursery.start_soon(_fail_with, error)
 
-    async def _see_through(self, session: WorkerSession) -> None:
-        """One worker from its start to its end, and what that means."""
+    def _tell(self, event: Event) -> None:
+        """Tell the machine an event, and do what it says. Nothing of this waits, or tells another event."""
+        before = self._life
+        self._life, effects = step(before, event, self._surroundings())
+        if self._life.is_over or self._life.waits_for != before.waits_for:
+            self._stop_waiting()
+        self._perform(effects)
+
+    def _stop_waiting(self) -> None:
+        if isinstance(self._waiting, trio.Event):
+            self._waiting.set()
+        else:
+            self._waiting.cancel()
+
+    def _surroundings(self) -> Surroundings:
+        context = self._context
+        on_demand = self._session_context.settings().worker == "on_demand"
+        return Surroundings(
+            now=trio.current_time(),
+            unix=time.time(),
+            on_demand=on_demand,
+            has_work=on_demand and context.work.has_work and not context.is_paused(),
+            spare_slots=context.slots.spare,
+            slot_limit=context.slots.limit,
+        )
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        """Perform all of them, also when one fails: else slots would be lost, and verdicts."""
+        errors: list[Exception] = []
+        for effect in effects:
+            try:
+                self._perform_one(effect)
+            except Exception as error:
+                errors.append(error)
+        if self._life.is_judged:
+            self.judged.set()
+        if self._life.is_proven:
+            self.proven.set()
+        if errors:
+            raise errors[0]
+
+    def _perform_one(self, effect: Effect) -> None:
+        match effect:
+            case TakeSlot():
+                self._context.slots.take_beyond()
+            case FreeSlot():
+                self._context.slots.free()
+            case StartSession(number):
+                self._start(number)
+            case EndSession(number, why):
+                self._sessions[number].end(why)
+            case EmitEvent(name, fields):
+                self._session_context.emit(name, **fields)
+            case Verdict(ticket, problem):
+                if ticket in self._askers:  # else nobody waits any more
+                    self._askers[ticket].problem = problem
+                    self._askers[ticket].answered.set()
+            case _:
+                assert_never(effect)
+
+    def _start(self, number: int) -> None:
+        on_ready = partial(self._note_ready, number)
+        session = self._context.make_session(self._session_context, ORDINARY, on_ready)
+        self._sessions[number] = session
+        if self._session_context.settings().worker == "on_demand":
+            self._context.slots.may_sleep(session)
+        assert self._nursery is not None  # noqa: S101 - for mypy; the machine has begun
+        self._nursery.start_soon(self._see_through, number, session)
+
+    def _note_ready(self, number: int, code: str | None) -> None:
+        self._tell(SessionReady(number, code))
+
+    async def _see_through(self, number: int, session: Session) -> None:
+        """Run a session from its start to its end, and tell the machine."""
         try:
             ended = await session.run()
         finally:
-            self._alive.discard(session)
-            self._places.gone(session)
-            if session is self._session and self._next is None and session.why in KEEP_PLACE:
-                self._has_place = True
-            else:
-                self._places.free()
-        self._note(ended)
-        if session is self._next:  # it was never ready: then in the usual way, one after the other
-            self._next = None
-            if self._session is not None:
-                self._session.end("renewed")
-        elif session is self._session:
-            self._session, self._next = self._next, None
-            if self._session is None:
-                self._judge(ended)
-            elif self._session.why is None:
-                self._come_to("starting")
-        self._over.set()
+            self._context.slots.gone(session)
+        self._note_exit(ended)
+        limits, draw = self._session_context.settings().restart, self._context.rng.random()
+        self._tell(SessionEnded(number, ended.why, ended.lived, ended.unfit, limits, draw))
+        del self._sessions[number]
 
-    def _became_ready(self, session: WorkerSession) -> None:
-        if session is self._next:
-            before, self._session, self._next = self._session, session, None
-            self.restarts += 1
-            if before is not None:
-                before.end("renewed")
-        if session is not self._session:
-            return
-        self.code = session.code
-        self.proven.set()
-        if session.why is None:  # else it was asked to end meanwhile: parked, leaving, or to be replaced
-            self._failure = None
-            self._come_to("running")
-
-    def _end(self, why: str) -> None:
-        """Let whatever there is of workers finish what it has, and end."""
-        self._relief.cancel()
-        for session in self.sessions:
-            session.end(why)
-        self._waiting.cancel()
-
-    def _note(self, ended: Ended) -> None:
+    def _note_exit(self, ended: Ended) -> None:
         if ended.exit is not None:
             self.last_exit = {
                 "at": time.time(),
                 "code": ended.exit.code,
                 "signal": ended.exit.signal,
                 "oom": ended.oom,
-                "stderr": self._means.output.last_lines,
+                "stderr": self._session_context.output.last_lines,
             }
 
-    def _judge(self, ended: Ended) -> None:
-        """What comes after the last worker."""
-        if ended.unfit is not None and ended.why != "renewed":  # that was the one before
-            self.park(ended.unfit.reason, detail=ended.unfit.detail)
-        elif ended.why == "sleeping":
-            self._means.emit("worker.sleeping")
-        elif ended.why is None and not self._leaving:
-            self._crashed(ended)
-        self._again = ended.why != "sleeping"
 
-    def _crashed(self, ended: Ended) -> None:
-        verdict = self._policy.crashed(trio.current_time(), ended.lived, self._means.settings().restart)
-        until = trio.current_time() + verdict.pause
-        if verdict.spent:
-            self._fail(SPENT, until)
-        else:
-            self._hold_until = until
-            self._come_to("backoff")
-        self.next_start_at = time.time() + verdict.pause
-
-    def _fail(self, reason: str, until: float, **fields: object) -> None:
-        self._failure, self._hold_until = reason, until
-        self._come_to("failed")
-        self._means.emit("bot.failed", reason=reason, **fields)
-
-    def _come_to(self, state: str) -> None:
-        self.state = state
-        self.next_start_at = None
-        if state not in ("starting", "draining"):
-            self.judged.set()
-        if state in ("running", "failed", "stopped", "backoff"):
-            self._verdict.set()
-            self._verdict = trio.Event()
-            self._called = self._by_hand = False
+async def _fail_with(error: Exception) -> None:
+    raise error

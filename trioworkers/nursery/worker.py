@@ -31,11 +31,10 @@ LAST_OUTPUT = 0.5  # seconds that the output of an ended worker is still read
 async def open_worker(
     start: StartsWorker, configure: Configure, output: Output
 ) -> AsyncIterator[ConnectedWorker]:
-    """Start a worker and tell it what it is; at the end nothing of it is left.
+    """Start a worker and send it its configuration; at the end nothing of it is left.
 
-    `start` is as :meth:`MakesWorkers.start`.
-    Leaving in whatever way ends the worker's whole group: TERM and, after a grace, KILL. A worker that
-    was drained has ended by itself by then.
+    `start` is as :meth:`MakesWorkers.start`. Leaving the context in whatever way ends the worker's whole
+    group: by TERM and, after a grace, by KILL. A worker that was drained has ended by itself by then.
 
     Raises:
         OSError: the process could not be started.
@@ -69,7 +68,7 @@ async def open_worker(
 
 
 async def _watch(process: WorkerProcess, end: socket.socket) -> None:
-    """Let the channel end with the process: a child of it may hold the other end open for ever.
+    """End the channel with the process: a child of it may hold the other end open for ever.
 
     What the worker sent before is still received.
     """
@@ -83,11 +82,11 @@ class ConnectedWorker:
 
     Attributes:
         started_at: trio time.
-        heartbeat_at: trio time of the last; None before it was ready.
-        memory: bytes, as of then.
-        lag: seconds by which its loop was late then.
-        leaves: it is about to exit by itself.
-        killed: it was sent SIGKILL from here.
+        heartbeat_at: trio time of the last heartbeat; None before the worker was ready.
+        memory: the bytes that the last heartbeat reported.
+        lag: the seconds by which the worker's loop was late, as the last heartbeat reported.
+        leaves: the worker is about to exit by itself.
+        killed: the daemon sent it SIGKILL.
     """
 
     def __init__(self, process: WorkerProcess, channel: Channel) -> None:
@@ -106,23 +105,23 @@ class ConnectedWorker:
         return self._process.pid
 
     def send(self, frame: Frame) -> None:
-        """Let a frame leave; to a worker that is gone it goes nowhere."""
+        """Send a frame; it is dropped when the worker is gone."""
         self._channel.send(frame)
 
     async def receive(self) -> list[Any]:
-        """The next frames of the worker; empty once it has closed its end.
+        """Return the next frames of the worker; none once it has closed its end.
 
         Raises:
-            FrameError: it sent something that is no frame.
+            FrameError: it sent something that is not a valid frame.
         """
         frames, self._unread = self._unread, []
         return frames or await self._channel.receive()
 
     async def first_word(self) -> Ready | Unfit | None:
-        """Wait for it to say that it is ready, or unfit and about to exit; None when it says neither.
+        """Wait until it says that it is ready, or unfit and about to exit; None when it says neither.
 
         Raises:
-            FrameError: it sent something that is no frame.
+            FrameError: it sent something that is not a valid frame.
         """
         frames = await self.receive()
         for number, frame in enumerate(frames):
@@ -133,23 +132,23 @@ class ConnectedWorker:
         return None
 
     def drain(self) -> None:
-        """Ask it to finish what it has, to stop, and to exit."""
+        """Ask the worker to finish what it has, to stop, and to exit."""
         self.leaves = True
         self._channel.send(Drain())
 
     def dump_stacks(self) -> None:
-        """Let it write the stacks of all its threads to its log, whatever its loop does."""
+        """Make the worker write the stacks of all its threads to its log, whatever its loop does."""
         self._process.send_signal(signal.SIGQUIT)
 
     def kill(self) -> None:
-        """End it and its group at once."""
+        """End the worker and its group at once."""
         self.killed = True
         self._process.signal_group(signal.SIGKILL)
 
     async def end(self) -> Exit:
-        """Make sure that it and its group have ended; return how it did.
+        """Make sure that the worker and its group have ended; return how the worker did.
 
-        One that `leaves` is given a moment to exit by itself; then comes TERM, then KILL.
+        A worker that `leaves` is given a moment to exit by itself; then comes TERM, then KILL.
         """
         if self.leaves:
             with trio.move_on_after(TERM_GRACE):
