@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, Kept
@@ -88,7 +88,7 @@ async def _inbox(folder: Path, producers: int, bots: int, batch: int, seconds: f
     numbers = count(1)
     done = 0
     async with open_inbox(open_sqlite(folder / "inbox.db")) as inbox:
-        backlogs = [inbox.claim(bot_id, Fault()) for bot_id in range(bots)]
+        backlogs = [inbox.claim(bot_id, Breakage()) for bot_id in range(bots)]
         began = trio.current_time()
 
         def arrive() -> Arrival:

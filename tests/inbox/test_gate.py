@@ -6,9 +6,9 @@ import pytest
 import trio
 import trio.testing
 
+from trioworkers.breakage import Breakage
 from trioworkers.errors import Drop
 from trioworkers.events import Events
-from trioworkers.fault import Fault
 from trioworkers.inbox.gate import ONCE_SEEN, Dropped, Duplicate, Gate, Stored, judge
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
@@ -84,7 +84,7 @@ def fields(told, name):
 
 async def test_without_judges_an_update_is_stored_or_a_duplicate(inbox, make_gate):
     """One admission for each arrival, in order; the bot's backlog has what is new."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     gate = make_gate()
     assert await gate.offer(arrivals(1, 2, 1)) == [Stored(), Stored(), Duplicate()]
     assert await gate.offer(arrivals(2, 3)) == [Duplicate(), Stored()]

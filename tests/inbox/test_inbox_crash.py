@@ -22,7 +22,7 @@ from trioworkers.events import Events
 from trioworkers.inbox.gate import Gate
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.records import Arrival, Attempt, Once
 
 path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -48,7 +48,7 @@ async def accept(inbox, lane):
         number += 8
 
 async def handle(inbox):
-    backlog = inbox.claim(bot, Fault())
+    backlog = inbox.claim(bot, Breakage())
     while True:
         update = backlog.ordinary.take()
         if update is None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import damage as damage_module
 from trioworkers.inbox.sqlite.file import open_file
@@ -394,7 +394,7 @@ async def test_damage_while_running_ends_the_inbox(path, whole, tmp_path):
     async def run():
         async with open_inbox(open_file(path), trouble=heard.append) as inbox:
             overwrite(path, *leaves(path, "inbox"))
-            inbox.claim(BOT, Fault())
+            inbox.claim(BOT, Breakage())
             await trio.sleep_forever()
 
     with trio.fail_after(30), pytest.raises(ExceptionGroup) as raised:

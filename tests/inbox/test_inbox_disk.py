@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.inbox import open_inbox
@@ -237,7 +237,7 @@ async def test_on_a_full_disk_ends_are_written_and_updates_come_back_by_themselv
     heard: list[Any] = []
     async with open_inbox(open_file(path), trouble=heard.append) as inbox:
         await inbox.accept(BOT, arrivals(0, 2000))
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         filler = fill(small_disk)
         with pytest.raises(StoreFullError):
             await inbox.accept(BOT, arrivals(2000, 2001))

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.inbox import backlog as backlog_module
 from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox.inbox import open_inbox
@@ -69,7 +69,7 @@ async def next_of(backlog):
 async def settled(inbox):
     """Everything that was submitted is written and told."""
     told = trio.Event()
-    inbox._writer.fetch(lambda store: None, lambda _: told.set(), Fault())
+    inbox._writer.fetch(lambda store: None, lambda _: told.set(), Breakage())
     with trio.fail_after(10):
         await told.wait()
 
@@ -80,7 +80,7 @@ async def test_a_batch_is_accepted_once(inbox):
     assert await inbox.accept(BOT, [arrival(2)]) == [DUPLICATE]
     assert await inbox.accept(OTHER, [arrival(2)]) == [Kept(3)]
     assert inbox.tally(BOT) == Tally(accepted=2, duplicates=2, pending=2)
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     assert (await next_of(backlog)).update_id == 1
     assert backlog.ordinary.take() is None
     assert backlog.pending == 2
@@ -88,7 +88,7 @@ async def test_a_batch_is_accepted_once(inbox):
 
 async def test_a_bot_gets_its_own_updates_only(inbox):
     """Whoever else has some of the same key."""
-    mine, theirs = inbox.claim(BOT, Fault()), inbox.claim(OTHER, Fault())
+    mine, theirs = inbox.claim(BOT, Breakage()), inbox.claim(OTHER, Breakage())
     await inbox.accept(OTHER, [arrival(7)])
     assert mine.ordinary.take() is None
     update = await next_of(theirs)
@@ -104,10 +104,10 @@ async def test_a_bot_gets_its_own_updates_only(inbox):
 async def test_updates_come_whether_the_backlog_was_there_before(inbox, early):
     """Claimed before the update or after it, the backlog has it, once."""
     if early:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
     await inbox.accept(BOT, [arrival(1)])
     if not early:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
     assert (await next_of(backlog)).update_id == 1
     await settled(inbox)
     assert backlog.ordinary.take() is None
@@ -115,7 +115,7 @@ async def test_updates_come_whether_the_backlog_was_there_before(inbox, early):
 
 async def test_the_next_goes_out_once_the_end_is_durable(inbox):
     """Not at the moment of finish(): a crash in between must not reorder."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await inbox.accept(BOT, [arrival(1), arrival(2)])
     backlog.finish(await next_of(backlog), "done")
     assert backlog.ordinary.take() is None
@@ -133,7 +133,7 @@ async def test_the_next_goes_out_once_the_end_is_durable(inbox):
 async def test_what_ended_is_counted_the_same_in_memory_and_on_disk(open_again, end, tally):
     """And does not come back after reopening."""
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(BOT, [arrival(1)])
         end(backlog, await next_of(backlog))
         await settled(inbox)
@@ -141,14 +141,14 @@ async def test_what_ended_is_counted_the_same_in_memory_and_on_disk(open_again, 
         assert (backlog.pending, backlog.in_flight) == (0, 0)
     async with open_again() as inbox:
         assert inbox.tally(BOT) == tally
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await settled(inbox)
         assert backlog.ordinary.take() is None
 
 
 async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
     """Its chat waits, with the attempt counted; others go on."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await inbox.accept(BOT, [arrival(1), arrival(2), arrival(3, key="b")])
     update = await next_of(backlog)
     backlog.retry(replace(update, due=1010.0, attempt=1, started_at=1000.0), FAILURE)
@@ -163,7 +163,7 @@ async def test_a_retry_comes_when_it_is_due_and_not_before(inbox, clock):
 
 async def test_waiting_for_change_ends_when_a_retry_is_due(inbox, clock):
     """Not at once, and not only when something new comes."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await inbox.accept(BOT, [arrival(1)])
     backlog.retry(replace(await next_of(backlog), due=1000.05, attempt=1, started_at=1000.0), FAILURE)
     await settled(inbox)
@@ -176,7 +176,7 @@ async def test_waiting_for_change_ends_when_a_retry_is_due(inbox, clock):
 
 async def test_a_taker_is_told_before_whoever_brought_an_update(inbox):
     """When it became durable, and when the one before it in its chat has ended."""
-    backlog, taken = inbox.claim(BOT, Fault()), []
+    backlog, taken = inbox.claim(BOT, Breakage()), []
 
     def take():
         update = backlog.ordinary.take()
@@ -195,7 +195,7 @@ async def test_a_taker_is_told_before_whoever_brought_an_update(inbox):
 
 async def test_what_is_put_back_comes_again_as_it_was(inbox):
     """No attempt is counted, nothing is written."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await inbox.accept(BOT, [arrival(1), arrival(2)])
     update = await next_of(backlog)
     backlog.put_back(update)
@@ -205,7 +205,7 @@ async def test_what_is_put_back_comes_again_as_it_was(inbox):
 
 async def test_a_retry_that_is_put_back_does_not_wait_again(inbox, clock):
     """Its time had come, also by a clock that was set back since."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await inbox.accept(BOT, [arrival(1)])
     backlog.retry(replace(await next_of(backlog), due=1010.0, attempt=1, started_at=1000.0), FAILURE)
     await settled(inbox)
@@ -219,7 +219,7 @@ async def test_a_retry_that_is_put_back_does_not_wait_again(inbox, clock):
 async def test_after_reopening_it_goes_on_where_it_was(open_again, clock):
     """Attempt, due time, first handling and gap are as they were; what was in flight comes again."""
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(
             BOT, [arrival(1), arrival(2), arrival(3, "b"), arrival(4, "b"), arrival(5, "c"), arrival(6, "c")]
         )
@@ -229,7 +229,7 @@ async def test_after_reopening_it_goes_on_where_it_was(open_again, clock):
         backlog.dead_letter(hand[3], "no", 1)
     async with open_again() as inbox:
         assert inbox.tally(BOT) == Tally(6, retried=1, dead=1, pending=5)
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         taken = [await next_of(backlog) for _ in range(2)]
         assert [(update.update_id, update.after_gap) for update in taken] == [(4, True), (5, False)]
         assert backlog.ordinary.take() is None
@@ -248,7 +248,7 @@ async def test_a_thousand_chats_are_handled_completely_and_in_order(open_again):
         for chat in range(1000):
             await inbox.accept(BOT, [arrival(chat * 4 + number, str(chat)) for number in range(4)])
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         while len(handled) < 4000:
             update = await next_of(backlog)
             handled.append(update.update_id)
@@ -262,7 +262,7 @@ async def test_a_thousand_chats_are_handled_completely_and_in_order(open_again):
 
 async def test_a_cancelled_accept_leaves_nothing_unheard_of(inbox):
     """The caller does not know; the backlog has the update exactly if it is durable."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     with trio.CancelScope() as scope:
         scope.cancel()
         await inbox.accept(BOT, [arrival(1)])
@@ -274,7 +274,7 @@ async def test_a_cancelled_accept_leaves_nothing_unheard_of(inbox):
 
 async def test_a_refused_batch_is_not_counted(inbox, tmp_path):
     """Nothing of it is there, and it can be offered again."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     inbox._writer._store._connection.execute("PRAGMA query_only = 1")
     with pytest.raises(StoreError):
         await inbox.accept(BOT, [arrival(1)])
@@ -290,7 +290,7 @@ async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch
     await inbox.accept(BOT, [arrival(1)])
     connection = inbox._writer._store._connection
     connection.execute("ALTER TABLE inbox RENAME TO away")
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await settled(inbox)
     connection.execute("ALTER TABLE away RENAME TO inbox")
     async with trio.open_nursery() as nursery:
@@ -309,7 +309,7 @@ async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch
 async def test_leaving_writes_what_was_submitted(open_again):
     """Acknowledgements given a moment before the end are kept."""
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(BOT, [arrival(n, str(n)) for n in range(50)])
         for _ in range(50):
             backlog.finish(await next_of(backlog), "done")
@@ -329,14 +329,14 @@ async def kill_all(inbox, backlog, *arrivals):
 async def test_the_next_of_a_dead_one_is_told_of_the_gap_whenever_it_comes(open_again):
     """Here already, in the same run, or after reopening."""
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await kill_all(inbox, backlog, arrival(1))
         await inbox.accept(BOT, [arrival(2)])
         assert (await next_of(backlog)).after_gap
         await kill_all(inbox, backlog, arrival(3, "b"))
     async with open_again() as inbox:
         await inbox.accept(BOT, [arrival(4, "b"), arrival(5, "c")])
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         taken = [await next_of(backlog) for _ in range(3)]
         assert {update.update_id: update.after_gap for update in taken} == {2: True, 4: True, 5: False}
 
@@ -344,14 +344,14 @@ async def test_the_next_of_a_dead_one_is_told_of_the_gap_whenever_it_comes(open_
 async def test_suspects_come_apart_also_after_reopening(open_again):
     """Ordinary handling goes on with the other chats; the suspect's own waits for it."""
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(BOT, [arrival(1), arrival(2), arrival(3, "b")])
         suspect = replace(await next_of(backlog), attempt=1, suspect=True, started_at=1000.0)
         backlog.retry(suspect, FAILURE)
         await settled(inbox)
         assert backlog.suspects.has_work
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         assert (await next_of(backlog)).update_id == 3
         assert backlog.ordinary.take() is None
         with trio.fail_after(10):
@@ -365,7 +365,7 @@ async def test_suspects_come_apart_also_after_reopening(open_again):
 async def test_who_records_more_than_the_disk_takes_waits(inbox, monkeypatch):
     """wait_recorded returns at once, but for more than MOST_UNWRITTEN that wait for their commit."""
     monkeypatch.setattr(backlog_module, "MOST_UNWRITTEN", 50_000)
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await inbox.accept(BOT, [arrival(1)])
     update = await next_of(backlog)
     backlog.calling(update, "few")
@@ -383,7 +383,7 @@ async def test_who_records_more_than_the_disk_takes_waits(inbox, monkeypatch):
 async def test_recorded_calls_come_back_with_their_update(open_again):
     """After a crash and for a dead letter alike; what was not made is not there."""
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(BOT, [arrival(1)])
         update = await next_of(backlog)
         assert not update.called
@@ -392,7 +392,7 @@ async def test_recorded_calls_come_back_with_their_update(open_again):
             backlog.called(update, key, answer)
         backlog.calling(update, "sendDice 1")
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         update = await next_of(backlog)
         assert update.called
         calls = [("sendDice 1", None), ("sendMessage 1", b'{"ok":true}')]
@@ -405,7 +405,7 @@ async def test_recorded_calls_come_back_with_their_update(open_again):
 async def test_replayed_letters_go_to_the_tails_of_their_chats(open_again):
     """In their order, attempts counted anew; counted the same in memory and on disk."""
     async with open_again() as inbox:
-        backlog = inbox.claim(BOT, Fault())
+        backlog = inbox.claim(BOT, Breakage())
         await kill_all(inbox, backlog, arrival(1), arrival(2, "b"), arrival(3))
         await inbox.accept(BOT, [arrival(4)])
         assert await inbox.replay(bot_id=OTHER) == 0
@@ -427,7 +427,7 @@ async def test_replayed_letters_go_to_the_tails_of_their_chats(open_again):
 async def test_letters_that_are_replayed_by_id_keep_the_order_of_their_chat(inbox, monkeypatch):
     """However they are named, also when they are more than are moved at once."""
     monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 2)
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await kill_all(inbox, backlog, *[arrival(number) for number in range(5)])
     ids = [letter.id for letter in await inbox.dead_letters(limit=9)]
     assert await inbox.replay(ids=ids[::-1]) == 5
@@ -443,7 +443,7 @@ async def test_letters_that_are_replayed_by_id_keep_the_order_of_their_chat(inbo
 async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, monkeypatch):
     """Though it dies while the others are still being replayed, a letter at a time."""
     monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 1)
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await kill_all(inbox, backlog, *[arrival(number, str(number)) for number in range(5)])
 
     async def die_again():
@@ -463,7 +463,7 @@ async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, mo
 @pytest.mark.parametrize("chosen", [{"ids": [1, 2]}, {"bot_id": BOT}, {}])
 async def test_letters_that_died_before_the_clock_was_set_back_are_taken(inbox, clock, operation, chosen):
     """A clock that was wrong hides no letter from its command."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     await kill_all(inbox, backlog, arrival(1, "a"), arrival(2, "b"))
     clock.now -= 3600
     assert await getattr(inbox, operation)(**chosen) == 2
@@ -472,7 +472,7 @@ async def test_letters_that_died_before_the_clock_was_set_back_are_taken(inbox, 
 
 async def test_letters_are_purged_by_id_bot_and_age(inbox, clock):
     """Each chosen one once; the tally tells how many."""
-    backlog = inbox.claim(BOT, Fault())
+    backlog = inbox.claim(BOT, Breakage())
     for number in range(6):
         await kill_all(inbox, backlog, arrival(number, str(number)))
         clock.now += 10
@@ -492,9 +492,9 @@ async def test_letters_that_are_kept_long_enough_are_purged_by_themselves(tmp_pa
     store = open_sqlite(tmp_path / "inbox.db")
     with trio.fail_after(20):
         async with open_inbox(store, clock=clock, keep_dead=lambda: keep) as inbox:
-            await kill_all(inbox, inbox.claim(BOT, Fault()), arrival(1))
+            await kill_all(inbox, inbox.claim(BOT, Breakage()), arrival(1))
             clock.now += 100
-            await kill_all(inbox, inbox.claim(BOT, Fault()), arrival(2))
+            await kill_all(inbox, inbox.claim(BOT, Breakage()), arrival(2))
             keep = 50.0
             while inbox.tally(BOT).dead > 1:  # noqa: ASYNC110 - the other side is a thread
                 await trio.sleep(0.005)

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Finish, Kept, Purge, Replay, StoreError
@@ -138,7 +138,7 @@ async def test_what_nobody_waits_for_goes_with_what_somebody_waits_for(gated, wr
     monkeypatch.setattr(writer_module, "GATHERING", 3600.0)
     await writer.commit([new(1), new(2)], lambda ids: None)
     for id_ in (1, 2):
-        writer.submit([Finish(id_, BOT, "done")], lambda: None, Fault(), soon=False)
+        writer.submit([Finish(id_, BOT, "done")], lambda: None, Breakage(), soon=False)
         await trio.sleep(0.02)
     with trio.fail_after(10):
         await writer.commit([new(3)], lambda ids: None)
@@ -150,7 +150,7 @@ async def test_what_nobody_waits_for_gathers_for_milliseconds_only(gated, writer
     """Nothing has to follow it."""
     told: list[int] = []
     await writer.commit([new(1)], lambda ids: None)
-    writer.submit([Finish(1, BOT, "done")], partial(told.append, 1), Fault(), soon=False)
+    writer.submit([Finish(1, BOT, "done")], partial(told.append, 1), Breakage(), soon=False)
     await until(lambda: told)
     assert gated.ids() == []
 
@@ -163,7 +163,7 @@ async def test_closing_waits_for_nothing_that_gathers(gated, monkeypatch):
             writer = Writer(gated)
             await nursery.start(writer.serve)
             await writer.commit([new(1)], lambda ids: None)
-            writer.submit([Finish(1, BOT, "done")], lambda: None, Fault(), soon=False)
+            writer.submit([Finish(1, BOT, "done")], lambda: None, Breakage(), soon=False)
             writer.close()
     assert gated.ids() == []
 
@@ -203,7 +203,7 @@ async def test_reads_and_commits_are_done_in_one_order(gated, writer, nursery):
     for number in range(5):
         nursery.start_soon(writer.commit, [new(number)], heard.append)
         await trio.testing.wait_all_tasks_blocked()
-        writer.fetch(lambda store: store.ids(), heard.append, Fault())
+        writer.fetch(lambda store: store.ids(), heard.append, Breakage())
     gated.gate.set()
     await until(lambda: len(heard) == 10)
     assert heard == [part for number in range(5) for part in (kept(number + 1), list(range(number + 1)))]
@@ -216,7 +216,7 @@ async def test_a_read_that_fails_tells_its_error(gated, writer):
     def read(store):
         raise StoreError("no such table")
 
-    writer.fetch(read, heard.append, Fault())
+    writer.fetch(read, heard.append, Breakage())
     await until(lambda: heard)
     assert str(heard[0]) == "no such table"
     await writer.commit([new(1)], heard.append)
@@ -242,7 +242,7 @@ async def test_a_full_disk_keeps_acknowledgements(gated, writer):
     told: list[Any] = []
     gated.full = True
     for id_ in range(1, 6):
-        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Fault())
+        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Breakage())
     tried = gated.tried
     await until(lambda: gated.tried > tried + 3)
     assert told == []
@@ -259,7 +259,7 @@ async def test_a_full_disk_refuses_what_comes_in_however_much_is_kept(gated, wri
     gated.full = True
     told: list[Any] = []
     for id_ in range(acknowledgements):
-        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Fault())
+        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Breakage())
     with trio.fail_after(5), pytest.raises(StoreError):
         await writer.commit([new(1)], lambda ids: None)
     gated.full = False
@@ -278,8 +278,8 @@ async def test_reads_keep_their_place_while_the_disk_is_full(gated, writer):
     """An acknowledgement that is kept does not swallow the read behind it."""
     gated.full = True
     heard: list[Any] = []
-    writer.submit([Finish(1, BOT, "done")], lambda: heard.append("acknowledged"), Fault())
-    writer.fetch(lambda store: store.ids(), heard.append, Fault())
+    writer.submit([Finish(1, BOT, "done")], lambda: heard.append("acknowledged"), Breakage())
+    writer.fetch(lambda store: store.ids(), heard.append, Breakage())
     tried = gated.tried
     await until(lambda: gated.tried > tried + 3)
     gated.full = False
@@ -296,7 +296,7 @@ async def test_closing_writes_everything_first(gated):
             await nursery.start(writer.serve)
             await hold(gated, writer, nursery)
             for number in range(1500):
-                writer.submit([new(number)], partial(told.append, number), Fault())
+                writer.submit([new(number)], partial(told.append, number), Breakage())
             writer.close()
             writer.close()
             gated.gate.set()
@@ -312,7 +312,7 @@ async def test_cancelling_does_not_shorten_writing(gated):
             writer = Writer(gated)
             await nursery.start(writer.serve)
             await hold(gated, writer, nursery)
-            writer.submit([new(1)], lambda: told.append(1), Fault())
+            writer.submit([new(1)], lambda: told.append(1), Breakage())
             nursery.cancel_scope.cancel()
             writer.close()
             gated.gate.set()
@@ -328,7 +328,7 @@ async def test_closing_waits_for_no_full_disk(gated):
             writer = Writer(gated)
             await nursery.start(writer.serve)
             for id_ in range(2000):
-                writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Fault())
+                writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Breakage())
             await until(lambda: gated.tried)
             writer.close()
     assert told == []

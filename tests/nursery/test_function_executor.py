@@ -13,10 +13,10 @@ import trio.testing
 from desk import BOT, START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 from msgspec.structs import replace
 
+from trioworkers.breakage import Breakage
 from trioworkers.config.settings import RetrySettings
 from trioworkers.errors import Dead, Drop, Retry
 from trioworkers.events import Event, Events
-from trioworkers.fault import Fault
 from trioworkers.nursery import function_executor
 from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.function_executor import FunctionContext, FunctionExecutor
@@ -91,7 +91,7 @@ class Scene:
         settling = Settling(
             "b", self.desk, lambda: self.settings, events, random.Random(1), clock, self.activity
         )
-        self.fault = Fault()
+        self.fault = Breakage()
         self.scheduler = Scheduler(settling, self.fault, lambda: self.paused, self.route)
         context = FunctionContext(
             lambda: self.settings, lambda: ("http://x", self.token), self.lines.append, random.Random(1)

@@ -10,9 +10,9 @@ import trio.testing
 from desk import BOT, START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 from played_workers import CONFIGURE, Makes  # type: ignore[import-not-found] # as above
 
+from trioworkers.breakage import Breakage
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
-from trioworkers.fault import Fault
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.oom import OomKills
@@ -61,7 +61,7 @@ class Ward:
         settling = Settling(
             "b", self.desk, lambda: SETTINGS, Events(), random.Random(1), clock, self.activity
         )
-        scheduler = Scheduler(settling, Fault(), lambda: self.paused)
+        scheduler = Scheduler(settling, Breakage(), lambda: self.paused)
         nursery.start_soon(scheduler.run)
         context = SessionContext(
             makes=self.makes,

@@ -14,9 +14,9 @@ import trio.testing
 from desk import START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 from msgspec.structs import replace
 
+from trioworkers.breakage import Breakage
 from trioworkers.config.settings import RetrySettings
 from trioworkers.events import Event, Events
-from trioworkers.fault import Fault
 from trioworkers.inbox.policy import MOST_CRASHES
 from trioworkers.inbox.settle import SHORTEST_WAIT
 from trioworkers.nursery import delivery as delivery_module
@@ -87,7 +87,7 @@ class Scene:
             clock,
             self.activity,
         )
-        self.scheduler = Scheduler(self.settling, Fault(), lambda: False)
+        self.scheduler = Scheduler(self.settling, Breakage(), lambda: False)
         nursery.start_soon(self.scheduler.run)
 
     async def begin(self):

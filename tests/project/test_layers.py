@@ -37,7 +37,7 @@ def _full(name: str) -> str:
 LAYERS: Layers = [
     tuple(_full(name) for name in layer)
     for layer in (
-        ("version", "errors", "fault", "records", "private", "inbox.policy"),
+        ("version", "errors", "breakage", "records", "private", "inbox.policy"),
         ("config", "hookspecs", "protocol", "http", "botapi"),
         ("nursery.restart", "nursery.life", "nursery.life_records"),
         ("inbox", "events", "status", "logs", "descriptors", "folders", "stacks", "stop"),

@@ -12,9 +12,9 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trioworkers.breakage import Breakage
 from trioworkers.errors import Drop
 from trioworkers.events import Events
-from trioworkers.fault import Fault
 from trioworkers.inbox.gate import Gate, Stored
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
@@ -254,7 +254,7 @@ async def test_the_same_update_twice_in_a_batch_is_one(tmp_path, autojump_clock)
             for _ in range(2):
                 posting.start_soon(deliveries.deliver, "echo", b"right", body(1))
         assert (endpoint.traffic.accepted, endpoint.traffic.duplicates) == (1, 1)
-        assert inbox.claim(BOT, Fault()).pending == 1
+        assert inbox.claim(BOT, Breakage()).pending == 1
         deliveries.close()
 
 
@@ -275,7 +275,7 @@ async def test_what_is_dropped_at_the_gate_is_answered_200(tmp_path, autojump_cl
         assert (document["accepted"], document["duplicates"], document["dropped"]) == (0, 1, 1)
         assert endpoint.traffic.bytes == 2 * len(body(1))
         assert endpoint.traffic.last_at is not None
-        assert inbox.claim(BOT, Fault()).pending == 0
+        assert inbox.claim(BOT, Breakage()).pending == 0
         deliveries.close()
 
 

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from trioworkers.botapi.client import BotApi
+from trioworkers.breakage import Breakage
 from trioworkers.events import Events
-from trioworkers.fault import Fault
 from trioworkers.inbox.gate import Gate
 from trioworkers.inbox.inbox import Inbox, open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
@@ -131,7 +131,7 @@ async def test_a_hundred_switches_lose_nothing_and_double_nothing(scene, nursery
 async def each_is_there_once(scene, sent):
     """Accepted, in order, and Telegram has none left."""
     await scene.until(lambda: scene.accepted() == sent and scene.world.pending(scene.bot) == 0)
-    backlog = scene.inbox.claim(scene.bot.id, Fault())
+    backlog = scene.inbox.claim(scene.bot.id, Breakage())
     seen: list[int] = []
     while len(seen) < sent:
         update = backlog.ordinary.take()

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import trio
 
+from trioworkers.breakage import Breakage
 from trioworkers.events import Event, Events
-from trioworkers.fault import Fault
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Purge, Replay, StoreFullError
@@ -70,7 +70,7 @@ class Served:
         kind = "message" if chat is not None else "inline_query"
         body = json.dumps({"update_id": update_id, kind: {**place, "text": SECRET}}).encode()
         await self.inbox.accept(bot_id, [read_update(body)])
-        backlog = self.inbox.claim(bot_id, Fault())
+        backlog = self.inbox.claim(bot_id, Breakage())
         with trio.fail_after(10):
             while (update := backlog.ordinary.take()) is None:
                 await backlog.ordinary.wait_change()
@@ -257,7 +257,7 @@ async def test_a_replay_keeps_the_order_of_the_chat_and_bypasses_the_seen_keys(
     monkeypatch.setattr("trioworkers.inbox.inbox.LETTERS_AT_ONCE", 2)  # the order holds from slice to slice
     answer = await served.control.post("/api/dlq/replay", json={"ids": [ids[2], ids[0], ids[1], ids[0]]})
     assert answer.json() == {"replayed": 3}
-    backlog = served.inbox.claim(ECHO, Fault())
+    backlog = served.inbox.claim(ECHO, Breakage())
     handled: list[tuple[int, int]] = []
     with trio.fail_after(10):
         while len(handled) < 3:

@@ -63,7 +63,7 @@ class Http1Pool:
         # a number and who waits: trio's limiter, which knows who holds what, takes ten times as long
         self._free = connections
         self._waiting = trio.lowlevel.ParkingLot()
-        self._idle: list[_Connection] = []
+        self._idle: list[_PooledConnection] = []
 
     async def exchange(self, request: bytes, limits: ExchangeLimits, rest: Iterable[bytes] = ()) -> Response:
         """Send a request, then the `rest` of it, if that is long; return the whole response.
@@ -102,7 +102,7 @@ class Http1Pool:
         while self._idle:
             self._idle.pop().close()
 
-    def _take_idle(self) -> _Connection | None:
+    def _take_idle(self) -> _PooledConnection | None:
         """Return a connection on which the server neither closed nor sent anything unasked."""
         while self._idle:
             connection = self._idle.pop()
@@ -111,13 +111,13 @@ class Http1Pool:
             connection.close()
         return None
 
-    async def _connect(self, seconds: float) -> _Connection:
+    async def _connect(self, seconds: float) -> _PooledConnection:
         with trio.move_on_after(seconds):
-            return _Connection(await connect(self._host, self._port, self._tls))
+            return _PooledConnection(await connect(self._host, self._port, self._tls))
         raise httpx.ConnectTimeout(f"cannot connect to {self._host}:{self._port}: timed out")
 
 
-class _Connection:
+class _PooledConnection:
     """A connection, and the reader of the responses on it.
 
     Attributes:
@@ -145,7 +145,7 @@ class _Exchange:
         deadline: when it is late, trio time.
     """
 
-    def __init__(self, connection: _Connection, limits: ExchangeLimits) -> None:
+    def __init__(self, connection: _PooledConnection, limits: ExchangeLimits) -> None:
         self.is_sent = False
         self._stream = connection.stream
         self._reader = connection.reader

@@ -1,7 +1,7 @@
 """One bot's waiting updates: handed out in order, and what becomes of each made durable.
 
 A backlog belongs to whoever claimed the bot, until it is released. What breaks in its callbacks is the
-owner's fault (:mod:`trioworkers.fault`), and a new backlog has to be claimed.
+owner's fault (:mod:`trioworkers.breakage`), and a new backlog has to be claimed.
 
 What is taken ends in exactly one of `finish`, `retry`, `dead_letter` (durable; the next of its key goes out
 once they are) and `put_back` (nothing happened).
@@ -22,7 +22,7 @@ from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Resc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from trioworkers.fault import Fault
+    from trioworkers.breakage import Breakage
     from trioworkers.inbox.store import Operation, Page
     from trioworkers.inbox.writer import Writer
     from trioworkers.records import Attempt, RecordedCall, Waiting
@@ -126,7 +126,7 @@ class Backlog:
     """
 
     def __init__(
-        self, bot_id: int, writer: Writer, counts: dict[str, int], clock: Callable[[], float], fault: Fault
+        self, bot_id: int, writer: Writer, counts: dict[str, int], clock: Callable[[], float], fault: Breakage
     ) -> None:
         self.bot_id = bot_id
         self._writer = writer

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.fault import Fault
+    from trioworkers.breakage import Breakage
     from trioworkers.inbox.store import ArrivalResult, Store
     from trioworkers.records import Arrival, DeadLetter, Once, RecordedCall
 
@@ -131,7 +131,7 @@ class Inbox:
         """
         return await self._writer.read(lambda store: store.known(bot_id, update_ids))
 
-    def claim(self, bot_id: int, fault: Fault) -> Backlog:
+    def claim(self, bot_id: int, fault: Breakage) -> Backlog:
         """The bot's updates in the order in which they are handled, for one owner until :meth:`release`.
 
         It is read anew from the store: a former owner's is not used any more, and what that had in flight

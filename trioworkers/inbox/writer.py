@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 import trio
 
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.inbox.store import (
     Accept,
     Filter,
@@ -55,7 +55,7 @@ class _Job(msgspec.Struct, eq=False):
     operations: Sequence[Operation]
     read: Callable[[Store], Any] | None
     resolve: Callable[[_Job], None]
-    fault: Fault
+    fault: Breakage
     result: Any = None
     error: StoreError | None = None
     upkeep: bool = False
@@ -83,7 +83,7 @@ class Writer:
     def __init__(self, store: Store, trouble: Callable[[StoreError | None], None] = lambda _: None) -> None:
         """`trouble` is called on the loop when the store begins to fail, with why, and with None when it
         works again."""
-        self._fault = Fault()  # of what is nobody's in particular
+        self._fault = Breakage()  # of what is nobody's in particular
         self._store = store
         self._trouble = trouble
         self._troubled: str | None = None
@@ -181,7 +181,7 @@ class Writer:
         self,
         operations: Sequence[Operation],
         then: Callable[[], None],
-        fault: Fault,
+        fault: Breakage,
         *,
         soon: bool = True,
     ) -> None:
@@ -195,7 +195,9 @@ class Writer:
             _Job(operations, None, lambda job: then() if job.error is None else None, fault), awaited=soon
         )
 
-    def fetch(self, read: Callable[[Store], T], then: Callable[[T | StoreError], None], fault: Fault) -> None:
+    def fetch(
+        self, read: Callable[[Store], T], then: Callable[[T | StoreError], None], fault: Breakage
+    ) -> None:
         """Read in the thread, after everything that was submitted before; call `then` on the loop.
 
         It gets what `read` returned, or the error. `fault` is where it is noted what `then` raises.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.fault import Fault
+from trioworkers.breakage import Breakage
 from trioworkers.inbox.gate import Gate
 from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.function_executor import FunctionContext, FunctionExecutor
@@ -90,7 +90,7 @@ class BotRun:
         bot = settings()
         self._settings = settings
         self._context = context
-        self._fault = Fault()
+        self._fault = Breakage()
         self._is_over = False
         self._backlog = context.inbox.claim(bot.bot_id, self._fault)
         rng = random.Random()  # noqa: S311 - jitter

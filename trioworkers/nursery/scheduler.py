@@ -3,7 +3,7 @@
 Workers come and go, and so do operators and other functions of the daemon; the scheduler stays. It hands an
 update out in the turn of the loop in which that is committed, or in which an executor has room again: a
 task that waits for it would do so a turn later. So most of it runs as a callback of the inbox, and what
-breaks there is noted as the bot's fault (:mod:`trioworkers.fault`).
+breaks there is noted as the bot's fault (:mod:`trioworkers.breakage`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trioworkers.nursery.delivery import Delivery
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from trioworkers.fault import Fault
+    from trioworkers.breakage import Breakage
     from trioworkers.inbox.backlog import Feed
     from trioworkers.nursery.delivery import Run, Settling
     from trioworkers.nursery.executor import Executor
@@ -97,7 +97,7 @@ class Scheduler:
     """
 
     def __init__(
-        self, settling: Settling, fault: Fault, is_paused: Callable[[], bool], route: Route | None = None
+        self, settling: Settling, fault: Breakage, is_paused: Callable[[], bool], route: Route | None = None
     ) -> None:
         feeds = settling.backlog.ordinary, settling.backlog.suspects
         self._ordinary, self._suspects = map(Line, feeds)

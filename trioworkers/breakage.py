@@ -13,7 +13,7 @@ from typing import NoReturn
 import trio
 
 
-class Fault:
+class Breakage:
     """The exception that broke something, for one bot or for one part of the daemon."""
 
     def __init__(self) -> None:
