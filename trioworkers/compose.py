@@ -34,7 +34,7 @@ from trioworkers.reload import Reload
 from trioworkers.reports import Reports
 from trioworkers.sources import Sources
 from trioworkers.transport.deliveries import Deliveries
-from trioworkers.transport.registration import Digests
+from trioworkers.transport.registration import Digests, Registry
 from trioworkers.web.app import AppContext, make_app
 from trioworkers.web.handed import handed_over
 from trioworkers.web.listener import WebhookListener
@@ -121,6 +121,7 @@ def _build(ground: Ground, in_force: FleetInForce, sources: Sources, inbox: Inbo
     if in_force.wants_webhook():
         listener.bind()
     registrations = Registrations(in_force, kept_token(fleet.state_dir / "webhook-secret"), listener)
+    registry = Registry(Digests(fleet.state_dir / "webhooks.json"), registrations.wait_turn)
     slots = WorkerSlots(in_force.most_workers)
     context = BotContext(
         fleet=in_force,
@@ -129,12 +130,7 @@ def _build(ground: Ground, in_force: FleetInForce, sources: Sources, inbox: Inbo
         events=events,
         may_start=StartRate(in_force.start_rate).wait,
         slots=slots,
-        webhooks=Webhooks(
-            deliveries,
-            registrations.wanted,
-            Digests(fleet.state_dir / "webhooks.json"),
-            registrations.wait_turn,
-        ),
+        webhooks=Webhooks(deliveries, registrations.wanted, registry),
         paused=PausedBots(fleet.state_dir / "paused.json"),
         oom=OomKills(find_counter()),
     )

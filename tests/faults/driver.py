@@ -46,7 +46,7 @@ from trioworkers.nursery.spawn import Exit
 from trioworkers.protocol.channel import Channel
 from trioworkers.transport import poll
 from trioworkers.transport.deliveries import Deliveries
-from trioworkers.transport.registration import Digests, Wanted
+from trioworkers.transport.registration import Digests, Registry, Wanted
 from trioworkers.worker.process import work
 
 if TYPE_CHECKING:
@@ -270,8 +270,7 @@ async def live(steps: Steps, driver: socket.socket) -> None:
             webhooks=Webhooks(
                 Deliveries(),
                 lambda bot: Wanted("https://example.org", "secret"),
-                Digests(Path("digests")),
-                at_once,
+                Registry(Digests(Path("digests")), at_once),
             ),
             paused=PausedBots(Path("paused")),
             oom=OomKills(None),

@@ -47,7 +47,7 @@ from trioworkers.protocol.frames import (
 )
 from trioworkers.testing import Telegram, serve_telegram
 from trioworkers.transport.deliveries import Deliveries
-from trioworkers.transport.registration import Digests
+from trioworkers.transport.registration import Digests, Registry
 
 CHATS, UPDATES = 3, 40  # of each bot
 PATIENCE = 20.0  # seconds
@@ -244,7 +244,7 @@ async def test_what_breaks_in_one_bot_stays_in_that_bot(point, break_at, tmp_pat
             api_base=api_base, python_path=[], log_dir=tmp_path, log=LogSettings.model_validate({})
         )
         async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox:
-            webhooks = Webhooks(Deliveries(), lambda bot: None, Digests(tmp_path / "d"), at_once)
+            webhooks = Webhooks(Deliveries(), lambda bot: None, Registry(Digests(tmp_path / "d"), at_once))
             context = BotContext(
                 fleet=lambda: in_force,
                 inbox=inbox,

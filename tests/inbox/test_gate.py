@@ -12,6 +12,7 @@ from trioworkers.events import Events
 from trioworkers.inbox.gate import ONCE_SEEN, Dropped, Duplicate, Gate, Stored, judge
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.store import StoreError, Tally
 from trioworkers.records import Arrival, Once, trace_id
 
@@ -109,7 +110,7 @@ async def test_what_a_judge_drops_is_known_and_never_handled(inbox, store, make_
     assert await gate.offer(arrivals(2, 4)) == [Duplicate(), Stored()]
     assert judge.asked == [1, 2, 3, 4]
     assert inbox.tally(BOT) == store.tallies()[BOT] == Tally(3, 1, filtered=1, pending=3)
-    assert [update.update_id for update in store.waiting(BOT, after=0, limit=9).updates] == [1, 3, 4]
+    assert [update.update_id for update in store.waiting(BOT, Fetch(after=0, limit=9)).updates] == [1, 3, 4]
 
 
 async def test_a_judge_is_asked_only_about_what_is_not_known(inbox, make_gate):

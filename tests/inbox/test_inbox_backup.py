@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite import backup as backup_module
 from trioworkers.inbox.sqlite.backup import copy_database
 from trioworkers.inbox.sqlite.file import open_file
@@ -68,7 +69,11 @@ async def test_a_copy_is_consistent_while_updates_come_and_go(tmp_path, path):
                 copy = open_sqlite(tmp_path / f"{n}.db")
                 tally = copy.tallies()[BOT]
                 assert copy._execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-                assert tally.accepted == tally.pending == len(copy.waiting(BOT, after=0, limit=10**6).updates)
+                assert (
+                    tally.accepted
+                    == tally.pending
+                    == len(copy.waiting(BOT, Fetch(after=0, limit=10**6)).updates)
+                )
                 assert tally.accepted >= before
                 sizes.append(tally.accepted)
                 copy.close()

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
 
 BOT = 7_000_000_001
@@ -114,7 +115,7 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path):
                 ended.add(last)
             taken[key] = (id_, update_id)
         store = open_sqlite(path)
-        waits = {update.update_id for update in store.waiting(BOT, after=0, limit=10**6).updates}
+        waits = {update.update_id for update in store.waiting(BOT, Fetch(after=0, limit=10**6)).updates}
         seen = {row[0] for row in store._connection.execute("SELECT update_id FROM seen")}
         dead = {row[0] for row in store._connection.execute("SELECT update_id FROM dead")}
         keys = {row[0] for row in store._connection.execute("SELECT key FROM once")}

@@ -12,6 +12,7 @@ import trio
 
 from trioworkers.breakage import Breakage
 from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite import damage as damage_module
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.sqlite.salvage import readable
@@ -59,7 +60,7 @@ def whole(path):
     store.commit([MoveToDead(id_, BOT, str((id_ - 1) % 20), 1, "no", 2.0) for id_ in range(201, 401)])
     store.commit([BeginCall(id_, "sendMessage 1 1", 1.0) for id_ in range(401, 501)])
     store.commit([EndCall(id_, "sendMessage 1 1", b'{"message_id":1}') for id_ in range(401, 501)])
-    update = store.waiting(BOT, after=500, limit=1).updates[0]
+    update = store.waiting(BOT, Fetch(after=500, limit=1)).updates[0]
     store.commit([Reschedule(update, Attempt(1.0, "ValueError"))])
     store.commit([Accept(OTHER, UPDATES, "alone", b"{}", 1.0)])
     store.commit([MoveToDead(2 * UPDATES + 1, OTHER, "alone", 1, "no", 2.0)])
@@ -109,7 +110,7 @@ def reopen(path):
     store = open_file(path, damaged=told.append)
     try:
         for bot in (BOT, OTHER):
-            store.waiting(bot, after=0, limit=10**6)
+            store.waiting(bot, Fetch(after=0, limit=10**6))
         store.dead(limit=10**6)
         store.tallies()
     except StoreDamagedError:
@@ -293,7 +294,7 @@ def test_an_earlier_versions_damaged_file_is_taken_over(path):
     store, damage = reopen(path)
     assert 0 < damage.recovered["inbox"] < 500
     assert damage.recovered["inbox"] + damage.lost == 500
-    waiting = store.waiting(BOT, after=0, limit=1000).updates
+    waiting = store.waiting(BOT, Fetch(after=0, limit=1000)).updates
     assert all(update.body == body(update.update_id) for update in waiting)
     store.close()
 
@@ -310,7 +311,7 @@ def test_a_file_that_was_not_closed_is_checked(path, whole):
     store = open_file(path, damaged=told.append)
     assert len(told) == 1
     assert "not whole" in told[0].reason
-    assert [u.update_id for u in store.waiting(OTHER, after=0, limit=10**5).updates][-1] == 77_777
+    assert [u.update_id for u in store.waiting(OTHER, Fetch(after=0, limit=10**5)).updates][-1] == 77_777
     store.close()
     survivor.close()
 
@@ -431,7 +432,7 @@ def test_a_damaged_store_does_nothing_any_more(path, whole):
     for attempt in (
         lambda: store.commit([Finish(1, BOT, "done")]),
         lambda: store.commit([Replay(201, BOT)]),
-        lambda: store.waiting(BOT, after=0, limit=1),
+        lambda: store.waiting(BOT, Fetch(after=0, limit=1)),
         store.tallies,
         store.tend,
     ):
@@ -456,14 +457,14 @@ def test_a_text_that_cannot_be_read_is_damage_and_not_quoted(path, whole, column
     store = open_file(path)
     store._execute(f"UPDATE inbox SET {column} = CAST(x'ff736563726574' AS TEXT) WHERE id = 700")
     with pytest.raises(StoreDamagedError) as raised:
-        store.waiting(BOT, after=0, limit=10**6)
+        store.waiting(BOT, Fetch(after=0, limit=10**6))
     assert "secret" not in str(raised.value)
     assert raised.value.__cause__ is None
     store.close()
     told: list[Any] = []
     store = open_file(path, damaged=told.append)
     assert told[0].lost == 0
-    assert len(store.waiting(BOT, after=0, limit=10**6).updates) == UPDATES - 400
+    assert len(store.waiting(BOT, Fetch(after=0, limit=10**6)).updates) == UPDATES - 400
     store.close()
 
 
@@ -472,7 +473,7 @@ def test_a_log_of_attempts_that_cannot_be_read_holds_nobody_up(path, whole):
     store = open_file(path)
     store._execute("UPDATE inbox SET history = '[[' WHERE id = 700")
     store._execute("UPDATE dead SET history = '[[' WHERE id = 201")
-    update = store.waiting(BOT, after=699, limit=1).updates[0]
+    update = store.waiting(BOT, Fetch(after=699, limit=1)).updates[0]
     store.commit([Reschedule(update, Attempt(2.0, "KeyError"))])
     with pytest.raises(StoreDamagedError):
         store.dead(limit=1000)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,13 @@ from msgspec.structs import replace
 
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.policy import Again, Never, after_failure
-from trioworkers.inbox.queue import LANE, LOOK, WAITING_WINDOWS, WINDOW, Queue
+from trioworkers.inbox.queue import LANE, LOOK, WAITING_WINDOWS, WINDOW, Fetch, Queue
 from trioworkers.inbox.store import Accept, Finish, MoveToDead, Page, Replay, Reschedule
 from trioworkers.records import Attempt, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trioworkers.inbox.queue import Fetch
     from trioworkers.inbox.store import Operation
 
 FEW, SHORT, AT_ONCE = 4, 2, 3
@@ -103,7 +101,7 @@ class World:
         self.news.append(partial(then, page))
 
     def read(self, fetch: Fetch) -> Page:
-        return self.store.waiting(BOT, **asdict(fetch))
+        return self.store.waiting(BOT, fetch)
 
     def commit(self, most: int) -> None:
         """Commit the first jobs together, up to the next read."""
@@ -155,11 +153,11 @@ class World:
         assert update.suspect is suspect, "suspects are handled apart"
         assert update.id not in self.hand, "handed out twice"
         assert update.due <= self.now, "handed out too early"
-        kept = self.store.waiting(BOT, after=update.id - 1, until=update.id, limit=1).updates
+        kept = self.store.waiting(BOT, Fetch(after=update.id - 1, until=update.id, limit=1)).updates
         assert kept, "handed out, but it is not in the store"
         assert replace(update, due=0.0) == replace(kept[0], due=0.0), "not as the store has it"
         if update.key and not update.skipped:
-            (oldest,) = self.store.waiting(BOT, after=0, key=update.key, limit=1).updates
+            (oldest,) = self.store.waiting(BOT, Fetch(after=0, key=update.key, limit=1)).updates
             assert update.id == oldest.id, "handed out before an older one of its key"
             assert all(other.key != update.key or other.skipped for other in self.hand.values())
         self.hand[update.id] = update
@@ -258,7 +256,7 @@ class World:
     def check_that_it_ends(self) -> None:
         """Whatever happened before: once everything is taken and finished, nothing is left anywhere."""
         self.finish_everything()
-        assert self.store.waiting(BOT, after=0, limit=1).updates == []
+        assert self.store.waiting(BOT, Fetch(after=0, limit=1)).updates == []
         assert self.queue._lanes == {}
         assert (self.queue._held, self.queue.next_due(), self.queue.next_suspect_due()) == (0, None, None)
         tally = self.store.tallies().get(BOT)

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
@@ -84,11 +85,11 @@ def test_a_file_of_the_first_version_is_in_place_in_this_one(path):
     """Every row of every table: what waits, its retries and gaps, dead letters with their errors, tallies."""
     of_version(path, 1, FIRST_ROWS.replace(":crc", str(CHECKSUM)))
     store = open_sqlite(path)
-    assert store.waiting(BOT, after=0, limit=9).updates == [
+    assert store.waiting(BOT, Fetch(after=0, limit=9)).updates == [
         Waiting(3, BOT, 2, "a", BODY, 101.0, attempt=2, due=555.5, started_at=110.0, after_gap=True),
         Waiting(4, BOT, 3, "a", BODY, 102.0),
     ]
-    assert store.waiting(OTHER, after=0, limit=9).updates == [
+    assert store.waiting(OTHER, Fetch(after=0, limit=9)).updates == [
         Waiting(5, OTHER, 1, "", b"\x00\xff", 103.0, attempt=1, damaged=True, kind="poll")
     ]
     assert store.dead(limit=9) == [
@@ -142,7 +143,7 @@ def test_a_file_of_every_version_becomes_one_of_this(path, tmp_path, version):
     for _ in range(2):
         store = open_sqlite(path)
         store.commit([Accept(BOT, 1, "a", b"{}", 1.0)])
-        assert [update.id for update in store.waiting(BOT, after=0, limit=9).updates] == [1]
+        assert [update.id for update in store.waiting(BOT, Fetch(after=0, limit=9)).updates] == [1]
         store.close()
     open_sqlite(tmp_path / "new.db").close()
     assert shape(path) == shape(tmp_path / "new.db")
@@ -156,7 +157,7 @@ def test_a_file_of_the_second_version_is_in_place_in_this_one(path):
     """Waiting updates with calls, gaps, dead letters and tallies; nothing counts as filtered or once."""
     of_version(path, 2, SECOND_ROWS)
     store = open_sqlite(path)
-    assert store.waiting(BOT, after=0, limit=9).updates == [
+    assert store.waiting(BOT, Fetch(after=0, limit=9)).updates == [
         Waiting(3, BOT, 2, "a", BODY, 101.0, attempt=2, suspect=True, crashes=1, called=True)
     ]
     assert store.calls(3) == [RecordedCall("sendMessage 1", 102.0, b"{}")]

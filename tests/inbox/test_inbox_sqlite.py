@@ -8,6 +8,7 @@ import stat
 import pytest
 from msgspec.structs import replace
 
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite.seen import BEFORE_ALL
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
@@ -55,11 +56,11 @@ def accept(store, *update_ids, bot=BOT, key="1", at=100.0):
 
 def ids(store, **which):
     which = {"after": 0, "limit": 10_000} | which
-    return [update.id for update in store.waiting(which.pop("bot_id", BOT), **which).updates]
+    return [update.id for update in store.waiting(which.pop("bot_id", BOT), Fetch(**which)).updates]
 
 
 def again(store, id_, **changes):
-    (update,) = store.waiting(BOT, after=id_ - 1, until=id_, limit=1).updates
+    (update,) = store.waiting(BOT, Fetch(after=id_ - 1, until=id_, limit=1)).updates
     return Reschedule(replace(update, **changes), FAILURE)
 
 
@@ -143,7 +144,9 @@ def test_a_damaged_body_is_told(store, path):
     with sqlite3.connect(path) as other:
         other.execute("UPDATE inbox SET body = CAST('{\"update_id\":9}' AS BLOB) WHERE id = 1")
     other.close()
-    assert [(update.id, update.damaged) for update in store.waiting(BOT, after=0, limit=9).updates] == [
+    assert [
+        (update.id, update.damaged) for update in store.waiting(BOT, Fetch(after=0, limit=9)).updates
+    ] == [
         (1, True),
         (2, False),
     ]
@@ -269,9 +272,9 @@ def test_everything_is_there_after_reopening(path):
     first = open_sqlite(path)
     accept(first, 1, 2, 3)
     first.commit([again(first, 2, attempt=4, due=9.0, started_at=8.0), MoveToDead(1, BOT, "1", 1, "no", 1.0)])
-    told, tallies = first.waiting(BOT, after=0, limit=9).updates, first.tallies()
+    told, tallies = first.waiting(BOT, Fetch(after=0, limit=9)).updates, first.tallies()
     second = open_sqlite(path)
-    assert second.waiting(BOT, after=0, limit=9).updates == told
+    assert second.waiting(BOT, Fetch(after=0, limit=9)).updates == told
     assert second.tallies() == tallies == {BOT: Tally(3, retried=1, dead=1, pending=2)}
     assert accept(second, 1, 4) == [DUPLICATE, Kept(4)]
     first.close()
@@ -366,7 +369,7 @@ def filled(path, many):
 
 def hot_paths(store):
     """What is done while bots run, each with a few rows to touch."""
-    (head, second, third) = store.waiting(BOT, after=0, key="blocked", limit=3).updates
+    (head, second, third) = store.waiting(BOT, Fetch(after=0, key="blocked", limit=3)).updates
     letters = store.dead(limit=4)
     new = [Accept(BOT, 10**6 + n, key, b"{}", 1.0) for n, key in enumerate(["blocked", "gone 3", "new", ""])]
     yield "accept", lambda: store.commit([*new, Accept(BOT, 3, "x", b"{}", 1.0)])
@@ -386,9 +389,9 @@ def hot_paths(store):
     yield "finish", lambda: store.commit([Finish(third.id, BOT, "done"), Finish(999_999, BOT, "done")])
     yield "replay", lambda: store.commit([Replay(letters[0].id, BOT), Replay(999_999, BOT)])
     yield "purge", lambda: store.commit([Purge(letters[1].id, BOT), Purge(999_999, BOT)])
-    yield "refill", lambda: store.waiting(BOT, after=store._last_id // 2, limit=8)
-    yield "others", lambda: store.waiting(BOT, after=9, without=["blocked", "b"], limit=8, most=64)
-    yield "lane", lambda: store.waiting(BOT, after=9, until=store._last_id - 9, key="blocked", limit=8)
+    yield "refill", lambda: store.waiting(BOT, Fetch(after=store._last_id // 2, limit=8))
+    yield "others", lambda: store.waiting(BOT, Fetch(after=9, without=["blocked", "b"], limit=8, most=64))
+    yield "lane", lambda: store.waiting(BOT, Fetch(after=9, until=store._last_id - 9, key="blocked", limit=8))
     yield "calls", lambda: store.calls(head.id)
     yield "page", lambda: store.dead(after=letters[3].id, limit=8)
     yield "page of a bot", lambda: store.dead(bot_id=BOT, after=letters[3].id, limit=8)

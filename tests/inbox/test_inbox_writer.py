@@ -12,6 +12,7 @@ import trio.testing
 
 from trioworkers.breakage import Breakage
 from trioworkers.inbox import writer as writer_module
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
@@ -40,11 +41,11 @@ class Gated:
         self.commits.append(list(operations))
         return self.store.commit(operations)
 
-    def waiting(self, bot_id, **which):
-        return self.store.waiting(bot_id, **which).updates
+    def waiting(self, bot_id, fetch):
+        return self.store.waiting(bot_id, fetch).updates
 
     def ids(self):
-        return [update.update_id for update in self.store.waiting(BOT, after=0, limit=10_000).updates]
+        return [update.update_id for update in self.store.waiting(BOT, Fetch(after=0, limit=10_000)).updates]
 
 
 @pytest.fixture

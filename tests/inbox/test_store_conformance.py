@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.store import (
     DUPLICATE,
     FILTERED,
@@ -73,7 +74,7 @@ def accept(store, *numbers, **which):
 
 
 def look(store, bot=BOT, **which):
-    return store.waiting(bot, **({"after": 0, "limit": 10_000} | which))
+    return store.waiting(bot, Fetch(**({"after": 0, "limit": 10_000} | which)))
 
 
 def waiting(store, bot=BOT, **which):

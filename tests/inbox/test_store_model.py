@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
     Accept,
@@ -110,7 +111,7 @@ class StoresMachine(RuleBasedStateMachine):
         results = self.memory.commit(batch)
         assert self.sqlite.commit(batch) == results
         for bot in BOTS:
-            waiting = self.memory.waiting(bot, after=0, limit=1000).updates
+            waiting = self.memory.waiting(bot, Fetch(after=0, limit=1000)).updates
             self.home.update((w.id, (w.bot_id, w.key)) for w in waiting)
 
     def fail(self, batch):
@@ -160,7 +161,7 @@ class StoresMachine(RuleBasedStateMachine):
         most=st.none() | st.integers(1, 5),
     )
     def read(self, bot, **which):
-        assert self.sqlite.waiting(bot, **which) == self.memory.waiting(bot, **which)
+        assert self.sqlite.waiting(bot, Fetch(**which)) == self.memory.waiting(bot, Fetch(**which))
 
     @rule(
         chosen=st.none() | st.lists(ids, max_size=4),
@@ -176,7 +177,7 @@ class StoresMachine(RuleBasedStateMachine):
     @staticmethod
     def seen(store):
         return (
-            [store.waiting(bot, after=0, limit=1000).updates for bot in BOTS],
+            [store.waiting(bot, Fetch(after=0, limit=1000)).updates for bot in BOTS],
             store.dead(limit=1000),
             [store.calls(id_) for id_ in range(1, MOST_IDS)],
             [store.known(bot, range(21)) for bot in BOTS],

@@ -19,8 +19,8 @@ from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.testing import Telegram, serve_telegram
 from trioworkers.transport import auto, registration
 from trioworkers.transport.deliveries import Deliveries
-from trioworkers.transport.intake import Intake
-from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
+from trioworkers.transport.intake import Intake, IntakeContext
+from trioworkers.transport.registration import Digests, Registry, Wanted, WebhookInfo
 from trioworkers.web.connections import Bounds, Connections
 from trioworkers.web.sockets import listen_tcp
 from trioworkers.web.webhook import WebhookApp
@@ -95,16 +95,15 @@ async def scene(nursery, tmp_path, monkeypatch):
         app = WebhookApp(deliveries, lambda: settings, "token")
         await inner.start(Connections(app, bounds=Bounds()).serve, [listener], stop)
         gate = Gate("echo", bot.id, inbox, Events())
-        intake = Intake(
-            api,
+        context = IntakeContext(
             gate,
             lambda: settings,
             deliveries.open("echo", bot.id, gate),
             lambda: Wanted(url, SECRET),
-            Digests(tmp_path / "webhooks.json"),
-            partial(trio.sleep, 0),
+            Registry(Digests(tmp_path / "webhooks.json"), partial(trio.sleep, 0)),
             events,
         )
+        intake = Intake(api, context)
         yield Scene(world, bot, alice, settings, inbox, intake, events, deliveries, listener, stop)
         inner.cancel_scope.cancel()
     nursery.cancel_scope.cancel()

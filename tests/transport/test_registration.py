@@ -18,6 +18,7 @@ from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.transport.registration import (
     Digests,
     Registration,
+    Registry,
     Wanted,
     WebhookInfo,
     clean,
@@ -43,7 +44,9 @@ class Scene:
     turns: int = 0
 
     def make(self) -> Registration:
-        return Registration(self.api, self.bot.id, lambda: self.wanted, self.digests, self.turn, self)
+        return Registration(
+            self.api, self.bot.id, lambda: self.wanted, Registry(self.digests, self.turn), self
+        )
 
     async def turn(self) -> None:
         self.turns += 1

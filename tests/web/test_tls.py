@@ -14,7 +14,7 @@ from listening import SECRET, ListenerThread, Peer, request, update
 
 from trioworkers.botapi.client import BotApi
 from trioworkers.testing import Telegram, serve_telegram
-from trioworkers.transport.registration import Digests, Registration, Wanted
+from trioworkers.transport.registration import Digests, Registration, Registry, Wanted
 from trioworkers.web import tls
 from trioworkers.web.tls import Certificate, CertificateError, is_self_signed
 
@@ -160,7 +160,7 @@ async def test_telegram_delivers_to_a_self_signed_certificate(tmp_path, nursery)
         async with BotApi(base, bot.token) as api:
             digests = Digests(tmp_path / "webhooks.json")
             registration = Registration(
-                api, bot.id, lambda: wanted, digests, trio.lowlevel.checkpoint, events
+                api, bot.id, lambda: wanted, Registry(digests, trio.lowlevel.checkpoint), events
             )
             nursery.start_soon(registration.serve)
             alice.send(bot, "hello")

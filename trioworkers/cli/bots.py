@@ -169,11 +169,11 @@ def _table(keys: tuple[str, ...]) -> dict[str, Any]:
 @click.argument("bot")
 @click.pass_obj
 def remove(config: Path | None, bot: str) -> None:
-    from trioworkers.cli.control import ask_or_fail
+    from trioworkers.cli.control import Codes, ask_or_fail
     from trioworkers.cli.plans import print_plan
 
     path = f"/api/bots/{quote(bot, safe='')}"
-    print_plan(ask_or_fail(config, path, timeout=None, missing=USAGE, method="DELETE"))
+    print_plan(ask_or_fail(config, path, timeout=None, codes=Codes(missing=USAGE), method="DELETE"))
 
 
 @bots.command(help=PAUSE)
@@ -201,12 +201,12 @@ def restart(config: Path | None, bot: str) -> None:
 
 def _ask(config: Path | None, bot: str, action: str | None = None) -> Any:
     """Ask for the bot, or for what to do with it; exits with 2 when there is none of that name."""
-    from trioworkers.cli.control import ask_or_fail
+    from trioworkers.cli.control import Codes, ask_or_fail
 
     path = f"/api/bots/{quote(bot, safe='')}"
     if action is None:
-        return ask_or_fail(config, path, missing=USAGE)
-    return ask_or_fail(config, f"{path}/{action}", {}, timeout=None, missing=USAGE)
+        return ask_or_fail(config, path, codes=Codes(missing=USAGE))
+    return ask_or_fail(config, f"{path}/{action}", {}, timeout=None, codes=Codes(missing=USAGE))
 
 
 def _cells(bot: dict[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from trioworkers.errors import TrioworkersError
 
 SYSTEM_SOCKET = Path("/run/trioworkers/control.sock")
 TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Exit codes: `absent` where no daemon runs, `missing` where it does not have what was asked for."""
+
+    absent: int = UNREACHABLE
+    missing: int = FAILED
+
+
+USUAL = Codes()
 
 
 class NotRunningError(TrioworkersError):
@@ -108,27 +120,23 @@ def ask_or_fail(
     body: object = None,
     *,
     timeout: float | None = TIMEOUT,
-    absent: int = UNREACHABLE,
-    missing: int = FAILED,
+    codes: Codes = USUAL,
     method: str | None = None,
 ) -> Any:
-    """As :func:`ask`, of the fleet that is meant; what goes wrong is told in one line, with an exit code.
-
-    `absent`: the exit code where no daemon runs; `missing`: where it has not what `path` names.
-    """
+    """As :func:`ask`, of the fleet that is meant; what goes wrong is said in one line, with an exit code."""
     try:
         return ask(find_socket(config), path, body, timeout=timeout, method=method)
     except FleetFileError as error:
         refuse([str(problem) for problem in error.problems])
     except NotRunningError as error:
-        fail(str(error), absent)
+        fail(str(error), codes.absent)
     except PermissionError as error:
         fail(str(error), NOT_PERMITTED)
     except UnreachableError as error:
         fail(str(error), UNREACHABLE)
     except DaemonRefusedError as error:
-        codes = {403: NOT_PERMITTED, 404: missing, 422: BAD_CONFIGURATION, 503: TRY_AGAIN}
-        fail(str(error), codes.get(error.status, FAILED))
+        by_status = {403: NOT_PERMITTED, 404: codes.missing, 422: BAD_CONFIGURATION, 503: TRY_AGAIN}
+        fail(str(error), by_status.get(error.status, FAILED))
 
 
 def connect(control: Path, timeout: float | None = TIMEOUT) -> Connection:

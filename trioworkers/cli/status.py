@@ -27,9 +27,9 @@ COLOURS = {"running": "green", "failed": "red", "backoff": "yellow", "draining":
 @click.option("--json", "as_json", is_flag=True, help="The status document, as the API gives it.")
 @click.pass_obj
 def status(config: Path | None, as_json: bool) -> None:
-    from trioworkers.cli.control import ask_or_fail
+    from trioworkers.cli.control import Codes, ask_or_fail
 
-    document = ask_or_fail(config, "/api/workers/status", absent=NOT_RUNNING)
+    document = ask_or_fail(config, "/api/workers/status", codes=Codes(absent=NOT_RUNNING))
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:

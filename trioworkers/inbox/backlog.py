@@ -280,15 +280,7 @@ class Backlog:
             self.fetch()
 
         self._writer.fetch(
-            lambda store: store.waiting(
-                self.bot_id,
-                after=wanted.after,
-                until=wanted.until,
-                key=wanted.key,
-                without=wanted.without,
-                limit=wanted.limit,
-                most=wanted.most,
-            ),
+            lambda store: store.waiting(self.bot_id, wanted),
             fetched,
             self._fault,
         )

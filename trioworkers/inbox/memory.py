@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trioworkers.inbox.queue import Fetch
     from trioworkers.inbox.store import ArrivalResult, Result
     from trioworkers.records import Attempt
 
@@ -93,26 +94,20 @@ class MemoryStore:
     def waiting(
         self,
         bot_id: int,
-        *,
-        after: int,
-        until: int | None = None,
-        key: str | None = None,
-        without: Collection[str] = (),
-        limit: int,
-        most: int | None = None,
+        fetch: Fetch,
     ) -> Page:
         self.fault("waiting")
-        last = self._last_id if until is None else min(until, self._last_id)
+        last = self._last_id if fetch.until is None else min(fetch.until, self._last_id)
         found: list[Waiting] = []
         looked_at = 0
         for update in self._inbox.values():
-            if update.bot_id != bot_id or not after < update.id <= last:
+            if update.bot_id != bot_id or not fetch.after < update.id <= last:
                 continue
             looked_at += 1
-            asked_for = key is None if update.skipped else key in (None, update.key)
-            if asked_for and (update.skipped or update.key not in without):
+            asked_for = fetch.key is None if update.skipped else fetch.key in (None, update.key)
+            if asked_for and (update.skipped or update.key not in fetch.without):
                 found.append(replace(update, called=bool(self._calls.get(update.id))))
-            if len(found) == limit or looked_at == most:
+            if len(found) == fetch.limit or looked_at == fetch.most:
                 return Page(found, update.id, more=update.id < last)
         return Page(found, last, more=False)
 

@@ -42,7 +42,16 @@ LANE = 16  # updates of one key that are held in memory
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What the queue wants from the store, as :meth:`~trioworkers.inbox.store.Store.waiting` is asked."""
+    """Which of a bot's waiting updates are wanted from the store.
+
+    Attributes:
+        after: those with a later id.
+        limit: so many of them at most; at least 1.
+        until: those up to this id; None: all.
+        key: only those of this key, and of them none that is skipped.
+        without: of these keys only those that are skipped.
+        most: no more than so many of the bot are looked at.
+    """
 
     after: int
     limit: int

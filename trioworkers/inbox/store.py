@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from trioworkers.inbox.queue import Fetch
     from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
@@ -253,19 +254,9 @@ class Store(Protocol):
     def waiting(
         self,
         bot_id: int,
-        *,
-        after: int,
-        until: int | None = None,
-        key: str | None = None,
-        without: Collection[str] = (),
-        limit: int,
-        most: int | None = None,
+        fetch: Fetch,
     ) -> Page:
-        """Up to `limit` updates of a bot that wait, at least 1: ids in (`after`, `until`].
-
-        With `key` only those of that key, and of them none that is skipped. Of the keys `without` only
-        those that are skipped. With `most` no more than so many of the bot are looked at.
-        """
+        """The updates of a bot that wait, as far as `fetch` asks for them: ids in (`after`, `until`]."""
 
     def known(self, bot_id: int, update_ids: Collection[int]) -> set[int]:
         """Those of these update ids of a bot that came before, whether they were accepted or filtered."""

@@ -9,17 +9,17 @@ import trio
 
 from trioworkers.botapi.client import BotApi
 from trioworkers.errors import describe
-from trioworkers.transport.intake import Intake
+from trioworkers.transport.intake import Intake, IntakeContext
 from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from random import Random
 
     from trioworkers.config import BotSettings
     from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.transport.deliveries import Deliveries, WebhookEndpoint
-    from trioworkers.transport.registration import Digests, Wanted
+    from trioworkers.transport.registration import Registry, Wanted
 
 PAUSE = 15.0  # seconds before an intake that broke is begun anew
 
@@ -31,14 +31,12 @@ class Webhooks:
     Attributes:
         deliveries: the endpoints where updates come in.
         wanted: what a bot's webhook should be now; None while Telegram cannot reach us.
-        digests: what was registered last.
-        turn: waits for this bot's turn in the fleet's rate of registrations.
+        registry: what the registrations of all bots share.
     """
 
     deliveries: Deliveries
     wanted: Callable[[BotSettings], Wanted | None]
-    digests: Digests
-    turn: Callable[[], Awaitable[None]]
+    registry: Registry
 
 
 class BotIntake:
@@ -60,7 +58,7 @@ class BotIntake:
         self._intake: Intake | None = None
         endpoint, target = self._open(), self._target()
         endpoint.expect(settings().enabled and target is not None)
-        if endpoint.awaited and target and webhooks.digests.get(endpoint.bot_id) == target.digest():
+        if endpoint.awaited and target and webhooks.registry.digests.get(endpoint.bot_id) == target.digest():
             endpoint.add_secret(target.secret)  # set by an earlier daemon: a restart keeps nobody waiting
 
     @property
@@ -88,20 +86,19 @@ class BotIntake:
             TokenRefusedError: Telegram does not know the bot's token any more.
         """
         settings = self._settings()
-        webhooks = self._webhooks
         while True:
             async with BotApi(api_base, settings.token.reveal(), rng=self._rng) as api:
-                self._intake = Intake(
-                    api,
-                    self._gate,
-                    self._settings,
-                    endpoint := self._open(),
-                    lambda: webhooks.wanted(self._settings()),
-                    webhooks.digests,
-                    webhooks.turn,
-                    _Trouble(self._emit),
-                    self._rng,
+                endpoint = self._open()
+                context = IntakeContext(
+                    gate=self._gate,
+                    settings=self._settings,
+                    endpoint=endpoint,
+                    wanted=self._wanted,
+                    registry=self._webhooks.registry,
+                    events=_Trouble(self._emit),
+                    rng=self._rng,
                 )
+                self._intake = Intake(api, context)
                 try:
                     await self._intake.serve()
                 except TokenRefusedError:
@@ -112,6 +109,9 @@ class BotIntake:
                     self._intake = None
                     endpoint.leave()
             await trio.sleep(PAUSE)
+
+    def _wanted(self) -> Wanted | None:
+        return self._webhooks.wanted(self._settings())
 
     def _target(self) -> Wanted | None:
         settings = self._settings()

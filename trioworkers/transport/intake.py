@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -19,12 +20,12 @@ from trioworkers.transport.poll import LongPoll, PollEvents, PollSettings
 from trioworkers.transport.registration import Registration, error_age
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from trioworkers.botapi.client import BotApi
     from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.transport.deliveries import WebhookEndpoint
-    from trioworkers.transport.registration import Digests, Wanted, WebhookInfo
+    from trioworkers.transport.registration import Registry, Wanted, WebhookInfo
 
 
 class IntakeSettings(PollSettings, Protocol):
@@ -47,51 +48,57 @@ class IntakeEvents(PollEvents, Protocol):
         """It could not be set or looked at; tried again in `pause` seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class IntakeContext:
+    """What one bot's intake works with.
+
+    Attributes:
+        gate: takes what is polled.
+        settings: the settings in force.
+        endpoint: where the bot's deliveries come in.
+        wanted: what its webhook should be now; None where Telegram cannot reach us: `auto` polls then.
+        registry: what the registrations of all bots share.
+        events: who hears of it.
+        rng: where jitter comes from.
+    """
+
+    gate: TakesUpdates
+    settings: Callable[[], IntakeSettings]
+    endpoint: WebhookEndpoint
+    wanted: Callable[[], Wanted | None]
+    registry: Registry
+    events: IntakeEvents
+    rng: random.Random = field(default_factory=random.Random)
+
+
 class Intake:
     """Brings one bot's updates in. `serve` runs until it is cancelled, and leaves a webhook set.
 
     Args:
         api: the bot's own connection.
-        gate: takes what is polled.
-        settings: the settings in force.
-        endpoint: where the bot's deliveries come in.
-        wanted: what its webhook should be now; None where Telegram cannot reach us: `auto` polls then.
-        digests: what was registered last.
-        turn: waits for this bot's turn in the fleet's rate of registrations.
-        events: who hears of it.
+        context: what it works with.
 
     Attributes:
         transport: `poll` or `webhook`, as it is now.
         info: what Telegram last said of the webhook, while there is one.
     """
 
-    def __init__(
-        self,
-        api: BotApi,
-        gate: TakesUpdates,
-        settings: Callable[[], IntakeSettings],
-        endpoint: WebhookEndpoint,
-        wanted: Callable[[], Wanted | None],
-        digests: Digests,
-        turn: Callable[[], Awaitable[None]],
-        events: IntakeEvents,
-        rng: random.Random | None = None,
-    ) -> None:
+    def __init__(self, api: BotApi, context: IntakeContext) -> None:
         self.transport = ""
         self.info: WebhookInfo | None = None
-        self._settings = settings
-        self._endpoint = endpoint
-        self._wanted = wanted
-        self._events = events
+        self._settings = context.settings
+        self._endpoint = context.endpoint
+        self._wanted = context.wanted
+        self._events = context.events
         self._api = api
-        self._gate = gate
-        self._rng = rng or random.Random()  # noqa: S311 - jitter
-        self._target = wanted()
+        self._gate = context.gate
+        self._rng = context.rng
+        self._target = context.wanted()
         self._registration = Registration(
-            api, endpoint.bot_id, self._find_target, digests, turn, self, self._rng
+            api, context.endpoint.bot_id, self._find_target, context.registry, self, context.rng
         )
         self._auto = AutoSwitch()
-        self._setting = settings().transport
+        self._setting = context.settings().transport
         self._reason = "settings"
         self._stint = trio.CancelScope()
 

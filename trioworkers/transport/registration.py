@@ -158,6 +158,19 @@ class RegistrationEvents(Protocol):
         """What Telegram says of a webhook that is set as it should be."""
 
 
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What the registrations of all bots share.
+
+    Attributes:
+        digests: what was registered last.
+        turn: waits for a bot's turn in the fleet's rate of registrations.
+    """
+
+    digests: Digests
+    turn: Callable[[], Awaitable[None]]
+
+
 class Registration:
     """Keeps one bot's webhook set. `serve` runs until it is cancelled, and leaves it set.
 
@@ -165,8 +178,7 @@ class Registration:
         api: the bot's own connection.
         bot_id: whose digest is kept.
         wanted: what the webhook should be now; `changed` lets it be looked at again at once.
-        digests: what was registered last.
-        turn: waits for this bot's turn in the fleet's rate of registrations.
+        registry: what is shared with the registrations of other bots.
         events: who hears of it.
 
     Attributes:
@@ -178,16 +190,14 @@ class Registration:
         api: BotApi,
         bot_id: int,
         wanted: Callable[[], Wanted],
-        digests: Digests,
-        turn: Callable[[], Awaitable[None]],
+        registry: Registry,
         events: RegistrationEvents,
         rng: random.Random | None = None,
     ) -> None:
         self._api = api
         self._bot_id = bot_id
         self._wanted = wanted
-        self._digests = digests
-        self._turn = turn
+        self._registry = registry
         self._events = events
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self.is_set = False
@@ -237,7 +247,7 @@ class Registration:
         """Whether the webhook had to be set."""
         wanted = self._wanted()
         info = await self._info()
-        reason = differs(info, wanted, self._digests.get(self._bot_id))
+        reason = differs(info, wanted, self._registry.digests.get(self._bot_id))
         if reason is None:
             self._attempts = 0
             self.is_set = True
@@ -245,7 +255,7 @@ class Registration:
             self._events.observed(info)
             return False
         self.is_set = False
-        await self._turn()
+        await self._registry.turn()
         await self._set(wanted)
         self.is_set = True
         await self._keep(wanted.digest())
@@ -278,7 +288,7 @@ class Registration:
 
     async def _keep(self, digest: str | None) -> None:
         with suppress(OSError):  # the next start sets it once more, which changes nothing for anybody
-            await self._digests.put(self._bot_id, digest)
+            await self._registry.digests.put(self._bot_id, digest)
 
     def _pause(self) -> float:
         bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._attempts, 12))

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trioworkers.inbox.queue import Fetch
     from trioworkers.inbox.sqlite.disk import Room
     from trioworkers.inbox.sqlite.once import BatchKeys
     from trioworkers.inbox.store import ArrivalResult, Result
@@ -172,37 +173,31 @@ class SqliteStore:
     def waiting(
         self,
         bot_id: int,
-        *,
-        after: int,
-        until: int | None = None,
-        key: str | None = None,
-        without: Collection[str] = (),
-        limit: int,
-        most: int | None = None,
+        fetch: Fetch,
     ) -> Page:
-        last = looked_until = self._last_id if until is None else min(until, self._last_id)
+        last = looked_until = self._last_id if fetch.until is None else min(fetch.until, self._last_id)
         where = "bot_id = ? AND id > ? AND id <= ?"
         with self._guard.reading():
-            if most is not None:
+            if fetch.most is not None:
                 end = self._execute(
                     f"SELECT id FROM inbox WHERE {where} ORDER BY id LIMIT 1 OFFSET ?",
-                    [bot_id, after, last, most - 1],
+                    [bot_id, fetch.after, last, fetch.most - 1],
                 ).fetchall()
                 looked_until = end[0][0] if end else last
-            values: list[object] = [bot_id, after, looked_until]
-            if key is not None:
-                where, values = f"{where} AND key = ? AND NOT skipped", [*values, key]
-            if without:  # however many, they are one parameter
+            values: list[object] = [bot_id, fetch.after, looked_until]
+            if fetch.key is not None:
+                where, values = f"{where} AND key = ? AND NOT skipped", [*values, fetch.key]
+            if fetch.without:  # however many, they are one parameter
                 where += " AND (skipped OR key NOT IN (SELECT value FROM json_each(?)))"
-                values.append(json.dumps([*without]))
+                values.append(json.dumps([*fetch.without]))
             rows = self._execute(
                 "SELECT id, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap,"
                 f" checksum, kind, suspect, crashes, skipped FROM inbox WHERE {where} ORDER BY id LIMIT ?",
-                [*values, limit],
+                [*values, fetch.limit],
             )
             found = [_waiting(row, row[0] in self._calls.ids) for row in rows]
-            _check_ascent(after, found)
-        if len(found) == limit:
+            _check_ascent(fetch.after, found)
+        if len(found) == fetch.limit:
             looked_until = found[-1].id
         return Page(found, looked_until, more=looked_until < last)
 
