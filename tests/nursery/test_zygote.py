@@ -265,10 +265,10 @@ async def test_signals_that_are_ignored_around_the_daemon_have_their_defaults_in
     bench.module(
         "shows",
         "import signal\n"
+        "SIGNALS = (signal.SIGHUP, signal.SIGINT)\n"
         "async def handle(update, bot): ...\n"
         "async def start(bot):\n"
-        "    ignored = [n.name for n in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(n) is signal.SIG_IGN]\n"
-        "    print(ignored, flush=True)\n",
+        "    print([n.name for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN], flush=True)\n",
     )
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
     try:

@@ -265,8 +265,8 @@ class ZygoteMain:
 def _hear(number: signal.Signals) -> Any:
     """Let a signal do nothing but wake the loop; return the handler that a forked worker has for it.
 
-    A signal that is ignored from the start, by `nohup` or by a shell that started the daemon with `&`, has its
-    default there: so it has in a spawned worker, since only what is ignored now would stay ignored.
+    A signal that `nohup`, or a shell that started the daemon with `&`, has set to be ignored gets its default
+    handler in the worker. In a spawned worker it has that anyway: the zygote does not ignore it by then.
     """
     before = signal.signal(number, lambda *_: None)
     if before is not signal.SIG_IGN:
