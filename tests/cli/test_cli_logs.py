@@ -190,7 +190,9 @@ def test_following_goes_over_rotations_and_ends_with_int(folder: Path) -> None:
     path = folder / "master.log"
     write(path, *map(event, range(10)))
     command = [sys.executable, "-m", "trioworkers.cli", "logs", "-f", "-n", "3", "--json"]
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would stay so
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        signal.signal(signal.SIGINT, ours)
         assert process.stdout is not None
         assert process.stderr is not None
         try:

@@ -225,8 +225,15 @@ async def test_an_api_port_in_use_names_its_setting(
 
 
 def open_folder(folder: Path) -> None:
-    folder.mkdir(parents=True)
+    make_folder(folder.parent)
+    folder.mkdir()
     folder.chmod(0o777)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it so that nobody else can write there, whatever the umask is."""
+    for each in (*reversed(folder.parents), folder):
+        each.mkdir(mode=0o700, exist_ok=True)
 
 
 @pytest.mark.parametrize("place", ["state", "state/run", "state/logs"])
@@ -246,7 +253,7 @@ def test_a_token_that_others_can_read_is_refused(project: Project) -> None:
     """Exit 77, and the daemon neither uses nor changes it."""
     project.write("http://127.0.0.1:1", {})
     kept = project.folder / "state" / "run" / "api-token"
-    kept.parent.mkdir(parents=True, mode=0o700)
+    make_folder(kept.parent)
     kept.write_text("known\n")
     kept.chmod(0o644)
     result = project.run("run")

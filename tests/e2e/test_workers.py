@@ -159,6 +159,11 @@ async def test_a_death_is_noticed_while_a_child_holds_the_channel(
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
     assert (await alice.expect(bot, timeout=20))["text"] == "hello"
+
+    async def restarted() -> bool:  # the update is handled beside it, by a worker that may be the quicker one
+        return bool((await daemon.bot("forks"))["restarts"])
+
+    await until(restarted)
     row = await daemon.bot("forks")
     assert (row["restarts"], row["last_exit"]["signal"]) == (1, "SIGKILL")
     assert await daemon.stop() == 0

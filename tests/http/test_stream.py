@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import trio
+from names import Localhost
 
 from trioworkers.http.stream import connect
 
@@ -15,6 +16,7 @@ from trioworkers.http.stream import connect
 )
 async def test_what_is_no_name_is_not_looked_up(monkeypatch, host, family):
     """An address is connected to as it is; either way nothing waits to be sent in one piece with more."""
+    trio.socket.set_custom_hostname_resolver(Localhost())
     looked_up = []
     real = trio.open_tcp_stream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -165,7 +166,7 @@ def test_nothing_is_lost_with_a_page_that_holds_no_rows(path, whole, ruin):
     ruin(path)
     damaged = path.read_bytes()
     told: list[Any] = []
-    with sqlite3.connect(path):
+    with closing(sqlite3.connect(path)):  # another process that has the file open
         store, damage = reopen(path)
     if ruin is indexes and damage is None:  # nobody asked them
         store.close()

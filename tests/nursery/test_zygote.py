@@ -260,6 +260,27 @@ async def test_what_the_daemon_hears_ends_no_zygote_and_is_a_workers_own(bench, 
 
 
 @both_ways
+async def test_signals_that_are_ignored_around_the_daemon_have_their_defaults_in_a_worker(bench, way):
+    """`nohup` ignores HUP, and a shell that starts it with `&` ignores INT: a worker's children need both."""
+    bench.module(
+        "shows",
+        "import signal\n"
+        "SIGNALS = (signal.SIGHUP, signal.SIGINT)\n"
+        "async def handle(update, bot): ...\n"
+        "async def start(bot):\n"
+        "    print([n.name for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN], flush=True)\n",
+    )
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
+    try:
+        async with bench.zygote(way) as zygote, bench.worker(zygote, "shows") as worker:
+            assert await worker.line() == "[]"
+            await worker.ready()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@both_ways
 async def test_a_zygote_may_be_killed_twice(bench, way):
     """Two orders that wait too long kill it one after the other; the second finds it dead."""
     bench.module("quiet", QUIET)

@@ -179,7 +179,7 @@ class ZygoteMain:
                 os._exit(1)
             self._start = self._fork
         # only now: the rehearsal is a Trio loop's own
-        self._heard = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGCHLD, *DEAF)}
+        self._heard = {number: _hear(number) for number in (signal.SIGCHLD, *DEAF)}
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._answer(Warm())
 
@@ -260,6 +260,18 @@ class ZygoteMain:
         with suppress(BlockingIOError):
             while os.read(self._wakes, 512):
                 pass
+
+
+def _hear(number: signal.Signals) -> Any:
+    """Let a signal do nothing but wake the loop; return the handler that a forked worker has for it.
+
+    A signal that `nohup`, or a shell that started the daemon with `&`, has set to be ignored gets its default
+    handler in the worker. In a spawned worker it has that anyway: the zygote does not ignore it by then.
+    """
+    before = signal.signal(number, lambda *_: None)
+    if before is not signal.SIG_IGN:
+        return before
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def warm(prepare: Prepare) -> list[object]:
