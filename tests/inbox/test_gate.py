@@ -9,10 +9,10 @@ import trio.testing
 from trioworkers.breakage import Breakage
 from trioworkers.errors import Drop
 from trioworkers.events import Events
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.gate import ONCE_SEEN, Dropped, Duplicate, Gate, Stored, judge
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
-from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.store import StoreError, Tally
 from trioworkers.records import Arrival, Once, trace_id
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trio
 
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite import backup as backup_module
 from trioworkers.inbox.sqlite.backup import copy_database
 from trioworkers.inbox.sqlite.file import open_file

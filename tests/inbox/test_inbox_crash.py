@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 
-from trioworkers.inbox.queue import Fetch
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
 
 BOT = 7_000_000_001

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from trioworkers.breakage import Breakage
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite import damage as damage_module
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.sqlite.salvage import readable

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
+from trioworkers.inbox.fetch import Fetch, Page
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.policy import Again, Never, after_failure
-from trioworkers.inbox.queue import LANE, LOOK, WAITING_WINDOWS, WINDOW, Fetch, Queue
-from trioworkers.inbox.store import Accept, Finish, MoveToDead, Page, Replay, Reschedule
+from trioworkers.inbox.queue import LANE, LOOK, WAITING_WINDOWS, WINDOW, Queue
+from trioworkers.inbox.store import Accept, Finish, MoveToDead, Replay, Reschedule
 from trioworkers.records import Attempt, Waiting
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from trioworkers.inbox.queue import Fetch
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (

@@ -8,7 +8,7 @@ import stat
 import pytest
 from msgspec.structs import replace
 
-from trioworkers.inbox.queue import Fetch
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.seen import BEFORE_ALL
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (

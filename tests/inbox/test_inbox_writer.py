@@ -12,7 +12,7 @@ import trio.testing
 
 from trioworkers.breakage import Breakage
 from trioworkers.inbox import writer as writer_module
-from trioworkers.inbox.queue import Fetch
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Finish, Kept, Purge, Replay, StoreError
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from trioworkers.inbox.queue import Fetch
+from trioworkers.inbox.fetch import Fetch, Page
 from trioworkers.inbox.store import (
     DUPLICATE,
     FILTERED,
@@ -21,7 +21,6 @@ from trioworkers.inbox.store import (
     Kept,
     MoveToDead,
     OnceSeen,
-    Page,
     Purge,
     Replay,
     Reschedule,

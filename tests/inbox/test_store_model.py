@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.memory import MemoryStore
-from trioworkers.inbox.queue import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
     Accept,

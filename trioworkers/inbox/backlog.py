@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 import trio
 from msgspec.structs import replace
 
-from trioworkers.inbox.queue import Fetch, Queue
+from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Reschedule, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from trioworkers.breakage import Breakage
-    from trioworkers.inbox.store import Operation, Page
+    from trioworkers.inbox.fetch import Fetch, Page
+    from trioworkers.inbox.store import Operation
     from trioworkers.inbox.writer import Writer
     from trioworkers.records import Attempt, RecordedCall, Waiting
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict, replace
 
+from trioworkers.inbox.fetch import Page
 from trioworkers.inbox.store import (
     DUPLICATE,
     FILTERED,
@@ -24,7 +25,6 @@ from trioworkers.inbox.store import (
     Kept,
     MoveToDead,
     Operation,
-    Page,
     Purge,
     Replay,
     Reschedule,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.inbox.queue import Fetch
+    from trioworkers.inbox.fetch import Fetch
     from trioworkers.inbox.store import ArrivalResult, Result
     from trioworkers.records import Attempt
 

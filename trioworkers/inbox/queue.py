@@ -28,37 +28,16 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from trioworkers.inbox.fetch import Fetch
 
-    from trioworkers.inbox.store import Page
+if TYPE_CHECKING:
+    from trioworkers.inbox.fetch import Page
     from trioworkers.records import Waiting
 
 WINDOW = 512  # updates of a bot that are held in memory
 WAITING_WINDOWS = 8  # windows that may be held where the heads of lanes wait for their next attempt
 LOOK = 8  # windows that one read looks at past what it leaves out: as long a read as of a window
 LANE = 16  # updates of one key that are held in memory
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Which of a bot's waiting updates are wanted from the store.
-
-    Attributes:
-        after: those with a later id.
-        limit: so many of them at most; at least 1.
-        until: those up to this id; None: all.
-        key: only those of this key, and of them none that is skipped.
-        without: of these keys only those that are skipped.
-        most: no more than so many of the bot are looked at.
-    """
-
-    after: int
-    limit: int
-    until: int | None = None
-    key: str | None = None
-    without: Sequence[str] = ()
-    most: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.inbox.queue import Fetch
+    from trioworkers.inbox.fetch import Fetch, Page
     from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
@@ -225,18 +225,6 @@ class Tally:
     purged: int = 0
     filtered: int = 0
     pending: int = field(default=0, kw_only=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Updates that wait, by ascending id, of which none up to the id `until` is missing.
-
-    `more`: those past it were not looked at.
-    """
-
-    updates: Sequence[Waiting]
-    until: int
-    more: bool
 
 
 class Store(Protocol):

@@ -15,6 +15,7 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.inbox.fetch import Page
 from trioworkers.inbox.sqlite.calls import RecordedCalls
 from trioworkers.inbox.sqlite.errors import store_error
 from trioworkers.inbox.sqlite.guard import Guard
@@ -34,7 +35,6 @@ from trioworkers.inbox.store import (
     Kept,
     MoveToDead,
     Operation,
-    Page,
     Purge,
     Replay,
     Reschedule,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.inbox.queue import Fetch
+    from trioworkers.inbox.fetch import Fetch
     from trioworkers.inbox.sqlite.disk import Room
     from trioworkers.inbox.sqlite.once import BatchKeys
     from trioworkers.inbox.store import ArrivalResult, Result
