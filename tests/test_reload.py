@@ -159,7 +159,7 @@ async def test_a_row_whose_handler_is_broken_is_left_out_alone(daemon):
     assert (plan.unchanged, plan.is_empty) == (("echo", "r2", "r3"), True)
     assert sorted(plan.fleet.refused) == ["r3", "r4", "r5"]
     assert plan.fleet.bots["r3"].handler == "echo:handle"
-    assert daemon.sources.applied == daemon.sources.tables
+    assert daemon.reload.given() == daemon.sources.tables
     assert daemon.told() == ["reload.applied", "reload.applied"]
     await daemon.reload.changed()
     assert daemon.told() == []

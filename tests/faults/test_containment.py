@@ -111,10 +111,12 @@ class Makes:
 
     def __init__(self, nursery, handled):
         self.nursery, self.handled = nursery, handled
+        self.workers: list[Worker] = []
 
     async def start(self, channel, output):
         await trio.lowlevel.checkpoint()
-        return Worker(socket.socket(fileno=os.dup(channel)), self.nursery, self.handled)
+        self.workers.append(Worker(socket.socket(fileno=os.dup(channel)), self.nursery, self.handled))
+        return self.workers[-1]
 
 
 async def at_once():
@@ -296,6 +298,7 @@ def settings_of(name: str, number: int, **more: Any) -> BotSettings:
 async def small_fleet(nursery, tmp_path):
     """Makes a fleet of bots that never get an update; its events are in `events`."""
     events: list[Event] = []
+    makes = Makes(nursery, defaultdict(list))
     in_force: Any = SimpleNamespace(
         api_base="http://127.0.0.1:1", python_path=[], log_dir=tmp_path, log=LogSettings.model_validate({})
     )
@@ -305,7 +308,7 @@ async def small_fleet(nursery, tmp_path):
             context = BotContext(
                 fleet=lambda: in_force,
                 inbox=inbox,
-                makes=Makes(nursery, defaultdict(list)),
+                makes=makes,
                 events=Events(events.append),
                 may_start=at_once,
                 slots=WorkerSlots(lambda: 10),
@@ -318,7 +321,7 @@ async def small_fleet(nursery, tmp_path):
             nursery.start_soon(fleet.run)
             return fleet
 
-        yield SimpleNamespace(make=make, events=events)
+        yield SimpleNamespace(make=make, events=events, workers=makes.workers)
 
 
 async def test_a_bot_that_cannot_even_begin_is_failed_alone(small_fleet):
@@ -388,3 +391,19 @@ async def test_what_breaks_while_a_plan_is_applied_breaks_one_bot_and_the_plan_i
             await trio.sleep(0.005)
         assert [bot.settings for bot in fleet.get_bots().values()] == [*new.values()]
         assert [bot.state for bot in fleet.get_bots().values()] == ["running", "failed", "running"]
+
+
+async def test_a_worker_that_cannot_be_configured_is_ended(small_fleet, monkeypatch):
+    """Its process does not stay behind, waiting for its first frame."""
+
+    def sends(self: Any, frame: Any) -> bytes:
+        raise ZeroDivisionError
+
+    fleet = small_fleet.make("a")
+    monkeypatch.setattr(Channel, "send", sends)
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        (worker,) = small_fleet.workers
+        await worker.ended.wait()
+        assert worker.scope.cancel_called
+    assert fleet.get_bots()["a"].state == "failed"

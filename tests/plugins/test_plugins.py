@@ -165,15 +165,18 @@ async def test_a_source_is_asked_as_often_as_it_likes(autojump_clock):
     once = Talk({})
     sources = sources_of(told, talk=talk, once=once)
     await sources.ask(None)
-    sources.applied = dict(sources.tables)
+    applied = dict(sources.tables)
     called = []
 
     async def changed():
-        sources.applied = dict(sources.tables)
-        called.append((trio.current_time(), sources.applied))
+        nonlocal applied
+        applied = dict(sources.tables)
+        called.append((trio.current_time(), applied))
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(lambda **started: sources.serve(lambda: None, changed, **started))
+        await nursery.start(
+            lambda **started: sources.serve(lambda: None, changed, lambda: applied, **started)
+        )
         await trio.sleep(1000)
         assert talk.asked == [0, 10, 20, 50]
         assert once.asked == [0]
@@ -192,13 +195,12 @@ async def test_no_plugin_is_asked_without_a_pause(autojump_clock):
     talk = Talk(Bots({}, 0))
     sources = sources_of([], talk=talk)
     await sources.ask(None)
-    sources.applied = dict(sources.tables)
 
     async def never():
         raise AssertionError
 
     with trio.move_on_after(3.5):
-        await sources.serve(lambda: None, never)
+        await sources.serve(lambda: None, never, lambda: {"talk": {}})
     assert talk.asked == [0, 1, 2, 3]
 
 
