@@ -294,6 +294,11 @@ def settings_of(name: str, number: int, **more: Any) -> BotSettings:
     )
 
 
+def plan_of(bots: Any, **changes: Any) -> Any:
+    same = {"added": [], "removed": [], "replaced": {}, "retuned": {}, "changed": []}
+    return SimpleNamespace(**{**same, **changes}, fleet=SimpleNamespace(bots=bots))
+
+
 @pytest.fixture
 async def small_fleet(nursery, tmp_path):
     """Makes a fleet of bots that never get an update; its events are in `events`."""
@@ -321,7 +326,7 @@ async def small_fleet(nursery, tmp_path):
             nursery.start_soon(fleet.run)
             return fleet
 
-        yield SimpleNamespace(make=make, events=events, workers=makes.workers)
+        yield SimpleNamespace(make=make, events=events, workers=makes.workers, inbox=inbox)
 
 
 async def test_a_bot_that_cannot_even_begin_is_failed_alone(small_fleet):
@@ -345,6 +350,7 @@ async def test_a_bot_that_cannot_even_begin_is_failed_alone(small_fleet):
         fleet.stop()
         for bot in fleet.everyone:
             await bot.ended.wait()
+    assert not small_fleet.inbox._backlogs  # what ended gets no offers, and nothing is fetched for it
     assert [event.bot for event in small_fleet.events if event.event == "bot.failed"] == ["a", "a"]
 
 
@@ -378,19 +384,30 @@ async def test_what_breaks_while_a_plan_is_applied_breaks_one_bot_and_the_plan_i
     with trio.fail_after(PATIENCE):
         await fleet.ready.wait()
         new = {name: settings_of(name, ord(name), settings={"victim": name == "b"}) for name in "abc"}
-        plan: Any = SimpleNamespace(
-            added=[],
-            removed=[],
-            replaced={},
-            retuned=dict.fromkeys(new, ("settings",)),
-            changed=[],
-            fleet=SimpleNamespace(bots=new),
-        )
-        fleet.apply(plan)
+        fleet.apply(plan_of(new, retuned=dict.fromkeys(new, ("settings",))))
         while fleet.get_bots()["b"].state != "failed":  # noqa: ASYNC110 - told by nobody
             await trio.sleep(0.005)
         assert [bot.settings for bot in fleet.get_bots().values()] == [*new.values()]
         assert [bot.state for bot in fleet.get_bots().values()] == ["running", "failed", "running"]
+
+
+@pytest.mark.parametrize("change", ["retuned", "replaced"])
+async def test_other_settings_begin_another_run_of_a_broken_bot(small_fleet, change):
+    """They may mend what broke it."""
+    broken = True
+
+    def route(bot: BotSettings) -> None:
+        if broken:
+            raise ZeroDivisionError
+
+    fleet = small_fleet.make("a", route)
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        assert fleet.get_bots()["a"].state == "failed"
+        broken = False
+        fleet.apply(plan_of({"a": settings_of("a", 97, concurrency=3)}, **{change: {"a": ("concurrency",)}}))
+        while fleet.get_bots()["a"].state != "running":  # noqa: ASYNC110 - told by nobody
+            await trio.sleep(0.005)
 
 
 async def test_a_worker_that_cannot_be_configured_is_ended(small_fleet, monkeypatch):

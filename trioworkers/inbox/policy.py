@@ -1,4 +1,4 @@
-"""When a failed update is handled again, and when it is dead. Pure: the clock and the random numbers are given."""
+"""When a failed update is handled again, and when it is dead. Pure: time and random numbers are given."""
 
 from __future__ import annotations
 
