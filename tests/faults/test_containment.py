@@ -295,7 +295,7 @@ def settings_of(name: str, number: int, **more: Any) -> BotSettings:
 
 
 def plan_of(bots: Any, **changes: Any) -> Any:
-    same = {"added": [], "removed": [], "replaced": {}, "retuned": {}, "changed": []}
+    same: dict[str, Any] = {"added": [], "removed": [], "replaced": {}, "retuned": {}, "changed": []}
     return SimpleNamespace(**{**same, **changes}, fleet=SimpleNamespace(bots=bots))
 
 
