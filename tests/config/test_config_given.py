@@ -72,3 +72,13 @@ def test_a_given_token_is_the_token_itself(tmp_path, token):
     fleet = of(tmp_path, {"a": {"token": token, "handler": "a:b"}})
     assert "expected the token itself as a string" in str(fleet.refused["a"][0])
     assert fleet.watched.files == {tmp_path / "fleet.toml"}
+
+
+@pytest.mark.parametrize("value", ["\ud800", object()])
+def test_settings_that_cannot_be_sent_to_a_worker_are_told(tmp_path, value):
+    """A file cannot hold such, but JSON of an API can: half a pair of surrogates."""
+    rows = {"a": {"token": "2:a", "handler": "a:b", "settings": {"x": [value]}}}
+    fleet = of(tmp_path, rows)
+    assert fleet.bots.keys() == {"mine"}
+    ((problem,),) = fleet.refused.values()
+    assert "bots.a.settings: expected values that JSON can hold" in str(problem)

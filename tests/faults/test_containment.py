@@ -43,6 +43,7 @@ from trioworkers.protocol.frames import (
     Heartbeat,
     Outcome,
     Ready,
+    Retune,
     ToWorker,
 )
 from trioworkers.testing import Telegram, serve_telegram
@@ -110,10 +111,12 @@ class Makes:
 
     def __init__(self, nursery, handled):
         self.nursery, self.handled = nursery, handled
+        self.workers: list[Worker] = []
 
     async def start(self, channel, output):
         await trio.lowlevel.checkpoint()
-        return Worker(socket.socket(fileno=os.dup(channel)), self.nursery, self.handled)
+        self.workers.append(Worker(socket.socket(fileno=os.dup(channel)), self.nursery, self.handled))
+        return self.workers[-1]
 
 
 async def at_once():
@@ -283,3 +286,141 @@ async def test_what_breaks_in_one_bot_stays_in_that_bot(point, break_at, tmp_pat
         once = list(dict.fromkeys(ids))
         assert once == sorted(once), f"{name} is out of order"
         assert name == "a" or once == ids, f"{name} handled something twice"
+
+
+def settings_of(name: str, number: int, **more: Any) -> BotSettings:
+    return BotSettings.model_validate(
+        {"name": name, "token": f"{number}:{name * 35}", "handler": "h:h", **more}
+    )
+
+
+def plan_of(bots: Any, **changes: Any) -> Any:
+    same: dict[str, Any] = {"added": [], "removed": [], "replaced": {}, "retuned": {}, "changed": []}
+    return SimpleNamespace(**{**same, **changes}, fleet=SimpleNamespace(bots=bots))
+
+
+@pytest.fixture
+async def small_fleet(nursery, tmp_path):
+    """Makes a fleet of bots that never get an update; its events are in `events`."""
+    events: list[Event] = []
+    makes = Makes(nursery, defaultdict(list))
+    in_force: Any = SimpleNamespace(
+        api_base="http://127.0.0.1:1", python_path=[], log_dir=tmp_path, log=LogSettings.model_validate({})
+    )
+    async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox:
+
+        def make(names: str, route: Any = None) -> Any:
+            context = BotContext(
+                fleet=lambda: in_force,
+                inbox=inbox,
+                makes=makes,
+                events=Events(events.append),
+                may_start=at_once,
+                slots=WorkerSlots(lambda: 10),
+                webhooks=Webhooks(Deliveries(), lambda bot: None, Digests(tmp_path / "d"), at_once),
+                paused=PausedBots(tmp_path / "paused"),
+                oom=OomKills(None),
+                route=route,
+            )
+            fleet = FleetScope({name: settings_of(name, ord(name)) for name in names}, context)
+            nursery.start_soon(fleet.run)
+            return fleet
+
+        yield SimpleNamespace(make=make, events=events, workers=makes.workers, inbox=inbox)
+
+
+async def test_a_bot_that_cannot_even_begin_is_failed_alone(small_fleet):
+    """The fleet gets ready and stops; whoever restarts the bot hears why it does not work."""
+    broken = True
+
+    def route(bot: BotSettings) -> None:
+        if broken and bot.name == "a":
+            raise ZeroDivisionError
+
+    fleet = small_fleet.make("ab", route)
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        bot = fleet.get_bots()["a"]
+        assert [row["state"] for row in fleet.status()] == ["failed", "running"]
+        assert fleet.status()[0]["reason"] == "internal error"
+        assert await bot.restart() == "internal error"
+        broken = False
+        assert await bot.restart() is None
+        assert bot.state == "running"
+        fleet.stop()
+        for bot in fleet.everyone:
+            await bot.ended.wait()
+    assert not small_fleet.inbox._backlogs  # what ended gets no offers, and nothing is fetched for it
+    assert [event.bot for event in small_fleet.events if event.event == "bot.failed"] == ["a", "a"]
+
+
+async def test_a_bot_that_never_began_stops_with_the_fleet(small_fleet):
+    """Nothing waits for it, and nothing turns in circles."""
+
+    def route(bot: BotSettings) -> None:
+        raise ZeroDivisionError
+
+    fleet = small_fleet.make("a", route)
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        fleet.stop()
+        await fleet.everyone[0].ended.wait()
+        assert await fleet.everyone[0].restart() == "the daemon stops"
+
+
+async def test_what_breaks_while_a_plan_is_applied_breaks_one_bot_and_the_plan_is_applied(
+    small_fleet, monkeypatch
+):
+    """The bots behind it have their new settings, and whoever applies the plan goes on."""
+    send = Channel.send
+
+    def sends(self: Any, frame: Any) -> bytes:
+        if isinstance(frame, Retune) and frame.settings["victim"]:
+            raise ZeroDivisionError
+        return send(self, frame)
+
+    monkeypatch.setattr(Channel, "send", sends)
+    fleet = small_fleet.make("abc")
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        new = {name: settings_of(name, ord(name), settings={"victim": name == "b"}) for name in "abc"}
+        fleet.apply(plan_of(new, retuned=dict.fromkeys(new, ("settings",))))
+        while fleet.get_bots()["b"].state != "failed":  # noqa: ASYNC110 - told by nobody
+            await trio.sleep(0.005)
+        assert [bot.settings for bot in fleet.get_bots().values()] == [*new.values()]
+        assert [bot.state for bot in fleet.get_bots().values()] == ["running", "failed", "running"]
+
+
+@pytest.mark.parametrize("change", ["retuned", "replaced"])
+async def test_other_settings_begin_another_run_of_a_broken_bot(small_fleet, change):
+    """They may mend what broke it."""
+    broken = True
+
+    def route(bot: BotSettings) -> None:
+        if broken:
+            raise ZeroDivisionError
+
+    fleet = small_fleet.make("a", route)
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        assert fleet.get_bots()["a"].state == "failed"
+        broken = False
+        fleet.apply(plan_of({"a": settings_of("a", 97, concurrency=3)}, **{change: {"a": ("concurrency",)}}))
+        while fleet.get_bots()["a"].state != "running":  # noqa: ASYNC110 - told by nobody
+            await trio.sleep(0.005)
+
+
+async def test_a_worker_that_cannot_be_configured_is_ended(small_fleet, monkeypatch):
+    """Its process does not stay behind, waiting for its first frame."""
+
+    def sends(self: Any, frame: Any) -> bytes:
+        raise ZeroDivisionError
+
+    fleet = small_fleet.make("a")
+    monkeypatch.setattr(Channel, "send", sends)
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        (worker,) = small_fleet.workers
+        await worker.ended.wait()
+        assert worker.scope.cancel_called
+    assert fleet.get_bots()["a"].state == "failed"

@@ -356,3 +356,22 @@ async def test_what_breaks_in_a_route_is_the_bots_own_fault(nursery, autojump_cl
     with pytest.raises(ZeroDivisionError):
         await scene.fault.wait_raise()
     assert scene.desk.ends == []
+
+
+async def test_what_was_read_for_a_function_during_a_pause_is_handled_after_it(nursery, autojump_clock):
+    """Nothing else has to come for it."""
+    scene = Scene(nursery, replace(update(1, "a"), called=True))
+    scene.desk.recorded[1] = {}
+    scene.desk.reading = trio.Event()
+    scene.dialogs = {"a"}
+    scene.desk.poke()
+    await settle()
+    assert scene.scheduler.held == 1
+    scene.paused = True
+    scene.desk.reading.set()
+    await settle()
+    assert scene.desk.ends == []
+    scene.paused = False
+    scene.desk.poke()
+    await settle()
+    assert scene.desk.ends == [(1, "done")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from pydantic import ValidationError
 
 from trioworkers.config.checks import cross_checks
@@ -106,6 +107,17 @@ class _Joined:
         wrong = [
             (path[2:], message) for path, message in cross_checks(None, self._fleet.webhook, {name: bot})
         ]
+        if (fault := _sending_fault(bot)) is not None:
+            wrong.append((("settings",), fault))
         yield from wrong
         if not wrong:
             found.append(bot)
+
+
+def _sending_fault(bot: BotSettings) -> str | None:
+    """Why a bot's `settings` cannot be sent to its worker; a plugin, unlike a file, may give anything."""
+    try:
+        msgspec.json.encode(bot.settings)
+    except Exception as error:  # of a stranger's objects
+        return f"expected values that JSON can hold, got some that it cannot ({type(error).__name__})"
+    return None

@@ -1,4 +1,4 @@
-"""When a failed update is handled again, and when it is dead. Pure: time and chance are given."""
+"""When a failed update is handled again, and when it is dead. Pure: time and random numbers are given."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def after_failure(
         started_at: when it was handled first, Unix seconds.
         now: Unix seconds.
         limits: the bot's `retry` settings.
-        chance: where the jitter comes from.
+        rng: where the jitter comes from.
         wait: seconds that the handler (or a 429) asked for, in place of the back-off.
     """
     if handled >= limits.attempts:

@@ -11,6 +11,7 @@ hand, or a change of its settings, begins another run.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,8 +19,11 @@ import trio
 from trioworkers.errors import describe
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.bot_run import BotContext, BotRun
+from trioworkers.nursery.life import BROKEN, STOPPING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trioworkers.config import BotSettings, LogSettings
 
 __all__ = ["BotContext", "BotScope"]
@@ -46,7 +50,9 @@ class BotScope:
     @property
     def state(self) -> str:
         """As in the status document."""
-        state = "starting" if self._run is None else self._run.supervisor.state
+        if self._run is None:
+            return "failed" if self._is_broken else "starting"
+        state = self._run.supervisor.state
         return "paused" if self.paused and state in ("running", "sleeping") else state
 
     @property
@@ -67,36 +73,49 @@ class BotScope:
     async def run(self) -> None:
         """Run until drained; cancelling it ends the workers' groups and leaves no trace."""
         while True:
-            self._run = run = BotRun(self._get_settings, self._context, self._log)
-            self._is_broken, self._wanted = False, trio.Event()
-            self._began.set()
-            if self._stops_intake or not self.settings.enabled:
-                run.stop_intake()
-            if self._drains or not self.settings.enabled:
-                run.drain()
             try:
-                await run.run()
+                await self._run_once()
                 return
             except* Exception as group:
                 # by type and place: an exception's words may quote what a user wrote
-                run.supervisor.park("internal error", error=describe(group))
+                self._park_broken(describe(group))
+            self._began.set()  # it may not even have begun
             self._is_broken, self._began = True, trio.Event()
             if not self._drains:
                 await self._wanted.wait()
             if self._drains:
                 return
 
+    async def _run_once(self) -> None:
+        self._wanted = trio.Event()
+        self._run = run = BotRun(self._get_settings, self._context, self._log)
+        self._is_broken = False
+        self._began.set()
+        if self._stops_intake or not self.settings.enabled:
+            run.stop_intake()
+        if self._drains or not self.settings.enabled:
+            run.drain()
+        await run.run()
+
+    def _park_broken(self, error: str) -> None:
+        if self._run is None:
+            self._context.events.emit("bot.failed", self.settings.name, reason=BROKEN, error=error)
+        else:
+            self._run.supervisor.park(BROKEN, error=error)
+
     async def wait_judged(self) -> None:
         """Return once it had its first verdict: a worker is ready, or it failed, sleeps or is not enabled."""
-        while self._run is None:
+        if self._run is None and not self._is_broken:
             await self._began.wait()
-        await self._run.supervisor.judged.wait()
+        if self._run is not None:
+            await self._run.supervisor.judged.wait()
 
     def stop_intake(self) -> None:
         """Fetch no more updates; what was accepted is still handled."""
         self._stops_intake = True
         if self._run is not None:
-            self._run.stop_intake()
+            with self._own_breakage():
+                self._run.stop_intake()
 
     def drain(self) -> None:
         """Let the worker finish what it has, and end; `run` returns then."""
@@ -104,7 +123,8 @@ class BotScope:
         self._wanted.set()
         self._began.set()  # whoever waits for another run waits no more
         if self._run is not None:
-            self._run.drain()
+            with self._own_breakage():
+                self._run.drain()
 
     async def restart(self, *, by_hand: bool = True) -> str | None:
         """Replace the worker by one that runs the code as it is now; return once it is ready.
@@ -113,11 +133,11 @@ class BotScope:
         """
         if not self.settings.enabled:
             return "the bot is not enabled"
-        while self._run is None or self._is_broken:
-            if self._drains:
-                return "the daemon stops"
+        if self._run is None or self._is_broken:
             self._wanted.set()
             await self._began.wait()
+            if self._run is None or self._is_broken:
+                return STOPPING if self._drains else BROKEN
         return await self._run.restart(by_hand=by_hand)
 
     async def try_worker(self) -> str | None:
@@ -148,12 +168,14 @@ class BotScope:
             if differs:
                 self._wanted.set()
         elif self._run is not None:
-            self._run.retune(differs=differs)
+            with self._own_breakage():
+                self._run.retune(differs=differs)
 
     def webhook_changed(self) -> None:
         """What Telegram has to know of its webhook may have changed."""
         if self._run is not None:
-            self._run.webhook_changed()
+            with self._own_breakage():
+                self._run.webhook_changed()
 
     def replace(self, settings: BotSettings, *, fetch_anew: bool) -> None:
         """Replace the worker by one with these settings, which gets ready while the old one works.
@@ -164,7 +186,8 @@ class BotScope:
         if self._is_broken:
             self._wanted.set()
         elif self._run is not None:
-            self._run.replace(fetch_anew=fetch_anew)
+            with self._own_breakage():
+                self._run.replace(fetch_anew=fetch_anew)
 
     def may_run_beside(self, other: BotScope) -> bool:
         """Whether both may run at the same time: not with one bot id, nor with one log."""
@@ -196,9 +219,19 @@ class BotScope:
             "queue": {"ready": tally.pending, "in_flight": 0, "retry": 0, "dead": tally.dead},
             "last_exit": None,
             "next_start_at": None,
-            "reason": None,
+            "reason": BROKEN if self._is_broken else None,
             "health": {**health, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
         }
+
+    @contextmanager
+    def _own_breakage(self) -> Iterator[None]:
+        """Let what breaks inside end this bot's run, and not its caller, who changes all bots."""
+        try:
+            yield
+        except Exception as error:
+            if self._run is None:
+                raise
+            self._run.breaks(error)
 
     async def _change_pause(self, paused: bool, event: str) -> None:
         if await self._context.paused.change(self.settings.bot_id, paused):

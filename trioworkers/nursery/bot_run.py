@@ -206,6 +206,10 @@ class BotRun:
         self._asked_again.set()  # a refused token parks the bot, not only its intake
         self.supervisor.replace()
 
+    def breaks(self, error: Exception) -> None:
+        """End the run because of what broke while it was asked for something."""
+        self._fault.note(error)
+
     def status(self) -> dict[str, Any]:
         """What the status document has of the run, without state, pause and settings."""
         now = trio.current_time()

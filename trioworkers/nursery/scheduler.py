@@ -211,7 +211,7 @@ class Scheduler:
         """Take all that may be handled, and put it where it is handled; a lane has one of these at most."""
         while (update := feed.take()) is not None:
             self._put(line, update, route(update))
-        if self._functions.routed:
+        if self._functions.routed or self._functions.prepared:  # read during a pause, which has ended
             self._fill(self._functions)
 
     def _put(self, line: Line, update: Waiting, run: Run | None) -> None:

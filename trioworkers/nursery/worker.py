@@ -56,8 +56,8 @@ async def open_worker(
         nursery.start_soon(channel.serve_writes)
         nursery.start_soon(_watch, process, ours)
         worker = ConnectedWorker(process, channel)
-        channel.send(configure)
         try:
+            channel.send(configure)
             yield worker
         finally:
             channel.close()

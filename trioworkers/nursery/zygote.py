@@ -212,7 +212,7 @@ class Zygote:
         for worker in self._workers.values():
             worker.signal_group(signal.SIGKILL)
 
-    async def dead_letter(self, worker: _Worker) -> Exit:
+    async def reap(self, worker: _Worker) -> Exit:
         """Reap a worker that has ended, and end what it left behind."""
         try:
             answer, _ = await worker.link.ask(Reap(worker.link.next_number(), worker.pid))
@@ -258,7 +258,7 @@ class _Worker:
                 self.signal_group(signal.SIGKILL)
                 self._ended = True
                 with trio.CancelScope(shield=True):  # bounded: the zygote answers in time, or is killed
-                    self._exit = await self._zygote.dead_letter(self)
+                    self._exit = await self._zygote.reap(self)
                 os.close(self.descriptor)
             return self._exit or Exit()
 
