@@ -318,3 +318,18 @@ async def test_what_is_read_while_somebody_writes_is_read_again(daemon, monkeypa
     monkeypatch.setattr(reload_module, "load_fleet", load_late)
     assert (await daemon.reload.run()).added == ("two",)
     assert not seen[0].bots
+
+
+async def test_a_plan_that_cannot_be_applied_is_not_in_force(daemon):
+    """What applying it raises goes through, and the old fleet is in force again."""
+    old = daemon.reload.fleet
+
+    async def breaks(plan):
+        assert daemon.reload.fleet is plan.fleet
+        raise ZeroDivisionError
+
+    daemon.reload._apply = breaks
+    daemon.write(ECHO.replace("concurrency", "# concurrency") + "concurrency = 3\n")
+    with pytest.raises(ZeroDivisionError):
+        await daemon.reload.run()
+    assert daemon.reload.fleet is old

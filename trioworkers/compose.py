@@ -89,7 +89,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
         async with open_inbox(
             _open_store(in_force(), reports), trouble=reports.inbox_trouble, keep_dead=in_force.dead_retention
         ) as inbox:
-            daemon, web = _build(ground, in_force, sources, inbox)
+            daemon, web = _build(ground, in_force, sources, inbox, reports)
             async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
                 warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
                 await ground.zygote.warm.wait()
@@ -102,7 +102,9 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
             _leave(events)
 
 
-def _build(ground: Ground, in_force: FleetInForce, sources: Sources, inbox: Inbox) -> tuple[Daemon, Web]:
+def _build(
+    ground: Ground, in_force: FleetInForce, sources: Sources, inbox: Inbox, reports: Reports
+) -> tuple[Daemon, Web]:
     """Build the daemon, and what serves its API.
 
     Raises:
@@ -110,7 +112,6 @@ def _build(ground: Ground, in_force: FleetInForce, sources: Sources, inbox: Inbo
         it. StoreRefusedError: it cannot be read which bots are paused.
     """
     fleet, events = in_force(), ground.events
-    reports = Reports(events, in_force)
     token = _api_token(fleet)
     deliveries = Deliveries(reports.delivery_broke)
     handed = handed_over(ground.environ)

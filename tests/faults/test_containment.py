@@ -317,7 +317,7 @@ async def small_fleet(nursery, tmp_path):
                 events=Events(events.append),
                 may_start=at_once,
                 slots=WorkerSlots(lambda: 10),
-                webhooks=Webhooks(Deliveries(), lambda bot: None, Digests(tmp_path / "d"), at_once),
+                webhooks=Webhooks(Deliveries(), lambda bot: None, Registry(Digests(tmp_path / "d"), at_once)),
                 paused=PausedBots(tmp_path / "paused"),
                 oom=OomKills(None),
                 route=route,

@@ -372,3 +372,45 @@ async def test_a_failing_store_is_told_once_and_its_recovery_too(gated, nursery)
     writer.close()
     await until(lambda: len(told) == 2)
     assert told == ["database or disk is full", None]
+
+
+async def test_what_breaks_in_a_callback_skips_none_of_those_behind_it(gated, writer, nursery):
+    """It is noted for whom it serves; of whoever awaits it, it is raised there."""
+    fault, heard = Breakage(), []
+
+    def breaks(*_):
+        raise ZeroDivisionError
+
+    await hold(gated, writer, nursery)
+    writer.submit([new(1)], breaks, fault)
+    writer.submit([new(2)], lambda: heard.append(2), Breakage())
+
+    async def awaits():
+        with pytest.raises(ZeroDivisionError):
+            await writer.commit([new(3)], breaks)
+        heard.append(3)
+
+    nursery.start_soon(awaits)
+    await trio.testing.wait_all_tasks_blocked()
+    gated.gate.set()
+    with trio.fail_after(10), pytest.raises(ZeroDivisionError):
+        await fault.wait_raise()
+    await until(lambda: heard == [2, 3])
+
+
+async def test_what_breaks_while_trouble_is_reported_is_raised_by_the_writer(gated):
+    """It serves no bot in particular: whoever runs the inbox hears of it."""
+
+    def breaks(error):
+        raise ZeroDivisionError
+
+    gated.full = True
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            writer = Writer(gated, breaks)
+            await nursery.start(writer.serve)
+            with pytest.raises(StoreError):
+                await writer.commit([new(1)], lambda ids: None)
+            with pytest.raises(ZeroDivisionError):
+                await writer.wait_broken()
+            writer.close()

@@ -94,7 +94,11 @@ class Scene:
         self.fault = Breakage()
         self.scheduler = Scheduler(settling, self.fault, lambda: self.paused, self.route)
         context = FunctionContext(
-            lambda: self.settings, lambda: ("http://x", self.token), self.lines.append, random.Random(1)
+            lambda: self.settings,
+            lambda: ("http://x", self.token),
+            lambda: "info",
+            self.lines.append,
+            random.Random(1),
         )
         self.functions = FunctionExecutor(context, self.scheduler)
         self.worker = Worker()
@@ -271,8 +275,8 @@ async def test_a_call_that_a_function_made_is_not_made_again(nursery, autojump_c
 
 async def test_functions_share_a_connection_until_the_token_changes(nursery, autojump_clock):
     """The old one is closed when nobody uses it any more, the last one at the end."""
-    scene = Scene(nursery, update(1, "a"), update(2, "b"))
-    scene.dialogs = {"a", "b"}
+    scene = Scene(nursery, update(1, "a"), update(2, "b"), concurrency=3)
+    scene.dialogs = {"a", "b", "c"}
 
     async def act(update, bot):
         await bot.send_message(chat_id=5)
@@ -281,10 +285,12 @@ async def test_functions_share_a_connection_until_the_token_changes(nursery, aut
         await bot.send_message(chat_id=6)
 
     scene.does = act
+    await trio.sleep(0.5)
+    scene.desk.offer(update(3, "c"))  # while the others are under way with the old one
+    await trio.sleep(0.2)
+    assert Api.open == 2
     await trio.sleep(3)
-    scene.desk.offer(update(3, "a"))
-    await trio.sleep(3)
-    assert {token for token, params in Api.made[:4]} == {"7:x"}
+    assert {token for token, params in Api.made[:2]} == {"7:x"}
     assert (Api.made[-1][0], Api.open) == ("7:y", 1)
     scene.functions.drain()
     await scene.done.wait()
@@ -375,3 +381,53 @@ async def test_what_was_read_for_a_function_during_a_pause_is_handled_after_it(n
     scene.desk.poke()
     await settle()
     assert scene.desk.ends == [(1, "done")]
+
+
+async def test_a_dialog_that_is_taken_over_is_taken_at_once(nursery, autojump_clock):
+    """Also while the worker has no room; an update whose calls were read goes along, and back again."""
+    scene = Scene(nursery, update(1, "a"), update(2, "b", called=True))
+    scene.desk.recorded[2] = {}
+    scene.worker.places = 0
+    with scene.scheduler.hands_to(scene.worker):
+        await settle()
+        scene.dialogs = {"a"}
+        scene.scheduler.reroute()
+        await settle()
+        assert (scene.desk.ends, scene.scheduler.held) == ([(1, "done")], 1)
+        scene.worker.places = 1
+        scene.scheduler.refill()
+        await settle()
+        assert scene.worker.ids == [2]
+
+
+async def test_functions_are_held_back_by_the_disk(nursery, autojump_clock):
+    """A call is made once not too much of what was called waits for its commit."""
+    scene = Scene(nursery, update(1, "a"))
+    scene.dialogs = {"a"}
+    scene.desk.written = trio.Event()
+
+    async def act(update, bot):
+        await bot.send_message(chat_id=5)
+
+    scene.does = act
+    await settle()
+    assert Api.made == []
+    scene.desk.written.set()
+    await settle()
+    assert len(Api.made) == 1
+
+
+async def test_the_next_function_runs_when_one_has_ended_before_that_is_durable(nursery, autojump_clock):
+    """What has room is told by the executor; the disk is not waited for."""
+    scene = Scene(nursery, update(1, "a"), update(2, "b"), concurrency=1)
+    scene.dialogs = {"a", "b"}
+    finish = scene.desk.finish
+
+    async def later(update, outcome):
+        await trio.sleep(10)
+        finish(update, outcome)
+
+    scene.desk.finish = lambda update, outcome: nursery.start_soon(later, update, outcome)
+    await trio.sleep(1)
+    assert len(scene.seen) == 2
+    assert scene.desk.ends == []

@@ -894,7 +894,7 @@ async def test_a_canary_ends_with_who_asked_and_with_the_bot(stage, autojump_clo
                 asking.cancel_scope.cancel()
         await settle()
         assert it.alive == (what == "who asked")
-        assert problems == ([None] if what == "the bot" else [])
+        assert problems == (["the daemon stops"] if what == "the bot" else [])
         it.supervisor.drain()
 
 

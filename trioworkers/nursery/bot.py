@@ -6,7 +6,8 @@ whose workers start on demand has none to wait for, and takes its updates from t
 webhook an earlier daemon has set.
 
 What breaks in a run ends that run, and the bot alone is `failed`, for an `internal error`. A restart by
-hand, or a change of its settings, begins another run.
+hand, a change of its settings, or a trial after some minutes begins another run. Until then nothing fetches
+its updates, so that Telegram keeps them; what a webhook delivers is still accepted for ten minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from trioworkers.errors import describe
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.bot_run import BotContext, BotRun
 from trioworkers.nursery.life import BROKEN, STOPPING
+from trioworkers.nursery.restart import FIRST_TRIAL, LONGEST_TRIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +74,9 @@ class BotScope:
 
     async def run(self) -> None:
         """Run until drained; cancelling it ends the workers' groups and leaves no trace."""
+        pause = FIRST_TRIAL
         while True:
+            began = trio.current_time()
             try:
                 await self._run_once()
                 return
@@ -81,10 +85,14 @@ class BotScope:
                 self._park_broken(describe(group))
             self._began.set()  # it may not even have begun
             self._is_broken, self._began = True, trio.Event()
+            if trio.current_time() - began >= self.settings.restart.healthy_after:
+                pause = FIRST_TRIAL
             if not self._drains:
-                await self._wanted.wait()
+                with trio.move_on_after(pause):
+                    await self._wanted.wait()
             if self._drains:
                 return
+            pause = FIRST_TRIAL if self._wanted.is_set() else min(2 * pause, LONGEST_TRIAL)
 
     async def _run_once(self) -> None:
         self._wanted = trio.Event()
@@ -164,12 +172,18 @@ class BotScope:
         """Work with new settings that touch no process; updates in flight keep those they began with."""
         differs = settings.digest != self.settings.digest
         self.settings = settings
-        if self._is_broken:
+        if self._is_breaking:
             if differs:
                 self._wanted.set()
         elif self._run is not None:
             with self._own_breakage():
                 self._run.retune(differs=differs)
+
+    def reroute(self) -> None:
+        """Which functions of the daemon handle updates has changed: ask again for those that wait."""
+        if self._run is not None:
+            with self._own_breakage():
+                self._run.reroute()
 
     def webhook_changed(self) -> None:
         """What Telegram has to know of its webhook may have changed."""
@@ -183,7 +197,7 @@ class BotScope:
         `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
         """
         self.settings = settings
-        if self._is_broken:
+        if self._is_breaking:
             self._wanted.set()
         elif self._run is not None:
             with self._own_breakage():
@@ -196,13 +210,16 @@ class BotScope:
 
     def status(self) -> dict[str, Any]:
         """This bot's row of the status document."""
-        run = self._run
+        row = None
+        if self._run is not None:
+            with self._own_breakage():
+                row = self._run.status()
         return {
             "bot": self.settings.name,
             "bot_id": self.settings.bot_id,
             "state": self.state,
             "paused": self.paused,
-            **(self._status_before() if run is None else run.status()),
+            **(row or self._status_before()),
         }
 
     def _status_before(self) -> dict[str, Any]:
@@ -222,6 +239,11 @@ class BotScope:
             "reason": BROKEN if self._is_broken else None,
             "health": {**health, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
         }
+
+    @property
+    def _is_breaking(self) -> bool:
+        """Whether its run is broken, or about to end for that: the next one reads the settings in force."""
+        return self._is_broken or (self._run is not None and self._run.is_breaking)
 
     @contextmanager
     def _own_breakage(self) -> Iterator[None]:

@@ -104,7 +104,9 @@ class BotRun:
         self._outputs = Output(log, token), Output(log, token)
         self._functions: FunctionExecutor | None = None
         if route is not None:
-            functions = FunctionContext(settings, self._server, self._outputs[0].write_line, rng)
+            functions = FunctionContext(
+                settings, self._server, self._log_level, self._outputs[0].write_line, rng
+            )
             self._functions = FunctionExecutor(functions, self._scheduler)
         ordinary = SessionContext(
             makes=context.makes,
@@ -152,6 +154,11 @@ class BotRun:
             self._is_over = True
             self._context.inbox.release(self._backlog)
 
+    @property
+    def is_breaking(self) -> bool:
+        """Whether something broke, so that the run is about to end."""
+        return self._fault.is_set
+
     def stop_intake(self) -> None:
         """Fetch no more updates; what was accepted is still handled."""
         self._intake_scope.cancel()
@@ -187,6 +194,10 @@ class BotRun:
         self._backlog.poke()
         self._intake.changed()
         self.supervisor.retune(differs=differs)
+
+    def reroute(self) -> None:
+        """Ask the route again for all updates that wait for room."""
+        self._scheduler.reroute()
 
     def webhook_changed(self) -> None:
         """What Telegram has to know of the bot's webhook may have changed."""
@@ -287,6 +298,9 @@ class BotRun:
 
     def _server(self) -> tuple[str, str]:
         return self._context.fleet().api_base, self._settings().token.reveal()
+
+    def _log_level(self) -> str:
+        return self._context.fleet().log.level
 
     def _tuning(self) -> Retune:
         settings = self._settings()

@@ -84,7 +84,8 @@ class Settling:
         elif isinstance(verdict, DeadLettered):
             self.backlog.dead_letter(update, verdict.reason, verdict.attempts, failure)
             self.emit("update.dead", update, attempts=verdict.attempts, reason=verdict.shown)
-        elif failure is not None:
+        else:
+            assert failure is not None  # noqa: S101 - only what was handled and failed comes again
             again = verdict.update
             self.backlog.retry(again, failure)
             self.emit(
@@ -177,6 +178,10 @@ class Delivery:
         elif known and key not in self._open_calls:
             self._recorded -= len(key)
         self._settling.backlog.called(self.update, key, answer)
+
+    async def wait_recorded(self) -> None:
+        """Return once not too much of what was called waits for its commit: the disk holds callers back."""
+        await self._settling.backlog.wait_recorded()
 
     def settle(self, outcome: Outcome) -> None:
         """Its handling ended so."""

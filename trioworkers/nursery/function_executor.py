@@ -54,12 +54,14 @@ class FunctionContext:
     Attributes:
         settings: those in force.
         server: the Bot API server and the token in force.
+        log_level: the level of the bot's log.
         write: writes a line into the bot's log.
         rng: where jitter comes from.
     """
 
     settings: Callable[[], FunctionSettings]
     server: Callable[[], tuple[str, str]]
+    log_level: Callable[[], str]
     write: Callable[[str], None]
     rng: Random
 
@@ -127,7 +129,9 @@ class FunctionExecutor:
                 after_gap=update.after_gap,
                 trace_id=delivery.trace_id,
             )
-            log = BotLog("info", self._context.write, bot=settings.name, trace_id=delivery.trace_id)
+            log = BotLog(
+                self._context.log_level(), self._context.write, bot=settings.name, trace_id=delivery.trace_id
+            )
             bot = Bot(settings.name, settings.bot_id, settings.settings, log, client.api, handling)
             await function(seen, bot)
 
@@ -180,6 +184,7 @@ class _Recorder:
 
     async def begin(self, key: str) -> None:
         self._delivery.calling(key)
+        await self._delivery.wait_recorded()
 
     def made(self, key: str, answer: msgspec.Raw) -> None:
         self._delivery.called(key, bytes(answer))

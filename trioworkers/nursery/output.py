@@ -77,7 +77,9 @@ class Output:
 
     def write_line(self, line: str) -> None:
         """Write a line of the daemon's own about the bot; its line break is part of it."""
+        kept = self.last_lines
         self._write(self._blotted(line.encode(errors="replace")))
+        self._last = deque(kept, maxlen=LAST_LINES)  # a worker's post-mortem shows the worker's own lines
 
     def _take(self, data: bytes, *, end: bool = False) -> bytes:
         """Write what is whole, return the rest. A token is on one line: whole lines hold it whole.

@@ -136,8 +136,15 @@ class RollingRestarts:
         handlers = {name: bots[name].settings.handler for name in canaries}
 
         async def try_worker(name: str) -> str | None:
-            bot = bots.get(name)  # a reload may have removed it since
-            return None if bot is None else await bot.try_worker()
+            """Try the handler of a bot; by another bot, if a reload removes this one meanwhile."""
+            wanted, chosen = handlers[name], [name]
+            while chosen:
+                bot = bots.get(chosen[0])
+                problem = None if bot is None else await bot.try_worker()
+                if bot is not None and bots.get(chosen[0]) is bot:
+                    return problem
+                chosen = [other for other in choose_canaries(bots) if bots[other].settings.handler == wanted]
+            return None
 
         async def restart(name: str) -> str | None:
             bot = bots.get(name)

@@ -142,6 +142,19 @@ class Scheduler:
         """An executor has room again: hand out at once, which spares a turn of the loop."""
         self._fill(self._line(kind))
 
+    def reroute(self) -> None:
+        """Who handles updates has changed: ask the route again for all that wait for room."""
+        if self._route is None:
+            return
+        lines = self._ordinary, self._suspects, self._functions
+        held = [(line, update) for line in lines for update, _ in line.routed]
+        for line in lines:
+            line.routed.clear()
+        for line, update in held:
+            self._put(line, update, self._route(update))
+        for line in lines:
+            self._fill(line)
+
     def _line(self, kind: str) -> Line:
         if kind == "ordinary":
             return self._ordinary
@@ -180,8 +193,7 @@ class Scheduler:
             room = executor.room() - line.preparing
             while room > 0:
                 if line.prepared:
-                    executor.begin(Delivery(self._settling, *line.prepared.popleft()))
-                    room -= 1
+                    room -= self._begin_prepared(line, executor)
                 elif (head := self._next(line)) is not None:
                     room -= self._begin(line, *head, executor)
                 else:
@@ -191,6 +203,18 @@ class Scheduler:
                         line.feed.wake()  # what is due later concerns somebody again
                     return
         line.is_full = True
+
+    def _begin_prepared(self, line: Line, executor: Executor) -> int:
+        """Hand out an update whose calls were read, if this line still has it; return what room it takes."""
+        update, run, calls = line.prepared.popleft()
+        again = None if self._route is None else self._route(update)
+        if (run is None) == (again is None):
+            executor.begin(Delivery(self._settling, update, again, calls))
+            return 1
+        self._put(line, update, again)
+        if again is not None:
+            self._fill(self._functions)
+        return 0
 
     def _next(self, line: Line) -> tuple[Waiting, Run | None] | None:
         """The next update of a line that is to be handled, with its function."""

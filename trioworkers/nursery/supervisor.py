@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import trio
 
 from trioworkers.nursery.canary import try_worker
-from trioworkers.nursery.life import BROKEN, step
+from trioworkers.nursery.life import BROKEN, STOPPING, step
 from trioworkers.nursery.life_records import (
     UNKNOWN,
     Begun,
@@ -220,7 +220,7 @@ class Supervisor:
                 asker.problem = await try_worker(self._session_context, self._context.make_session)
         finally:
             if self._life.is_over:
-                asker.problem = self.reason
+                asker.problem = self.reason or STOPPING
             asker.answered.set()
 
     async def _wait(self) -> None:
