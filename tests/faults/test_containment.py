@@ -11,6 +11,7 @@ import json
 import os
 import socket
 from collections import defaultdict
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,8 @@ from trioworkers.inbox.backlog import Backlog, Feed
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.nursery.bot_run import BotContext
+from trioworkers.nursery import bot as bot_module
+from trioworkers.nursery.bot_run import BotContext, BotRun
 from trioworkers.nursery.delivery import Delivery
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
@@ -424,3 +426,42 @@ async def test_a_worker_that_cannot_be_configured_is_ended(small_fleet, monkeypa
         await worker.ended.wait()
         assert worker.scope.cancel_called
     assert fleet.get_bots()["a"].state == "failed"
+
+
+async def test_a_broken_bot_is_tried_again_by_itself(small_fleet, monkeypatch):
+    """After a pause that grows, as long as it breaks; the other bots do not notice."""
+    monkeypatch.setattr(bot_module, "FIRST_TRIAL", 0.02)
+    began: list[float] = []
+
+    def route(bot: BotSettings) -> None:
+        if bot.name == "a":
+            began.append(trio.current_time())
+            if len(began) <= 3:
+                raise ZeroDivisionError
+
+    fleet = small_fleet.make("ab", route)
+    with trio.fail_after(PATIENCE):
+        while fleet.get_bots()["a"].state != "running":  # noqa: ASYNC110 - told by nobody
+            await trio.sleep(0.005)
+    assert len(began) == 4
+    pauses = [later - earlier for earlier, later in pairwise(began)]
+    assert all(pause >= least for pause, least in zip(pauses, (0.02, 0.04, 0.08), strict=True))
+
+
+async def test_a_row_of_the_status_that_breaks_is_its_bots_own(small_fleet, monkeypatch):
+    """Whoever asks for the status gets it, and the daemon's summary goes on."""
+    status = BotRun.status
+
+    def broken(self: Any) -> Any:
+        if self._settings().name == "a":
+            raise ZeroDivisionError
+        return status(self)
+
+    fleet = small_fleet.make("ab")
+    with trio.fail_after(PATIENCE):
+        await fleet.ready.wait()
+        monkeypatch.setattr(BotRun, "status", broken)
+        assert [row["bot"] for row in fleet.status()] == ["a", "b"]
+        while fleet.get_bots()["a"].state != "failed":  # noqa: ASYNC110 - told by nobody
+            await trio.sleep(0.005)
+        assert fleet.get_bots()["b"].state == "running"
