@@ -1,4 +1,4 @@
-"""What breaks in a callback is raised in the nursery of whom the callback serves, and nowhere else.
+"""An exception in a callback is raised in the nursery of the bot or part that the callback serves.
 
 Most of an update's way is callbacks: the writer's answers, offers of the inbox, the end of a turn. They run
 outside of every nursery of the bot that they serve, where an exception would end the daemon

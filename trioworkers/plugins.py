@@ -71,7 +71,11 @@ class Plugins:
         self._manager.add_hookspecs(Hooks)
 
     def add(self, name: str, plugin: object, origin: str) -> None:
-        """Add a plugin. Raises PluginError when it has a hook that there is none of, or not so."""
+        """Add a plugin.
+
+        Raises:
+            PluginError: it implements an unknown hook, or one with the wrong signature.
+        """
         try:
             self._manager.register(plugin, name)
             self._manager.check_pending()

@@ -1,7 +1,7 @@
 """One run of a daemon: what it holds and what it opens, around the fleet that it runs.
 
 What is outermost lives longest: the locks, the zygote, the web, the inbox and its writer, the fleet. A stop
-travels the other way: intake, dispatch, workers, then the web, the writer and the zygote, under one shared
+travels the other way: intake, executors, workers, then the web, the writer and the zygote, under one shared
 deadline.
 """
 

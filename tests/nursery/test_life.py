@@ -16,11 +16,12 @@ from trioworkers.nursery.life_records import (
     DrainAsked,
     EmitEvent,
     EndSession,
-    Event,
     FreeSlot,
     HoldOver,
+    LifeEvent,
     Parked,
     ReplaceAsked,
+    RestartAnswer,
     RestartAsked,
     SessionEnded,
     SessionReady,
@@ -34,7 +35,6 @@ from trioworkers.nursery.life_records import (
     TakeSlot,
     TimeWait,
     TurnWait,
-    Verdict,
     WorkCame,
     WorkWait,
 )
@@ -87,7 +87,7 @@ class World:
     def spare(self) -> int:
         return self.limit - self.taken - self.others - len(self.line)
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: LifeEvent) -> None:
         """One step, with all that has to hold of it."""
         before = self.state
         around = Surroundings(self.now, 1e9 + self.now, self.on_demand, self.has_work, self.spare, self.limit)
@@ -132,7 +132,7 @@ class World:
                 session.why = session.why or why
             case EmitEvent(name):
                 self.emitted.append(name)
-            case Verdict(ticket, problem):
+            case RestartAnswer(ticket, problem):
                 self.give(ticket, problem)
 
     def check_place(self, number: int) -> None:
@@ -275,7 +275,7 @@ class Life(RuleBasedStateMachine):
         self.world.tell(SlotGranted())
 
     @rule(event=st.sampled_from([StartDue(), HoldOver(), SessionReady(10**6, None)]))
-    def what_is_late_changes_nothing(self, event: Event) -> None:
+    def what_is_late_changes_nothing(self, event: LifeEvent) -> None:
         wait = self.state.waits_for
         if isinstance(wait, TurnWait | TimeWait):
             return

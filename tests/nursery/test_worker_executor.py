@@ -46,7 +46,7 @@ class Hands:
     async def receive(self):
         said = await self._hears.receive()
         if said is FrameError:
-            message = "a frame that is none"
+            message = "not a valid frame"
             raise FrameError(message)
         return said
 
@@ -386,7 +386,7 @@ async def test_a_worker_that_sends_rubbish_is_refused_and_its_updates_are_suspec
     hands = await scene.begin()
     await hands.talk_rubbish()
     assert scene.ended.is_set()
-    assert scene.told("worker.refused") == [{"reason": "a frame that is none"}]
+    assert scene.told("worker.refused") == [{"reason": "not a valid frame"}]
     assert scene.desk.ends[0][0].suspect
 
 

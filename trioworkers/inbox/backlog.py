@@ -54,7 +54,7 @@ class Feed:
     async def wait_change(self, *, due: bool = True) -> None:
         """Return when :meth:`take` may have something that it had not before, or when poked.
 
-        `due` is False for who cannot take anything now, and waits to be poked.
+        Pass `due=False` if you cannot take an update now, and only wait to be poked.
         """
         if not due:
             if self._poked is None:

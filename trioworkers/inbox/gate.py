@@ -17,7 +17,7 @@ from trioworkers.records import Arrival, Once, trace_id
 
 if TYPE_CHECKING:
     from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Inbox, Verdict
+    from trioworkers.inbox.inbox import GateVerdict, Inbox
     from trioworkers.inbox.store import ArrivalResult
 
 Judgement: TypeAlias = Drop | Once | tuple[Once, ...] | None
@@ -99,10 +99,10 @@ class Gate:
         self._report(arrivals, admissions)
         return admissions
 
-    async def _judge_new(self, arrivals: Sequence[Arrival]) -> dict[int, Verdict]:
+    async def _judge_new(self, arrivals: Sequence[Arrival]) -> dict[int, GateVerdict]:
         """The verdicts about the updates that are not known, by their places; none keeps the update."""
         known = await self._inbox.known(self._bot_id, [arrival.update_id for arrival in arrivals])
-        verdicts: dict[int, Verdict] = {}
+        verdicts: dict[int, GateVerdict] = {}
         for place, arrival in enumerate(arrivals):
             if arrival.update_id not in known:
                 known.add(arrival.update_id)  # twice in one batch: the second is a duplicate
@@ -132,7 +132,7 @@ class Gate:
                 )
 
 
-def judge(arrival: Arrival, judges: Sequence[Judge]) -> Verdict | None:
+def judge(arrival: Arrival, judges: Sequence[Judge]) -> GateVerdict | None:
     """Ask the judges about an update; None keeps it without a condition.
 
     Raises:
@@ -155,7 +155,7 @@ def judge(arrival: Arrival, judges: Sequence[Judge]) -> Verdict | None:
     return tuple(keys) or None
 
 
-def _admission(result: ArrivalResult, verdict: Verdict | None) -> Admission:
+def _admission(result: ArrivalResult, verdict: GateVerdict | None) -> Admission:
     if isinstance(result, Kept):
         return _STORED
     if result is DUPLICATE:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.store import ArrivalResult, Store
     from trioworkers.records import Arrival, DeadLetter, Once, RecordedCall
 
-    Verdict: TypeAlias = Drop | tuple[Once, ...]
+    GateVerdict: TypeAlias = Drop | tuple[Once, ...]
 
 RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what Telegram keeps most for
 DEAD_RETENTION = 30 * 86400.0  # seconds
@@ -81,7 +81,7 @@ class Inbox:
         self,
         bot_id: int,
         arrivals: Sequence[Arrival],
-        verdicts: Mapping[int, Verdict] | None = None,
+        verdicts: Mapping[int, GateVerdict] | None = None,
     ) -> Sequence[ArrivalResult]:
         """Make a batch of one bot's updates durable; those that came before change nothing.
 
@@ -182,7 +182,7 @@ class Inbox:
         return await self._writer.read(lambda store: store.calls(id))
 
     async def replay(self, *, ids: Sequence[int] | None = None, bot_id: int | None = None) -> int:
-        """Put dead letters at the tails of their chats, attempts counted anew; return how many it were.
+        """Put dead letters at the tails of their chats, attempts counted anew; return their number.
 
         Those of `ids`, of a bot, or all. One that dies again meanwhile is not taken a second time.
 
@@ -198,7 +198,7 @@ class Inbox:
         bot_id: int | None = None,
         died_by: float | None = None,
     ) -> int:
-        """Forget dead letters for good; return how many it were.
+        """Forget dead letters for good; return their number.
 
         Those of `ids`, of a bot, or all; with `died_by` (Unix seconds) only those that died by then.
 
@@ -239,7 +239,7 @@ class Inbox:
         bot_id: int | None,
         died_by: float | None,
     ) -> int:
-        """Do it to the chosen dead letters, so many at a time; how many it were."""
+        """Do it to the chosen dead letters, so many at a time; returns their number."""
         if ids is None:
             return await self._sweep_pages(operation, None, bot_id, died_by)
         ids = sorted(set(ids))  # the order of their chats, also from one slice to the next
@@ -311,7 +311,7 @@ def _waiting(bot_id: int, arrival: Arrival, kept: Kept, now: float) -> Waiting:
     )
 
 
-def _judged(bot_id: int, arrival: Arrival, now: float, verdict: Verdict) -> Accept | Filter:
+def _judged(bot_id: int, arrival: Arrival, now: float, verdict: GateVerdict) -> Accept | Filter:
     if isinstance(verdict, Drop):
         return Filter(bot_id, arrival.update_id, now)
     return Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind, verdict)

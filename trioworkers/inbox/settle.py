@@ -57,7 +57,7 @@ class DeadLettered(msgspec.Struct, frozen=True, gc=False):
 
 
 DONE = Finished("done")
-Verdict = Finished | Rescheduled | DeadLettered
+Decision = Finished | Rescheduled | DeadLettered
 
 
 class Lost(msgspec.Struct, frozen=True, gc=False):
@@ -83,15 +83,16 @@ def judge_before(update: Waiting, now: float) -> Finished | DeadLettered | None:
     return None
 
 
-def settle(update: Waiting, end: Outcome | Lost, limits: SettleLimits, moment: Moment) -> Verdict:
+def settle(update: Waiting, end: Outcome | Lost, limits: SettleLimits, moment: Moment) -> Decision:
     """Decide what becomes of an update by how its handling ended.
 
     - `done` and `drop` finish it, `dead` makes a dead letter of it.
     - A failure is retried after a back-off, or after what the handler asked for, within attempts and
       deadline.
     - A retry that counts as no attempt (Telegram asked to wait) moves the deadline by its wait.
-    - Whose worker ended among others is a suspect, which is handled alone, at once; whose worker ended
-      while it was alone is tried again until it has ended too many.
+    - If a worker ended with several updates in flight, each becomes a suspect and is handled alone, at once.
+      If it ended while it handled one alone, that one is tried again until it has ended `MOST_CRASHES`
+      workers.
     """
     if isinstance(end, Lost):
         return _lost(update, end, limits, moment)
@@ -112,7 +113,7 @@ def settle(update: Waiting, end: Outcome | Lost, limits: SettleLimits, moment: M
     return _again(replace(update, suspect=False, skipped=_skips(update, limits)), end.error, verdict, moment)
 
 
-def _lost(update: Waiting, end: Lost, limits: SettleLimits, moment: Moment) -> Verdict:
+def _lost(update: Waiting, end: Lost, limits: SettleLimits, moment: Moment) -> Decision:
     update = replace(update, skipped=_skips(update, limits))
     if not end.alone:
         return _again(replace(update, suspect=True), ENDED, Again(0.0), moment)
@@ -121,7 +122,7 @@ def _lost(update: Waiting, end: Lost, limits: SettleLimits, moment: Moment) -> V
     return _again(replace(update, crashes=crashes), ENDED, verdict, moment)
 
 
-def _again(update: Waiting, error: str, verdict: Again | Never, moment: Moment) -> Verdict:
+def _again(update: Waiting, error: str, verdict: Again | Never, moment: Moment) -> Decision:
     attempt = update.attempt + 1
     if isinstance(verdict, Never):
         reason = f"{verdict.reason}, last: {error}"

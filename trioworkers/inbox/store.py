@@ -267,14 +267,14 @@ class Store(Protocol):
         """The tally of every bot that has one, by bot id."""
 
     def forget(self, before: float, limit: int) -> int:
-        """Forget up to `limit` ids of updates that came before `before`; how many it were.
+        """Forget up to `limit` ids of updates that came before `before`; returns their number.
 
         They are new if they come again; what waits or is dead stays. It may look at part of the ids only,
         and at the others when it is called again.
         """
 
     def forget_keys(self, now: float, limit: int) -> int:
-        """Forget up to `limit` once keys that do not count any more at `now`; how many it were.
+        """Forget up to `limit` once keys that do not count any more at `now`; returns their number.
 
         Those that ended first are forgotten first.
         """

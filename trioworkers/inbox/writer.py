@@ -62,7 +62,7 @@ class _Job(msgspec.Struct, eq=False):
 
 
 class _Rest(IntEnum):
-    """What the thread is at, as far as others have to know; each is woken by less than those before."""
+    """The state of the thread; it decides which submissions have to wake it."""
 
     AT_WORK = 0  # by nothing: it looks for jobs by itself
     GATHERS = 1  # by what somebody waits for

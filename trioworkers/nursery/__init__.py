@@ -1,1 +1,1 @@
-"""The nursery tree: the fleet, each bot in its cancel scope, its worker process, its dispatch."""
+"""The nursery tree: the fleet, each bot in its cancel scope, its scheduler, its executors."""

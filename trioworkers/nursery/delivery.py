@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trioworkers.handling.bot import Bot
     from trioworkers.handling.update import Update
     from trioworkers.inbox.backlog import Backlog
-    from trioworkers.inbox.settle import Verdict
+    from trioworkers.inbox.settle import Decision
     from trioworkers.protocol.frames import Outcome
     from trioworkers.records import RecordedCall, Waiting
 
@@ -72,12 +72,12 @@ class Settling:
 
     def emit(self, event: str, update: Waiting, trace_id: str | None = None, **fields: Any) -> None:
         """Emit an event about an update."""
-        if self.events.hears(event):  # else, as for most updates, nothing is made for nobody
+        if self.events.hears(event):  # most updates have no listener: no event is built
             dialog = f"{self.bot}/{update.key}"
             trace_id = trace_id or trace_of(update.bot_id, update.update_id)
             self.events.emit(event, self.bot, trace_id=trace_id, dialog=dialog, **fields)
 
-    def obey(self, update: Waiting, verdict: Verdict, failure: Attempt | None = None) -> None:
+    def obey(self, update: Waiting, verdict: Decision, failure: Attempt | None = None) -> None:
         """Make a verdict durable, and emit it. `failure`: the handling that failed, if it was handled."""
         if isinstance(verdict, Finished):
             self.backlog.finish(update, verdict.outcome)

@@ -25,6 +25,7 @@ from trioworkers.nursery.life_records import (
     LiveSession,
     Parked,
     ReplaceAsked,
+    RestartAnswer,
     RestartAsked,
     SessionEnded,
     SessionReady,
@@ -36,7 +37,6 @@ from trioworkers.nursery.life_records import (
     TakeSlot,
     TimeWait,
     TurnWait,
-    Verdict,
     WorkCame,
     WorkWait,
     reason,
@@ -46,7 +46,7 @@ from trioworkers.nursery.restart import WHOLE_BUDGET, Crash
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trioworkers.nursery.life_records import Effect, Event, Phase, State, Surroundings, Why
+    from trioworkers.nursery.life_records import Effect, LifeEvent, Phase, State, Surroundings, Why
 
 SPENT = "restart budget spent"
 BROKEN = "internal error"
@@ -56,7 +56,7 @@ KEEPS_SLOT = ("restarted", "replaced", "recycled")  # a session that ends for th
 VERDICTS = ("running", "failed", "stopped", "backoff")  # the phases that answer those who asked for a restart
 
 
-def step(state: State, event: Event, around: Surroundings) -> tuple[State, tuple[Effect, ...]]:
+def step(state: State, event: LifeEvent, around: Surroundings) -> tuple[State, tuple[Effect, ...]]:
     """Return the state after an event, and the effects that it has."""
     one = _Step(state, around)
     one.take(event)
@@ -77,7 +77,7 @@ class _Step:
         self._has_verdict = False
         self._answers_all = False
 
-    def take(self, event: Event) -> None:
+    def take(self, event: LifeEvent) -> None:
         """Work out what follows from an event."""
         match event:
             case SessionReady():
@@ -173,7 +173,7 @@ class _Step:
         else:
             self._set(current=None, waits_for=None, has_slot=True, follows=event.why != "sleeping")
             if event.why not in KEEPS_SLOT:
-                self._free_slot(in_hand=True)
+                self._free_slot(unused=True)
             self._judge(event)
             self._advance()
 
@@ -287,15 +287,15 @@ class _Step:
             return
         by_hand = any(asker.by_hand for asker in state.asking)
         if state.is_leaving:
-            self._free_slot(in_hand=True)
+            self._free_slot(unused=True)
             self._set(waits_for=None)
             if not state.finishing:
                 self._finish()
         elif state.hold_until is not None:
-            self._free_slot(in_hand=True)
+            self._free_slot(unused=True)
             self._set(waits_for=TimeWait(state.hold_until) if state.hold_until < math.inf else None)
         elif self._around.on_demand and not state.asking and not self._around.has_work:
-            self._free_slot(in_hand=True)
+            self._free_slot(unused=True)
             self._come_to("sleeping")
             self._set(waits_for=WorkWait())
         elif state.finishing:  # what replaced it has ended first
@@ -351,9 +351,9 @@ class _Step:
         self._spare_slots -= 1
         self.effects.append(TakeSlot())
 
-    def _free_slot(self, *, in_hand: bool = False) -> None:
-        """Give a slot back: that of a session which has ended, or the one `in_hand`, if there is one."""
-        if in_hand:
+    def _free_slot(self, *, unused: bool = False) -> None:
+        """Give a slot back: that of a session which has ended, or the one `unused`, if there is one."""
+        if unused:
             if not self.state.has_slot:
                 return
             self._set(has_slot=False)
@@ -378,7 +378,7 @@ class _Step:
         self.state = replace(self.state, **changes)
 
     def _verdict(self, askers: tuple[Asker, ...], problem: str | None) -> None:
-        self.effects += [Verdict(asker.ticket, problem) for asker in askers]
+        self.effects += [RestartAnswer(asker.ticket, problem) for asker in askers]
 
     def _problem(self) -> str | None:
         """Why there is no new worker now; None when there is one."""

@@ -107,7 +107,7 @@ class Broke(msgspec.Struct, frozen=True):
     """The caller was cancelled or failed; all sessions have ended without a word."""
 
 
-Event = (
+LifeEvent = (
     Begun | SlotGranted | StartDue | HoldOver | WorkCame | SessionReady | SessionEnded
     | RestartAsked | ReplaceAsked | SettingsChanged | Parked | DrainAsked | Broke
 )  # fmt: skip
@@ -168,14 +168,14 @@ class EmitEvent(msgspec.Struct, frozen=True):
     fields: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class RestartAnswer(msgspec.Struct, frozen=True):
     """Answer whoever holds `ticket`. `problem` is why there is no new worker, None when it is ready."""
 
     ticket: int
     problem: str | None
 
 
-Effect = TakeSlot | FreeSlot | StartSession | EndSession | EmitEvent | Verdict
+Effect = TakeSlot | FreeSlot | StartSession | EndSession | EmitEvent | RestartAnswer
 
 
 class SlotWait(msgspec.Struct, frozen=True):

@@ -41,8 +41,8 @@ class Line:
         routed: updates that were taken and routed here, with the function that handles them.
         prepared: the same with their recorded calls, once these were read.
         preparing: how many are being read.
-        is_full: no executor has room, so that what falls due concerns nobody.
-        is_deaf: the task that serves it does not look at what falls due.
+        is_full: no executor has room, so the due time of the next update does not matter.
+        is_deaf: the task that serves it waits to be woken only, not for due times.
     """
 
     def __init__(self, feed: Feed | None) -> None:

@@ -106,7 +106,7 @@ class Ended:
 
 
 class Session(Protocol):
-    """A session, as far as those know it who start one; :class:`WorkerSession` explains it."""
+    """The part of a session that its starter uses; see :class:`WorkerSession`."""
 
     @property
     def worker(self) -> ConnectedWorker | None: ...

@@ -23,6 +23,7 @@ from trioworkers.nursery.life_records import (
     HoldOver,
     Parked,
     ReplaceAsked,
+    RestartAnswer,
     RestartAsked,
     SessionEnded,
     SessionReady,
@@ -36,7 +37,6 @@ from trioworkers.nursery.life_records import (
     TakeSlot,
     TimeWait,
     TurnWait,
-    Verdict,
     WorkCame,
     WorkWait,
     reason,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
-    from trioworkers.nursery.life_records import Effect, Event
+    from trioworkers.nursery.life_records import Effect, LifeEvent
     from trioworkers.nursery.session import Ended, MakesSessions, Session, SessionContext
     from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.nursery.work import Work
@@ -230,7 +230,7 @@ class Supervisor:
             self._waiting = woken = trio.Event()  # a scope costs four times as much, and most bots wait so
             await woken.wait()
             return
-        event: Event
+        event: LifeEvent
         with trio.CancelScope() as scope:
             self._waiting = scope
             match wait:
@@ -251,7 +251,7 @@ class Supervisor:
         if not scope.cancelled_caught:  # a slot that came in the last moment is told all the same
             self._tell(event)
 
-    def _ask(self, event: Event) -> None:
+    def _ask(self, event: LifeEvent) -> None:
         """Tell an event from another's task; an error that it causes breaks the supervisor, not the task."""
         try:
             self._tell(event)
@@ -260,7 +260,7 @@ class Supervisor:
                 raise
             self._nursery.start_soon(_fail_with, error)
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: LifeEvent) -> None:
         """Tell the machine an event, and do what it says. Nothing of this waits, or tells another event."""
         before = self._life
         self._life, effects = step(before, event, self._surroundings())
@@ -313,7 +313,7 @@ class Supervisor:
                 self._sessions[number].end(why)
             case EmitEvent(name, fields):
                 self._session_context.emit(name, **fields)
-            case Verdict(ticket, problem):
+            case RestartAnswer(ticket, problem):
                 if ticket in self._askers:  # else nobody waits any more
                     self._askers[ticket].problem = problem
                     self._askers[ticket].answered.set()

@@ -1,4 +1,4 @@
-"""A bot's pending work, as far as those have to know it who start workers for it."""
+"""The pending work of one bot, as seen by the code that starts its workers."""
 
 from __future__ import annotations
 

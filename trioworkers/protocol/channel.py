@@ -147,7 +147,7 @@ class Channel:
         """Wait for frames; return all that one read brought. Empty once the other side has closed.
 
         Raises:
-            FrameError: what arrived is no frame; nothing after it can be understood.
+            FrameError: what arrived is not a valid frame; nothing after it can be understood.
         """
         while self._end.fileno() >= 0:
             try:

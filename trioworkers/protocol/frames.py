@@ -5,7 +5,7 @@ travels in it as the bytes that Telegram sent (`msgspec.Raw`); a length because 
 breaks.
 
 A worker runs code that is not ours: what it may say is bounded, in kind and in size, and what is out of
-bounds is no frame. An honest worker keeps to it by :func:`cut`.
+bounds is not a valid frame. An honest worker keeps to it by :func:`cut`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_MEMORY = 2**50  # bytes
 
 
 class FrameError(TrioworkersError):
-    """The other side sent something that is no frame."""
+    """The other side sent something that is not a valid frame."""
 
 
 class Frame(msgspec.Struct, tag=True, array_like=True, frozen=True):
@@ -176,7 +176,7 @@ class FrameReader:
         """The frames that are complete with `data`.
 
         Raises:
-            FrameError: this is no frame; nothing after it can be understood.
+            FrameError: this is not a valid frame; nothing after it can be understood.
         """
         if self._kept:
             self._kept += data
@@ -199,7 +199,7 @@ class FrameReader:
             try:
                 frames.append(self._decode(data[start + 4 : end]))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                message = f"a frame that is none: {type(error).__name__}"
+                message = f"not a valid frame: {type(error).__name__}"
                 raise FrameError(message) from None
             start = end
         if start < size:

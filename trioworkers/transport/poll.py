@@ -69,7 +69,7 @@ class PollEvents(Protocol):
         """The bot had a webhook, which is switched off now; whoever it served gets nothing any more."""
 
     def unreadable(self, reason: str) -> None:
-        """An update was left out, since it is none."""
+        """An update was left out because it could not be read."""
 
 
 class LongPoll:

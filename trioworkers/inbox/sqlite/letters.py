@@ -23,7 +23,7 @@ LOG = (
     f" iif(json_valid(history) AND json_array_length(history) >= {MOST_LOGGED}, '$[#-1]', '$[#]'), json(?))"
     " WHERE id = ?"
 )
-BURY = (
+MOVE_TO_DEAD = (
     "INSERT INTO dead"
     " (id, bot_id, update_id, key, kind, body, checksum, accepted_at, attempts, died_at, reason, history)"
     " SELECT id, bot_id, update_id, key, kind, body, checksum, accepted_at, ?, ?, ?, history"
@@ -89,7 +89,7 @@ class Letters:
             return False
         if operation.failure is not None:
             self.log(id_, operation.failure)
-        self._connection.execute(BURY, (operation.attempts, operation.at, operation.reason, id_))
+        self._connection.execute(MOVE_TO_DEAD, (operation.attempts, operation.at, operation.reason, id_))
         self._connection.execute("DELETE FROM inbox WHERE id = ?", (id_,))
         if not row[0]:
             self._gaps.leave(operation.bot_id, operation.key, id_)

@@ -46,7 +46,7 @@ class OnceKeys:
         return BatchKeys(self._connection, committed)
 
     def forget(self, guard: Guard, now: float, limit: int) -> int:
-        """Forget up to `limit` keys that do not count any more at `now`; how many it were."""
+        """Forget up to `limit` keys that do not count any more at `now`; returns their number."""
         with guard.reading():
             (old,) = self._connection.execute(COUNT_OLD, (now, limit)).fetchone()
             last = self._connection.execute(LAST_OLD, (now, old - 1)).fetchone() if old else None
