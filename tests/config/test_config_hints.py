@@ -92,7 +92,7 @@ async def test_the_end_of_a_folder_is_hinted_at(hints, tmp_path, end):
 
 
 async def test_a_folder_that_moved_with_the_one_above_it_is_replaced_at_the_next_look(hints, tmp_path):
-    """No hint tells of it, since the folder itself was not moved; the look sees that another one is there."""
+    """No hint reports it, since the folder itself was not moved; a look at the files finds the other one."""
     for above in ("now", "next"):
         (tmp_path / above / "folder").mkdir(parents=True)
     names = {tmp_path / "now/folder": {"wanted"}}

@@ -263,7 +263,7 @@ async def test_what_does_not_matter_wakes_nobody(folder):
 
 
 class Inotify(INotify):  # type: ignore[misc] # inotify_simple has no annotations
-    """The system's inotify, which refuses or is silent as it is told.
+    """The system's inotify, which refuses or stays silent when a test wants it to.
 
     Attributes:
         refuses: the error number that each method raises.
@@ -318,7 +318,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("call", "error", "told"), REFUSED)
 async def test_where_the_system_gives_no_watches_files_are_looked_at(folder, inotify, call, error, told):
-    """It is told once and with what to do; what changes is noticed without hints; nothing ends."""
+    """It is reported once, with what to do; changes are noticed without hints; nothing ends."""
     inotify.refuses = {call: error}
     async with watching(folder, troubles=None) as daemon:
         for number in range(2, 5):
@@ -342,7 +342,7 @@ async def test_hints_come_again_as_soon_as_the_system_gives_watches(folder, inot
 
 
 async def test_watches_that_break_are_told_of_and_replaced(folder, inotify):
-    """The descriptor cannot be read: another one is opened; when that breaks, it is told once more."""
+    """The descriptor cannot be read: another one is opened; when that one breaks, it is reported again."""
     async with watching(folder, troubles=None) as daemon:
         for number in (1, 2):
             inotify.refuses = {"read": errno.EIO}
@@ -363,7 +363,7 @@ async def test_a_share_that_hints_at_nothing_is_looked_at(folder, inotify, monke
 
 
 async def test_where_no_thread_can_be_started_it_waits_for_one(folder, inotify, monkeypatch):
-    """The limit of processes may be reached: that is told, and the files are looked at when it is not."""
+    """The limit of processes may be reached: that is reported, and files are looked at once it is not."""
     run_sync = trio.to_thread.run_sync
     refused = iter(range(8))
 
