@@ -28,10 +28,11 @@ from trioworkers.config.messages import faults
 from trioworkers.config.settings import REQUIRED, Number, live
 from trioworkers.config.units import Seconds
 from trioworkers.config.values import expected
-from trioworkers.hookspecs import Bots
+from trioworkers.plugin_types import Bots
 from trioworkers.private import write_private
 
 NAME = "bot_source"
+REQUIRES_TABLE = True
 LARGEST = 16 * 1024 * 1024  # bytes of an answer
 Row = dict[str, Any]
 

@@ -80,3 +80,62 @@ set_up() {
   cd "$OLDPWD"
   PATH=$VENV/bin:$PATH
 }
+
+# systemd's own programs, by which tests judge units and sockets: Debian's package, if the machine has none.
+set_up_systemd() {
+  command -v systemd-analyze >/dev/null && command -v systemd-socket-activate >/dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  say "installing Debian's systemd"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends systemd; } >&2 ||
+    say "apt-get could not install systemd"
+}
+
+# What tests of completion and of the man page run: other shells, and groff. Without them these tests are skipped.
+set_up_shells() {
+  local wanted=() program
+  for program in zsh fish groff; do
+    command -v "$program" >/dev/null || wanted+=("${program/groff/groff-base}")
+  done
+  [ ${#wanted[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  say "installing Debian's ${wanted[*]}, for tests"
+  install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${wanted[@]}"; }
+  { install 2>/dev/null || { apt-get update -qq && install; }; } >&2 || say "apt-get could not install ${wanted[*]}"
+}
+
+# Prometheus, by which tests judge the metrics: its two programs out of Debian's package, which is not installed, so that
+# no user is made and no service starts. Without them the tests that need them are skipped.
+set_up_prometheus() {
+  PATH=$PATH:$ROOT/.tools/usr/bin
+  command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 0
+  say "fetching the programs of Debian's prometheus into .tools: this once"
+  local folder
+  folder=$(mktemp -d)
+  (
+    cd "$folder"
+    fetch() { apt-get -qq -o APT::Sandbox::User=root download prometheus; }
+    fetch 2>/dev/null || { apt-get update -qq && fetch; }
+    dpkg-deb -x prometheus_*.deb "$ROOT/.tools"
+  ) >&2 || say "prometheus could not be fetched"
+  rm -rf "$folder"
+}
+
+# A browser for the tests of the dashboard: Debian's chromium, and axe-core from npm, which judges what a screen reader
+# gets. Tests that need them fail where they cannot be had.
+AXE=4.14.1
+set_up_browser() {
+  if [ ! -x /usr/bin/chromium ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing Debian's chromium: this once"
+    fetch() {
+      DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends \
+        chromium fonts-dejavu-core
+    }
+    { fetch 2>/dev/null || { apt-get update -qq && fetch; }; } >&2 || say "apt-get could not install chromium"
+  fi
+  grep -qs "\"version\": \"$AXE\"" "$ROOT/.tools/node_modules/axe-core/package.json" && return
+  command -v npm >/dev/null || { say "npm is missing, axe-core cannot be had"; return 0; }
+  say "fetching axe-core from npm into .tools: this once"
+  mkdir -p "$ROOT/.tools"
+  npm install --silent --no-audit --no-fund --no-save --prefix "$ROOT/.tools" "axe-core@$AXE" >&2 ||
+    say "npm could not install axe-core"
+}

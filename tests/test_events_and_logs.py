@@ -21,7 +21,7 @@ from trioworkers.events import EVENTS, LEVELS, Event, Events
 from trioworkers.logs import open_log, redact
 from trioworkers.logs.files import RotatedFile
 from trioworkers.logs.lines import WAITING_LINES, Lines, StreamSink
-from trioworkers.logs.render import JOURNAL_PRIORITY
+from trioworkers.service.journal import PRIORITY
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 
@@ -62,7 +62,7 @@ def test_every_event_has_a_level_and_can_be_told(name):
     (happened,) = told
     assert (happened.event, happened.bot, happened.level) == (name, "echo", EVENTS[name])
     assert happened.fields == {"answer": 42}
-    assert re.fullmatch(r"[a-z]+\.[a-z]+", name)
+    assert re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)?", name)
 
 
 def test_an_unknown_event_is_a_mistake():
@@ -217,7 +217,7 @@ def test_the_journal_gets_a_priority(write, level, priority):
 @pytest.mark.parametrize("level", LEVELS)
 def test_levels_have_the_names_of_the_settings(write, format, level):
     """debug, info, warn, error: what `log.level` chooses is what stands in the line."""
-    assert set(LEVELS) == set(JOURNAL_PRIORITY) == {"debug", "info", "warn", "error"}
+    assert set(LEVELS) == set(PRIORITY) == {"debug", "info", "warn", "error"}
     listen, read = write(format)
     listen(event(level=level))
     assert f'"{level}"' in read() if format == "json" else re.search(rf"\[{level} *\]", read())

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trioworkers.records import MOST_ONCE_KEY, Arrival, Once, decode_body, read_update, trace_id
+from trioworkers.arrivals import read_update
+from trioworkers.records import MOST_ONCE_KEY, Arrival, Once, decode_body, trace_id
 
 CHAT = {"id": -1001234567890, "type": "supergroup"}
 USER = {"id": 5_000_000_001, "is_bot": False}
@@ -22,52 +23,10 @@ def read(kind, content):
     return read_update(json.dumps({"update_id": 1, kind: content}).encode())
 
 
-@pytest.mark.parametrize(
-    ("kind", "content", "key"),
-    [
-        ("message", MESSAGE, "-1001234567890"),
-        ("message", MESSAGE | THREAD, "-1001234567890/7"),
-        ("message", MESSAGE | {"message_thread_id": 7}, "-1001234567890"),
-        ("message", MESSAGE | {"is_topic_message": True}, "-1001234567890"),
-        ("edited_message", MESSAGE | THREAD, "-1001234567890/7"),
-        ("channel_post", {"chat": CHAT}, "-1001234567890"),
-        ("edited_channel_post", {"chat": CHAT}, "-1001234567890"),
-        ("business_message", MESSAGE, "-1001234567890"),
-        ("deleted_business_messages", {"chat": CHAT, "message_ids": [1]}, "-1001234567890"),
-        ("message_reaction", {"chat": CHAT, "user": USER}, "-1001234567890"),
-        ("message_reaction_count", {"chat": CHAT}, "-1001234567890"),
-        ("callback_query", {"from": USER, "message": {"chat": CHAT}}, "-1001234567890"),
-        ("callback_query", {"from": USER, "message": {"chat": CHAT} | THREAD}, "-1001234567890/7"),
-        ("callback_query", {"from": USER, "inline_message_id": "x"}, "5000000001"),
-        ("inline_query", {"from": USER}, "5000000001"),
-        ("chosen_inline_result", {"from": USER}, "5000000001"),
-        ("shipping_query", {"from": USER}, "5000000001"),
-        ("pre_checkout_query", {"from": USER}, "5000000001"),
-        ("purchased_paid_media", {"from": USER}, "5000000001"),
-        ("poll", {"id": "1"}, ""),
-        ("poll_answer", {"user": USER}, "5000000001"),
-        ("poll_answer", {"voter_chat": CHAT}, ""),
-        ("business_connection", {"user": USER}, "5000000001"),
-        ("my_chat_member", MESSAGE, "-1001234567890"),
-        ("chat_member", MESSAGE, "-1001234567890"),
-        ("chat_join_request", MESSAGE, "-1001234567890"),
-        ("chat_boost", {"chat": CHAT}, "-1001234567890"),
-        ("removed_chat_boost", {"chat": CHAT}, "-1001234567890"),
-        ("invented_tomorrow", {"chat": CHAT, "what": [{"ever": 1}]}, "-1001234567890"),
-        ("invented_tomorrow", {"what": "ever"}, ""),
-        ("message", {"chat": None, "from": None}, ""),
-    ],
-)
-def test_each_kind_has_its_key(kind, content, key):
-    """The chat, with the topic in a forum; without a chat the user; else nothing."""
-    arrival = read(kind, content)
-    assert (arrival.kind, arrival.key) == (kind, key)
-
-
 def test_the_place_of_the_fields_does_not_matter():
     """update_id may come last; an update of nothing but its id is one, too."""
     body = b'{"poll":{"id":"1"},"update_id":-2147483648}'
-    assert read_update(body) == Arrival(-(2**31), "poll", "", None, None, body)
+    assert read_update(body) == Arrival(-(2**31), "poll", "poll/1", None, None, body)
     assert read_update(b'{"update_id":2147483647}').kind == "unknown"
 
 

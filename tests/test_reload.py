@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import stat
+import subprocess
+import threading
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import trio
 
-from trioworkers import hookimpl
+from trioworkers import hookimpl, shortage
 from trioworkers import reload as reload_module
 from trioworkers.config import Fleet, FleetFileError, FleetInForce, Plan, draft_bot, load_fleet
 from trioworkers.config.lean import find_runtime_dir
-from trioworkers.config.watch import serve_watch
+from trioworkers.config.watch import Pace, serve_watch
 from trioworkers.events import Event, Events
-from trioworkers.plugins import Plugins
-from trioworkers.reload import Reload
+from trioworkers.plugins import Origin, Plugins
+from trioworkers.reload import Reload, ShortError
+from trioworkers.shortage import NO_THREAD, in_thread
 from trioworkers.sources import Sources
 from trioworkers.worker import probe
 
@@ -37,7 +43,9 @@ class Daemon:
         self.events: list[Event] = []
         self.write(ECHO)
         fleet = load_fleet(folder / "fleet.toml", ENVIRON)
-        self.sources = Sources(Plugins(), Events())
+        plugins = Plugins()
+        plugins.add("x", SimpleNamespace(), Origin("a test"))
+        self.sources = Sources(plugins, Events())
         self.reload = Reload(
             FleetInForce(fleet),
             ENVIRON,
@@ -175,8 +183,9 @@ async def test_settings_of_a_plugin_are_asked_with_at_once(daemon):
         return {}
 
     plugins = Plugins()
-    plugins.add("api", SimpleNamespace(trioworkers_bots=hookimpl(bots)), "a test")
+    plugins.add("api", SimpleNamespace(trioworkers_bots=hookimpl(bots)), Origin("a test"))
     daemon.sources = daemon.reload._sources = Sources(plugins, Events())
+    daemon.reload._plugins = plugins
     table = '[plugins.api]\nurl = "x"\n[fleet]\nstate_dir = "elsewhere"\n'
     for text in (ECHO + table, ECHO + table + "name = 'x'\n", "# why\n" + ECHO + table):
         daemon.write(text)
@@ -243,8 +252,7 @@ async def test_watched_and_reloaded(daemon):
                     daemon.reload.watched,
                     daemon.reload.changed,
                     pytest.fail,
-                    settle=0.01,
-                    poll=3600,
+                    pace=Pace(0.01, 3600, 3600),
                 )
             )
             daemon.write(ECHO.replace('"1:zeisig-zeisig"', '{ file = "token" }') + "concurrency = 7\n")
@@ -279,6 +287,121 @@ async def test_a_handler_that_hangs_on_import_is_a_problem(daemon, monkeypatch):
     daemon.write(ECHO.replace("echo:handle", "hangs:handle"))
     with pytest.raises(FleetFileError, match=r"hangs:handle: importing it took longer than 0\.5 s"):
         await daemon.reload.run()
+
+
+def short_of(monkeypatch, what, at):
+    """Let the n-th thing of a kind not be had; returns how many were asked for."""
+    asked = 0
+
+    def refuse(function, error):
+        def asks(*args, **options):
+            nonlocal asked
+            asked += 1
+            if asked == at:
+                raise error
+            return function(*args, **options)
+
+        return asks
+
+    target, name, error = {
+        "thread": (trio.to_thread, "run_sync", RuntimeError(NO_THREAD)),
+        "process": (subprocess, "Popen", BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))),
+        "memory": (subprocess, "Popen", OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))),
+        "pipe": (os, "pipe", OSError(errno.EMFILE, os.strerror(errno.EMFILE))),
+        "pidfd": (os, "pidfd_open", OSError(errno.EMFILE, os.strerror(errno.EMFILE))),
+    }[what]
+    monkeypatch.setattr(target, name, refuse(getattr(target, name), error))
+    return lambda: asked
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("thread", "no thread can be started: "),
+        ("process", "no process can be started: "),
+        ("memory", "raise MemoryMax="),
+        ("pipe", "raise LimitNOFILE="),
+        ("pidfd", "raise LimitNOFILE="),
+    ],
+)
+async def test_a_reload_that_the_system_has_no_room_for_is_refused(tmp_path, monkeypatch, what, words):
+    """At each place that asks for something, in turn: the limit is named, nothing changes, and it goes on."""
+    daemon = Daemon(tmp_path)
+    daemon.write(ECHO.replace("zeisig-zeisig", "other-zeisig"))
+    for at in range(1, 50):
+        with monkeypatch.context() as patched:
+            asked = short_of(patched, what, at)
+            before, refused = daemon.reload.fleet, None
+            try:
+                await daemon.reload.run()
+            except ShortError as error:
+                refused = str(error)
+            if refused is None:
+                assert asked() < at
+                break
+            assert words in refused
+            assert daemon.reload.fleet is before
+            assert daemon.reload.last.error == refused
+    else:
+        pytest.fail("it asks for ever")
+    assert at > 1
+    assert daemon.told()[-1] == "reload.applied"
+    assert len(daemon.plans) == 1
+    children = Path(f"/proc/self/task/{threading.main_thread().native_id}/children")
+    assert children.read_text().split() == []  # what was started was ended
+
+
+async def test_what_the_watch_finds_waits_for_room(daemon, monkeypatch):
+    """No file changes when there is room again: it is tried until then, and refused once meanwhile."""
+    monkeypatch.setattr(reload_module, "AGAIN", 0.01)
+    daemon.write(ECHO + "concurrency = 3\n")
+    run_sync = trio.to_thread.run_sync
+    refused = iter(range(5))
+
+    async def refusing(*args, **options):
+        if next(refused, None) is not None:
+            raise RuntimeError(NO_THREAD)
+        return await run_sync(*args, **options)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", refusing)
+    with trio.fail_after(20):
+        await daemon.reload.changed()
+    assert daemon.told() == ["reload.refused", "reload.applied"]
+    assert daemon.reload.last.error is None
+
+
+async def test_a_thread_that_cannot_be_had_is_no_other_error(monkeypatch):
+    """What the work itself raises goes through as it is."""
+
+    def breaks():
+        raise RuntimeError("of the work")
+
+    with pytest.raises(RuntimeError, match="of the work"):
+        await in_thread(breaks)
+
+
+@pytest.mark.parametrize(
+    ("group", "most", "words"),
+    [
+        ("100", resource.RLIM_INFINITY, "the control group may have 100"),
+        ("max", 30, "the user may have 30"),
+        ("200", 30, "the user may have 30"),
+        ("max", resource.RLIM_INFINITY, "the system has no more"),
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_that_is_reached_is_named(tmp_path, monkeypatch, group, most, words, version):
+    """Of the control group or one above it, of the user, or of the system."""
+    above = tmp_path / ("pids" if version == 1 else "")
+    (above / "a" / "b").mkdir(parents=True)
+    (above / "a" / "pids.max").write_text(f"{group}\n")
+    (above / "a" / "pids.current").write_text("100\n")
+    (tmp_path / "own").write_text(f"{'8:pids' if version == 1 else '0:'}:/a/b\n1:cpu:/\n")
+    monkeypatch.setattr(shortage, "GROUPS", tmp_path)
+    monkeypatch.setattr(shortage, "OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (most, most))
+    assert words in str(shortage.no_thread())
+    assert words in shortage.words_of(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"))
 
 
 async def test_an_emptied_file_ends_no_bots(daemon):
@@ -326,10 +449,66 @@ async def test_a_plan_that_cannot_be_applied_is_not_in_force(daemon):
 
     async def breaks(plan):
         assert daemon.reload.fleet is plan.fleet
+        assert daemon.sources.plugins.found[0].settings == {"word": 5}
         raise ZeroDivisionError
 
     daemon.reload._apply = breaks
-    daemon.write(ECHO.replace("concurrency", "# concurrency") + "concurrency = 3\n")
+    daemon.write(ECHO + "concurrency = 3\n[plugins.x]\nword = 5\n")
     with pytest.raises(ZeroDivisionError):
         await daemon.reload.run()
     assert daemon.reload.fleet is old
+    (plugin,) = daemon.sources.plugins.found
+    assert plugin.settings == {}
+
+
+async def test_reloads_are_counted_with_their_time(daemon):
+    """One that is applied, one that is refused: metrics show when the fleet in force was read."""
+    began = daemon.reload.figures
+    assert (began.applied, began.refused, began.is_good) == (0, 0, True)
+    daemon.write(ECHO + "concurrency = 3\n")
+    await daemon.reload.run()
+    applied = daemon.reload.figures
+    assert (applied.applied, applied.refused, applied.is_good) == (1, 0, True)
+    assert applied.applied_at == daemon.reload.last.at > began.applied_at
+    assert applied.seconds > 0
+    daemon.write(ECHO + "concurrency = 'x'\n")
+    with pytest.raises(FleetFileError):
+        await daemon.reload.run()
+    refused = daemon.reload.figures
+    assert (refused.applied, refused.refused, refused.is_good) == (1, 1, False)
+    assert refused.applied_at == applied.applied_at
+
+
+async def test_the_history_says_what_changed_and_who_caused_it(daemon):
+    """Applied and refused ones; nothing of looks that changed nothing, nor of refused drafts."""
+    daemon.write(ECHO + "concurrency = 3\n")
+    plan = await daemon.reload.run(by="signal HUP")
+    await daemon.reload.changed()
+    daemon.write("nonsense")
+    await daemon.reload.changed()
+    daemon.write(ECHO + "concurrency = 3\n")
+    draft = draft_bot(daemon.folder / "state", "new", {"token": "2:a", "handler": "absent:handle"})
+    with pytest.raises(FleetFileError):
+        await daemon.reload.run(drafts=[draft], by="api")
+    refused, applied = daemon.reload.history.documents(50)[0]
+    assert (applied["result"], applied["by"], applied["plan"]) == ("applied", "signal HUP", plan.document())
+    assert (refused["result"], refused["by"], refused["plan"]) == ("refused", "a changed file", None)
+    assert len(refused["problems"]) == 1
+    assert refused["problems"][0].startswith(str(daemon.folder / "fleet.toml"))
+
+
+async def test_the_history_tells_of_a_plan_that_broke(daemon, monkeypatch):
+    """The old fleet is in force again, and the failure is named by its type alone."""
+
+    async def breaks(plan):
+        raise RuntimeError("zeisig")
+
+    monkeypatch.setattr(daemon.reload, "_apply", breaks)
+    daemon.write(ECHO + "concurrency = 3\n")
+    with pytest.raises(RuntimeError):
+        await daemon.reload.run()
+    ((failed,), _) = daemon.reload.history.documents(50)
+    assert (failed["result"], failed["problems"]) == (
+        "failed",
+        ["it broke while it was applied: RuntimeError"],
+    )

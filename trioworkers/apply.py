@@ -49,6 +49,7 @@ class Applier:
             self._listener.want()
         self._zygote.hide(fleet.secret_env_names)  # first: who starts by this plan must not see them
         self._fleet.apply(plan)
+        self._fleet.hooks_changed()
         self._slots.look_again()
         for name in plan.added:
             self._events.emit("bot.added", name)

@@ -7,21 +7,26 @@ up (:mod:`trioworkers.run`): both take half a second, on two cores at the same t
 from __future__ import annotations
 
 import atexit
+import gc
 import os
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
 from trioworkers.apply import Applier
 from trioworkers.config import FleetInForce, with_given
-from trioworkers.daemon import Daemon, DaemonParts, cancel_on
+from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
+from trioworkers.figures import Figures
 from trioworkers.folders import kept_token
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError
-from trioworkers.nursery.bot_run import BotContext
+from trioworkers.live.feed import LiveFeed
+from trioworkers.nursery.bot_context import BotContext
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills, find_counter
@@ -29,28 +34,50 @@ from trioworkers.nursery.paused import PausedBots
 from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.start_rate import StartRate
+from trioworkers.plugin_store import InboxPluginStore
 from trioworkers.plugins import load_plugins
+from trioworkers.plugins.asks import Asks
+from trioworkers.plugins.facade import DaemonAccess, DaemonFacade
+from trioworkers.plugins.inline import InlineHooks
+from trioworkers.plugins.services import PluginServices
+from trioworkers.plugins.watchdog import Watchdog
+from trioworkers.ratelimit.pace import Paces
 from trioworkers.reload import Reload
 from trioworkers.reports import Reports
+from trioworkers.shortage import in_thread
+from trioworkers.snapshot import Snapshots
 from trioworkers.sources import Sources
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.registration import Digests, Registry
+from trioworkers.web.acts import acting
+from trioworkers.web.address import is_on_loopback, reached_at
+from trioworkers.web.admission import make_admission
 from trioworkers.web.app import AppContext, make_app
-from trioworkers.web.handed import handed_over
 from trioworkers.web.listener import WebhookListener
+from trioworkers.web.plugins import add_plugin_routes
 from trioworkers.web.registrations import Registrations
 from trioworkers.web.serve import GRACE, Web
+from trioworkers.web.signin import make_link
+from trioworkers.web.sockets import UnixSocket
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from trioworkers.config import Fleet, Secret
+    from trioworkers.config import Fleet
     from trioworkers.events import Events
+    from trioworkers.holdings import Holdings
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.store import Store
     from trioworkers.nursery.zygote import Zygote
+    from trioworkers.plugins import Plugins
+    from trioworkers.service.announcer import Announcer
+    from trioworkers.service.claim import Claim
     from trioworkers.stop import Requests
+
+
+DATABASE = "inbox.db"
+METRICS = "metrics"  # the plugin without which nothing is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +91,12 @@ class Ground:
         environ: its environment.
         zygote: makes workers.
         control: the control socket, which listens.
-        api: the socket of the API, which listens.
+        api: the sockets of the API, which listen.
+        handed: further sockets that systemd handed over, by name.
+        announcer: reports to systemd.
+        holdings: what the daemon holds on disk.
+        claim: by which commands find it; None where it has none.
+        show_link: is given a login link when the daemon is ready, unless nobody can see it.
     """
 
     fleet: Fleet
@@ -72,8 +104,18 @@ class Ground:
     requests: Requests
     environ: Mapping[str, str]
     zygote: Zygote
-    control: socket.socket
-    api: socket.socket
+    control: UnixSocket
+    api: Sequence[socket.socket] | UnixSocket
+    handed: Mapping[str, Sequence[socket.socket]]
+    announcer: Announcer
+    holdings: Holdings
+    claim: Claim | None = None
+    show_link: Callable[[str], None] | None = None
+
+    @property
+    def listeners(self) -> Sequence[socket.socket]:
+        """The sockets of the API, as they are now."""
+        return [self.api.listener] if isinstance(self.api, UnixSocket) else self.api
 
 
 async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> None:
@@ -81,43 +123,83 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
     events, stop = ground.events, ground.requests.stop
     # the web stands around the inbox, so that nothing of it can keep the writer from its last commit
     async with trio.open_nursery() as outer:
-        in_force, sources = await _with_plugins(ground)
+        in_force, plugins, sources = await _with_plugins(ground)
         reports = Reports(events, in_force)
         reports.bots_refused()
         ground.zygote.hide(in_force().secret_env_names)  # plugins may have brought more of them
         raise_limit(needed(len(in_force.own_bots()), in_force.most_workers()))
+        figures = None if METRICS in in_force().disabled_plugins else Figures()
         async with open_inbox(
-            _open_store(in_force(), reports), trouble=reports.inbox_trouble, keep_dead=in_force.dead_retention
+            _open_store(in_force(), reports, ground.holdings),
+            trouble=reports.inbox_trouble,
+            keep_dead=in_force.dead_retention,
+            commits=None if figures is None else figures.commits,
+            journal=reports.inbox_journal,
         ) as inbox:
-            daemon, web = _build(ground, in_force, sources, inbox, reports)
-            async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
-                warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
-                await ground.zygote.warm.wait()
-                warming.cancel_scope.cancel()
-            await outer.start(web.serve)
-            await daemon.run(task_status)
-            await web.close(min(GRACE, daemon.time_left()), stop.hastened)
+            read = _Read(in_force, plugins, sources, figures)
+            daemon, web = _build(ground, read, inbox, reports)
+            gc.freeze()  # modules of plugins and all that was built stay
+            async with trio.open_nursery() as beside:
+                if ground.claim is not None:
+                    beside.start_soon(ground.claim.serve, partial(_told, in_force, ground.control))
+                beside.start_soon(ground.holdings.serve, reports.state_restored, reports.state_lost)
+                async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
+                    warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
+                    await ground.zygote.warm.wait()
+                    warming.cancel_scope.cancel()
+                await outer.start(web.serve)
+                await daemon.run(task_status)
+                await web.close(min(GRACE, daemon.time_left()), stop.hastened)
+                beside.cancel_scope.cancel()
         if not web.ended.is_set():
             await ground.zygote.end()
             _leave(events)
 
 
-def _build(
-    ground: Ground, in_force: FleetInForce, sources: Sources, inbox: Inbox, reports: Reports
-) -> tuple[Daemon, Web]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The fleet with its plugins, before anything runs. `figures`: None where nobody wants metrics."""
+
+    in_force: FleetInForce
+    plugins: Plugins
+    sources: Sources
+    figures: Figures | None
+
+
+def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple[Daemon, Web]:
     """Build the daemon, and what serves its API.
 
     Raises:
         ListenError, AlreadyRunningError, CertificateError: a bot wants a webhook, and nobody can listen for
         it. StoreRefusedError: it cannot be read which bots are paused.
     """
+    in_force, plugins, sources = read.in_force, read.plugins, read.sources
     fleet, events = in_force(), ground.events
-    token = _api_token(fleet)
+    paces = Paces()
+    watchdog, asks = (
+        Watchdog(reports.loop_held),
+        Asks(in_force, None if read.figures is None else read.figures.calls, paces),
+    )
+    for plugin in plugins.found:
+        plugin.connect(events, InboxPluginStore(inbox, plugin.name, time.time))
+    token = _api_token(in_force)
+    admission = make_admission(
+        token,
+        loopback=all(map(is_on_loopback, ground.listeners)),
+        kept=fleet.state_dir / "sessions.json",
+        ends=ground.requests.stop.requested,
+        report=reports.attempt_refused,
+        metrics_public=lambda: in_force().api.metrics_public,
+    )
     deliveries = Deliveries(reports.delivery_broke)
-    handed = handed_over(ground.environ)
-    reports.sockets_unused(handed.keys() - {"webhook"})
+    reports.sockets_unused(ground.handed.keys() - {"webhook"})
     listener = WebhookListener(
-        deliveries, in_force.webhook, token.reveal(), handed.get("webhook", []), reports.webhook_refused
+        deliveries,
+        in_force.webhook,
+        admission.refusal_without_token,
+        ground.handed.get("webhook", ()),
+        reports.webhook_refused,
+        ground.holdings.sockets.append,
     )
     if in_force.wants_webhook():
         listener.bind()
@@ -134,11 +216,49 @@ def _build(
         webhooks=Webhooks(deliveries, registrations.wanted, registry),
         paused=PausedBots(fleet.state_dir / "paused.json"),
         oom=OomKills(find_counter()),
+        hooks=InlineHooks(plugins, watchdog),
+        ask=asks.ask,
+        figures=read.figures,
+        worker_plugins=plugins.for_workers,
+        paces=paces,
     )
+    address = next(filter(None, map(reached_at, ground.listeners)), None)
+
+    def greet() -> None:
+        if ground.show_link is not None and address is not None:
+            ground.show_link(make_link(admission.links, address))
+
     bots = FleetScope(in_force.own_bots(), context)
     applier = Applier(in_force, events, ground.zygote, listener, slots, bots)
     restarts = RollingRestarts(events.emit)
     reload = Reload(in_force, ground.environ, sources=sources, apply=applier, events=events)
+    reload.announce = ground.announcer.reloading
+    report = StatusReport(in_force, reload, bots)
+    live = LiveFeed(events, report)
+    snapshots = Snapshots(
+        figures=read.figures,
+        fleet=bots,
+        deliveries=deliveries,
+        reload=reload,
+        slots=slots,
+        database=fleet.state_dir / DATABASE,
+        started_at=time.time(),
+        paces=paces,
+    )
+    access = DaemonAccess(
+        in_force=in_force,
+        events=events,
+        plugins=plugins,
+        status=report.document,
+        figures=snapshots.take,
+        bots=bots.get_bots,
+        reroute=bots.reroute,
+        fence=bots.fence,
+        offer=bots.offer,
+        asks=asks,
+        acting=acting,
+    )
+    services = PluginServices(plugins, events, partial(DaemonFacade, access), watchdog, asks)
     daemon = Daemon(
         DaemonParts(
             in_force=in_force,
@@ -152,14 +272,21 @@ def _build(
             restarts=restarts,
             sources=sources,
             reload=reload,
+            report=report,
+            services=services,
+            snapshots=snapshots,
+            live=live,
+            paces=paces,
+            greet=greet,
+            announcer=ground.announcer,
         )
     )
     app = make_app(
         AppContext(
-            token=token.reveal(),
-            loopback=fleet.api.bind.path is None and fleet.api.bind.is_local,
+            admission=admission,
+            address=address,
             is_ready=bots.ready.is_set,
-            status=daemon.status,
+            status=report.document,
             inbox=inbox,
             backs_up=inbox,
             bots=bots.get_bots,
@@ -167,34 +294,63 @@ def _build(
             backups=fleet.state_dir / "backups",
             events=events,
             reloads=reload,
+            plugins=plugins,
+            live=live,
         )
     )
+    add_plugin_routes(app, plugins, services.daemon, events, watchdog)
     return daemon, Web(app, control=ground.control, api=ground.api)
 
 
-async def _with_plugins(ground: Ground) -> tuple[FleetInForce, Sources]:
-    """Load the plugins and ask them for further bots; the fleet with these. Its files are not read again."""
-    plugins = await trio.to_thread.run_sync(load_plugins, ground.fleet)
+async def _with_plugins(ground: Ground) -> tuple[FleetInForce, Plugins, Sources]:
+    """Load the plugins and ask them for further bots; the fleet with these. Its files are not read again.
+
+    Raises:
+        FleetFileError: the settings of a plugin are wrong.
+    """
+    plugins = await in_thread(load_plugins, ground.fleet)
     for plugin in plugins.found:
+        plugin.connect(ground.events, None)
         if plugin.error is not None:
             ground.events.emit("plugin.failed", plugin=plugin.name, reason=plugin.error)
+    plugins.retune(ground.fleet, plugins.validated(ground.fleet))
     sources = Sources(plugins, ground.events)
     await sources.ask(ground.fleet)
-    fleet = await trio.to_thread.run_sync(with_given, ground.fleet, sources.tables)
-    return FleetInForce(fleet), sources
+    fleet = await in_thread(with_given, ground.fleet, sources.tables)
+    return FleetInForce(fleet), plugins, sources
 
 
-def _open_store(fleet: Fleet, reports: Reports) -> Store:
+def _open_store(fleet: Fleet, reports: Reports, holdings: Holdings) -> Store:
     if fleet.store.url != "sqlite":
         message = 'store.url: PostgreSQL is not available in this version, expected "sqlite"'
         raise StoreRefusedError(message)
     return open_file(
-        fleet.state_dir / "inbox.db", durability=fleet.store.durability, damaged=reports.inbox_damaged
+        fleet.state_dir / DATABASE,
+        durability=fleet.store.durability,
+        damaged=reports.inbox_damaged,
+        reclaim=holdings.reclaim,
     )
 
 
-def _api_token(fleet: Fleet) -> Secret:
-    return fleet.api.token or kept_token(fleet.runtime_dir / "api-token")
+def _told(in_force: FleetInForce, control: UnixSocket) -> dict[str, Any]:
+    """What the daemon says of itself to whoever finds its claim (:class:`trioworkers.service.claim.Told`)."""
+    return {
+        "control": str(control.path),
+        "log_dir": str(in_force().log_dir),
+        "bots": [bot.bot_id for bot in in_force.own_bots().values()],
+    }
+
+
+def _api_token(in_force: FleetInForce) -> Callable[[], str]:
+    """The API's token, as it is now; one is made and kept where the fleet has none.
+
+    Raises:
+        OSError, PermissionError: it cannot be kept, or others know it.
+    """
+    made = cache(partial(kept_token, in_force().runtime_dir / "api-token"))
+    if in_force().api.token is None:
+        made()
+    return lambda: (in_force().api.token or made()).reveal()
 
 
 def _leave(events: Events) -> NoReturn:

@@ -11,24 +11,37 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.awake import serve_absences
 from trioworkers.config import FleetFileError
 from trioworkers.config.watch import serve_watch
+from trioworkers.inbox.store import StoreError
 from trioworkers.logs.summary import Figures, figures, serve_summary
-from trioworkers.status import DaemonFacts, status_document, summary
+from trioworkers.service.watchdog import Part
+from trioworkers.status import DaemonFacts, status_document, summary, summed_up
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trioworkers.awake import Absence
     from trioworkers.config import FleetInForce
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
+    from trioworkers.live.feed import LiveFeed
     from trioworkers.nursery.fleet import FleetScope
     from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.nursery.zygote import Zygote
+    from trioworkers.plugins.services import PluginServices
+    from trioworkers.ratelimit.pace import Paces
     from trioworkers.reload import Reload
+    from trioworkers.service.announcer import Announcer
+    from trioworkers.snapshot import Snapshots
     from trioworkers.sources import Sources
     from trioworkers.stop import Requests
     from trioworkers.transport.deliveries import Deliveries
     from trioworkers.web.listener import WebhookListener
 
+INBOX_PATIENCE = 60.0  # seconds; a disk may hang, and a new daemon would wait for it, too
+ZYGOTE_PATIENCE = 120.0  # seconds; more than one that is replaced needs at worst
 ENDS = 3.0  # seconds of a stop that are kept back for what ends the workers that did not drain
 
 
@@ -48,6 +61,13 @@ class DaemonParts:
         restarts: rolling restarts.
         sources: further bots.
         reload: reads the fleet anew.
+        report: the status document.
+        services: what plugins run beside the bots.
+        snapshots: of what is counted for metrics.
+        live: the feed of the live stream.
+        paces: the bots' turns to send.
+        announcer: reports to systemd.
+        greet: called when it is ready.
     """
 
     in_force: FleetInForce
@@ -61,6 +81,62 @@ class DaemonParts:
     restarts: RollingRestarts
     sources: Sources
     reload: Reload
+    report: StatusReport
+    services: PluginServices
+    snapshots: Snapshots
+    live: LiveFeed
+    paces: Paces
+    announcer: Announcer
+    greet: Callable[[], None] = lambda: None
+
+
+class StatusReport:
+    """Makes the status document, whole or in the parts that the live stream compares.
+
+    Args:
+        in_force: the fleet in force.
+        reload: how the last one went.
+        fleet: the bots.
+
+    Attributes:
+        state: what the daemon is doing: `starting`, `running` or `stopping`.
+    """
+
+    def __init__(self, in_force: FleetInForce, reload: Reload, fleet: FleetScope) -> None:
+        self.state = "starting"
+        self._in_force = in_force
+        self._reload = reload
+        self._fleet = fleet
+        self._started_at = time.time()
+
+    def become(self, state: str) -> None:
+        """The daemon does something else now."""
+        self.state = state
+
+    def document(self) -> dict[str, Any]:
+        """The status document."""
+        return status_document(self._in_force(), self._facts(), self._fleet.status())
+
+    @property
+    def touched(self) -> set[str]:
+        """The bots whose row may have changed; whoever reads it clears it."""
+        return self._fleet.touched
+
+    def head(self) -> dict[str, Any]:
+        """What the document says of the daemon."""
+        head: dict[str, Any] = status_document(self._in_force(), self._facts(), ())["fleet"]
+        return head
+
+    def names(self) -> list[str]:
+        """The bots that have a row."""
+        return self._fleet.names()
+
+    def row(self, name: str) -> dict[str, Any] | None:
+        """A bot's row; None: there is no such bot."""
+        return self._fleet.row(name)
+
+    def _facts(self) -> DaemonFacts:
+        return DaemonFacts(self._started_at, self.state, self._reload.last)
 
 
 class Daemon:
@@ -68,15 +144,11 @@ class Daemon:
 
     def __init__(self, parts: DaemonParts) -> None:
         self._parts = parts
-        self._started_at = time.time()
-        self._state = "starting"
         self._deadline = math.inf
 
     def status(self) -> dict[str, Any]:
         """The status document."""
-        parts = self._parts
-        facts = DaemonFacts(self._started_at, self._state, parts.reload.last)
-        return status_document(parts.in_force(), facts, parts.fleet.status())
+        return self._parts.report.document()
 
     def time_left(self) -> float:
         """Seconds that a stop still may take."""
@@ -90,16 +162,23 @@ class Daemon:
         """
         parts, stop = self._parts, self._parts.requests.stop
         async with trio.open_nursery() as nursery:
+            await nursery.start(parts.announcer.serve, self._line, self._vital(), self._emit_stalled)
             nursery.start_soon(self._announce, task_status)
             nursery.start_soon(self._serve_summary)
+            nursery.start_soon(serve_absences, self._emit_absence)
+            nursery.start_soon(parts.snapshots.serve)
+            nursery.start_soon(parts.live.serve)
+            nursery.start_soon(parts.paces.serve)
             nursery.start_soon(self._serve_restarts)
             nursery.start_soon(self._serve_webhook_changes)
+            await nursery.start(parts.services.serve)
             await nursery.start(parts.deliveries.serve)
             nursery.start_soon(parts.listener.serve)
             async with trio.open_nursery() as bots:
                 bots.start_soon(parts.fleet.run)
                 await self._serve_changes()
-                self._state = "stopping"
+                parts.report.become("stopping")
+                parts.announcer.stopping()
                 parts.events.emit("daemon.stopping", status=summary(parts.fleet.status()))
                 parts.restarts.stop()
                 parts.deliveries.close()
@@ -109,9 +188,15 @@ class Daemon:
                 bots.cancel_scope.deadline = self._deadline - min(ENDS, timeout / 2)
                 nursery.start_soon(cancel_on, stop.hastened, bots.cancel_scope)
                 nursery.start_soon(self._kill_late)
+            parts.live.close()
             parts.listener.close()
             nursery.cancel_scope.deadline = trio.current_time() + min(ENDS, self.time_left())
             await parts.listener.ended.wait()
+            await parts.live.over.wait()
+            with suppress(StoreError):
+                await (
+                    parts.inbox.answers()
+                )  # what was submitted counts in the last summary once it is committed
             nursery.cancel_scope.cancel()
         if not parts.fleet.ready.is_set():  # a stop came first: whoever waits for the start waits no more
             task_status.started(self)
@@ -121,8 +206,11 @@ class Daemon:
         parts = self._parts
         reload = parts.reload
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve_watch, reload.watched, reload.changed, self._emit_unwatched))
-            await nursery.start(parts.sources.serve, parts.in_force, reload.changed, reload.given)
+            if parts.in_force().watch:
+                watch = partial(serve_watch, reload.watched, reload.changed, self._emit_unwatched)
+                await nursery.start(watch)
+            by_source = partial(reload.changed, "a source of bots")
+            await nursery.start(parts.sources.serve, parts.in_force, by_source, reload.given)
             nursery.start_soon(self._serve_reloads)
             await parts.requests.stop.requested.wait()
             nursery.cancel_scope.cancel()
@@ -132,7 +220,7 @@ class Daemon:
         while True:
             await self._parts.requests.reload.wait()
             with suppress(FleetFileError):
-                await self._parts.reload.run()
+                await self._parts.reload.run(by="signal HUP")
 
     async def _serve_restarts(self) -> None:
         parts = self._parts
@@ -153,6 +241,32 @@ class Daemon:
 
     async def _serve_summary(self) -> None:
         await serve_summary(self._figures, self._parts.in_force.summary_interval, self._emit_summary)
+
+    def _vital(self) -> list[Part]:
+        """What has to answer, or the daemon does not do its work."""
+        return [
+            Part("inbox", self._parts.inbox.answers, INBOX_PATIENCE),
+            Part("zygote", self._parts.zygote.answers, ZYGOTE_PATIENCE),
+        ]
+
+    def _line(self) -> str:
+        """What systemd shows as the status."""
+        bots = self._parts.fleet.everyone
+        counts = (self._parts.inbox.counts(bot.settings.bot_id) for bot in bots)
+        line = summed_up((bot.state for bot in bots), sum(count["pending"] for count in counts))
+        error = self._parts.reload.last.error
+        if error is None:
+            return line
+        first, *others = error.splitlines()
+        more = f" (and {len(others)} more)" if others else ""
+        return f"{line}; the changed fleet is refused: {first}{more}"
+
+    def _emit_stalled(self, part: str, seconds: float) -> None:
+        self._parts.events.emit("daemon.stalled", part=part, seconds=round(seconds))
+
+    def _emit_absence(self, absence: Absence) -> None:
+        why = "the machine was suspended" if absence.suspended else "it was stopped, or its loop was held up"
+        self._parts.events.emit("daemon.away", seconds=round(absence.seconds, 1), reason=why)
 
     def _emit_unwatched(self, reason: str) -> None:
         self._parts.events.emit("reload.unwatched", reason=reason)
@@ -185,9 +299,11 @@ class Daemon:
     async def _announce(self, task_status: trio.TaskStatus[Daemon]) -> None:
         parts = self._parts
         await parts.fleet.ready.wait()
-        if self._state == "starting":
-            self._state = "running"
+        if parts.report.state == "starting":
+            parts.report.become("running")
             parts.events.emit("daemon.ready", status=summary(parts.fleet.status()))
+            parts.announcer.ready()
+            parts.greet()
         task_status.started(self)
 
 

@@ -6,6 +6,8 @@ of them, and then one bot's connection is another one's failure.
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 
 from trioworkers.errors import TrioworkersError
@@ -16,7 +18,7 @@ OF_A_WORKER = 3  # its channel, its output, itself
 
 
 class DescriptorsError(TrioworkersError):
-    """The fleet needs more open files than the system allows."""
+    """The system does not allow the descriptors that the fleet needs: so many, or of that kind."""
 
 
 def needed(bots: int, most_workers: int) -> int:
@@ -39,3 +41,22 @@ def raise_limit(need: int) -> None:
             " raise LimitNOFILE= of the unit, or `ulimit -Hn`"
         )
         raise DescriptorsError(message)
+
+
+def check_pidfds() -> None:
+    """See that processes can be held by descriptors (pidfd_open(2), Linux 5.3), as each worker is.
+
+    Raises:
+        DescriptorsError: they cannot; the message says what may forbid it.
+    """
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+            raise
+        message = (
+            f"pidfd_open: {(error.strerror or '').lower()}, expected a Linux of 5.3 or later that allows it:"
+            " seccomp profiles older than that forbid it to containers, as those of Docker before 20.10 do;"
+            " update the container runtime, or allow pidfd_open and pidfd_send_signal in its profile"
+        )
+        raise DescriptorsError(message) from None

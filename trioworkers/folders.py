@@ -11,7 +11,8 @@ import fcntl
 import os
 import secrets
 import stat
-from contextlib import contextmanager, suppress
+import threading
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from trioworkers.config import Secret
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+DAEMON_LOCK = "daemon.lock"  # in the state folder
 TOKEN_LIMIT = 4096  # bytes
 
 
@@ -47,37 +49,120 @@ def make_folder(path: Path) -> None:
             message = f"{path} is a {what} of another user (uid {found.st_uid}), expected one of our own"
             raise PermissionError(message)
     if found.st_mode & 0o022:
-        message = f"{path} can be written by other users, expected a folder of our own: chmod go-w {path}"
+        advice = (
+            f"chmod go-w {path}" if _may_change(found) else f"name a folder below it, as {path}/{path.name}"
+        )
+        message = f"{path} can be written by other users, expected a folder of our own: {advice}"
         raise PermissionError(message)
     for above in {*path.absolute().parents, *path.resolve().parents}:
-        mode = above.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            message = f"{above} can be written by all users, who can replace {path}: chmod o-w {above}"
+        status = above.stat()
+        mode = status.st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX and not _is_given(status):
+            advice = f"chmod o-w {above}" if _may_change(status) else "name a folder elsewhere"
+            message = f"{above} can be written by all users, who can replace {path}: {advice}"
             raise PermissionError(message)
 
 
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file at `path` for this process; the lock ends with it, however it ends.
+def _may_change(status: os.stat_result) -> bool:
+    """Whether this process may change the mode of a folder."""
+    return os.geteuid() in (0, status.st_uid)
+
+
+def _is_given(status: os.stat_result) -> bool:
+    """Whether the system made a folder for all, as an emptyDir of Kubernetes is (0777); not ours to change.
+
+    Others may take a folder of ours away there. They cannot put another one in its place that is ours, which
+    is looked at first; to refuse would leave a container without any place.
+    """
+    return not _may_change(status) and status.st_uid == 0
+
+
+class Lock:
+    """A lock file that is held for this process; the lock ends with it, however it ends.
+
+    The file may be removed meanwhile, and another daemon could lock the next one of that name. So its holder
+    asks now and then whether the name still means the file that is held. From any thread.
+
+    Args:
+        path: the file.
+        what: what its holder does there, for the message.
 
     Raises:
-        AlreadyRunningError: another holds it; `what` says what it does there.
+        AlreadyRunningError: another holds it.
         OSError: the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self._what = what
+        self._turn = threading.Lock()
+        self._descriptor = self._take()
+
+    def is_lost(self) -> bool:
+        """Whether the name does not mean the file that is held any more."""
+        return not _names(self.path, self._descriptor)
+
+    def hold(self) -> bool:
+        """Hold the file that has the name now; return whether it is another one than before.
+
+        Raises:
+            AlreadyRunningError, OSError: as for the first one, which stays held.
+        """
+        with self._turn:
+            if not self.is_lost():
+                return False
+            before, self._descriptor = self._descriptor, self._take()
+            os.close(before)
+            return True
+
+    def close(self) -> None:
+        """Let it go."""
+        with self._turn:
+            os.close(self._descriptor)
+
+    def _take(self) -> int:
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                self._lock(descriptor)
+                if _names(self.path, descriptor):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # it was removed just before it was locked
+
+    def _lock(self, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            message = f"another daemon {what} (pid {holder})"
+            message = f"another daemon {self._what} (pid {holder})"
             raise AlreadyRunningError(message) from None
         with suppress(OSError):  # a full disk; the number is for people, the lock holds without it
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    """Whether a path means the open file; also when that cannot be found out now."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a disk that does not answer says nothing of the name
+        return True
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[Lock]:
+    """Hold the lock file at `path` inside.
+
+    Raises:
+        AlreadyRunningError, OSError: as :class:`Lock`.
+    """
+    with closing(Lock(path, what)) as lock:
+        yield lock
 
 
 def kept_token(path: Path) -> Secret:

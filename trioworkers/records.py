@@ -1,7 +1,6 @@
-"""The update, from the wire to the inbox: what is read out of it, and the records that cross layers.
+"""The update, from the wire to the inbox: the records that cross layers.
 
-An update's body stays the bytes that Telegram sent; it is decoded once, for the few fields that
-decide its order. Kinds that are not known yet are accepted like the known ones.
+An update's body stays the bytes that Telegram sent; what is read out of it is in :mod:`trioworkers.arrivals`.
 Records are msgspec structs: some are made for each update, at a fifth of a frozen dataclass's cost.
 """
 
@@ -9,61 +8,19 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from math import inf
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+ONCE_SEEN = "another update of the same key came within the window"  # the key itself may tell content
 MOST_ONCE_KEY = 256  # characters
-
-_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # thousands of digits are no order key
-
-
-class _Id(msgspec.Struct):
-    id: _Int64
-
-
-class _Message(msgspec.Struct):
-    chat: _Id | None = None
-    message_thread_id: _Int64 | None = None
-    is_topic_message: bool = False
-
-
-class _Content(msgspec.Struct, rename={"sender": "from"}):
-    """What the kinds of updates have in common, as far as order is concerned."""
-
-    chat: _Id | None = None
-    sender: _Id | None = None
-    user: _Id | None = None
-    message_thread_id: _Int64 | None = None
-    is_topic_message: bool = False
-    message: _Message | None = None
-
-
-_Id32 = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
-
-
-class _Usual(msgspec.Struct, forbid_unknown_fields=True):
-    """What nearly every update is, in one pass."""
-
-    update_id: _Id32
-    message: _Content
-
-
-_usual = msgspec.json.Decoder(_Usual)
-_envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_content = msgspec.json.Decoder(_Content)
-_id32 = msgspec.json.Decoder(_Id32)
-
-
-class UpdateIdError(ValueError):
-    """This has an `update_id`, but none that can be read."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """An update as it came from Telegram, before the inbox knows it.
 
     `key` orders: updates of one key are handled first-in first-out, different keys in parallel; an
-    empty key is ordered with nothing. `body` is UTF-8 JSON, as received.
+    empty key is ordered with nothing. `body` is JSON, as received; nobody can decode one that is `broken`.
     """
 
     update_id: int
@@ -72,6 +29,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     chat_id: int | None
     user_id: int | None
     body: bytes
+    broken: bool = False
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +48,9 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
         crashes: how many workers died while they handled it alone.
         skipped: the updates behind it in its chat do not wait for it.
         called: calls of an earlier handling are recorded.
+        head: what was read out of the body when it came; None when it is not at hand, as for what was read
+            from disk.
+        parts: the others of its album, once they were gathered; they end with it. None: it is of no album.
     """
 
     id: int
@@ -108,6 +69,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     crashes: int = 0
     skipped: bool = False
     called: bool = False
+    head: Arrival | None = None
+    parts: tuple[Waiting, ...] | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -128,6 +91,8 @@ class Once(msgspec.Struct, frozen=True, gc=False):
     Args:
         key: names what must come only once; at most 256 characters. It never appears in a log.
         window: the seconds for which the key counts, from the commit of an update with this key.
+        reason: why an update is dropped for it, without texts.
+        level: of the event that says so.
 
     Raises:
         TypeError, ValueError: no store could hold this.
@@ -135,6 +100,8 @@ class Once(msgspec.Struct, frozen=True, gc=False):
 
     key: str
     window: float
+    reason: str = ONCE_SEEN
+    level: str = "debug"
 
     def __post_init__(self) -> None:
         if not isinstance(self.key, str):
@@ -194,56 +161,10 @@ def shown_call(key: str) -> str:
     return words[1] if words[0] == "once" and len(words) > 1 else " ".join(words[:2])
 
 
-def read_update(body: bytes | msgspec.Raw) -> Arrival:
-    """Read one update's id, kind and order key.
-
-    The key is the chat's id, with the thread's in a forum (`-100123/7`: a group of operators must
-    not be one queue); without a chat the user's id; else empty.
-
-    A content of an unknown shape has no key and is an update all the same.
-
-    Raises:
-        UpdateIdError: its `update_id` is not a 32-bit integer.
-        ValueError: this is not an update. The messages name no content.
-    """
-    try:
-        usual = _usual.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        update_id, kind, content = _read_unusual(body)
-    else:
-        update_id, kind, content = usual.update_id, "message", usual.message
-    place: _Content | _Message = content if content.chat or not content.message else content.message
-    user = content.sender or content.user
-    chat_id = place.chat.id if place.chat else None
-    user_id = user.id if user else None
-    if chat_id is None:
-        key = "" if user_id is None else str(user_id)
-    elif place.is_topic_message and place.message_thread_id is not None:
-        key = f"{chat_id}/{place.message_thread_id}"
-    else:
-        key = str(chat_id)
-    return Arrival(update_id, kind, key, chat_id, user_id, bytes(body))
-
-
-def _read_unusual(body: bytes | msgspec.Raw) -> tuple[int, str, _Content]:
-    """As :func:`read_update`: an update of any kind by its id, kind and content."""
-    try:
-        parts = _envelope.decode(body)
-        raw_id = parts.pop("update_id")
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
-        message = f"not an update: {type(error).__name__}"
-        raise ValueError(message) from None
-    try:
-        update_id = _id32.decode(raw_id)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        message = "not an update: update_id is not a 32-bit integer"
-        raise UpdateIdError(message) from None
-    kind, raw = next(iter(parts.items())) if parts else ("unknown", b"{}")
-    try:
-        content = _content.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        content = _Content()
-    return update_id, kind, content
+def belongs_to_chat(key: str, chat_id: int) -> bool:
+    """Whether an order key is that of a chat, or of a thread in it."""
+    chat = str(chat_id)
+    return key == chat or key.startswith(f"{chat}/")
 
 
 def decode_body(body: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from trioworkers.errors import describe
 from trioworkers.inbox.store import StoreFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Sequence, Set
 
     from trioworkers.config import FleetInForce
     from trioworkers.errors import TrioworkersError
@@ -38,6 +38,29 @@ class Reports:
         else:
             self._events.emit("inbox.trouble", reason=str(error))
 
+    def inbox_journal(self, size: int, holders: Sequence[str]) -> None:
+        """Another program keeps the inbox's journal of so many bytes from being emptied; 0: no more."""
+        if not size:
+            self._events.emit("inbox.journal", level="info", bytes=0, reason="the journal is emptied again")
+            return
+        reason = (
+            f"another program reads the inbox and keeps its journal of {size >> 20} MB from being emptied"
+        )
+        self._events.emit("inbox.journal", bytes=size, holders=list(holders), reason=reason)
+
+    def state_restored(self, paths: list[str]) -> None:
+        """Files of the daemon were removed or replaced while it ran, and are there again."""
+        self._events.emit("state.restored", paths=paths)
+
+    def state_lost(self, reason: str) -> None:
+        """Such files cannot be put back now."""
+        self._events.emit("state.lost", reason=reason)
+
+    def loop_held(self, plugin: str, hook: str, seconds: float) -> None:
+        """A plugin has held the loop for so long, and still does. To be called from any thread."""
+        reason = f"{hook} has held the daemon's loop for {seconds:.1f} s"
+        self._events.log_now("plugin.failed", plugin=plugin, reason=reason)
+
     def inbox_damaged(self, damage: Damage) -> None:
         """A damaged inbox was put aside."""
         self._events.emit(
@@ -58,11 +81,17 @@ class Reports:
         fields = {"level": "error", "reason": "internal", "error": describe(error)}
         self._events.emit("transport.trouble", name, **fields)
 
+    def attempt_refused(self, source: str, what: str) -> None:
+        """Somebody presented a wrong token or login link to the API."""
+        self._events.emit("control.refused", source=source, reason=what)
+
     def sockets_unused(self, names: Set[str]) -> None:
         """Sockets were handed over that nothing listens on; names none when there are none."""
         if names:
             found = f"sockets were handed over as {', '.join(sorted(names))} and are not used"
-            self._events.emit("webhook.refused", reason=f"{found}, expected FileDescriptorName=webhook")
+            self._events.emit(
+                "webhook.refused", reason=f"{found}, expected FileDescriptorName=api or webhook"
+            )
 
     def bots_refused(self) -> None:
         """Bots that plugins gave are left out of the fleet in force."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.hookspecs import Bots
+from trioworkers.plugin_types import Bots
 from trioworkers.plugins import PluginError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Fleet
     from trioworkers.events import Events
-    from trioworkers.plugins import Plugins
+    from trioworkers.plugins import Plugin, Plugins
 
 HOOK = "trioworkers_bots"
 TIME_LIMIT = 30.0  # seconds that one plugin has
@@ -34,15 +34,16 @@ class Sources:
         events: told what went wrong, once for as long as it stays the same.
 
     Attributes:
+        plugins: the plugins of this run.
         tables: by plugin, the tables of its bots as it answered last: what `with_given` wants.
     """
 
     def __init__(self, plugins: Plugins, events: Events) -> None:
+        self.plugins = plugins
         self.tables: dict[str, dict[str, Any]] = {}
-        self._plugins = plugins
         self._events = events
         self._problems: dict[str, tuple[str, ...]] = {}
-        self._due: dict[str, float] = dict.fromkeys(plugins.implementing(HOOK), -math.inf)
+        self._due: dict[Plugin, float] = dict.fromkeys(plugins.implementing(HOOK), -math.inf)
         self._asking = trio.Lock()
         self._asked = trio.Event()
 
@@ -89,21 +90,26 @@ class Sources:
             if self.tables != applied():
                 await changed()
 
-    async def _ask(self, plugin: str, fleet: Fleet) -> None:
+    async def _ask(self, plugin: Plugin, fleet: Fleet) -> None:
+        if plugin.needs_table and plugin.name not in fleet.plugins:
+            self.tables[plugin.name] = {}
+            self._due[plugin] = math.inf
+            return
         try:
-            answer = await self._plugins.call(plugin, HOOK, TIME_LIMIT, fleet=fleet)
+            answer = await plugin.call(HOOK, TIME_LIMIT, fleet=fleet.for_plugin(plugin.name))
             bots = answer if isinstance(answer, Bots) else Bots(answer)
             if answer is None or not _is_tables(bots.tables):
-                message = f"{plugin}: {HOOK} answered with something else than tables by their names"
+                message = f"{plugin.name}: {HOOK} answered with something else than tables by their names"
                 raise PluginError(message)
         except PluginError as error:
-            self._emit(plugin, (str(error),))
+            plugin.account.failures += 1  # its last answer stays in force: no reason to switch it off
+            self._emit(plugin.name, (str(error),))
             if self._due[plugin] <= trio.current_time():
                 self._due[plugin] = trio.current_time() + TIME_LIMIT
             return
-        self._emit(plugin, bots.problems)
+        self._emit(plugin.name, bots.problems)
         if bots.tables is not None:
-            self.tables[plugin] = dict(bots.tables)
+            self.tables[plugin.name] = dict(bots.tables)
         again = math.inf if bots.ask_again is None else max(bots.ask_again, SHORTEST)
         self._due[plugin] = trio.current_time() + again
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trioworkers.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trioworkers.config import Fleet
 
@@ -55,10 +55,15 @@ def status_document(fleet: Fleet, facts: DaemonFacts, workers: Sequence[dict[str
 
 def summary(workers: Sequence[dict[str, Any]]) -> str:
     """One line for people: `12 bots: 11 running, 1 failed; 3 updates waiting`."""
-    states = Counter(worker["state"] for worker in workers)
     parts = ("ready", "in_flight", "retry")
     waiting = sum(worker["queue"][part] for worker in workers for part in parts)
-    bots = "1 bot" if len(workers) == 1 else f"{len(workers)} bots"
+    return summed_up((worker["state"] for worker in workers), waiting)
+
+
+def summed_up(bot_states: Iterable[str], waiting: int) -> str:
+    """The same line, of each bot's state and of how many updates wait."""
+    states = Counter(bot_states)
+    bots = "1 bot" if states.total() == 1 else f"{states.total()} bots"
     told = ", ".join(f"{count} {state}" for state, count in states.most_common()) or "none"
     updates = "1 update" if waiting == 1 else f"{waiting} updates"
     return f"{bots}: {told}; {updates} waiting"

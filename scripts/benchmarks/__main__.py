@@ -12,7 +12,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import beside, demand, fleet, frames, inbox, queues, reload, webhook, webhook_kills, worker
+from benchmarks import (
+    beside,
+    dashboard,
+    demand,
+    fleet,
+    frames,
+    inbox,
+    live,
+    metrics,
+    plugged,
+    queues,
+    reload,
+    webhook,
+    webhook_kills,
+    worker,
+)
 from benchmarks.products import PRODUCTS
 
 QUEUE_PARTS = ["storm", "blocked", "million"]
@@ -43,6 +58,14 @@ def main() -> None:
     verb.add_argument("--updates", type=int, default=5000)
     verb.add_argument("--start", choices=["fork", "spawn"], nargs="+", default=["fork", "spawn"])
     verb.set_defaults(run=lambda args: fleet.run(args.bots, args.start, args.updates))
+    verb = verbs.add_parser("dashboard", help="frames, memory and cost of a page before many bots under load")
+    verb.add_argument("--bots", type=int, default=1000)
+    verb.add_argument("--rate", type=float, default=500.0, help="updates per second in all")
+    verb.add_argument(
+        "--seconds", type=float, default=60.0, help="that the page is watched; 600 for its memory"
+    )
+    verb.add_argument("--pictures", type=Path, help="a folder for a picture of the page at the end")
+    verb.set_defaults(run=lambda args: dashboard.run(args.bots, args.rate, args.seconds, args.pictures))
     verb = verbs.add_parser("demand", help="a large fleet of bots that sleep until they are wanted")
     verb.add_argument("--bots", type=int, default=10_000)
     verb.add_argument("--awake", type=int, default=200)
@@ -67,6 +90,25 @@ def main() -> None:
     verb.add_argument("--chats", type=int, nargs="+", default=[1, 4, 10])
     verb.add_argument("--updates", type=int, default=10_000)
     verb.set_defaults(run=lambda args: worker.run(args.chats, args.updates))
+    verb = verbs.add_parser("live", help="what clients of the live stream cost, in turns with none")
+    verb.add_argument("--bots", type=int, default=1000)
+    verb.add_argument("--rate", type=float, default=500.0, help="updates per second")
+    verb.add_argument("--clients", type=int, default=10)
+    verb.add_argument("--seconds", type=float, default=20.0, help="of each turn")
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.set_defaults(
+        run=lambda args: live.run(args.bots, args.rate, args.clients, args.seconds, args.rounds)
+    )
+    verb = verbs.add_parser("metrics", help="what a scrape costs, and how long it holds up the loop")
+    verb.add_argument("--bots", type=int, default=1000)
+    verb.add_argument("--scrapes", type=int, default=20)
+    verb.add_argument("--busy", action="store_true", help="the loop works for half of the time")
+    verb.set_defaults(run=lambda args: metrics.run(args.bots, args.scrapes, busy=args.busy))
+    verb = verbs.add_parser("plugins", help="what plugins cost on the way of updates, in turns with none")
+    verb.add_argument("--bots", type=int, default=10)
+    verb.add_argument("--only", nargs="+", default=list(plugged.VARIANTS), choices=plugged.VARIANTS)
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.set_defaults(run=lambda args: plugged.run(args.bots, args.only, args.rounds))
     verb = verbs.add_parser("webhook", help="deliveries per second, beside bare hypercorn and aiogram")
     verb.add_argument("--bots", type=int, default=10)
     verb.add_argument("--connections", type=int, default=64)

@@ -19,7 +19,6 @@ from trioworkers.inbox.store import Accept, Finish, Kept
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Deliver, FromWorker, Outcome, ToWorker
 
-TRACE = "0" * 32
 AT_ONCE = (1, 4, 16, 64, 256)
 
 
@@ -58,7 +57,7 @@ async def _frames(updates: int, at_once: int, one_write_each: bool) -> float:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work)
         began = time.perf_counter()
-        first = [Deliver(number, 0, False, TRACE, body, []) for number in range(at_once)]
+        first = [Deliver(number, 0, False, body, []) for number in range(at_once)]
         await say(daemon, first)
         given = at_once
         while left > 0:
@@ -66,7 +65,7 @@ async def _frames(updates: int, at_once: int, one_write_each: bool) -> float:
             left -= len(came)
             more = min(len(came), max(0, updates - given))
             given += more
-            await say(daemon, [Deliver(number, 0, False, TRACE, body, []) for number in range(more)])
+            await say(daemon, [Deliver(number, 0, False, body, []) for number in range(more)])
         took = time.perf_counter() - began
         nursery.cancel_scope.cancel()
     daemon.close()

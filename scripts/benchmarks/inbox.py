@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from trioworkers.arrivals import read_update
 from trioworkers.breakage import Breakage
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, Kept
-from trioworkers.records import Arrival, read_update
 from trioworkers.run import COLLECT, SWITCH_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers.inbox.backlog import Backlog
+    from trioworkers.records import Arrival
 
 BODY = msgspec.json.encode(
     {

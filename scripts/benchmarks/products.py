@@ -16,7 +16,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import tomli_w
@@ -25,7 +25,7 @@ from benchmarks import foreign
 from benchmarks.processes import family
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from benchmarks.standing import StandIn
 
@@ -110,9 +110,15 @@ class Product:
 
 
 def _trioworkers(folder: Path, standin: StandIn) -> Iterator[Running]:
+    return run_ours(folder, standin, {})
+
+
+def run_ours(folder: Path, standin: StandIn, more: Mapping[str, Any]) -> Iterator[Running]:
+    """Run echo bots of ours. `more`: tables of the fleet file besides."""
     (folder / "echo.py").write_text(HANDLER)
     fleet = {
-        "fleet": {"api_base": standin.base},
+        **more,
+        "fleet": {"api_base": standin.base, **more.get("fleet", {})},
         "limits": {"max_workers_per_core": max(20, len(standin.tokens))},
         "api": {"bind": "127.0.0.1:0"},
         "defaults": {"handler": "echo:handle"},

@@ -62,6 +62,9 @@ def serve_ours(listener: socket.socket, bots: int, folder: Path) -> None:
 
     settings = Webhook()
 
+    async def admit(_: object) -> None:
+        """Everybody may see the statistics, which nobody asks for."""
+
     async def main() -> None:
         async with open_inbox(open_sqlite(folder / "inbox.db")) as inbox, trio.open_nursery() as nursery:
             deliveries, events = Deliveries(), Events()
@@ -69,7 +72,7 @@ def serve_ours(listener: socket.socket, bots: int, folder: Path) -> None:
             for number in range(bots):
                 name, bot_id = f"bot{number}", FIRST_BOT + number
                 deliveries.open(name, bot_id, Gate(name, bot_id, inbox, events)).add_secret(SECRET)
-            app = WebhookApp(deliveries, lambda: settings, "token")
+            app = WebhookApp(deliveries, lambda: settings, admit)
             connections = Connections(app, bounds=Bounds())
             await nursery.start(connections.serve, [listener], trio.Event())
             print("ready", flush=True)

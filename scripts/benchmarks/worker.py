@@ -36,7 +36,6 @@ from trioworkers.protocol.orders import (
     rights,
 )
 
-TRACE = "0" * 32
 SAID = b'{"ok":true,"result":{"message_id":7,"date":1,"chat":{"id":1,"type":"private"},"text":"hello"}}'
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.18.0\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
@@ -183,7 +182,7 @@ class Loop:
 
     def _next(self) -> Deliver:
         self._number += 1
-        return Deliver(self._number, 0, False, TRACE, msgspec.Raw(BODY), [])
+        return Deliver(self._number, 0, False, msgspec.Raw(BODY), [])
 
     def _take_in(self) -> None:
         data = self._incoming + self._channel.recv(65536)

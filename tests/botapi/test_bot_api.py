@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+import threading
 import traceback
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import trio
 
+from trioworkers.botapi import answers, decoding
 from trioworkers.botapi import client as api_module
-from trioworkers.botapi.client import BotApi, retry_after
+from trioworkers.botapi.client import BotApi, Waits, retry_after
+from trioworkers.botapi.decoding import decode
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
+from trioworkers.botapi.migration import moved, old_chats
 from trioworkers.botapi.parameters import form_fields, split_files
+from trioworkers.botapi.refusals import GroupUpgraded
 from trioworkers.botapi.wire import Wire
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
 
@@ -53,7 +59,7 @@ async def line(nursery, monkeypatch):
         yield Line(world, bot, alice, url, api)
 
 
-class Noted:
+class Noted(Waits):
     """Waits nothing, and notes what it was asked for."""
 
     def __init__(self):
@@ -202,7 +208,7 @@ async def test_a_429_without_patience_is_slept_out(line, monkeypatch):
 async def test_whoever_has_no_patience_decides(line):
     """What the patience raises ends the call."""
 
-    class None_:
+    class None_(Waits):
         async def wait(self, seconds):
             raise ZeroDivisionError
 
@@ -267,6 +273,104 @@ async def test_a_group_that_became_a_supergroup_is_followed(line):
     assert len(line.world.calls_of("sendMessage")) == 2
 
 
+@pytest.fixture
+async def groups(line):
+    """A group that was upgraded, its supergroup, another group, and a message in each chat."""
+    old_group, other = (line.world.add_group(name, [line.bot, line.alice]) for name in "GH")
+    old = old_group.id
+    new = old_group.upgrade(line.alice)
+    ids = {}
+    for chat in (new, other.id, line.alice.id):
+        made = await line.api.call("sendMessage", {"chat_id": chat, "text": "x"})
+        ids[chat] = msgspec.json.decode(made)["message_id"]
+    line.world.calls.clear()
+    return old, new, other.id, ids
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("into", ["group", "dialog"])
+async def test_only_the_old_groups_id_is_replaced(line, groups, into, as_text):
+    """The origin of a copy moved: it is taken from the new chat, and its destination stays."""
+    old, new, other, ids = groups
+    to = other if into == "group" else line.alice.id
+    given = {"chat_id": to, "from_chat_id": str(old) if as_text else old, "message_id": ids[new]}
+    await line.api.call("copyMessage", given)
+    refused, made = line.world.calls_of("copyMessage")
+    assert not refused.ok
+    assert made.ok
+    assert dict(made.params) == {**given, "from_chat_id": str(new) if as_text else new}
+    asked = [call.params["chat_id"] for call in line.world.calls_of("getChatMember")]
+    assert asked == ([other, old] if into == "group" else []), "only where two groups may be meant"
+    assert given["from_chat_id"] in (old, str(old)), "the caller's parameters are left alone"
+
+
+async def test_a_destination_that_moved_leaves_the_origin_alone(line, groups):
+    """The other way round."""
+    old, new, other, ids = groups
+    await line.api.call("copyMessage", {"chat_id": old, "from_chat_id": other, "message_id": ids[other]})
+    made = line.world.calls_of("copyMessage")[-1]
+    assert (made.ok, made.params["chat_id"], made.params["from_chat_id"]) == (True, new, other)
+
+
+async def test_both_groups_may_have_moved(line, groups):
+    """Each is followed once."""
+    old, new, _, ids = groups
+    second = line.world.add_group("I", [line.bot, line.alice])
+    second_old, second_new = second.id, second.upgrade(line.alice)
+    await line.api.call("copyMessage", {"chat_id": second_old, "from_chat_id": old, "message_id": ids[new]})
+    made = line.world.calls_of("copyMessage")[-1]
+    assert (made.ok, made.params["chat_id"], made.params["from_chat_id"]) == (True, second_new, new)
+
+
+async def test_where_nobody_can_tell_which_group_moved_the_call_is_refused(line, groups):
+    """A message in a wrong chat is worse than none."""
+    _, _, other, ids = groups
+    third = line.world.add_group("J", [line.bot, line.alice]).id
+    params = {"chat_id": other, "from_chat_id": third, "message_id": ids[other]}
+    error = faults.error(400, "Bad Request: upgraded", {"migrate_to_chat_id": -1_001_234_567_890})
+    rule = line.fault(error, method="copyMessage", times=None)
+    with pytest.raises(GroupUpgraded):
+        await line.api.call("copyMessage", params)
+    assert rule.hits == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "chats"),
+    [
+        ({"chat_id": -5}, [-5]),
+        ({"chat_id": "-5"}, [-5]),
+        ({"chat_id": 7}, [7]),
+        ({"chat_id": -1_001_234_567_890, "from_chat_id": -5}, [-5]),
+        ({"chat_id": "@channel", "from_chat_id": 7}, [7]),
+        ({"chat_id": 7, "from_chat_id": 8}, []),
+        ({"chat_id": -5, "from_chat_id": -5}, [-5]),
+        ({"chat_id": -5, "from_chat_id": "-6"}, [-5, -6]),
+        ({"chat_id": 7, "reply_parameters": {"chat_id": -5, "message_id": -6}}, [-5]),
+        ({"commands": [], "scope": {"type": "chat", "chat_id": -5}}, [-5]),
+        ({"chat_id": 7, "sender_chat_id": -5}, [-5]),
+        ({"chat_id": True, "x": [{"chat_id": None}], "user_id": -5}, []),
+        ({"chat_id": "²", "from_chat_id": "-" + "9" * 5000}, []),
+        ({}, []),
+    ],
+)
+def test_the_old_group_is_known_by_the_range_of_its_id(params, chats):
+    """Wherever a chat is named; a user or a supergroup cannot be upgraded."""
+    assert old_chats(params) == chats
+
+
+def test_an_id_is_replaced_at_every_depth():
+    """And only where it is a chat's."""
+    given: dict[str, Any] = {
+        "chat_id": 7,
+        "user_id": -5,
+        "text": "-5",
+        "x": [({"chat_id": "-5"}, {"from_chat_id": -5, "n": -5})],
+    }
+    expected = [[{"chat_id": "-9"}, {"from_chat_id": -9, "n": -5}]]
+    assert moved(given, -5, -9) == {"chat_id": 7, "user_id": -5, "text": "-5", "x": expected}
+    assert given["x"][0][0] == {"chat_id": "-5"}
+
+
 async def test_a_migration_to_itself_is_not_followed_for_ever(line):
     """A server that is confused gets two calls, not a storm."""
     chat = line.alice.id
@@ -295,6 +399,32 @@ async def test_a_strange_new_chat_is_not_followed(line, new):
     with pytest.raises(BotApiError):
         await line.say()
     assert rule.hits == 1
+
+
+async def test_large_parameters_and_descriptions_are_not_decoded(line):
+    """Five million objects would hold up whoever reads them; what the answer says is read all the same."""
+    large = b'{"retry_after":7,"x":[%s]}' % b",".join([b"{}"] * 10_000)
+    body = b'{"ok":false,"error_code":400,"description":"%s","parameters":%s}' % (b"Bad" * 100_000, large)
+    line.fault(Fault(status=400, body=body))
+    with pytest.raises(BotApiError) as caught:
+        await line.say()
+    assert caught.value.error_code == 400
+    assert caught.value.description.startswith("BadBad")
+    assert len(caught.value.description) == answers.DESCRIPTION_LIMIT
+    assert caught.value.parameters == {}
+
+
+async def test_a_large_answer_is_decoded_beside_the_loop(line):
+    """The loop's own thread is left to others."""
+    at = []
+
+    def read(data):
+        at.append(threading.get_ident())
+        return len(data)
+
+    assert await decode(read, b"x" * decoding.LARGE) == decoding.LARGE
+    assert await decode(read, b"x" * (decoding.LARGE + 1)) == decoding.LARGE + 1
+    assert at[0] == threading.get_ident() != at[1]
 
 
 @pytest.mark.parametrize("parameters", [b"null", b"[]", b"7", b'"x"'])

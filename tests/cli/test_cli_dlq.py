@@ -19,8 +19,10 @@ from trioworkers.cli import control, main
 if TYPE_CHECKING:
     from click.testing import Result
 
+TRACE = "0123456789abcdef" * 2
 LETTER = {
     "id": 12, "bot": "echo", "bot_id": 11, "chat_id": 7, "update_id": 500, "kind": "message",
+    "trace_id": TRACE,
     "reason": "failed 8 times", "attempts": 8, "died_at": 1_000_000.0,
 }  # fmt: skip
 DETAILS = {
@@ -131,6 +133,7 @@ def test_one_letter_is_shown_with_its_attempts_and_calls(daemon: Daemon) -> None
     for words in (
         "dead letter 12 of echo (11)",
         "reason    failed 8 times",
+        f"trace     {TRACE}\n",
         "ValueError in echo.py:3; not known whether made: sendMessage 7",
         "worker died\n",
         "maybe twice  sendMessage 7",

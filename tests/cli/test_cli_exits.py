@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -16,10 +17,12 @@ from click.testing import CliRunner
 
 from trioworkers.cli import control, main
 from trioworkers.cli.failures import run_or_fail
-from trioworkers.cli.status import _duration, _print
+from trioworkers.cli.status import _print
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.inbox.store import StoreError, StoreRefusedError
 from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError
+from trioworkers.shortage import NO_THREAD
+from trioworkers.top.words import span
 from trioworkers.web.sockets import ListenError, SocketPathError
 
 if TYPE_CHECKING:
@@ -85,9 +88,12 @@ def listening(fleet: Path, answer: bytes | None) -> Iterator[None]:
     over = threading.Event()
 
     def serve() -> None:
-        connection, _ = listener.accept()
+        while True:  # one that asks nothing only looks whether somebody listens
+            connection, _ = listener.accept()
+            if connection.recv(65536):
+                break
+            connection.close()
         with connection:
-            connection.recv(65536)
             if answer is not None:
                 connection.sendall(answer)
             else:
@@ -170,7 +176,7 @@ def test_a_dry_run_imports_plugins(fleet: Path) -> None:
     folder = fleet.parent / "plugins"
     folder.mkdir()
     (folder / "mine.py").write_text("")
-    assert "plugins: bot_source, mine\n" in call("run", "--dry-run").stdout
+    assert "plugins: metrics, mine\n" in call("run", "--dry-run").stdout
     (folder / "broken.py").write_text("raise ValueError('12345:secret')")
     result = call("run", "--dry-run")
     assert result.exit_code == 78
@@ -335,7 +341,7 @@ def test_a_reason_steers_no_terminal(fleet: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_durations(milliseconds: int | None, text: str) -> None:
     """The two largest units."""
-    assert _duration(milliseconds) == text
+    assert span(milliseconds) == text
 
 
 def test_another_users_daemon_is_77(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,6 +387,37 @@ def test_what_a_daemon_fails_with(
         run_or_fail(work)
     assert ended.value.code == code
     assert capsys.readouterr().err == f"trioworkers: {words}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RuntimeError(NO_THREAD), 75, "no thread can be started: "),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 1, "no process can be started: "),
+        (OSError(errno.EMFILE, "Too many open files"), 1, "ulimit -n"),
+        (
+            ExceptionGroup("", [MemoryError(), ExceptionGroup("", [MemoryError(), ValueError()])]),
+            1,
+            "memory: ",
+        ),
+    ],
+    ids=["thread", "process", "descriptor", "memory"],
+)
+def test_a_daemon_that_the_system_has_no_room_for_names_the_limit(
+    capsys: pytest.CaptureFixture[str], error: Exception, code: int, words: str
+) -> None:
+    """One line, never a traceback; of memory also when several parts were refused some."""
+
+    def work() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run_or_fail(work)
+    assert ended.value.code == code
+    told = capsys.readouterr().err
+    assert told.startswith("trioworkers: ")
+    assert words in told
+    assert told.count("\n") == 1
 
 
 def test_what_nobody_expected_is_told_whole() -> None:

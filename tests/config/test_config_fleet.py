@@ -31,8 +31,11 @@ FLEET = {
     "plugin_modules": ("daemon", ()),
     "disabled_plugins": ("daemon", ()),
     "worker_start": ("daemon", "fork"),
+    "watch": ("daemon", True),
     "preload": ("daemon", ()),
     "shard": ("live", Shard(0, 1)),
+    "proxy": ("worker", None),
+    "local_files": ("worker", None),
 }
 TABLE_KEYS: dict[str, Any] = {
     "limits": {
@@ -77,6 +80,8 @@ BOT_KEYS: dict[str, Any] = {
     "settings": ("live", {}),
     "poll_timeout": ("live", 50.0),
     "allowed_updates": ("live", ()),
+    "albums": ("live", 0.0),
+    "callbacks": ("live", "chat"),
     "concurrency": ("live", 16),
     "handler_timeout": ("live", 90.0),
     "on_failure": ("live", "block"),
@@ -102,6 +107,8 @@ BOT_KEYS: dict[str, Any] = {
         "per_hour": ("live", 5),
         "healthy_after": ("live", 600.0),
     },
+    "proxy": ("worker", None),
+    "environment": ("worker", "production"),
 }
 
 
@@ -251,6 +258,8 @@ def test_every_key_is_read(load, tmp_path):
         settings = { a = { b = 1 } }
         poll_timeout = 0
         allowed_updates = ["poll", "message", "poll"]
+        albums = "2s"
+        callbacks = "own_lane"
         concurrency = 1
         handler_timeout = 1
         on_failure = "skip"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from trioworkers.bot_server import server_of
+from trioworkers.botapi.server import Server
 from trioworkers.config import FleetFileError, Secret, load_fleet
 
 BOT = '[bots.echo]\ntoken = "123:abc"\nhandler = "echo:handle"\n'
@@ -154,3 +156,70 @@ def test_a_file_that_everybody_can_write_is_refused(load, tmp_path, name):
     with pytest.raises(FleetFileError) as caught:
         load_fleet(tmp_path / "fleet.toml", {})
     assert str(caught.value).endswith(f"{name}: can be written by all users: chmod o-w {tmp_path / name}")
+
+
+@pytest.mark.parametrize(
+    ("environ", "server", "proxy"),
+    [
+        ({}, "https://api.telegram.org", None),
+        ({"HTTPS_PROXY": "http://p:1"}, "https://api.telegram.org", "http://p:1"),
+        ({"https_proxy": "http://p:1", "HTTPS_PROXY": "http://q:1"}, "https://x.org", "http://p:1"),
+        ({"HTTPS_PROXY": "p:1"}, "https://x.org", "p:1"),
+        ({"HTTP_PROXY": "http://p:1"}, "https://x.org", None),
+        ({"HTTP_PROXY": "http://p:1"}, "http://10.0.0.1:8081", "http://p:1"),
+        ({"ALL_PROXY": "socks5h://p:1"}, "https://x.org", "socks5h://p:1"),
+        ({"ALL_PROXY": "socks5h://p:1", "HTTPS_PROXY": "http://q:1"}, "https://x.org", "http://q:1"),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "*"}, "https://x.org", None),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "y.org, x.org"}, "https://x.org", None),
+        ({"ALL_PROXY": "socks5://p:1", "no_proxy": "x.org"}, "https://api.X.org", None),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "x.org"}, "https://apix.org", "socks5://p:1"),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": ".x.org"}, "https://x.org", "socks5://p:1"),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "x.org:8081"}, "http://x.org:8081", None),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "x.org:80"}, "http://x.org:8081", "socks5://p:1"),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "https://x.org"}, "http://x.org", "socks5://p:1"),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "localhost,127.0.0.1"}, "http://127.0.0.1:8081", None),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "localhost"}, "http://localhost:8081", None),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "10.0.0.0/8"}, "http://10.1.2.3:8081", None),
+        ({"ALL_PROXY": "socks5://p:1", "NO_PROXY": "::1"}, "http://[::1]:8081", None),
+    ],
+)
+def test_proxies_of_the_environment(load, environ, server, proxy):
+    """By httpx's conventions, and networks besides; the file's own wins."""
+    fleet = load(f'[fleet]\napi_base = "{server}"\n{BOT}', environ)
+    assert (fleet.proxy and fleet.proxy.reveal()) == proxy
+    own = load(f'[fleet]\napi_base = "{server}"\nproxy = "http://own:1"\n{BOT}', environ)
+    assert own.proxy == Secret("http://own:1")
+
+
+def test_a_bots_proxy_is_its_own_the_fleets_or_none(load):
+    """A bot's wins over the fleet's; `direct` is none. What is shown of it is a mask."""
+    text = (
+        '[fleet]\nproxy = { env = "P" }\n'
+        '[bots.a]\ntoken = "1:abc"\nhandler = "e:h"\n'
+        '[bots.b]\ntoken = "2:abc"\nhandler = "e:h"\nproxy = "http://b:1"\nenvironment = "test"\n'
+        '[bots.c]\ntoken = "3:abc"\nhandler = "e:h"\nproxy = "direct"\n'
+    )
+    fleet = load(text, {"P": "socks5://user:covert@p:1"})
+    servers = {name: server_of(fleet, bot) for name, bot in fleet.bots.items()}
+    assert servers["a"] == Server("https://api.telegram.org", "socks5://user:covert@p:1")
+    assert servers["b"] == Server("https://api.telegram.org", "http://b:1", is_test=True)
+    assert servers["c"] == Server("https://api.telegram.org")
+    local = load(f'[fleet]\nlocal_files = "/srv/api"\n{BOT}')
+    assert server_of(local, local.bots["echo"]).local_files == "/srv/api"
+    shown = [repr(fleet), str(servers), *(bot.model_dump_json() for bot in fleet.bots.values())]
+    assert "covert" not in "".join(shown)
+    assert "P" in fleet.secret_env_names
+    assert fleet.for_plugin("x").proxy is None
+
+
+@pytest.mark.parametrize("proxy", ["ftp://covert:1", "http://", "socks5://covert:99999", "http://covert:1/x"])
+def test_what_is_no_proxy_is_refused_without_being_quoted(load, proxy):
+    """It may hold a password."""
+    with pytest.raises(FleetFileError) as caught:
+        load(f'[fleet]\nproxy = "{proxy}"\n{BOT}')
+    (problem,) = caught.value.problems
+    assert problem.path == "fleet.proxy"
+    assert 'expected "direct", or http, https, socks5 or socks5h' in problem.message
+    assert "covert" not in str(caught.value)
+    with pytest.raises(FleetFileError, match="HTTPS_PROXY"):
+        load(BOT, {"HTTPS_PROXY": proxy})

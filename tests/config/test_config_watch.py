@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
 import threading
 import time
 from contextlib import asynccontextmanager, suppress
@@ -17,7 +18,7 @@ import trio.testing
 from inotify_simple import INotify
 
 from trioworkers.config import Fleet, FleetFileError, Watched, hints, load_fleet, watch
-from trioworkers.config.watch import serve_watch
+from trioworkers.config.watch import Pace, serve_watch
 
 BOT = '[bots.echo]\ntoken = { file = "secrets/token" }\nhandler = "a:b"\n'
 LONG = 3600  # seconds: what is noticed is noticed by a hint
@@ -62,7 +63,7 @@ def folder(tmp_path):
 
 
 @asynccontextmanager
-async def watching(folder, poll=LONG, troubles=()):
+async def watching(folder, poll=LONG, troubles=(), glance=LONG):
     daemon = Daemon(folder)
     async with trio.open_nursery() as nursery:
         await nursery.start(
@@ -70,8 +71,7 @@ async def watching(folder, poll=LONG, troubles=()):
                 lambda: daemon.watched,
                 daemon.changed,
                 daemon.troubles.append,
-                settle=0.05,
-                poll=poll,
+                pace=Pace(0.05, glance, poll),
                 **started,
             )
         )
@@ -219,6 +219,9 @@ class Writer:
         self.looks += 1
         return self.states[min(self.looks, len(self.states)) - 1]
 
+    def look(self):
+        return (), self.fingerprint()
+
 
 @pytest.mark.parametrize(("states", "looks"), [("a", 2), ("abc", 4), ("abcdefghijklmnopqrstuvwxyz", 21)])
 async def test_contents_have_to_stay_for_a_while(autojump_clock, states, looks):
@@ -232,7 +235,7 @@ async def test_contents_have_to_stay_for_a_while(autojump_clock, states, looks):
         assert writer.looks == looks
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: serve_watch(lambda: writer, changed, pytest.fail, settle=0.25))  # type: ignore[arg-type, return-value]
+        nursery.start_soon(lambda: serve_watch(lambda: writer, changed, pytest.fail, pace=Pace(0.25)))  # type: ignore[arg-type, return-value]
         await at.wait()
         nursery.cancel_scope.cancel()
 
@@ -362,6 +365,62 @@ async def test_a_share_that_hints_at_nothing_is_looked_at(folder, inotify, monke
         assert (await daemon.next()).bots["echo"].token.reveal() == "1:two"
 
 
+@pytest.mark.parametrize("write", [renamed_over, written_in_place, moved_aside])
+async def test_what_no_hint_reports_is_seen_by_a_glance(folder, inotify, monkeypatch, write):
+    """A file that is mounted alone and written outside, a share: within two seconds, without reading."""
+    monkeypatch.setattr(inotify, "silent", True)
+    async with watching(folder, glance=0.05) as daemon:
+        for number in range(2):
+            write(folder / "secrets/token", f"1:changed{number}\n")
+            assert (await daemon.next()).bots["echo"].token.reveal() == f"1:changed{number}"
+        (folder / "state/fleet.d/two.toml").write_text("[bots.two]\ntoken = '2:two'\nhandler = 'a:b'\n")
+        assert "two" in (await daemon.next()).bots
+
+
+async def test_a_glance_reads_nothing(folder, inotify, monkeypatch):
+    """While nothing changes, no file is opened."""
+    glances, reads = 0, 0
+    stamps, fingerprint = Watched.stamps, Watched.fingerprint
+
+    def glancing(self):
+        nonlocal glances
+        glances += 1
+        return stamps(self)
+
+    def reading(self):
+        nonlocal reads
+        reads += 1
+        return fingerprint(self)
+
+    monkeypatch.setattr(Watched, "stamps", glancing)
+    monkeypatch.setattr(Watched, "fingerprint", reading)
+    async with watching(folder, glance=0.01):
+        await until(lambda: glances > 3)
+        before, seen = glances, reads
+        await until(lambda: glances > before + 5)
+        assert reads == seen
+
+
+@pytest.fixture
+def outside(folder, tmp_path_factory):
+    """A file that is mounted alone over the token: `docker run -v token:/…/secrets/token`."""
+    outside = tmp_path_factory.mktemp("outside") / "token"
+    outside.write_text("1:one\n")
+    mounted = str(folder / "secrets/token")
+    bind = ["/bin/mount", "--bind", str(outside), mounted]
+    if subprocess.run(bind, check=False, capture_output=True).returncode:
+        pytest.skip("a file can be mounted by root only")
+    yield outside
+    subprocess.run(["/bin/umount", "--lazy", mounted], check=True)
+
+
+async def test_a_file_that_is_mounted_alone_is_noticed(folder, outside):
+    """The folder that is watched is not the one in which it is written."""
+    async with watching(folder, glance=watch.GLANCE) as daemon:
+        outside.write_text("1:two\n")
+        assert (await daemon.next()).bots["echo"].token.reveal() == "1:two"
+
+
 async def test_where_no_thread_can_be_started_it_waits_for_one(folder, inotify, monkeypatch):
     """The limit of processes may be reached: that is reported, and files are looked at once it is not."""
     run_sync = trio.to_thread.run_sync
@@ -448,8 +507,8 @@ async def test_a_share_that_hangs_holds_up_no_end(look):
         def names(self):
             return self.hang() if look == "names" else {}
 
-        def fingerprint(self):
-            return self.hang()
+        def look(self):
+            return (), self.hang()
 
         def hang(self):
             token.run_sync_soon(hangs.set)

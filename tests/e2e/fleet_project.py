@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli_w
 import trio
 
+from trioworkers.testing import FleetFolder
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     from trioworkers.testing import SimBot
@@ -32,14 +31,7 @@ class Daemon:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        with open(project.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "trioworkers.cli", "-c", str(project.file), "run"],
-                stdout=log,
-                stderr=log,
-                cwd=project.folder,
-                env=project.environ,
-            )
+        self.process = project.own.start()
 
     async def ask(self, path: str = "/api/workers/status") -> dict[str, Any] | None:
         """GET a path over the control socket; None while nobody answers."""
@@ -86,16 +78,15 @@ class Daemon:
 
 
 class Project:
-    """A fleet in a folder of its own."""
+    """A fleet in a folder of its own, for tests whose Telegram lives on their own loop."""
 
     def __init__(self, folder: Path, worker_start: str = "fork") -> None:
+        self.own = FleetFolder(folder)
         self.folder = folder
         self.worker_start = worker_start
-        self.file = folder / "fleet.toml"
-        self.log = folder / "daemon.log"
-        self.control = folder / "state" / "run" / "control.sock"
+        self.file, self.log, self.control = self.own.file, self.own.log, self.own.control
         self.database = folder / "state" / "inbox.db"
-        self.environ = {**os.environ, "COVERAGE_PROCESS_START": ""}
+        self.own.environ = self.environ = {**os.environ, "COVERAGE_PROCESS_START": ""}
         self.daemons: list[Daemon] = []
 
     def write(self, api_base: str, bots: dict[str, dict[str, Any]], **tables: dict[str, Any]) -> None:
@@ -109,12 +100,11 @@ class Project:
         api = {"bind": "127.0.0.1:0", **tables.pop("api", {})}
         log = {"throttle_window": 0, **tables.pop("log", {})}  # each event is a line
         document = {"fleet": fleet, "api": api, "log": log, **tables, "bots": bots}
-        self.file.write_text(tomli_w.dumps(document))
-        self.file.chmod(0o600)
+        self.own.write(document)
 
     def module(self, name: str, source: str) -> None:
         """Write a module of handlers."""
-        (self.folder / f"{name}.py").write_text(source)
+        self.own.module(name, source)
 
     def start(self) -> Daemon:
         """Start the daemon."""
@@ -124,16 +114,7 @@ class Project:
 
     def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "trioworkers.cli", "-c", str(self.file), *words],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=self.environ,
-            timeout=60,
-            check=False,
-            **options,
-        )
+        return self.own.command(*words, **options)
 
     @contextmanager
     def inbox(self) -> Iterator[sqlite3.Connection]:
@@ -153,8 +134,7 @@ class Project:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The lines of the daemon's log about one event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == name]
+        return self.own.events(name)
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:

@@ -138,6 +138,47 @@ async def test_a_revoked_token_parks_its_bot_only(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(("code", "transport"), [(401, "poll"), (404, "webhook")])
+async def test_a_token_that_is_refused_for_a_while_is_tried_again(
+    project: Project, world: Telegram, nursery: trio.Nursery, code: int, transport: str
+) -> None:
+    """The bot is `failed` and says when it is looked at again; then it works, without anybody's doing."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("echo")
+    refuses = faults.error(code, "Unauthorized")
+    rules = [
+        world.faults.add(method=method, respond=refuses, times=None)
+        for method in ("getUpdates", "getWebhookInfo", "setWebhook")
+    ]
+    table = {"token": bot.token, "handler": "echo:handle", "poll_timeout": 1, "transport": transport}
+    webhook = {"public_url": "http://127.0.0.1:9", "secret": "s", "bind": "127.0.0.1:0"}
+    project.write(base, {"echo": table}, webhook=webhook)
+    daemon = await project.start().ready()
+
+    async def failed() -> bool:
+        row = await daemon.bot("echo")
+        return row["state"] == "failed" and row["next_start_at"] is not None
+
+    await until(failed)
+    assert (await daemon.bot("echo"))["reason"] == "token refused"
+    seen = rules[0].hits
+    await until(lambda: rules[0].hits > seen)  # it is looked at, and goes on being refused
+    await until(failed)
+    world.faults.clear()
+
+    async def running() -> bool:
+        row = await daemon.bot("echo")
+        return row["state"] == "running" and row["next_start_at"] is None
+
+    await until(running)
+    if transport == "poll":
+        alice = world.add_user("Alice")
+        await alice.say(bot, "hello")
+        assert (await alice.expect(bot))["text"] == "hello"
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_failures_are_retried_then_dead_and_the_chat_goes_on(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
@@ -286,7 +327,8 @@ async def test_the_status_document_has_the_promised_shape(
     assert set(document["fleet"]["config"]) == {"hash", "last_reload_ok", "last_reload_at", "error"}
     row = await daemon.bot("one")
     keys = (
-        "bot bot_id state pid transport uptime_ms messages errors restarts memory_bytes last_heartbeat_age_ms"
+        "bot bot_id state pid transport uptime_ms messages errors latency_ms restarts memory_bytes"
+        " last_heartbeat_age_ms"
     )
     assert set(row) == {
         *keys.split(),
@@ -296,8 +338,10 @@ async def test_the_status_document_has_the_promised_shape(
         "last_exit",
         "next_start_at",
         "reason",
+        "rate_limit",
         "health",
         "webhook",
+        "plugins",
     }
     assert set(row["queue"]) == {"ready", "in_flight", "retry", "dead"}
     assert row["pid"] in workers_of(daemon.process.pid)

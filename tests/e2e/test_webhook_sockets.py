@@ -17,10 +17,10 @@ import pytest
 import trio
 from fleet_project import ECHO, Daemon, Project, alive, until, workers_of
 from test_disk import disk, fill
+from unix_listener import listen_unix
 from webhook_project import SECRET_HEADER, Hooked
 
 from trioworkers.testing import Telegram, serve_telegram
-from trioworkers.web.sockets import listen_unix
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -37,7 +37,8 @@ from trioworkers.inbox import writer
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.nursery import intake, quarantine, scheduler
-from trioworkers.nursery.bot import BotContext, BotScope
+from trioworkers.nursery.bot import BotScope
+from trioworkers.nursery.bot_context import BotContext
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.paused import PausedBots
@@ -254,6 +255,8 @@ async def live(steps: Steps, driver: socket.socket) -> None:
         }
     )
     fleet: Any = SimpleNamespace(
+        proxy=None,
+        local_files=None,
         api_base="http://files",
         python_path=[Path(__file__).parent],
         log_dir=Path.cwd(),

@@ -25,7 +25,9 @@ from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.nursery import bot as bot_module
-from trioworkers.nursery.bot_run import BotContext, BotRun
+from trioworkers.nursery.bot_context import BotContext
+from trioworkers.nursery.bot_hooks import NoHooks
+from trioworkers.nursery.bot_run import BotRun
 from trioworkers.nursery.delivery import Delivery
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
@@ -246,7 +248,12 @@ async def test_what_breaks_in_one_bot_stays_in_that_bot(point, break_at, tmp_pat
             for name, sim in zip("abc", sims, strict=True)
         }
         in_force: Any = SimpleNamespace(
-            api_base=api_base, python_path=[], log_dir=tmp_path, log=LogSettings.model_validate({})
+            proxy=None,
+            local_files=None,
+            api_base=api_base,
+            python_path=[],
+            log_dir=tmp_path,
+            log=LogSettings.model_validate({}),
         )
         async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox:
             webhooks = Webhooks(Deliveries(), lambda bot: None, Registry(Digests(tmp_path / "d"), at_once))
@@ -301,13 +308,28 @@ def plan_of(bots: Any, **changes: Any) -> Any:
     return SimpleNamespace(**{**same, **changes}, fleet=SimpleNamespace(bots=bots))
 
 
+class Hooked(NoHooks):
+    """Gives the route of a test."""
+
+    def __init__(self, route: Any) -> None:
+        self.give = route
+
+    def route(self, settings: Any) -> Any:
+        return None if self.give is None else self.give(settings())
+
+
 @pytest.fixture
 async def small_fleet(nursery, tmp_path):
     """Makes a fleet of bots that never get an update; its events are in `events`."""
     events: list[Event] = []
     makes = Makes(nursery, defaultdict(list))
     in_force: Any = SimpleNamespace(
-        api_base="http://127.0.0.1:1", python_path=[], log_dir=tmp_path, log=LogSettings.model_validate({})
+        proxy=None,
+        local_files=None,
+        api_base="http://127.0.0.1:1",
+        python_path=[],
+        log_dir=tmp_path,
+        log=LogSettings.model_validate({}),
     )
     async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox:
 
@@ -322,7 +344,7 @@ async def small_fleet(nursery, tmp_path):
                 webhooks=Webhooks(Deliveries(), lambda bot: None, Registry(Digests(tmp_path / "d"), at_once)),
                 paused=PausedBots(tmp_path / "paused"),
                 oom=OomKills(None),
-                route=route,
+                hooks=Hooked(route),
             )
             fleet = FleetScope({name: settings_of(name, ord(name)) for name in names}, context)
             nursery.start_soon(fleet.run)

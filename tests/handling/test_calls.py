@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -16,6 +21,19 @@ from trioworkers.handling import calls as calls_module
 from trioworkers.handling.bot import Bot, Handling
 from trioworkers.handling.calls import Calls
 from trioworkers.protocol.frames import KEY_LENGTH, Called, Calling, Recorded
+
+
+class Mode(Enum):
+    HTML = "HTML"
+
+
+class Chat(IntEnum):
+    OPS = -100123
+
+
+class Text(str):
+    __slots__ = ()
+
 
 GONE = TransportError("sendMessage", "the connection ended")
 
@@ -66,6 +84,9 @@ class Handled:
     async def flush(self):
         await trio.lowlevel.checkpoint()
         self.flushed = len(self.frames)
+
+    def turn(self, method, params, caller):
+        """Nothing is limited."""
 
     async def call(self, method, params, *, patience, again):
         """The Bot API."""
@@ -341,11 +362,52 @@ async def test_an_upload_is_known_by_its_content(handled, tmp_path):
         await send()
 
 
-async def test_what_cannot_be_sent_is_refused(handled):
-    """An object that JSON does not know is the handler's mistake, named by its type."""
-    with pytest.raises(TypeError, match="got object"):
-        await handled.bot.send_message(chat_id=1, text=object())
+@pytest.mark.parametrize(
+    "value",
+    [
+        timedelta(hours=1),
+        datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC),
+        Decimal("0.5"),
+        Mode.HTML,
+        Text("x"),
+        MappingProxyType({"a": timedelta(hours=1)}),
+        {"type": "x", "until": [timedelta(hours=1), None]},
+        MappingProxyType({"media": InputFile(b"x")}),
+    ],
+)
+async def test_a_value_that_is_converted_is_the_same_call_in_each_handling(handled, autojump_clock, value):
+    """A timedelta stands for another moment each time, and the member is restricted once all the same."""
+    for _ in range(3):
+        await handled.bot.restrict_chat_member(chat_id=1, text="x", value=value)
+        await trio.sleep(100)
+        handled.handle_again()
+    await handled.bot.restrict_chat_member(chat_id=1, text="x", value="another")
+    assert handled.count == {"restrictChatMember x": 2}
+
+
+async def test_a_chat_that_an_enum_names_is_recorded_by_its_id(handled):
+    """Keys are shown to people."""
+    await handled.bot.send_message(chat_id=Chat.OPS, text="x")
+    assert handled.frames[0].key.startswith("sendMessage -100123 ")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (object(), "text.a: expected what JSON can hold, or an InputFile, got object"),
+        (Path("x"), r"text.a: expected InputFile\(path\) for a file, or a text, got PosixPath"),
+        (
+            MappingProxyType({"b": object()}),
+            "text.a.b: expected what JSON can hold, or an InputFile, got object",
+        ),
+    ],
+)
+async def test_what_cannot_be_sent_is_refused(handled, value, words):
+    """What nobody can express is the handler's mistake, named by parameter and type; nothing is recorded."""
+    with pytest.raises(TypeError, match=words):
+        await handled.bot.send_message(chat_id=1, text={"a": value})
     assert handled.count.total() == 0
+    assert handled.frames == []
 
 
 async def test_keys_fit_into_their_frame(handled):
@@ -355,3 +417,95 @@ async def test_keys_fit_into_their_frame(handled):
     await handled.bot.call(long, once=long, chat_id=1, text="x")
     await handled.bot.call("sendMessage", chat_id="@a b", text="x")
     assert all(0 < len(frame.key) <= KEY_LENGTH for frame in handled.frames)
+
+
+# -- values that are remembered ----------------------------------------------------------------------
+
+
+class Makes:
+    """A service that answers something else each time; None where it fails."""
+
+    def __init__(self, *values):
+        self.values, self.count = list(values), 0
+
+    async def __call__(self):
+        self.count += 1
+        await trio.lowlevel.checkpoint()
+        value = self.values.pop(0)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+@pytest.mark.parametrize("value", [{"a": [1, None]}, None, [], "text"])
+async def test_a_remembered_value_is_made_once(handled, value):
+    """The next handling gets what the first one got, None included."""
+    make = Makes(value, "another")
+    assert await handled.bot.remember("answer", make) == value
+    handled.handle_again()
+    assert await handled.bot.remember("answer", make) == value
+    assert make.count == 1
+    assert handled.calls.unmade() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "odd"),
+    [
+        (float("nan"), "NaN or infinity"),
+        ({"a": [1.5, {"b": float("-inf")}]}, "NaN or infinity"),
+        (b"secret", "bytes"),
+        ([{"image": bytearray(b"secret")}], "bytearray"),
+    ],
+)
+async def test_a_value_that_would_come_back_as_another_is_refused(handled, value, odd):
+    """NaN as None, bytes as base64: it is named, and nothing is recorded."""
+    with pytest.raises(
+        TypeError, match=f"remember 'answer': expected a value that JSON can express, got {odd}"
+    ):
+        await handled.bot.remember("answer", Makes(value))
+    assert handled.record == {}
+
+
+async def test_a_value_that_could_not_be_made_is_made_in_the_next_handling(handled):
+    """What failed on the way may have reached the other side: it is on record as begun."""
+    make = Makes(GONE, 7)
+    with pytest.raises(TransportError):
+        await handled.bot.remember("answer", make)
+    assert [*handled.record.values()] == [None]
+    handled.handle_again()
+    assert await handled.bot.remember("answer", make) == 7
+
+
+async def test_a_value_is_on_record_before_the_calls_that_follow_from_it(handled):
+    """Else an end in between could leave calls of an answer that nobody knows any more."""
+    await handled.bot.remember("answer", Makes("hi"))
+    await handled.bot.send_message(chat_id=1, text="hi")
+    kinds = [type(frame).__name__ for frame in handled.frames]
+    assert kinds == ["Calling", "Called", "Calling", "Called"]
+    assert "remember" in handled.frames[1].key
+
+
+async def test_a_forgotten_value_is_made_anew(handled):
+    """In this handling and in later ones; one that is never asked for again counts as no call unmade."""
+    make = Makes(1, 2, 3)
+    handled.bot.forget("answer")
+    assert handled.frames == []
+    assert await handled.bot.remember("answer", make) == 1
+    handled.bot.forget("answer")
+    assert await handled.bot.remember("answer", make) == 2
+    handled.bot.forget("answer")
+    handled.handle_again()
+    assert handled.calls.unmade() == []
+    assert await handled.bot.remember("answer", make) == 3
+    handled.handle_again()
+    assert await handled.bot.remember("answer", make) == 3
+
+
+async def test_what_is_not_recorded_is_made_each_time():
+    """With `replay_safe = false`, and outside of a handling."""
+    make = Makes(1, 2, 3)
+    for handling in (None, Handling(trio.CancelScope())):
+        bot = Bot("b", 1, {}, None, None, handling)  # type: ignore[arg-type]
+        await bot.remember("answer", make)
+        bot.forget("answer")
+    assert make.count == 2

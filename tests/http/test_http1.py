@@ -378,3 +378,129 @@ async def test_cancelled_and_closed_https_leaves_no_socket(tls):
                 with trio.move_on_after(0.05):
                     await api.request("getMe", {})
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_download_is_given_part_by_part_as_it_is_taken():
+    """No more is read while a part is being taken, and the answer of another request is not touched."""
+    body = bytes(range(256)) * 40_000
+    async with served(always(answer(body))) as api:
+        parts = []
+
+        async def sink(part):
+            await trio.lowlevel.checkpoint()
+            parts.append(part)
+
+        await api.download_to("x", sink, most=len(body), total=60)
+        assert b"".join(parts) == body
+        assert max(map(len, parts)) <= 2**20
+        assert await api.download("x") == body
+
+
+async def test_a_download_in_parts_is_bounded_and_refused_as_any():
+    """Too many bytes, another status than 200, a sink that gives up: the connection is given up with it."""
+
+    async def sink(part):
+        parts.append(part)
+        await trio.lowlevel.checkpoint()
+
+    async def breaks(part):
+        raise trio.BrokenResourceError
+
+    parts: list[bytes] = []
+    async with served(always(answer(b"x" * 1000))) as api:
+        with pytest.raises(TransportError, match="an answer of more than 999 bytes"):
+            await api.download_to("x", sink, most=999, total=60)
+        with pytest.raises(trio.BrokenResourceError):
+            await api.download_to("x", breaks, most=1000, total=60)
+        await api.download_to("x", sink, most=1000, total=60)
+    assert parts == [b"x" * 1000]
+    async with served(always(answer(b"no", b"404 Not Found"))) as api:
+        with pytest.raises(TransportError, match="HTTP 404"):
+            await api.download_to("x", breaks, most=1000, total=60)
+
+
+def failing(times, response):
+    """A server that gives as many requests this response, an empty one closing, then a file."""
+    count = 0
+
+    async def handle(stream):
+        nonlocal count
+        with suppress(trio.BrokenResourceError):
+            async with aclosing(heads(stream)) as requests:
+                async for _ in requests:
+                    count += 1
+                    await stream.send_all(response if count <= times else answer(b"content"))
+                    if count <= times and not response:
+                        return
+
+    return handle, lambda: count
+
+
+@pytest.mark.parametrize(
+    "response",
+    [answer(b"<html>", b"502 Bad Gateway"), answer(b"{}", b"429 Too Many Requests"), b""],
+    ids=["502", "429", "closed"],
+)
+async def test_a_download_that_fails_for_a_moment_is_tried_again(monkeypatch, response):
+    """A few times, with and without a sink, which gets the content once."""
+    monkeypatch.setattr(api_module, "FIRST_PAUSE", 0.001)
+    for in_parts in (True, False):
+        handle, count = failing(3, response)
+        got: list[bytes] = []
+
+        async def sink(part, got=got):
+            got.append(part)
+
+        async with served(handle) as api:
+            if in_parts:
+                await api.download_to("x", sink, most=100, total=60)
+            else:
+                got.append(await api.download("x"))
+        assert b"".join(got) == b"content"
+        assert count() == 4
+
+
+@pytest.mark.parametrize(
+    ("response", "tries"),
+    [
+        (answer(b"<html>", b"502 Bad Gateway"), 5),
+        (answer(b"{}", b"404 Not Found"), 1),
+        (answer(b"x" * 101), 1),
+    ],
+    ids=["502", "404", "too large"],
+)
+async def test_a_download_that_fails_for_good_is_given_up(monkeypatch, response, tries):
+    """What does not pass is not tried again, and nothing is tried for ever."""
+    monkeypatch.setattr(api_module, "FIRST_PAUSE", 0.001)
+    handle, count = failing(1000, response)
+
+    async def sink(part):
+        raise AssertionError("nothing of this is content")
+
+    async with served(handle) as api:
+        with pytest.raises(TransportError, match="download"):
+            await api.download_to("x", sink, most=100, total=60)
+    assert count() == tries
+
+
+async def test_a_download_that_breaks_after_its_first_part_is_not_begun_again():
+    """The sink has it already, and would get it twice."""
+    count = 0
+
+    async def handle(stream):
+        nonlocal count
+        async with aclosing(heads(stream)) as requests:
+            async for _ in requests:
+                count += 1
+                await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst")
+                return
+
+    got = []
+
+    async def sink(part):
+        got.append(part)
+
+    async with served(handle) as api:
+        with pytest.raises(TransportError, match="download"):
+            await api.download_to("x", sink, most=100, total=60)
+    assert (got, count) == ([b"first"], 1)

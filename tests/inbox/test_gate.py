@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 import pytest
 import trio
 import trio.testing
 
+from trioworkers.arrivals import read_update
 from trioworkers.breakage import Breakage
 from trioworkers.errors import Drop
 from trioworkers.events import Events
 from trioworkers.inbox.fetch import Fetch
-from trioworkers.inbox.gate import ONCE_SEEN, Dropped, Duplicate, Gate, Stored, judge
+from trioworkers.inbox.gate import Dropped, Duplicate, Gate, Stored, judge
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.store import StoreError, Tally
-from trioworkers.records import Arrival, Once, trace_id
+from trioworkers.records import ONCE_SEEN, Arrival, Once, trace_id
 
 BOT = 7_000_000_001
 
@@ -66,7 +69,7 @@ def told():
 @pytest.fixture
 def make_gate(inbox, told):
     def make(*judges, least="debug", bot_id=BOT):
-        return Gate("echo", bot_id, inbox, Events(told.append, least=least), judges)
+        return Gate("echo", bot_id, inbox, Events(told.append, least=least), lambda: judges)
 
     return make
 
@@ -167,6 +170,31 @@ def test_judgements_become_one_verdict():
     assert judge(arrival(1), []) is None
 
 
+async def test_a_verdict_is_awaited_where_a_judgement_is():
+    """Judges before and behind the one that is awaited are asked in their order; a later drop decides."""
+    one, two, three = (Once(key, 1.0) for key in "abc")
+
+    async def late(answer):
+        await trio.lowlevel.checkpoint()
+        return answer
+
+    async def awaited(*judges):
+        verdict = judge(arrival(1), judges)
+        assert isinstance(verdict, Coroutine)
+        return await verdict
+
+    assert await awaited(lambda _: one, lambda _: late(two), lambda _: three) == (one, two, three)
+    assert await awaited(lambda _: late(one), lambda _: None, lambda _: late((two, three))) == (
+        one,
+        two,
+        three,
+    )
+    assert await awaited(lambda _: late(None), lambda _: None) is None
+    second, first = Drop("second"), Drop("first")
+    assert await awaited(lambda _: late(one), lambda _: second) is second
+    assert await awaited(lambda _: late(first), lambda _: second) is first
+
+
 @pytest.mark.parametrize("answer", [True, "drop it", [Once("k", 1.0)], (Once("k", 1.0), "k"), Drop])
 async def test_an_answer_that_is_no_judgement_is_refused(store, make_gate, answer):
     """It would reach the store otherwise; nothing of the batch is durable."""
@@ -246,6 +274,28 @@ async def test_a_batch_is_reported_once(make_gate, told):
     ]
 
 
+async def test_each_stored_update_is_reported_before_it_is_handed_out(make_gate, inbox, told):
+    """With its trace id; duplicates and what was dropped are not stored."""
+    backlog = inbox.claim(BOT, Breakage())
+    order: list[str] = []
+
+    def taken():
+        while (update := backlog.ordinary.take()) is not None:
+            reported = [event.trace_id for event in told if event.event == "update.stored"]
+            order.append("after" if trace_id(BOT, update.update_id) in reported else "before")
+
+    gate = make_gate(Judge(of_3=Drop("no")))
+    with backlog.ordinary.taken_by(taken):
+        await gate.offer([arrival(1, "-100/7"), arrival(2, "b"), arrival(3, "c")])
+        await gate.offer(arrivals(2))
+    assert order == ["after", "after"]
+    stored = fields(told, "update.stored")
+    assert [(bot, trace) for bot, trace, _ in stored] == [("echo", trace_id(BOT, id_)) for id_ in (1, 2)]
+    first = stored[0][2]
+    assert (first["dialog"], first["update_id"], first["kind"]) == ("echo/-100/7", 1, "message")
+    assert first["accepted_at"] == inbox._clock()
+
+
 async def test_each_dropped_update_is_reported_with_its_reason(make_gate, told):
     """And with its dialog and trace id; once, since it is a duplicate from then on."""
     once = Once("k", 30.0)
@@ -266,7 +316,7 @@ async def test_no_event_is_made_when_nobody_hears_it(inbox):
         def emit(self, event, bot=None, **_):
             raise AssertionError(event)
 
-    gate = Gate("echo", BOT, inbox, Deaf(), [Judge(of_1=Drop("no"))])
+    gate = Gate("echo", BOT, inbox, Deaf(), lambda: [Judge(of_1=Drop("no"))])
     assert await gate.offer(arrivals(1, 2)) == [Dropped("no"), Stored()]
 
 
@@ -276,7 +326,7 @@ async def test_no_event_is_made_when_nobody_hears_it(inbox):
 async def test_tending_forgets_keys_that_do_not_count_any_more(inbox, store, clock, autojump_clock):
     """Soon after their window, long before the ids of their updates."""
     once = Once("k", 30.0)
-    gate = Gate("echo", BOT, inbox, Events(), [Judge(of_1=once, of_2=once)])
+    gate = Gate("echo", BOT, inbox, Events(), lambda: [Judge(of_1=once, of_2=once)])
     await gate.offer(arrivals(1))
 
     async def keys():
@@ -292,3 +342,28 @@ async def test_tending_forgets_keys_that_do_not_count_any_more(inbox, store, clo
         assert await keys() == 0
         nursery.cancel_scope.cancel()
     assert store.known(BOT, [1]) == {1}
+
+
+CALLBACK = b'{"update_id":2,"callback_query":{"from":{"id":5},"message":{"chat":{"id":5}}}}'
+
+
+@pytest.mark.parametrize(("apart", "taken"), [(True, [1, 2]), (False, [1])])
+async def test_a_press_of_a_button_need_not_wait_for_its_chats_message(inbox, apart, taken):
+    """Where the bot says so; by default both are in the lane of the chat."""
+    gate = Gate("echo", BOT, inbox, Events(), apart=lambda: apart)
+    backlog = inbox.claim(BOT, Breakage())
+    message = b'{"update_id":1,"message":{"chat":{"id":5},"from":{"id":5},"text":"begin"}}'
+    await gate.offer([read_update(message), read_update(CALLBACK)])
+    found = []
+    while (update := backlog.ordinary.take()) is not None:
+        found.append(update.update_id)
+    assert found == taken
+
+
+async def test_no_judge_is_asked_about_what_nobody_can_decode(inbox):
+    """It would fail, and might be switched off for that; the update is kept, and will be a dead letter."""
+    asked = Judge()
+    gate = Gate("echo", BOT, inbox, Events(), lambda: [asked])
+    broken = read_update(b'{"update_id":1,"message":{"chat":{"id":5},"text":"\xff"}}')
+    assert await gate.offer([broken, read_update(CALLBACK)]) == [Stored(), Stored()]
+    assert asked.asked == [2]

@@ -18,7 +18,16 @@ from trioworkers.inbox.sqlite.backup import copy_database
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.sqlite.schema import SCHEMA_VERSION, STEPS
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, Finish, StoreDamagedError, StoreError, StoreFullError
+from trioworkers.inbox.store import (
+    ANY,
+    Accept,
+    Finish,
+    PutValue,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreWrite,
+)
 from trioworkers.records import Arrival
 
 BOT = 7_000_000_001
@@ -94,6 +103,18 @@ def test_a_copy_is_an_inbox_of_ours_alone(store, tmp_path):
     copy.close()
     assert pragmas == [SCHEMA_VERSION, 2]
     assert left(tmp_path) == ["copy.db", "inbox.db", "inbox.db-shm", "inbox.db-wal"]
+
+
+def test_a_copy_has_the_values_of_plugins(store, tmp_path):
+    """As they were when it was made, those of ended updates among them."""
+    store.commit([PutValue("p", "put", b"1", None, ANY, 1.0), PutValue("q", "put", b"2", 90.0, ANY, 1.0)])
+    store.commit([Finish(1, BOT, "done", (StoreWrite("p", "end", b"3"),))])
+    store.backup(tmp_path / "copy.db")
+    store.commit([PutValue("p", "put", b"4", None, ANY, 1.0)])
+    copy = open_sqlite(tmp_path / "copy.db")
+    assert copy.values("p", "", "", 9, 1.0) == [("end", b"3"), ("put", b"1")]
+    assert (copy.value("q", "put", 89.9), copy.value("q", "put", 90.0)) == (b"2", None)
+    copy.close()
 
 
 def test_a_copy_replaces_an_earlier_one_in_whole(store, tmp_path, monkeypatch):

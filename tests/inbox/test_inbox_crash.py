@@ -24,6 +24,7 @@ from trioworkers.inbox.gate import Gate
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.breakage import Breakage
+from trioworkers.inbox.store import PutValue, StoreWrite
 from trioworkers.records import Arrival, Attempt, Once
 
 path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -40,7 +41,7 @@ def judge(arrival):
     return Once(f"{number // 8}/{number % 4}", 1e6), Once(f"of {number}", 1e6)
 
 async def accept(inbox, lane):
-    gate = Gate("crash", bot, inbox, Events(), [judge])
+    gate = Gate("crash", bot, inbox, Events(), lambda: [judge])
     number = first + lane
     while True:
         batch = [Arrival(n, "message", str(n % 7), None, None, b"{}") for n in (number, number + 4)]
@@ -62,12 +63,22 @@ async def handle(inbox):
         elif update.update_id % 11 == 0:
             backlog.dead_letter(update, "no", 1)
         else:
-            backlog.finish(update, "done")
+            write = StoreWrite("ends", f"{update.update_id}", b"1")
+            backlog.finish(update, "done", (write, StoreWrite("ends", "last", write.key.encode())))
+
+async def count(inbox):
+    before = await inbox.value("counts", "n")
+    while True:
+        value = b"%d" % (int(before or 0) + 1)
+        assert await inbox.put(PutValue("counts", "n", value, None, before, 1.0))
+        say("counted", value.decode())
+        before = value
 
 async def main():
     async with open_inbox(open_sqlite(path)) as inbox:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handle, inbox)
+            nursery.start_soon(count, inbox)
             for lane in range(4):
                 nursery.start_soon(accept, inbox, lane)
 
@@ -101,10 +112,15 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path):
     dropped: set[int] = set()
     taken: dict[str, tuple[int, int]] = {}  # by key: id and number of the last one
     ended: set[int] = set()
+    counted = 0
     for number in range(LIVES):
         for word, *values in live(path, 1_000_000 * number, dice.randint(20, 600)):
             if word in ("Stored", "Dropped"):
                 (accepted if word == "Stored" else dropped).add(int(values[0]))
+                continue
+            if word == "counted":
+                assert int(values[0]) == counted + 1, "a value that was put is gone"
+                counted += 1
                 continue
             assert word == "took"
             key, id_, update_id = values[0], int(values[1]), int(values[2])
@@ -120,12 +136,21 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path):
         dead = {row[0] for row in store._connection.execute("SELECT update_id FROM dead")}
         keys = {row[0] for row in store._connection.execute("SELECT key FROM once")}
         tally = store.tallies()[BOT]
+        values = dict(store.values("ends", "", "", 10**6, 1.0))
+        stored = int(store.value("counts", "n", 1.0) or 0)
         store.close()
         assert accepted | dropped <= seen
         assert not waits & (ended | dead)
         assert not dropped & (waits | ended | dead)
         assert tally.accepted == tally.done + tally.dead + tally.pending
         assert tally.accepted + tally.filtered == len(seen)
+        # a value of its own is written with each end by success, and with nothing else
+        written = {int(key) for key in values if key != "last"}
+        assert len(written) == tally.done
+        assert not written & (waits | dead)
+        assert not written or int(values["last"]) in written
+        assert stored in (counted, counted + 1)  # one may have been put that nobody heard of
+        counted = stored
         # a key of its own is remembered of each update that was kept with keys, and of no other
         owners = {int(key.removeprefix("of ")) for key in keys if key.startswith("of ")}
         assert accepted - owners == {n for n in accepted if n % 3 == 0}
@@ -138,3 +163,4 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path):
     assert len(accepted) > 100
     assert len(dropped) > 50
     assert len(ended) > 100
+    assert counted > LIVES

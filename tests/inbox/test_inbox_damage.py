@@ -20,6 +20,7 @@ from trioworkers.inbox.sqlite.salvage import readable
 from trioworkers.inbox.sqlite.schema import SCHEMA_VERSION, STEPS
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
+    ANY,
     Accept,
     BeginCall,
     EndCall,
@@ -27,6 +28,7 @@ from trioworkers.inbox.store import (
     Finish,
     Kept,
     MoveToDead,
+    PutValue,
     Replay,
     Reschedule,
     StoreDamagedError,
@@ -39,6 +41,7 @@ BOT, OTHER = 7_000_000_001, 7_000_000_002
 PAGE = 4096
 UPDATES = 800  # of each bot
 FILTERED_UPDATES = 150
+VALUES = 300
 
 
 def body(number):
@@ -70,6 +73,7 @@ def whole(path):
         (kept,) = store.commit([Accept(OTHER, n, "once", b"{}", 1.0, once=keys)])
         assert isinstance(kept, Kept)
         store.commit([Finish(kept.id, OTHER, "done"), Filter(BOT, n, 1.0)])
+    store.commit([PutValue("p", f"{n} {'x' * 90}", b"x" * 300, 30.0, ANY, 1.0) for n in range(VALUES)])
     before = contents(store)
     store.close()
     return before
@@ -86,6 +90,7 @@ def contents(store):
             ("gaps", 2),
             ("calls", 2),
             ("once", 2),
+            ("plugin_values", 1),
         )
     }
 

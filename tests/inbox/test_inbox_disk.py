@@ -19,7 +19,18 @@ from trioworkers.inbox.sqlite.disk import BALLAST, BALLAST_SUFFIX, LOOK_EVERY, L
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.sqlite.guard import FREED_PAGES, KEPT_PAGES
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, BeginCall, EndCall, Finish, Kept, StoreError, StoreFullError
+from trioworkers.inbox.store import (
+    ANY,
+    Accept,
+    BeginCall,
+    EndCall,
+    Finish,
+    Kept,
+    PutValue,
+    StoreError,
+    StoreFullError,
+    StoreWrite,
+)
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Arrival
 
@@ -228,6 +239,21 @@ def test_the_store_refuses_updates_and_goes_on_with_the_rest(disk, path):
     store.close()
 
 
+def test_without_room_no_value_is_put_but_those_of_ends_are_written(disk, path):
+    """Below the mark a plugin's write is refused; it may remove, and updates end with what they write."""
+    store = open_sqlite(path, room=disk.room(path))
+    store.commit([Accept(BOT, 1, "1", BODY, 1.0), PutValue("p", "k", b"1", None, ANY, 1.0)])
+    disk.free, disk.now = 0, 1.0
+    for expected in (ANY, b"1"):
+        with pytest.raises(StoreFullError):
+            store.commit([PutValue("p", "k", b"2", None, expected, 1.0)])
+    assert store.value("p", "k", 1.0) == b"1"
+    store.commit([Finish(1, BOT, "done", (StoreWrite("p", "end", b"3"),))])
+    assert store.commit([PutValue("p", "k", None, None, ANY, 1.0)]) == [True]
+    assert store.values("p", "", "", 9, 1.0) == [("end", b"3")]
+    store.close()
+
+
 # -- real disks that are really full --------------------------------------------------------------
 
 
@@ -341,9 +367,14 @@ class Failing:
             raise error
         return [None] * len(operations)
 
-    def tend(self):
-        if self.accepts:
-            raise self.accepts
+    def tend(self, *, prove=False):
+        error = self.accepts or (self.commits if prove else None)
+        if error:
+            raise error
+        return 0
+
+    def holders(self):
+        return ()
 
 
 async def test_trouble_is_over_when_what_failed_works_again(nursery, monkeypatch):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import pytest
 
+from trioworkers.inbox.sqlite.place import Place
 from trioworkers.inbox.sqlite.store import SqliteStore, open_sqlite
 from trioworkers.inbox.store import (
+    ANY,
     Accept,
     BeginCall,
     EndCall,
@@ -18,16 +21,18 @@ from trioworkers.inbox.store import (
     Finish,
     MoveToDead,
     Purge,
+    PutValue,
     Replay,
     Reschedule,
     StoreDamagedError,
     StoreError,
     StoreFullError,
+    StoreWrite,
 )
 from trioworkers.records import Attempt, Once, Waiting
 
 BOT = 7_000_000_001
-TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "once", "sqlite_sequence"
+TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "once", "plugin_values", "sqlite_sequence"
 AGAIN = Waiting(2, BOT, 1, "a", b"{}", 1.0, attempt=1, due=9.0, skipped=True)
 WORK: dict[str, list[Any]] = {
     "accept": [Accept(BOT, n, "ab"[n % 2], b"{}", 1.0) for n in range(100, 105)],
@@ -59,9 +64,23 @@ WORK: dict[str, list[Any]] = {
         Accept(BOT, 400, "a", b"{}", 20.0, once=(Once("newest", 30.0),)),
         Accept(BOT, 1, "a", b"{}", 20.0, once=(Once("lost", 30.0),)),
     ],
+    "values": [
+        PutValue("p", "new", b"1", None, ANY, 20.0),
+        PutValue("p", "known", b"2", 99.0, b"1", 20.0),
+        PutValue("p", "ended", b"2", None, None, 20.0),
+        PutValue("p", "gone", None, None, ANY, 20.0),
+    ],
+    "values with updates": [
+        Accept(BOT, 500, "a", b"{}", 20.0, writes=(StoreWrite("q", "arrival", b"1", 99.0),)),
+        Accept(BOT, 1, "a", b"{}", 20.0, writes=(StoreWrite("q", "lost", b"1"),)),
+        Finish(4, BOT, "done", (StoreWrite("q", "end", b"1"), StoreWrite("q", "known", None))),
+        Finish(999, BOT, "done", (StoreWrite("q", "lost", b"1"),)),
+    ],
 }
 WORK["all"] = [operation for operations in list(WORK.values()) for operation in operations]
+NO_MEMORY = "no memory"  # Python makes a MemoryError of it
 REASONS = {
+    "memory": (sqlite3.SQLITE_NOMEM, NO_MEMORY, StoreError),
     "write": (sqlite3.SQLITE_IOERR_WRITE, "disk I/O error", StoreError),
     "full": (sqlite3.SQLITE_FULL, "database or disk is full", StoreFullError),
 }
@@ -84,20 +103,32 @@ class Faulty:
             return self._connection.execute(statement, values)
         if self.after:
             self._connection.execute(statement, values)
+        if self.error.args == (NO_MEMORY,):
+            raise MemoryError
         raise self.error
 
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
 
+def opened_through(path, wrap):
+    """A store whose connection is wrapped, and the wrapped connection."""
+    place = Place(path, "full", None)
+    wrapped = wrap(place.connection)
+    place.connection = cast("sqlite3.Connection", wrapped)
+    return SqliteStore(place, None), wrapped
+
+
 def prepared(path):
-    """Updates that wait, one with calls, one dead with calls; a once key."""
+    """Updates that wait, one with calls, one dead with calls; a once key; values of two plugins."""
     store = open_sqlite(path)
     store.commit([Accept(BOT, n, key, b"{}", 1.0) for n, key in enumerate("aaacd")])
     store.commit([BeginCall(2, "done", 1.0), EndCall(2, "done", b"{}"), BeginCall(3, "open", 1.0)])
     store.commit([BeginCall(5, "sent", 1.0), EndCall(5, "sent", b"{}")])
     store.commit([MoveToDead(5, BOT, "d", 1, "no", 1.0)])
     store.commit([Accept(BOT, 50, "e", b"{}", 1.0, once=(Once("known", 30.0),))])
+    store.commit([PutValue("p", key, b"1", None, ANY, 1.0) for key in ("known", "gone")])
+    store.commit([PutValue("p", "ended", b"1", 2.0, ANY, 1.0), PutValue("q", "known", b"1", None, ANY, 1.0)])
     return store
 
 
@@ -129,9 +160,7 @@ def test_a_failure_at_any_statement_leaves_all_or_nothing(tmp_path, work, after,
         fails_at += 1
         path = tmp_path / f"{fails_at}.db"
         shutil.copyfile(tmp_path / "prepared.db", path)
-        plain = sqlite3.connect(path, isolation_level=None)
-        faulty = Faulty(plain)
-        store = SqliteStore(cast("sqlite3.Connection", faulty), path, None)
+        store, faulty = opened_through(path, Faulty)
         faulty.error = sqlite3.OperationalError(words)
         faulty.error.sqlite_errorcode = code
         faulty.fails_at, faulty.after = fails_at, after
@@ -140,7 +169,7 @@ def test_a_failure_at_any_statement_leaves_all_or_nothing(tmp_path, work, after,
             failed = False
         except kind:
             pass
-        committed = after and failed and faulty.run == fails_at and not plain.in_transaction
+        committed = after and failed and faulty.run == fails_at and not faulty.in_transaction
         shown = snapshot(path)
         assert shown in (nothing, everything)
         assert failed or shown == everything
@@ -190,9 +219,7 @@ def test_a_kill_between_any_two_statements_leaves_all_or_nothing(tmp_path, work)
     before = snapshot(path)
     shown: list[Any] = []
     store.close()
-    plain = sqlite3.connect(path, isolation_level=None)
-    watched = Watched(plain, path, shown)
-    store = SqliteStore(cast("sqlite3.Connection", watched), path, None)
+    store, _ = opened_through(path, partial(Watched, path=path, seen=shown))
     store.commit(WORK[work])
     after = snapshot(path)
     assert before != after
@@ -209,8 +236,7 @@ def test_damage_at_any_statement_ends_all_writing(tmp_path):
         path = tmp_path / f"{fails_at}.db"
         prepared(path).close()
         before = snapshot(path)
-        faulty = Faulty(sqlite3.connect(path, isolation_level=None))
-        store = SqliteStore(cast("sqlite3.Connection", faulty), path, None)
+        store, faulty = opened_through(path, Faulty)
         faulty.error = sqlite3.DatabaseError("database disk image is malformed")
         faulty.error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         faulty.fails_at = fails_at

@@ -707,3 +707,20 @@ def test_an_end_is_waited_for_when_nothing_else_can_be_handed_out():
     other = world.take()
     assert world.queue.is_waited_for(first.id)
     assert not world.queue.is_waited_for(other.id)
+
+
+def test_a_query_with_seconds_to_be_answered_goes_before_what_waits():
+    """Also before what was there first, and in its own order; an inline query waits for its turn."""
+    queue = Queue(behind=False)
+    keys = ["a", "b", "inline_query/5", "pre_checkout_query/5", "pre_checkout_query/5", "chat_join_request/6"]
+    for id_, key in enumerate(keys, 1):
+        queue.offer(waiting(id_, key))
+    assert queue.is_ready()
+    taken = [update.id for _ in keys if (update := queue.take(1.0)) is not None]
+    assert taken == [4, 6, 1, 2, 3]
+    assert not queue.is_ready()
+    queue.finish(4)
+    assert queue.is_ready()
+    again = queue.take(1.0)
+    assert again is not None
+    assert again.id == 5

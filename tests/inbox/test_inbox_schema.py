@@ -10,11 +10,13 @@ from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
+    ANY,
     DUPLICATE,
     Accept,
     Kept,
     MoveToDead,
     OnceSeen,
+    PutValue,
     Replay,
     StoreError,
     StoreRefusedError,
@@ -47,6 +49,13 @@ INSERT INTO dead (id, bot_id, update_id, key, kind, body, checksum, accepted_at,
 INSERT INTO tally VALUES ({BOT}, 7, 5, 2, 1, 0, 4, 1, 2);
 INSERT INTO gaps VALUES ({BOT}, 'gone');
 INSERT INTO calls VALUES (3, 'sendMessage 1', 102.0, CAST('{{}}' AS BLOB), 0);
+"""
+THIRD_ROWS = f"""
+INSERT INTO seen VALUES ({BOT}, 1, 100.0), ({BOT}, 2, 101.0);
+INSERT INTO inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at, attempt)
+    VALUES (3, {BOT}, 2, 'a', 'message', CAST('{BODY.decode()}' AS BLOB), {CHECKSUM}, 101.0, 2);
+INSERT INTO tally VALUES ({BOT}, 7, 5, 2, 1, 0, 4, 1, 2, 6);
+INSERT INTO once VALUES ({BOT}, 'k', 190.0, 220.0);
 """
 
 
@@ -179,7 +188,29 @@ def test_a_file_of_the_second_version_is_in_place_in_this_one(path):
     store.close()
 
 
-@pytest.mark.parametrize(("version", "table"), [(1, "calls"), (1, "once"), (2, "once")])
+def test_a_file_of_the_third_version_is_in_place_in_this_one(path):
+    """Waiting updates, once keys that still count and tallies; there are no values, and some can be put."""
+    of_version(path, 3, THIRD_ROWS)
+    store = open_sqlite(path)
+    assert store.waiting(BOT, Fetch(after=0, limit=9)).updates == [
+        Waiting(3, BOT, 2, "a", BODY, 101.0, attempt=2)
+    ]
+    assert store.tallies()[BOT] == Tally(
+        7, 5, done=2, dropped=1, retried=4, dead=1, purged=2, filtered=6, pending=1
+    )
+    assert store.commit([Accept(BOT, 3, "a", b"", 200.0, once=(Once("k", 30.0),))]) == [OnceSeen("k")]
+    assert store.values("p", "", "", 9, 0.0) == []
+    assert store.commit([PutValue("p", "k", b"1", None, ANY, 200.0)]) == [True]
+    store.close()
+    store = open_sqlite(path)
+    assert store.value("p", "k", 200.0) == b"1"
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "table"),
+    [(1, "calls"), (1, "once"), (2, "once"), *((version, "plugin_values") for version in (1, 2, 3))],
+)
 def test_a_step_that_fails_leaves_the_file_as_it_was(path, version, table):
     """A table of a later version's name stands in the way: nothing of any step took effect."""
     of_version(path, version, f"CREATE TABLE {table} (x);")

@@ -12,6 +12,7 @@ from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.seen import BEFORE_ALL
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
+    ANY,
     DUPLICATE,
     FILTERED,
     Accept,
@@ -23,10 +24,12 @@ from trioworkers.inbox.store import (
     MoveToDead,
     OnceSeen,
     Purge,
+    PutValue,
     Replay,
     Reschedule,
     StoreError,
     StoreRefusedError,
+    StoreWrite,
     Tally,
 )
 from trioworkers.records import Attempt, Once
@@ -93,8 +96,11 @@ def test_statements_of_many_keys_take_all_of_them(store, size):
     assert rows(store, "SELECT count(*) FROM once") == [(0,)]
 
 
-def test_keys_cost_a_batch_one_look_and_one_insert(store):
-    """However many they are; a batch without keys is not one statement longer than it ever was."""
+def test_keys_cost_a_batch_one_insert(store):
+    """However many they are, and one deletion if some of them are known and do not count any more.
+
+    A batch without keys is not one statement longer than it ever was.
+    """
 
     def statements(*operations):
         said: list[str] = []
@@ -115,10 +121,38 @@ def test_keys_cost_a_batch_one_look_and_one_insert(store):
     assert statements(Filter(BOT, 10, 1.0), Accept(BOT, 11, "1", b"{}", 1.0)) == usual
     once = tuple(Once(key, 30.0) for key in "abcdefg")
     keyed = [Accept(n, 20, "1", b"{}", 1.0, once=once) for n in range(10)]
-    look, new = ["WITH", "asked"], ["INSERT", "INTO", "once"]
-    assert statements(*keyed, *[Accept(BOT, 30, "1", b"{}", 1.0)]) == [
-        *[usual[0], look, usual[1], new, *usual[2:]]
+    new = ["INSERT", "INTO", "once"]
+    assert statements(*keyed, Accept(BOT, 30, "1", b"{}", 1.0)) == [*usual[:2], new, *usual[2:]]
+    again = [Accept(n, 21, "1", b"{}", 40.0, once=once) for n in range(10)]
+    assert statements(*again) == [*usual[:2], ["DELETE", "FROM", "once"], new, *usual[2:]]
+
+
+def test_values_cost_a_batch_one_look_one_insert_and_one_removal(store):
+    """However many there are, and each only where it is needed; a batch without values has none of them."""
+
+    def statements(*operations):
+        said: list[str] = []
+        store._connection.set_trace_callback(said.append)
+        store.commit(operations)
+        store._connection.set_trace_callback(None)
+        about_values = [statement.split("(")[0] for statement in said if "plugin" in statement]
+        return [" ".join(statement.split()[:3]) for statement in about_values]
+
+    look, new, gone = "WITH asked", "INSERT INTO plugin_values", "WITH asked"
+    accept(store, *range(20))
+    assert statements(Accept(BOT, 20, "1", b"{}", 1.0), Finish(1, BOT, "done"), EndCall(2, "k", None)) == []
+    writes = tuple(StoreWrite("p", key, b"1") for key in "abcdefg")
+    assert statements(
+        *[Finish(id_, BOT, "done", writes) for id_ in (2, 3)], Accept(BOT, 21, "1", b"{}", 1.0, writes=writes)
+    ) == [new]
+    puts = [PutValue("p", key, b"2", None, ANY, 1.0) for key in "abcdefg"]
+    assert statements(*puts) == [new]
+    assert statements(*puts, *[PutValue("p", key, None, None, b"2", 1.0) for key in "abc"]) == [
+        *(look, new, gone)
     ]
+    removed = tuple(StoreWrite("p", key, None) for key in "defg")
+    assert statements(Finish(4, BOT, "done", removed)) == [gone]
+    assert rows(store, "SELECT count(*) FROM plugin_values") == [(0,)]
 
 
 def test_a_late_call_leaves_nothing_in_memory(store):
@@ -175,7 +209,9 @@ def test_a_full_disk_takes_nothing_of_the_batch(store):
     assert store.tallies() == {BOT: Tally(3, pending=3)}
 
 
-@pytest.mark.parametrize("table", ["seen", "inbox", "dead", "calls", "gaps", "tally", "once"])
+@pytest.mark.parametrize(
+    "table", ["seen", "inbox", "dead", "calls", "gaps", "tally", "once", "plugin_values"]
+)
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
 def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, event):
     """A fault at each write of a commit that has every kind of operation; then it works as if new."""
@@ -184,6 +220,7 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
     store.commit([Accept(OTHER, 1, "", b"{}", 1.0, once=(Once("old", 30.0),))])
     store.commit([BeginCall(id_, "k", 1.0) for id_ in (1, 2, 5)])
     store.commit([MoveToDead(id_, BOT, "1", 1, "no", 1.0) for id_ in (5, 6, 7)])
+    store.commit([PutValue("p", key, b"1", None, ANY, 1.0) for key in ("old", "gone")])
     before = list(store._connection.iterdump())
     store._connection.execute(
         f"CREATE TEMP TRIGGER fault BEFORE {event} ON main.{table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
@@ -203,6 +240,9 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
         Filter(OTHER, 2, 1.0),
         Accept(OTHER, 3, "", b"{}", 100.0, once=(Once("old", 30.0), Once("new", 30.0))),
         Accept(OTHER, 4, "", b"{}", 100.0, once=(Once("new", 30.0),)),
+        PutValue("p", "old", b"2", None, b"1", 100.0),
+        PutValue("p", "gone", None, None, ANY, 100.0),
+        PutValue("p", "new", b"1", None, b"1", 100.0),
     ]
     never = {
         ("seen", "UPDATE"),
@@ -210,7 +250,7 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
         ("dead", "UPDATE"),
         ("gaps", "UPDATE"),
         ("tally", "DELETE"),
-        ("once", "DELETE"),
+        ("once", "UPDATE"),
     }
     if (table, event) not in never:
         with pytest.raises(StoreError, match="the inbox could not commit: broken"):
@@ -219,7 +259,7 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
         store._connection.execute("DROP TRIGGER fault")
     assert store.commit(batch) == [
         *(Kept(11, after_gap=True), DUPLICATE, *[None] * 7, Kept(13), True),
-        *(FILTERED, Kept(12), OnceSeen("new")),
+        *(FILTERED, Kept(12), OnceSeen("new"), True, True, False),
     ]
     assert store.tallies() == {
         BOT: Tally(10, 1, done=1, retried=1, dead=4, purged=1, pending=4),
@@ -354,8 +394,10 @@ TABLES = (
     "calls (id, key, at, repeated) SELECT i + 1000000, 'k', 1.0, 0",
     "gaps (bot_id, key) SELECT 7000000001 + i % 3, 'gone ' || i",
     "once (bot_id, key, at, until) SELECT 7000000001 + i % 3, 'once ' || i, 100.0, 130.0 + i",
+    "plugin_values (plugin, key, value, until) SELECT 'p', printf('%08d', i), x'31', 130.0 + i",
+    "plugin_values (plugin, key, value) SELECT 'q', printf('%08d', i), x'31'",
 )
-SCANS = ("SCAN seen", "SCAN inbox", "SCAN dead", "SCAN calls", "SCAN gaps", "SCAN once")
+SCANS = ("SCAN seen", "SCAN inbox", "SCAN dead", "SCAN calls", "SCAN gaps", "SCAN once", "SCAN plugin_values")
 
 
 def filled(path, many):
@@ -381,6 +423,16 @@ def hot_paths(store):
     yield "no old keys", lambda: store.forget_keys(1.0, 64)
     yield "few old keys", lambda: store.forget_keys(134.0, 64)
     yield "many old keys", lambda: store.forget_keys(1e9, 64)
+    puts = [PutValue("p", f"{n:08}", b"2", None, b"1", 100.0) for n in (3, 4, -1)]
+    yield "put", lambda: store.commit([*puts, PutValue("p", f"{5:08}", None, None, ANY, 100.0)])
+    writes = tuple(StoreWrite("q", f"{n:08}", value) for n, value in ((3, b"2"), (4, None), (-1, b"2")))
+    yield "writes", lambda: store.commit([Accept(BOT, 10**7 + 3, "new", b"{}", 1.0, writes=writes)])
+    yield "value", lambda: store.value("q", f"{7:08}", 100.0)
+    yield "values", lambda: store.values("q", "000", f"{9:08}", 8, 100.0)
+    yield "values by prefix", lambda: store.values("q", f"{12:08}"[:7], "", 8, 100.0)
+    yield "no old values", lambda: store.forget_values(1.0, 64)
+    yield "few old values", lambda: store.forget_values(134.0, 64)
+    yield "many old values", lambda: store.forget_values(1e9, 64)
     yield "calling", lambda: store.commit([BeginCall(head.id, "k", 1.0), BeginCall(second.id, "l", 1.0)])
     yield "called", lambda: store.commit([EndCall(head.id, "k", b"1"), EndCall(second.id, "l", None)])
     yield "reschedule", lambda: store.commit([again(store, head.id, attempt=1)])

@@ -14,7 +14,19 @@ from trioworkers.breakage import Breakage
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Finish, Kept, Purge, Replay, StoreError
+from trioworkers.inbox.store import (
+    ANY,
+    DUPLICATE,
+    Accept,
+    Filter,
+    Finish,
+    Kept,
+    Purge,
+    PutValue,
+    Replay,
+    StoreError,
+    StoreWrite,
+)
 from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 
 BOT = 7_000_000_001
@@ -238,12 +250,13 @@ async def test_a_full_disk_refuses_what_comes_in(gated, writer):
 
 
 async def test_a_full_disk_keeps_acknowledgements(gated, writer):
-    """They are tried until they are written, and told once, in order."""
+    """They are tried until they are written, with their writes, and told once, in order."""
     await writer.commit([new(number) for number in range(5)], lambda ids: None)
     told: list[Any] = []
     gated.full = True
     for id_ in range(1, 6):
-        writer.submit([Finish(id_, BOT, "done")], partial(told.append, id_), Breakage())
+        end = Finish(id_, BOT, "done", (StoreWrite("p", f"{id_}", b"1"),))
+        writer.submit([end], partial(told.append, id_), Breakage())
     tried = gated.tried
     await until(lambda: gated.tried > tried + 3)
     assert told == []
@@ -252,6 +265,7 @@ async def test_a_full_disk_keeps_acknowledgements(gated, writer):
     assert told == [1, 2, 3, 4, 5]
     assert gated.ids() == []
     assert gated.store.tallies()[BOT].done == 5
+    assert [key for key, _ in gated.store.values("p", "", "", 9, 1.0)] == ["1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("acknowledgements", [1, 2000])
@@ -269,10 +283,12 @@ async def test_a_full_disk_refuses_what_comes_in_however_much_is_kept(gated, wri
 
 
 async def test_whoever_waits_hears_of_a_full_disk(gated, writer):
-    """Also who moves dead letters about: nobody waits without a word until there is room."""
+    """Also who moves dead letters about or puts a value: nobody waits without a word until there is room."""
     gated.full = True
     with trio.fail_after(5), pytest.raises(StoreError, match="disk is full"):
         await writer.commit([Replay(1, BOT), Purge(2, BOT)], lambda results: None)
+    with trio.fail_after(5), pytest.raises(StoreError, match="disk is full"):
+        await writer.commit([PutValue("p", "k", b"1", None, ANY, 1.0)], lambda results: None)
 
 
 async def test_reads_keep_their_place_while_the_disk_is_full(gated, writer):

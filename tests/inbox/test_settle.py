@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from trioworkers.arrivals import is_broken
 from trioworkers.config.settings import RetrySettings
 from trioworkers.inbox.policy import MOST_CRASHES
 from trioworkers.inbox.settle import (
+    BROKEN,
     ENDED,
     SHORTEST_WAIT,
     DeadLettered,
@@ -58,6 +60,18 @@ def test_a_dead_letter_without_words_has_the_error_for_its_reason():
     refusal = "sendMessage: 403 Forbidden"
     verdict = settled(Outcome(1, "dead", error=refusal), replace(UPDATE, attempt=2))
     assert verdict == DeadLettered(refusal, 3, refusal, refusal)
+
+
+def test_a_failure_that_used_up_its_attempts_has_telegrams_words_in_the_dead_letter_only():
+    """What is shown in logs is the failure's class and place."""
+    end = Outcome(1, "retry", error="Conflict sendMessage 409", words="sendMessage: 409 Conflict: x")
+    verdict = settled(end, replace(UPDATE, attempt=7))
+    assert verdict == DeadLettered(
+        "failed 8 times, last: sendMessage: 409 Conflict: x",
+        8,
+        "failed 8 times, last: Conflict sendMessage 409",
+        "Conflict sendMessage 409",
+    )
 
 
 def test_a_failure_is_tried_again_within_its_bounds():
@@ -131,11 +145,45 @@ def test_an_update_that_ends_workers_alone_is_dead_in_the_end():
         (replace(UPDATE, kind="inline_query", accepted_at=NOW - 31), Finished("expired")),
         (replace(UPDATE, kind="inline_query", accepted_at=NOW - 29), None),
         (replace(UPDATE, accepted_at=NOW - 1e6), None),
+        (replace(UPDATE, body=b'{"text":"\xff"}'), DeadLettered(BROKEN, 0, BROKEN)),
+        (replace(UPDATE, body=b'{"n":1e999}', attempt=2), DeadLettered(BROKEN, 2, BROKEN)),
     ],
 )
 def test_what_is_damaged_or_too_old_is_not_handled(update, verdict):
     """A message never is too old."""
-    assert judge_before(update, NOW) == verdict
+    assert judge_before(update, NOW, broken=is_broken(update)) == verdict
+
+
+QUERY = replace(UPDATE, kind="pre_checkout_query", key="pre_checkout_query/5", accepted_at=NOW - 4)
+
+
+@pytest.mark.parametrize("waited", [0.0, 4.0, 9.0])
+def test_a_query_that_failed_is_tried_again_while_it_can_be_answered(waited):
+    """After half of the time that is left at most, and beside its lane: others do not wait for it."""
+    query = replace(QUERY, accepted_at=NOW - waited)
+    verdict = settled(Outcome(1, "retry", error="E"), query, Limits(initial=60, max=60))
+    assert isinstance(verdict, Rescheduled)
+    assert verdict.update.due <= NOW + (10 - waited) / 2
+    assert verdict.update.skipped
+
+
+@pytest.mark.parametrize(("waited", "after"), [(10.0, None), (4.0, 6.5), (11.0, 0.0)])
+def test_a_query_for_which_no_answer_can_be_in_time_is_dead(waited, after):
+    """Its time is over, or the handler asked for a wait that ends after it."""
+    query = replace(QUERY, accepted_at=NOW - waited)
+    verdict = settled(Outcome(1, "retry", error="E", after=after), query)
+    assert isinstance(verdict, DeadLettered)
+    assert verdict.reason == "failed, too late for an answer, last: E"
+
+
+def test_a_query_that_waits_for_telegram_holds_up_no_other_one():
+    """A pause that Telegram asked for counts as no attempt, and is waited beside the lane."""
+    verdict = settled(Outcome(1, "retry", error="429", after=3.0, counted=False), QUERY)
+    assert isinstance(verdict, Rescheduled)
+    assert (verdict.update.skipped, verdict.counted) == (True, False)
+    waits = settled(Outcome(1, "retry", error="429", after=3.0, counted=False))
+    assert isinstance(waits, Rescheduled)
+    assert not waits.update.skipped
 
 
 @given(
@@ -162,3 +210,39 @@ def test_every_end_leads_somewhere_and_none_goes_back(result, attempt, crashes, 
             assert again.attempt < attempts
     else:
         assert isinstance(verdict, Finished | DeadLettered)
+
+
+def test_time_for_which_the_daemon_did_not_run_is_not_the_handlers():
+    """A frozen or suspended machine uses up no deadline; attempts count as ever."""
+    update = replace(UPDATE, attempt=1, started_at=NOW - 3600)
+    failure, limits = Outcome(1, "retry", error="E"), Limits(deadline=10)
+    slept = Moment(NOW - 1, NOW, random.Random(1), away=3595)
+    assert isinstance(settle(update, failure, limits, slept), Rescheduled)
+    assert isinstance(settle(update, failure, limits, Moment(NOW - 1, NOW, random.Random(1))), DeadLettered)
+    last = replace(update, attempt=limits.retry.attempts - 1)
+    assert isinstance(settle(last, failure, limits, slept), DeadLettered)
+
+
+def test_what_a_handling_waited_to_send_does_not_use_its_deadline_up():
+    """Nine of ten minutes were waits for a turn, or for Telegram: it is tried again, with one minute gone."""
+    limits = Limits(deadline=300)
+    failed = Outcome(1, "retry", error="E")
+    late = settled(failed, limits=limits, handed_at=NOW - 600)
+    assert isinstance(late, DeadLettered)
+    in_time = settled(replace(failed, stood=540.0), limits=limits, handed_at=NOW - 600)
+    assert isinstance(in_time, Rescheduled)
+    assert in_time.update.started_at == NOW - 60
+    again = settled(
+        replace(failed, stood=540.0), replace(UPDATE, started_at=NOW - 800, attempt=1), limits, NOW - 600
+    )
+    assert isinstance(again, Rescheduled)
+    assert again.update.started_at == NOW - 260
+
+
+def test_no_worker_puts_a_deadline_off_for_ever():
+    """It cannot have waited longer than it had the update."""
+    verdict = settled(
+        Outcome(1, "retry", error="E", stood=1e6), limits=Limits(deadline=300), handed_at=NOW - 5
+    )
+    assert isinstance(verdict, Rescheduled)
+    assert verdict.update.started_at == NOW

@@ -14,6 +14,7 @@ from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
+    ANY,
     Accept,
     BeginCall,
     EndCall,
@@ -21,9 +22,11 @@ from trioworkers.inbox.store import (
     Finish,
     MoveToDead,
     Purge,
+    PutValue,
     Replay,
     Reschedule,
     StoreError,
+    StoreWrite,
     Tally,
 )
 from trioworkers.records import Attempt, Once, Waiting
@@ -38,13 +41,19 @@ attempts = st.builds(
     Attempt, times, st.sampled_from(["ValueError", "KeyError"]), st.just(()) | st.just(("k",))
 )
 once = st.builds(Once, st.sampled_from(["k", "l", ""]), st.sampled_from([1.0, 3.0, 100.0]))
+place = st.sampled_from("pq"), st.sampled_from(["k", "kl", "l"])
+value = st.none() | st.sampled_from([b"1", b"2"])
+until = st.none() | times
+writes = st.just(()) | st.lists(st.builds(StoreWrite, *place, value, until), max_size=3).map(tuple)
+puts = st.builds(PutValue, *place, value, until, st.just(ANY) | value, times)
 accepts = st.builds(
-    lambda bot, number, key, at, keys: Accept(bot, number, key, b"%d" % number, at, "message", keys),
+    lambda bot, number, key, at, *rest: Accept(bot, number, key, b"%d" % number, at, "message", *rest),
     st.sampled_from(BOTS),
     st.integers(0, 20),
     st.sampled_from(["a", "a", "b", ""]),
     times,
     st.just(()) | st.lists(once, max_size=3).map(tuple),
+    writes,
 )
 filters = st.builds(Filter, st.sampled_from(BOTS), st.integers(0, 20), times)
 
@@ -79,6 +88,7 @@ class StoresMachine(RuleBasedStateMachine):
         return st.one_of(
             accepts,
             filters,
+            puts,
             st.builds(BeginCall, ids, calls, times),
             st.builds(EndCall, ids, calls, st.none() | st.just(b"1") | st.just(b"2")),
             ids.flatmap(self.on_update),
@@ -97,7 +107,11 @@ class StoresMachine(RuleBasedStateMachine):
             skipped=st.booleans(),
         )
         return st.one_of(
-            st.builds(Finish, st.just(id_), st.just(bot), st.sampled_from(["done", "dropped", "expired"])),
+            st.builds(
+                Finish,
+                *(st.just(id_), st.just(bot), st.sampled_from(["done", "dropped", "expired"])),
+                writes,
+            ),
             st.tuples(update, attempts).map(lambda both: Reschedule(*both)),
             st.tuples(times, st.none() | attempts).map(
                 lambda end: MoveToDead(id_, bot, key, 1, "no use", *end)
@@ -136,6 +150,22 @@ class StoresMachine(RuleBasedStateMachine):
     @rule(now=times | st.just(110.0), limit=st.integers(1, 4))
     def forget_keys(self, now, limit):
         assert self.sqlite.forget_keys(now, limit) == self.memory.forget_keys(now, limit)
+
+    @rule(now=times, limit=st.integers(1, 4))
+    def forget_values(self, now, limit):
+        assert self.sqlite.forget_values(now, limit) == self.memory.forget_values(now, limit)
+
+    @rule(
+        plugin=st.sampled_from("pqr"),
+        prefix=st.sampled_from(["", "k", "kl", "m"]),
+        after=st.sampled_from(["", "k", "kl"]),
+        limit=st.integers(0, 3),
+        now=times,
+    )
+    def read_values(self, plugin, **which):
+        assert self.sqlite.values(plugin, **which) == self.memory.values(plugin, **which)
+        key = which["prefix"]
+        assert self.sqlite.value(plugin, key, which["now"]) == self.memory.value(plugin, key, which["now"])
 
     @rule(bot=st.sampled_from(BOTS), chosen=st.lists(st.integers(-1, 22), max_size=30))
     def ask_for_known_ids(self, bot, chosen):
@@ -182,6 +212,7 @@ class StoresMachine(RuleBasedStateMachine):
             [store.calls(id_) for id_ in range(1, MOST_IDS)],
             [store.known(bot, range(21)) for bot in BOTS],
             {bot_id: tally for bot_id, tally in store.tallies().items() if tally != Tally()},
+            [store.values(plugin, "", "", 1000, 0.5) for plugin in "pq"],
         )
 
     @invariant()
@@ -193,6 +224,13 @@ class StoresMachine(RuleBasedStateMachine):
         rows = self.sqlite._connection.execute("SELECT bot_id, key, at, until FROM once").fetchall()
         kept = {(bot, key): committed for bot, key, *committed in rows}
         assert kept == {place: [*committed] for place, committed in self.memory._once.items()}
+
+    @invariant()
+    def they_keep_the_same_values(self):
+        rows = self.sqlite._connection.execute("SELECT plugin, key, value, until FROM plugin_values")
+        assert {(plugin, key): kept for plugin, key, *kept in rows} == {
+            place: [*kept] for place, kept in self.memory._values.items()
+        }
 
     @invariant()
     def the_tallies_add_up(self):

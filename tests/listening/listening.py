@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
+from admitting import admission_for
 
 from trioworkers.inbox.gate import Stored
 from trioworkers.inbox.store import StoreError
@@ -123,7 +124,10 @@ class ListenerThread:
         self.entered = threading.Event()
         self.deliveries = Deliveries()
         app = WebhookApp(
-            self.deliveries, lambda: self.settings, "token", lambda: {"open": self.connections.open}
+            self.deliveries,
+            lambda: self.settings,
+            admission_for("token").refusal_without_token,
+            lambda: {"open": self.connections.open},
         )
         self.connections = Connections(app, bounds=bounds or Bounds(), tls=tls)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)

@@ -61,7 +61,7 @@ def happened(event: str = "update.retried", bot: str = "echo", **fields: Any) ->
 def test_the_lives_of_bots_and_of_the_daemon_are_never_held(event: str) -> None:
     """Whatever their level; throttled are only the kinds that come with each update or request."""
     kinds = ("update", "inbox", "transport", "webhook", "plugin")
-    throttled = event.split(".")[0] in kinds and EVENTS[event] != "debug"
+    throttled = (event.split(".")[0] in kinds or event == "control.refused") and EVENTS[event] != "debug"
     assert (kind_of(told(event)) is not None) is throttled
 
 

@@ -21,7 +21,7 @@ def clock() -> float:
 
 
 def update(id_: int, key: str = "", **more: Any) -> Waiting:
-    return Waiting(id_, BOT, id_, key or str(id_), b'{"update_id":1}', START, **more)
+    return Waiting(id_, BOT, id_, key or str(id_), b'{"update_id":%d}' % id_, START, **more)
 
 
 class Desk:
@@ -32,6 +32,7 @@ class Desk:
         self.ordinary = Feed(self.queue.take, self.queue.next_due, clock, self.queue.is_ready)
         self.suspects = Feed(self.queue.take_suspect, self.queue.next_suspect_due, clock)
         self.ends: list[Any] = []
+        self.writes: list[Any] = []
         self.recorded: dict[int, dict[str, bytes | None]] = {}
         self.reading: trio.Event | None = None
         self.unreadable = False
@@ -52,8 +53,9 @@ class Desk:
         self.ordinary.changed()
         self.suspects.changed()
 
-    def finish(self, update, outcome):
+    def finish(self, update, outcome, writes=()):
         self.ends.append((update.id, outcome))
+        self.writes += writes
         self.queue.finish(update.id)
         self.changed()
 

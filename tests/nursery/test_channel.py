@@ -13,7 +13,7 @@ import trio.testing
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Deliver, Drain, FromWorker, Heartbeat, Outcome, ToWorker
 
-BIG = Deliver(1, 0, False, "t", msgspec.Raw(b'"' + b"x" * 8_000_000 + b'"'))
+BIG = Deliver(1, 0, False, msgspec.Raw(b'"' + b"x" * 8_000_000 + b'"'))
 
 
 class Counted:

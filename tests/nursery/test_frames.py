@@ -11,27 +11,50 @@ from hypothesis import strategies as st
 
 from trioworkers.protocol import frames as frames_module
 from trioworkers.protocol.frames import (
+    CHAT_LENGTH,
     CODE_LENGTH,
     ERROR_LENGTH,
     KEY_LENGTH,
     LONGEST_AFTER,
+    LONGEST_HOLD,
+    MOST_ANSWER,
+    MOST_ASKED,
+    MOST_CALLED,
+    MOST_COUNTS,
     MOST_MEMORY,
+    MOST_MESSAGES,
+    MOST_OF_WORKER,
+    MOST_TIMES,
+    MOST_UNMADE,
+    TASK_LENGTH,
     WORDS_LENGTH,
+    Answer,
+    Ask,
+    AskTurn,
+    CallCount,
     Called,
     Calling,
     Configure,
     Deliver,
     Drain,
+    Fence,
+    Fenced,
     FrameError,
     FrameReader,
     FromWorker,
+    Go,
+    Head,
     Heartbeat,
+    HookCount,
     Outcome,
     Ping,
     Ready,
     Recorded,
     Retune,
+    Standing,
+    TaskFailed,
     ToWorker,
+    TurnOver,
     Unfit,
     cut,
     packed,
@@ -54,10 +77,26 @@ FRAMES: dict[type, Any] = {
         whole,
         whole,
         st.booleans(),
-        words,
         bodies.map(msgspec.Raw),
         st.none() | st.lists(st.builds(Recorded, words, st.booleans(), bodies.map(msgspec.Raw)), max_size=3),
+        st.none() | st.builds(Head, whole, words, words, st.none() | whole, st.none() | whole),
     ),
+    Fence: st.builds(Fence, st.integers(0, 2**31), st.lists(st.integers(0, 2**31), max_size=5)),
+    Answer: st.builds(Answer, st.integers(0, 2**31), bodies.map(msgspec.Raw), st.none() | words),
+    Ask: st.builds(Ask, st.integers(0, 2**31), st.sampled_from(["handoff", "x"]), bodies.map(msgspec.Raw)),
+    Go: st.builds(Go, st.integers(0, 2**31), st.floats(0, LONGEST_HOLD)),
+    Standing: st.builds(Standing, st.booleans()),
+    AskTurn: st.builds(
+        AskTurn,
+        st.integers(0, 2**31),
+        st.integers(0, 2**63 - 1),
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=CHAT_LENGTH),
+        st.integers(1, MOST_MESSAGES),
+        st.booleans(),
+    ),
+    TurnOver: st.builds(TurnOver, st.integers(0, 2**31), st.floats(0, LONGEST_HOLD)),
+    TaskFailed: st.builds(TaskFailed, st.text(st.characters(codec="utf-8"), max_size=TASK_LENGTH), words),
+    Fenced: st.builds(Fenced, st.integers(0, 2**31)),
     Ping: st.builds(Ping),
     Drain: st.builds(Drain),
     Ready: st.builds(Ready, st.text(st.characters(codec="utf-8"), max_size=CODE_LENGTH)),
@@ -67,7 +106,7 @@ FRAMES: dict[type, Any] = {
     Outcome: st.builds(
         Outcome,
         st.integers(0, 2**63 - 1),
-        st.sampled_from(["done", "retry", "dead", "drop"]),
+        st.sampled_from(["done", "retry", "dead", "drop", "fenced"]),
         st.none() | st.floats(0, LONGEST_AFTER),
         st.booleans(),
         words,
@@ -104,14 +143,14 @@ def test_any_split_of_the_bytes_gives_the_same_frames(frames, data):
 
 def test_byte_by_byte():
     """The worst split of all."""
-    frames = [Outcome(1, "done"), Deliver(2, 0, True, "t", msgspec.Raw(b'{"a":"\xc3\xa9"}')), Drain()]
+    frames = [Outcome(1, "done"), Deliver(2, 0, True, msgspec.Raw(b'{"a":"\xc3\xa9"}')), Drain()]
     assert receive_all(*[bytes([byte]) for byte in wire(frames)]) == frames
 
 
 def test_an_update_travels_as_telegram_sent_it():
     """Line breaks, spaces and the order of keys are those of the original."""
     body = b'{ "update_id" : 1,\n\r\n\t"message":{"text":"a\\nb","z":1.50,"a":1e3} }'
-    (frame,) = receive_all(wire([Deliver(1, 0, False, "t", msgspec.Raw(body))]))
+    (frame,) = receive_all(wire([Deliver(1, 0, False, msgspec.Raw(body))]))
     assert bytes(frame.update) == body
 
 
@@ -199,6 +238,65 @@ def test_a_frame_that_is_too_long_is_refused_at_its_length(monkeypatch):
     monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 5)
     with pytest.raises(FrameError, match=f"a frame of {len(sent) - 4} bytes"):
         receive_all(sent[:4])
+
+
+LONGEST = {
+    "Ready": Ready("\x01" * CODE_LENGTH),
+    "Unfit": Unfit("\x01" * WORDS_LENGTH, "\x01" * WORDS_LENGTH),
+    "Calling": Calling(2**63 - 1, "\x01" * KEY_LENGTH),
+    "Ask": Ask(2**63 - 1, "\x01" * CODE_LENGTH, msgspec.Raw(b'"' + b"x" * (MOST_ASKED - 2) + b'"')),
+    "Fenced": Fenced(2**63 - 1),
+    "AskTurn": AskTurn(2**63 - 1, 2**63 - 1, "\x01" * CHAT_LENGTH, MOST_MESSAGES, True),
+    "TurnOver": TurnOver(2**63 - 1, LONGEST_HOLD),
+    "Standing": Standing(True),
+    "TaskFailed": TaskFailed("\x01" * TASK_LENGTH, "\x01" * ERROR_LENGTH),
+    "Outcome": Outcome(
+        2**63 - 1, "retry", LONGEST_AFTER, False, "\x01" * ERROR_LENGTH, "\x01" * WORDS_LENGTH,
+        ["\x01" * KEY_LENGTH] * MOST_UNMADE,
+    ),
+    "Heartbeat": Heartbeat(
+        MOST_MEMORY, 1 / 3,
+        [CallCount("\x01" * CODE_LENGTH, "unauthorized", MOST_TIMES)] * MOST_COUNTS, 1 / 3,
+        [HookCount("\x01" * CODE_LENGTH, MOST_TIMES, MOST_TIMES, 1 / 3, 1 / 3)] * MOST_COUNTS,
+    ),
+    "Called": Called(
+        2**63 - 1, "\x01" * KEY_LENGTH, True, msgspec.Raw(b'"' + b"x" * (MOST_ANSWER - 2) + b'"')
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_the_longest_frame_of_an_honest_worker_passes(name):
+    """Of each kind, also where each character takes six bytes, and in whatever pieces it comes."""
+    assert {*LONGEST} == {kind.__name__ for kind in get_args(FromWorker)}
+    sent = wire([LONGEST[name]])
+    for size in (3, 5, 64 * 1024, len(sent)):
+        pieces = [sent[at : at + size] for at in range(0, min(len(sent), 100), size)]
+        pieces.append(sent[sum(map(len, pieces)) :])
+        assert receive_all(*pieces, incoming=FromWorker) == [LONGEST[name]]
+
+
+@pytest.mark.parametrize("kind", ["Ask", "Outcome", "Heartbeat", "Nonsense", "Calle"])
+def test_a_worker_may_send_a_large_frame_of_one_kind_only(kind):
+    """The answer of a call; any other one is refused with its first bytes, before it is collected."""
+    body = f'["{kind}",1,"'.encode() + b"x" * MOST_OF_WORKER + b'"]'
+    sent = len(body).to_bytes(4, "little") + body
+    with pytest.raises(FrameError, match=f"^a frame of {len(body)} bytes from a worker$"):
+        receive_all(sent[:4], sent[4:20], incoming=FromWorker)
+
+
+def test_a_workers_answer_that_is_too_large_is_refused():
+    """An honest worker does not record it."""
+    head = MOST_CALLED.to_bytes(4, "little") + b'["Called",1,"'
+    assert receive_all(head, incoming=FromWorker) == []
+    with pytest.raises(FrameError, match="from a worker"):
+        receive_all((MOST_CALLED + 1).to_bytes(4, "little") + b'["Called",1,"', incoming=FromWorker)
+
+
+def test_a_large_frame_of_the_daemons_passes():
+    """An update with the calls of earlier handlings."""
+    frame = Deliver(1, 0, False, msgspec.Raw(b'"' + b"x" * (2 * MOST_CALLED) + b'"'))
+    assert receive_all(wire([frame]), incoming=ToWorker) == [frame]
 
 
 def test_the_message_of_a_frame_error_shows_nothing_of_the_frame():

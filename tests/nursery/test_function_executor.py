@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 from desk import BOT, START, Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 from msgspec.structs import replace
 
+from trioworkers.botapi.client import BotApi
 from trioworkers.breakage import Breakage
 from trioworkers.config.settings import RetrySettings
-from trioworkers.errors import Dead, Drop, Retry
+from trioworkers.errors import Dead, Drop, Reroute, Retry
 from trioworkers.events import Event, Events
 from trioworkers.nursery import function_executor
 from trioworkers.nursery.delivery import Activity, Settling
@@ -47,9 +50,12 @@ class Api:
     made: ClassVar[list[tuple[str, dict[str, Any]]]] = []
     open: ClassVar[int] = 0
 
-    def __init__(self, api_base, token, *, connections, rng):
+    def __init__(self, server, token, *, connections, rng, meter=None, largest=0):
         self.token = token
         Api.open += 1
+
+    def turn(self, method, params, caller):
+        """Nothing is limited."""
 
     async def call(self, method, params, *, patience, again):
         await trio.lowlevel.checkpoint()
@@ -143,7 +149,7 @@ async def test_a_function_has_the_updates_of_its_dialogs_and_the_worker_all_othe
     scene.dialogs = {"a"}
     with scene.scheduler.hands_to(scene.worker):
         await settle()
-        assert [seen.update_id for seen in scene.seen] == [1, 1]  # the ids of the bodies
+        assert [seen.update_id for seen in scene.seen] == [1, 3]
         assert (scene.worker.ids, scene.desk.ends) == ([2], [(1, "done"), (3, "done")])
         assert scene.activity.messages == 2
 
@@ -180,6 +186,40 @@ async def test_without_a_worker_functions_go_on_and_the_rest_waits(nursery, auto
         assert (scene.worker.ids, len(scene.seen)) == ([2], 2)
 
 
+async def test_a_function_learns_what_was_called_for_its_update_before(nursery, autojump_clock):
+    """Calls with and without an answer: the bot has said it, or may have."""
+    scene = Scene(nursery)
+    scene.dialogs = {"a"}
+    seen: list[tuple[str, ...]] = []
+
+    async def look(update, bot):
+        seen.append(bot.earlier)
+
+    scene.does = look
+    scene.desk.recorded[1] = {"sendMessage a 0123 1": b"{}", "once sendPhoto x": None}
+    scene.desk.offer(replace(update(1, "a"), called=True))
+    scene.desk.offer(update(2, "a"))
+    await settle()
+    assert seen == [("sendMessage a", "sendPhoto"), ()]
+
+
+async def test_a_function_sends_an_update_back_to_whom_the_route_names_then(nursery, autojump_clock):
+    """It is at the head of its chat again, in its order, and nothing was attempted."""
+    scene = Scene(nursery, update(1, "a"), update(2, "a"))
+    scene.dialogs = {"a"}
+
+    async def give_back(update, bot):
+        scene.dialogs.clear()
+        raise Reroute
+
+    scene.does = give_back
+    with scene.scheduler.hands_to(scene.worker):
+        await settle()
+        assert (scene.worker.ids, [one.update.attempt for one in scene.worker.deliveries]) == ([1], [0])
+        assert (scene.activity.messages, scene.activity.errors) == (0, 0)
+        assert [event for event in scene.events if event.event == "update.retried"] == []
+
+
 @pytest.mark.parametrize("taken", [True, False])
 async def test_who_has_the_dialog_when_there_is_room_handles_the_update(nursery, autojump_clock, taken):
     """An operator who took it meanwhile gets it, or the bot to which it was given back; never both."""
@@ -196,6 +236,7 @@ async def test_who_has_the_dialog_when_there_is_room_handles_the_update(nursery,
         await settle()
         if taken:
             scene.dialogs = {"a"}
+            scene.scheduler.reroute()
             scene.worker.places = 1
             scene.scheduler.refill()
             await settle()
@@ -206,6 +247,7 @@ async def test_who_has_the_dialog_when_there_is_room_handles_the_update(nursery,
             scene.desk.offer(update(3, "y"))  # no room for it
             await settle()
             scene.dialogs = {"x"}
+            scene.scheduler.reroute()
             scene.worker.places = 2
             release.set()
             await settle()
@@ -295,6 +337,45 @@ async def test_functions_share_a_connection_until_the_token_changes(nursery, aut
     scene.functions.drain()
     await scene.done.wait()
     assert Api.open == 0
+
+
+async def test_what_functions_send_waits_for_the_bots_turns(nursery, autojump_clock, monkeypatch):
+    """Their connection has the bot's turns; a handling is a source of its own, and its time stands still."""
+    taken: list[Any] = []
+
+    class Turns:
+        is_on = True
+
+        async def take(self, message, caller):
+            with caller.standing_still():
+                await trio.sleep(60)
+            taken.append((message.chat, caller.source))
+            return 1
+
+        def over(self, turn, hold=0.0):
+            taken.append(turn)
+
+    class Limited(BotApi):
+        async def request(self, method, params, *, silence=None):
+            await trio.lowlevel.checkpoint()
+            return msgspec.Raw(b"true")
+
+    monkeypatch.setattr("trioworkers.nursery.function_executor.BotApi", Limited)
+    scene = Scene(nursery, numbered(1), numbered(2))
+    scene.functions._context = dataclasses.replace(scene.functions._context, turns=Turns())
+    scene.dialogs = {"c1", "c2"}
+
+    async def act(update, bot):
+        await bot.send_message(chat_id=update.update_id)
+        await trio.sleep(5)
+
+    scene.does = act
+    await trio.sleep(70)
+    assert scene.ends("done")
+    (one, first), (two, second) = [entry for entry in taken if entry != 1]
+    assert {one, two} == {"1", "2"}
+    assert first != second
+    assert taken.count(1) == 2
 
 
 async def test_a_drain_lets_functions_finish_and_takes_nothing_more(nursery, autojump_clock):
@@ -423,11 +504,11 @@ async def test_the_next_function_runs_when_one_has_ended_before_that_is_durable(
     scene.dialogs = {"a", "b"}
     finish = scene.desk.finish
 
-    async def later(update, outcome):
+    async def later(*end):
         await trio.sleep(10)
-        finish(update, outcome)
+        finish(*end)
 
-    scene.desk.finish = lambda update, outcome: nursery.start_soon(later, update, outcome)
+    scene.desk.finish = lambda *end: nursery.start_soon(later, *end)
     await trio.sleep(1)
     assert len(scene.seen) == 2
     assert scene.desk.ends == []

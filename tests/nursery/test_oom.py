@@ -14,13 +14,15 @@ from trioworkers.config import LogSettings
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.oom import OomKills, find_counter
 from trioworkers.nursery.output import Output
-from trioworkers.nursery.session import ORDINARY, Ended, SessionContext, WorkerSession
+from trioworkers.nursery.session import ORDINARY, SessionContext, WorkerSession
 from trioworkers.nursery.zygote import open_zygote
 from trioworkers.protocol.frames import Configure, Retune
 from trioworkers.protocol.orders import Prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trioworkers.nursery.ended import Ended
 
 EVENTS_FILE = "low 0\nhigh 3\nmax 12\noom 4\noom_kill {}\noom_group_kill 0\n"
 CONTROL_FILE = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"

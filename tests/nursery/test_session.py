@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -12,26 +14,28 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.config.settings import LogSettings
+from trioworkers.config.settings import LogSettings, RateLimit
 from trioworkers.logs.files import RotatedFile
+from trioworkers.nursery.ended import Ended
 from trioworkers.nursery.oom import OomKills
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.session import (
     DRAIN_SLACK,
     ORDINARY,
-    Ended,
     SessionContext,
     SessionKind,
     WorkerSession,
 )
 from trioworkers.nursery.spawn import Exit
-from trioworkers.protocol.frames import Configure, Ready, Retune, packed
+from trioworkers.nursery.task_reports import FAILURES_SPAN, MOST_FAILURES
+from trioworkers.protocol.frames import AskTurn, Configure, Ready, Retune, Standing, TaskFailed, packed
+from trioworkers.ratelimit.pace import Paces
 
 if TYPE_CHECKING:
     import signal
     from pathlib import Path
 
-    from trioworkers.nursery.spawn import MakesWorkers
+    from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
 
 
 class Busy:
@@ -69,6 +73,9 @@ class Stuck:
     """An executor that never ends, drained or not."""
 
     idle_since, held_for = math.inf, 0.0
+
+    def fence(self, chat_id: int, done: Any) -> bool:
+        return False
 
     def drain(self) -> None: ...
 
@@ -116,6 +123,24 @@ def context_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str
         emit=lambda event, **fields: told.append((event, fields)),
         oom=OomKills(None),
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "starved"), [(errno.EAGAIN, True), (errno.EMFILE, True), (errno.ENOENT, False)]
+)
+async def test_a_process_for_which_there_is_no_room_is_told_from_one_that_cannot_be(
+    tmp_path: Path, number: int, starved: bool
+) -> None:
+    """The first uses up no restart budget."""
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    class Full:
+        async def start(self, channel: int, output: int) -> WorkerProcess:
+            raise OSError(number, os.strerror(number))
+
+    ended = await WorkerSession(context_of(Full(), tmp_path, told), ORDINARY).run()
+    assert (ended.exit, ended.starved) == (None, starved)
+    assert ended.problem == f"could not be started: {os.strerror(number)}"
 
 
 async def test_a_process_whose_turn_has_not_come_is_not_waited_for(
@@ -212,3 +237,100 @@ async def test_a_kind_has_an_idle_stop_of_its_own_or_the_settings(
     ended = await session.run()
     assert ended.why == "sleeping"
     assert sleeps <= ended.lived <= 1.25 * sleeps + 1
+
+
+class Plays:
+    """Makes workers that say what they are to say, `pause` seconds after each other, and are ready then."""
+
+    def __init__(self, nursery: trio.Nursery, pause: float, *says: Any) -> None:
+        self.nursery, self.pause, self.says = nursery, pause, says
+
+    async def start(self, channel: int, output: int) -> Any:
+        process = Process()
+        self.nursery.start_soon(self.play, os.dup(channel), process)
+        return process
+
+    async def play(self, channel: int, process: Process) -> None:
+        for frame in (*self.says, Ready("c0de")):
+            await trio.sleep(self.pause)
+            with suppress(BrokenPipeError):  # nobody listens any more
+                os.write(channel, packed(frame))
+        await process.wait()
+        os.close(channel)
+
+
+@pytest.mark.parametrize(
+    ("pause", "says", "ready"),
+    [
+        (50, (), True),
+        (70, (), False),
+        (25, (Standing(True), Standing(False)), True),
+        (50, (Standing(True), Standing(False)), False),
+        (29, (Standing(True), Standing(True), Standing(False), Standing(False)), False),
+        (19, (Standing(True), Standing(True), Standing(False), Standing(False)), True),
+        (1, (Standing(False),) * 50, True),
+        (1, (Standing(False),) * 70, False),
+        (3610, (Standing(True),), False),
+    ],
+)
+async def test_the_time_of_a_start_stands_still_while_it_waits_to_send(
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    pause: float,
+    says: tuple[Any, ...],
+    ready: bool,
+) -> None:
+    """It has a minute of its own; its waits for Telegram come on top, up to an hour, whatever it says."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    session = WorkerSession(context_of(Plays(nursery, pause, *says), tmp_path, told), ORDINARY)
+    nursery.start_soon(session.run)
+    await trio.sleep(pause * (len(says) + 1) + 1)
+    assert session.is_ready == ready
+    assert ("worker.ready" in [event for event, _ in told]) == ready
+    session.end("leaving")
+
+
+async def test_a_start_takes_its_turns_and_its_tasks_may_fail(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Before the worker is ready the daemon answers and reports; at its end it gives up what it held."""
+    paces, told = Paces(), cast("list[tuple[str, dict[str, Any]]]", [])
+    nursery.start_soon(paces.serve)
+    await trio.testing.wait_all_tasks_blocked()
+    pace = paces.of(7)
+    pace.tune(RateLimit(per_second=0.1))
+    says = (
+        AskTurn(1, 0, "5", 1, False),
+        AskTurn(2, 0, "6", 1, False),
+        TaskFailed("tick", "ValueError at b.py:1"),
+    )
+    context = replace(context_of(Plays(nursery, 1, *says), tmp_path, told), pace=pace)
+    session = WorkerSession(context, ORDINARY)
+    nursery.start_soon(session.run)
+    await trio.sleep(5)
+    assert session.is_ready
+    assert pace.figures().waiting == 1
+    assert (
+        "worker.task_failed",
+        {"quarantine": None, "task": "tick", "error": "ValueError at b.py:1", "missed": None},
+    ) in told
+    session.end("leaving")
+    await trio.sleep(120)
+    assert pace.figures().waiting == 0
+
+
+async def test_tasks_that_fail_on_and_on_are_reported_now_and_then(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Twenty in a minute; the next report says how many were left out."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    fails = TaskFailed("tick", "ValueError at b.py:1")
+    session = WorkerSession(context_of(Plays(nursery, 0.1, *[fails] * 50), tmp_path, told), ORDINARY)
+    nursery.start_soon(session.run)
+    await trio.sleep(10)
+    assert sum(event == "worker.task_failed" for event, _ in told) == MOST_FAILURES
+    await trio.sleep(FAILURES_SPAN)
+    session._task_reports.report(fails)
+    assert told[-1][1]["missed"] == 50 - MOST_FAILURES
+    session.end("leaving")

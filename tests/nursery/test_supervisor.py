@@ -13,8 +13,9 @@ import trio
 import trio.testing
 
 from trioworkers.nursery.canary import KIND as CANARY
+from trioworkers.nursery.ended import Ended
 from trioworkers.nursery.life import SPENT
-from trioworkers.nursery.session import ORDINARY, Ended, SessionContext
+from trioworkers.nursery.session import ORDINARY, SessionContext
 from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
@@ -51,6 +52,7 @@ class Played:
         self.ended = trio.Event()
         self.exit = Exit(0)
         self.unfit = None
+        self.starved = False
         self.breaks: Exception | None = None
         beside.append(self)
 
@@ -79,7 +81,8 @@ class Played:
             self.stage.alive -= 1
         if self.breaks is not None:
             raise self.breaks
-        return Ended(self.exit, trio.current_time() - began, self.why, self.unfit)
+        lived = trio.current_time() - began
+        return Ended(self.exit, lived, self.why, self.unfit, starved=self.starved)
 
 
 class Feed:
@@ -199,6 +202,30 @@ async def test_a_spent_budget_is_a_failure_with_trials(stage, nursery, autojump_
     await trio.sleep(2)
     assert (it.supervisor.state, it.supervisor.reason) == ("running", None)
     assert it.told.count("bot.failed") == 1
+    it.supervisor.drain()
+
+
+async def test_a_worker_for_which_there_is_no_room_is_started_until_there_is(stage, nursery, autojump_clock):
+    """A fork bomb beside it lasts for an hour: the budget is whole, and the bot never fails."""
+    it = stage(restart=Restart(per_hour=1, initial=0))
+    nursery.start_soon(it.supervisor.run)
+    it.prompt = False
+    until = trio.current_time() + 3600
+    while trio.current_time() < until:
+        await settle()
+        if it.sessions and not it.last.ended.is_set():
+            it.last.starved = True
+            it.last.exit = None
+            it.last.ended.set()
+        await trio.sleep(1)
+        assert it.supervisor.state in ("starting", "backoff")
+    assert len(it.sessions) > 100
+    it.prompt = True
+    await trio.sleep(20)
+    assert (it.supervisor.state, it.supervisor.reason) == ("running", None)
+    it.last.crash()
+    await trio.sleep(1)
+    assert it.supervisor.state == "running"
     it.supervisor.drain()
 
 

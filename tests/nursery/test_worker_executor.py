@@ -280,7 +280,7 @@ async def test_a_call_that_may_have_been_made_is_told_when_it_is_made_again(nurs
     scene.desk.recorded[1] = {KEY: None, "x 1 d 1": b"1"}
     hands = await scene.begin()
     await hands.say(Calling(1, KEY), Calling(1, "y 1 d 1"))
-    assert scene.told("update.repeated") == [{"dialog": "b/1", "call": "sendMessage 5"}]
+    assert scene.told("update.repeated") == [{"dialog": "b/1", "update_id": 1, "call": "sendMessage 5"}]
     await hands.say(Calling(1, "y 1 d 1"), Called(1, "y 1 d 1", made=False), Called(1, KEY, made=False))
     await hands.say(Outcome(1, "retry", error="E"))
     assert scene.told("update.retried")[0]["unknown"] == ["sendMessage 5", "y 1"]
@@ -301,7 +301,7 @@ async def test_calls_that_a_finished_handling_did_not_make_are_told(nursery, aut
     scene = Scene(nursery, update(1))
     hands = await scene.begin()
     await hands.say(Outcome(1, "done", unmade=["sendMessage 5"]))
-    assert scene.told("update.diverged") == [{"dialog": "b/1", "calls": ["sendMessage 5"]}]
+    assert scene.told("update.diverged") == [{"dialog": "b/1", "update_id": 1, "calls": ["sendMessage 5"]}]
 
 
 async def test_a_retry_comes_when_its_handler_asked(nursery, autojump_clock):

@@ -68,6 +68,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.before = set(children_of(os.getpid()))
         self.told: list[tuple[str, dict[str, Any]]] = []
 
     def module(self, name: str, source: str) -> None:
@@ -161,7 +162,7 @@ async def test_a_worker_does_not_outlive_its_daemon(bench, way, where):
     bench.module("hangs", HANG[where])
     async with bench.zygote(way) as zygote, bench.worker(zygote, "hangs") as worker:
         if where.startswith("handle"):
-            worker.channel.send(Deliver(1, 0, False, "t", msgspec.Raw(b'{"update_id":1}')))
+            worker.channel.send(Deliver(1, 0, False, msgspec.Raw(b'{"update_id":1}')))
         elif where.startswith("stop"):
             worker.channel.send(Drain())
         assert await worker.line() == "here"
@@ -236,26 +237,57 @@ async def test_what_left_its_workers_session_ends_with_it(bench, way):
 
 
 @both_ways
-async def test_what_the_daemon_hears_ends_no_zygote_and_is_a_workers_own(bench, way):
-    """Whoever signals all processes of a daemon, or his parent, ends none but those that listen."""
+async def test_what_the_daemon_hears_ends_neither_a_zygote_nor_a_worker(bench, way):
+    """Whoever signals all processes of a daemon, or his parent, ends none; a worker's children hear it."""
     bench.module(
         "ends",
-        "import os, signal\n"
-        "SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)\n"
+        "import multiprocessing, os, signal, subprocess, time\n"
+        "SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)\n"
         "async def handle(update, bot): ...\n"
         "async def start(bot):\n"
-        "    print([signal.getsignal(number) is signal.SIG_DFL for number in SIGNALS], flush=True)\n"
-        "    for number in (signal.SIGINT, *SIGNALS):\n"
-        "        for _ in range(3): os.kill(os.getppid(), number)\n",
+        "    fork = multiprocessing.get_context('fork')\n"
+        "    child = fork.Process(target=time.sleep, args=(300,))\n"
+        "    child.start()\n"
+        "    child.terminate()\n"
+        "    child.join()\n"
+        "    another = subprocess.Popen(['sleep', '300'])\n"
+        "    another.terminate()\n"
+        "    print(child.exitcode, another.wait(), flush=True)\n"
+        "    for number in SIGNALS:\n"
+        "        for _ in range(3): os.kill(os.getppid(), number); os.kill(os.getpid(), number)\n",
     )
     bench.module("quiet", QUIET)
     async with bench.zygote(way) as zygote, bench.worker(zygote, "ends") as worker:
-        assert await worker.line() == "[True, True, True, True]"
+        assert await worker.line() == "-15 -15"
         await worker.ready()
         async with bench.worker(zygote, "quiet") as another:
             await another.ready()
-        os.kill(worker.process.pid, signal.SIGTERM)
-        assert await worker.process.wait() == Exit(signal="SIGTERM")
+            os.kill(bench.told[0][1]["pid"], signal.SIGQUIT)
+        worker.channel.send(Drain())
+        assert await worker.process.wait() == Exit(0)
+    assert [event for event, _ in bench.told] == ["zygote.ready"]
+
+
+@both_ways
+async def test_a_signal_that_comes_while_a_zygote_or_a_worker_starts_ends_neither(bench, way):
+    """From the first moment on: it is held back until the process does nothing on it."""
+    bench.module("quiet", QUIET)
+    bench.module("slow", "import time\n" + QUIET + "print('here', flush=True)\ntime.sleep(1)\n")
+    async with bench.warming(way) as zygote:
+        (pid,) = set(children_of(os.getpid())) - bench.before
+        while not zygote.warm.is_set():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                os.kill(pid, number)
+            await trio.sleep(0.01)
+        async with bench.worker(zygote, "slow") as worker:
+            with trio.move_on_after(20) as limit:
+                while await trio.to_thread.run_sync(alive, worker.process.pid):
+                    os.kill(worker.process.pid, signal.SIGTERM)
+                    with trio.move_on_after(0.01):
+                        if await worker.line() == "here":
+                            break
+            assert not limit.cancelled_caught
+            await worker.ready()
     assert [event for event, _ in bench.told] == ["zygote.ready"]
 
 

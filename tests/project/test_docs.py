@@ -18,6 +18,7 @@ from documents import DOCS, DOCUMENTS, PAGES, README, ROOT, anchors, blocks, fil
 import trioworkers
 from trioworkers.cli import main
 from trioworkers.config import fleet_schema, load_fleet
+from trioworkers.plugins import load_installed
 
 OFFLINE = runpy.run_path(str(DOCS / "offline.py"))
 LARGEST_README = 8192  # bytes
@@ -104,7 +105,14 @@ def test_a_file_is_the_same_wherever_it_is_shown():
             for block in blocks(document.read_text(), language):
                 if found := re.match(r"# (\w+\.(?:py|toml))\n", block):
                     shown.setdefault(found[1], set()).add(block)
-    assert shown.keys() == {"hello.py", "fleet.toml", "test_hello.py"}
+    assert shown.keys() == {
+        "hello.py",
+        "fleet.toml",
+        "test_hello.py",
+        "short.py",
+        "test_short.py",
+        "audit.py",
+    }
     assert [name for name, texts in shown.items() if len(texts) > 1] == []
 
 
@@ -115,13 +123,15 @@ def test_the_fleet_file_of_the_readme_is_good(tmp_path):
     assert list(load_fleet(path, SECRETS).bots) == ["hello"]
 
 
-def test_the_example_test_passes(tmp_path):
-    """The README's bot and its test, as they are shown, in a folder of their own."""
+def test_the_example_tests_pass(tmp_path):
+    """The README's bot, the page's plugin and the tests of both, as they are shown, in a folder."""
     (tmp_path / "hello.py").write_text(file_block(README.read_text(), "python", "hello.py"))
-    (tmp_path / "test_hello.py").write_text(file_block(page("testing.md"), "python", "test_hello.py"))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_hello.py"]
+    for name in ("test_hello.py", "short.py", "test_short.py"):
+        (tmp_path / name).write_text(file_block(page("testing.md"), "python", name))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "4 passed" in result.stdout
 
 
 def commands_shown(text):
@@ -136,10 +146,12 @@ def test_commands_that_are_shown_exist(document):
     """Verbs and options, wherever a document shows a command."""
     for words in commands_shown(document.read_text()):
         command: click.Command = main
+        context = click.Context(main)
         names = [word for word in words if not word.startswith(("-", "["))]
         while isinstance(command, click.Group) and names and not names[0].isupper():
-            assert names[0] in command.commands, words
-            command = command.commands[names.pop(0)]
+            found = command.get_command(context, names.pop(0))
+            assert found is not None, words
+            command = found
         options = {name for option in command.params for name in option.opts} | {"--help"}
         assert command is main or {word for word in words if word.startswith("-")} <= options, words
 
@@ -183,4 +195,4 @@ def test_a_site_is_checked_with_all_its_files(tmp_path):
 
 def test_the_schema_file_is_that_of_the_code():
     """fleet.schema.json is what `trioworkers schema` prints."""
-    assert json.loads((ROOT / "fleet.schema.json").read_text()) == fleet_schema()
+    assert json.loads((ROOT / "fleet.schema.json").read_text()) == fleet_schema(load_installed().models())

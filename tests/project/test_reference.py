@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import runpy
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import click
 from documents import DOCS, ROOT, code, page, rows, section
@@ -16,14 +18,31 @@ from trioworkers.cli import exits, main
 from trioworkers.config import environment, fleet_schema
 from trioworkers.config.schema import TABLES
 from trioworkers.events import EVENTS
-from trioworkers.web.app import OPEN, AppContext, make_app
+from trioworkers.plugin_types import PluginDaemon, PluginHandle
+from trioworkers.plugins import load_installed
+from trioworkers.web.admission import OPEN, SIGN_IN, STATIC
+from trioworkers.web.app import AppContext, make_app
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trioworkers.plugins.plugin import Plugin
 
 TABLES_SCRIPT = runpy.run_path(str(DOCS / "tables.py"))
+HOOKS_SCRIPT = runpy.run_path(str(DOCS / "hooks.py"))
 
 
 def test_the_table_of_settings_is_made_from_the_code():
     """Every key with its default, its reload class and its meaning; `python docs/tables.py` renews it."""
     assert section("fleet-file.md", "settings") == TABLES_SCRIPT["settings_table"]()
+
+
+def test_what_plugins_are_given_is_listed():
+    """Each public name of the handle and of the daemon is in docs/plugins.md, and no other."""
+    for table, given in (("handle", PluginHandle), ("daemon", PluginDaemon)):
+        public = {name for name in vars(given) if not name.startswith("_")}
+        listed = {re.findall(r"\.(\w+)", code(row[0])[0])[0] for row in rows("plugins.md", table)}
+        assert listed == public
 
 
 def test_every_key_of_the_models_is_in_the_table():
@@ -52,10 +71,33 @@ def test_keys_are_marked_as_without_effect_exactly_when_nobody_reads_them():
             assert marked == (last not in read), f"{table}.{key}"
 
 
+def test_the_hooks_are_described_from_their_declarations():
+    """Every hook with its arguments and its four paragraphs; `python docs/hooks.py` renews the page."""
+    assert section("plugins.md", "hooks") == HOOKS_SCRIPT["reference"]()
+    for name, function in HOOKS_SCRIPT["hooks"]():
+        _, labelled, arguments = HOOKS_SCRIPT["parts"](function)
+        assert tuple(labelled) == HOOKS_SCRIPT["LABELS"], name
+        assert [*arguments] == [key for key in inspect.signature(function).parameters if key != "self"], name
+
+
+def built_in_plugins() -> list[Plugin]:
+    """Returns the plugins that come with trioworkers."""
+    return [plugin for plugin in load_installed().found if plugin.origin.place == "trioworkers"]
+
+
+def built_in_verbs() -> Mapping[str, click.Command]:
+    """Returns the verbs of these plugins."""
+    group = click.Group()
+    for plugin in built_in_plugins():
+        if (hook := plugin.hooks.get("trioworkers_cli")) is not None:
+            hook.function(**hook.bound(cli=group))
+    return group.commands
+
+
 def test_commands():
-    """Every verb and every option, and no others."""
+    """Every verb and every option, those of built-in plugins included, and no others."""
     documented = {}
-    for verb, options, _ in rows("commands.md", "commands"):
+    for verb, options, _ in [*rows("commands.md", "commands"), *rows("commands.md", "handoff commands")]:
         documented["".join(code(verb))] = set(code(options))
 
     def options_of(command: click.Command) -> set[str]:
@@ -65,7 +107,7 @@ def test_commands():
         return found - {"-h", "--help"}
 
     actual: dict[str, set[str]] = {}
-    for name, command in main.commands.items():
+    for name, command in {**built_in_verbs(), **main.commands}.items():
         inner = command.commands if isinstance(command, click.Group) else {"": command}
         actual.update((f"{name} {word}".strip(), options_of(one)) for word, one in inner.items())
     actual[""] = options_of(main) | {"-h", "--help"}
@@ -81,13 +123,19 @@ def test_exit_codes():
 def test_endpoints():
     """Every endpoint with its method, and whether it wants the token."""
     nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(AppContext))
-    app = make_app(AppContext(**nothing))
+    app = make_app(AppContext(**nothing | {"admission": SimpleNamespace(still_admits=None)}))
+    for plugin in built_in_plugins():
+        if (hook := plugin.hooks.get("trioworkers_web")) is not None:
+            hook.function(**plugin.arguments(hook, app=app, daemon=None))
     methods = {"GET", "POST", "PUT", "DELETE"}
     rules = [(re.sub(r"<\w+:", "<", rule.rule), rule.methods or set()) for rule in app.url_map.iter_rules()]
     actual = {f"{method} {path}" for path, allowed in rules for method in allowed & methods}
-    documented = {code(row[0])[0]: row[1] for row in rows("http-api.md", "endpoints")}
+    tables = ("endpoints", "alert endpoints", "handoff endpoints")
+    listed = [row for table in tables for row in rows("http-api.md", table)]
+    documented = {code(row[0])[0]: row[1] for row in listed}
     assert documented.keys() == actual
-    assert {name.partition(" ")[2] for name, token in documented.items() if token == "no"} == OPEN
+    open_ = {name.partition(" ")[2] for name, token in documented.items() if token == "no"}
+    assert open_ == OPEN | SIGN_IN | {f"{STATIC}<path>"}
 
 
 def test_events():
@@ -98,11 +146,16 @@ def test_events():
 def test_the_fields_of_events():
     """Every field that is told with an event is named at one of the events."""
     told: set[str] = set()
-    for path in (ROOT / "trioworkers").rglob("*.py"):
+    for path in [*(ROOT / "trioworkers").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
         if {"testing", "demo"} & set(path.relative_to(ROOT).parts):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("emit", "_emit"):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+                "emit",
+                "post",
+                "_emit",
+                "emit_action",
+            ):
                 told.update(keyword.arg for keyword in node.keywords if keyword.arg)
     documented = {field for row in rows("logs-and-events.md", "events") for field in code(row[3])}
     assert told - {"level", "trace_id"} == documented - {"detail"}
@@ -124,10 +177,13 @@ def test_fields_of_a_workers_status():
     text = page("http-api.md").split("| field | meaning |")[1].split("\n\n")[0]
     documented = set(code(text))
     nursery = ROOT / "trioworkers/nursery"
-    trees = [ast.parse((nursery / name).read_text()) for name in ("bot.py", "bot_run.py", "supervisor.py")]
+    trees = [
+        ast.parse((nursery / name).read_text())
+        for name in ("bot.py", "bot_run.py", "health.py", "supervisor.py")
+    ]
     functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     tables = [
-        node for node in functions if node.name in ("status", "_status_before", "_health", "_note_exit")
+        node for node in functions if node.name in ("status", "_status_before", "health_of", "_note_exit")
     ]
     assert len(tables) == 5
     found: set[Any] = set()

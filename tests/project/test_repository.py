@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SCRIPTS = [ROOT / "scripts" / name for name in ("run", "test", "check")] + [ROOT / ".ci/run"]
+SCRIPTS = [ROOT / "scripts" / name for name in ("run", "test", "test-machine", "check", "install")] + [
+    ROOT / ".ci/run"
+]
 
 
 def files() -> list[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MOST = 6
 MANY = {
+    "client/live.py:live": "options by name, each with its default, of programs of users",
     "cli/bots.py:add": "click gives a command each of its options as a parameter",
     "testing/telegram.py:__init__": "options by name, each with its default, of the simulator's users",
     "testing/server.py:_note": "the simulator's log of one request",

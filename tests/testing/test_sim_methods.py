@@ -346,6 +346,7 @@ def test_telegrams_limits_when_turned_on(clock):
     for user in users[1:30]:
         send(user.id)
     refused(429, "Too Many Requests: retry after 1", send, users[30].id)
+    telegram.call(bot, "sendMessage", chat_id=users[31].id, text="x", allow_paid_broadcast=True)
     group = telegram.add_group("G", [bot])
     for _ in range(20):
         clock.go(1)

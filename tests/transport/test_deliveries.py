@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -22,6 +22,9 @@ from trioworkers.inbox.store import StoreError
 from trioworkers.transport import deliveries as module
 from trioworkers.transport.deliveries import GRACE, Deliveries, derive_secret
 
+if TYPE_CHECKING:
+    from trioworkers.records import Arrival
+
 BOT = 7
 
 
@@ -34,12 +37,14 @@ class FakeGate:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.arrivals: list[Arrival] = []
         self.opens = trio.Event()
         self.opens.set()
         self.error: Exception | None = None
 
     async def offer(self, arrivals: Any) -> list[Stored]:
         self.batches.append([arrival.update_id for arrival in arrivals])
+        self.arrivals += arrivals
         await self.opens.wait()
         if self.error is not None:
             raise self.error
@@ -102,7 +107,7 @@ async def test_what_waits_together_is_accepted_together(deliveries, gate, autoju
         ("echo", b"right", b"", 400, "no update"),
         ("echo", b"right", b"[]", 400, "no update"),
         ("echo", b"right", b'{"message":{}}', 400, "no update"),
-        ("echo", b"right", b'{"update_id":1,"message":{"text":"\xff"}}', 400, "no update"),
+        ("echo", b"right", b'{"update_id":1,"message":{"text":"\xff"}', 400, "no update"),
         ("echo", b"right", b'{"update_id":99999999999}', 400, "no update"),
     ],
 )
@@ -112,6 +117,15 @@ async def test_refusals_are_told_apart_and_counted(deliveries, gate, name, secre
     endpoint = deliveries.endpoint(name)
     assert (deliveries.refused if endpoint is None else endpoint.traffic.refused) == {reason: 1}
     assert gate.batches == []
+
+
+@pytest.mark.parametrize("text", [b'"\xff"', rb'"\ud800"', b"1e999", b"9" * 5000, b"[" * 2000 + b"]" * 2000])
+async def test_what_nobody_can_decode_is_accepted_as_such(deliveries, gate, text):
+    """It becomes a dead letter. Refused, it would come again for a day, and keep its chat's others back."""
+    content = b'{"update_id":1,"message":{"chat":{"id":5},"text":%b}}' % text
+    assert await deliveries.deliver("echo", b"right", content) == 200
+    assert gate.batches == [[1]]
+    assert [(one.broken, one.chat_id) for one in gate.arrivals] == [(True, 5)]
 
 
 @pytest.mark.parametrize("error", [StoreError("disk full"), RuntimeError("a mistake")])
@@ -267,7 +281,7 @@ async def test_what_is_dropped_at_the_gate_is_answered_200(tmp_path, autojump_cl
     async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox, trio.open_nursery() as nursery:
         deliveries = Deliveries()
         await nursery.start(deliveries.serve)
-        endpoint = deliveries.open("echo", BOT, Gate("echo", BOT, inbox, Events(), [drop]))
+        endpoint = deliveries.open("echo", BOT, Gate("echo", BOT, inbox, Events(), lambda: [drop]))
         endpoint.add_secret("right")
         assert await deliveries.deliver("echo", b"right", body(1)) == 200
         assert await deliveries.deliver("echo", b"right", body(1)) == 200

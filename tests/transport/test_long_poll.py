@@ -13,8 +13,10 @@ import trio
 import trio.testing
 
 from trioworkers.botapi import client as api_module
+from trioworkers.botapi.answers import read_answer
 from trioworkers.botapi.client import BotApi
-from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.errors import BotApiError, TransportError, UndecodableError
+from trioworkers.http.response import Response
 from trioworkers.inbox.gate import Admission, Dropped, Duplicate, Stored
 from trioworkers.inbox.store import StoreError
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
@@ -278,6 +280,30 @@ async def test_a_refused_token_ends_the_poll(scene, code):
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("code", "description", "words"),
+    [
+        (400, "Logged out", "400: the bot is logged out of this Bot API server"),
+        (400, "Bad Request: Logged out", "400: the bot is logged out of this Bot API server"),
+        (401, "Unauthorized: invalid api-id/api-hash", "401: the api-id or api-hash of the Bot API server"),
+        (421, "Misdirected Request", "421: this Bot API server serves other bots"),
+        (500, "Internal Server Error: restart", "500: the Bot API server restarts"),
+        (400, "Bad Request: nobody knows", "HTTP 400"),
+    ],
+)
+async def test_a_refusal_that_is_not_the_tokens_is_reported_in_words_and_polling_goes_on(
+    scene, nursery, code, description, words
+):
+    """An operator reads what to do; the bot is not failed, and what waits is fetched when that is over."""
+    scene.fault(faults.error(code, description))
+    sent = say(scene, 1)
+    nursery.start_soon(scene.poll)
+    await scene.until(lambda: scene.accepted == sent)
+    kind, reason = scene.told[0]
+    assert kind == "trouble"
+    assert reason.startswith(words)
+
+
 async def test_a_token_that_is_revoked_while_a_poll_waits_ends_it(scene, nursery):
     """At once, not at the end of the poll."""
     with trio.fail_after(10), pytest.RaisesGroup(TokenRefusedError):
@@ -285,6 +311,32 @@ async def test_a_token_that_is_revoked_while_a_poll_waits_ends_it(scene, nursery
             inner.start_soon(scene.poll)
             await scene.until(lambda: scene.bot.poll is not None)
             scene.world.revoke(scene.bot)
+
+
+# -- what an answer may bring ----------------------------------------------------------------------
+
+
+async def test_an_update_that_is_too_large_does_not_block_its_bot(scene, nursery):
+    """It is reported and confirmed, and what comes behind it arrives."""
+    many = b'{"update_id":6,"message":{%s}}' % b",".join(b'"k%d":1' % n for n in range(100_000))
+    scene.fault(Fault(body=b'{"ok":true,"result":[%s]}' % many))
+    nursery.start_soon(scene.poll)
+    await scene.until(lambda: len(scene.polls()) >= 2)
+    assert scene.polls()[1]["offset"] == 7
+    assert scene.told == [("unreadable", "an update of more than 50000 values")]
+    sent = say(scene, 1)
+    await scene.until(lambda: scene.accepted == sent)
+
+
+async def test_of_an_answer_that_is_too_long_no_more_is_taken_than_was_asked_for(scene, nursery):
+    """A server that knows no limit cannot fill the inbox at once; nothing behind the first is confirmed."""
+    long = b",".join(b'{"update_id":%d,"poll":{}}' % n for n in range(1, 30_001))
+    scene.fault(Fault(body=b'{"ok":true,"result":[%s]}' % long))
+    nursery.start_soon(scene.poll)
+    await scene.until(lambda: len(scene.polls()) >= 2)
+    assert scene.accepted == list(range(1, 101))
+    assert scene.polls()[1]["offset"] == 101
+    assert scene.told == []
 
 
 # -- what it survives -------------------------------------------------------------------------------
@@ -463,6 +515,34 @@ class Scripted:
         return scene
 
 
+DEEP = b"[" * 2000 + b"]" * 2000
+
+
+class Answered:
+    """Reads an answer as the client does, and gives no other one."""
+
+    def __init__(self, body):
+        self.body, self.offsets, self.asked_again = body, [], trio.Event()
+
+    async def request(self, method, params, *, silence=None):
+        self.offsets.append(params["offset"])
+        if len(self.offsets) > 1:
+            self.asked_again.set()
+            await trio.sleep_forever()
+        return await read_answer(method, Response(200, {}, self.body, is_last=False))
+
+
+class KeepingGate:
+    """Keeps what it is offered."""
+
+    def __init__(self):
+        self.arrivals = []
+
+    async def offer(self, arrivals):
+        self.arrivals += arrivals
+        return [Stored()] * len(arrivals)
+
+
 class FixedGate:
     """Gives each batch the same admissions."""
 
@@ -521,3 +601,38 @@ async def test_without_an_offset_unreadable_updates_confirm_nothing(autojump_clo
     api = Scripted(*[b'[{"update_id":"x"}]'] * 3)
     await api.serve()
     assert api.offsets == [None] * 4
+
+
+@pytest.mark.parametrize("text", [b'"\xff"', rb'"\ud800"', rb'"\x41"', b"1e999", b"9" * 5000, DEEP])
+async def test_an_update_that_nobody_can_decode_keeps_nothing_back(nursery, text):
+    """It is offered, marked, with its id; so are the others of its answer, and polling goes on behind it."""
+    updates = [
+        b'{"update_id":1,"message":{"text":"a, [b] {c} \\"d"}}',
+        b'{"update_id":2,"message":{"chat":{"id":5},"text":%b}}' % text,
+        b'{"update_id":3,"message":{"text":"after"}}',
+    ]
+    answer = b'{"ok":true,"result":[' + b",\n".join(updates) + b"]}"
+    api = Answered(answer)
+    gate = KeepingGate()
+    nursery.start_soon(LongPoll(api, gate, Settings, Scene(Telegram(), None, None)).serve)  # type: ignore[arg-type]
+    with trio.fail_after(10):
+        await api.asked_again.wait()
+    assert [(one.update_id, one.broken) for one in gate.arrivals] == [(1, False), (2, True), (3, False)]
+    assert gate.arrivals[1].body == updates[1]
+    assert api.offsets == [None, 4]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        rb'{"ok":true,"result":[{"update_id":1,"message":{"text":"\ud800"}}',
+        rb'{"ok":true,"result":{"text":"\ud800"}}',
+        rb'{"ok":true,"text":"\ud800"}',
+        rb'[{"update_id":1,"message":{"text":"\ud800"}}]',
+    ],
+)
+async def test_an_answer_that_is_cut_short_or_no_list_is_a_trouble(autojump_clock, answer):
+    """Nothing of it is taken, and the same is asked for again."""
+    scene = await Scripted(UndecodableError("getUpdates", "no answer", answer)).serve()
+    assert [what for what, _ in scene.told] == ["trouble"]
+    assert scene.accepted == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -12,10 +12,12 @@ import trio
 
 from trioworkers.botapi.client import BotApi
 from trioworkers.botapi.errors import BotApiError
+from trioworkers.config.values import UPDATE_KINDS
 from trioworkers.testing import Telegram, serve_telegram
 from trioworkers.transport import registration as module
 from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.transport.registration import (
+    UNASKED,
     Digests,
     Registration,
     Registry,
@@ -25,6 +27,9 @@ from trioworkers.transport.registration import (
     differs,
     error_age,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 URL = "http://127.0.0.1:1/webhook/echo"
 
@@ -59,6 +64,9 @@ class Scene:
 
     def observed(self, info: WebhookInfo) -> None:
         self.observed_infos.append(info)
+
+    def ignored(self, kinds: Sequence[str]) -> None:
+        self.told.append(("ignored", *kinds))
 
     def calls(self, method: str) -> list[Any]:
         return [call for call in self.world.calls if call.method == method]
@@ -289,3 +297,30 @@ async def test_a_call_that_fails_to_delete_says_so(scene, monkeypatch):
     monkeypatch.setattr(scene.api, "call", refuse)
     with pytest.raises(BotApiError):
         await scene.registration.delete()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "ignored"),
+    [
+        (("message", "of_tomorrow", "poll"), [("ignored", "of_tomorrow")]),
+        (("of_tomorrow",), [("ignored", "of_tomorrow")]),
+        (tuple(sorted(set(UPDATE_KINDS) - UNASKED)), []),  # the default, which a server does not show
+    ],
+)
+async def test_a_kind_that_the_server_does_not_know_is_registered_once(scene, nursery, kinds, ignored):
+    """What the server kept is what is compared from then on; that is reported once."""
+    scene.wanted = replace(scene.wanted, allowed_updates=kinds)
+    nursery.start_soon(scene.registration.serve)
+    await scene.until(lambda: len(scene.observed_infos) >= 3)
+    assert len(scene.calls("setWebhook")) == 1
+    assert [one for one in scene.told if one[0] == "ignored"] == ignored
+
+
+async def test_kinds_that_somebody_else_changes_later_are_set_again(scene, nursery):
+    """Also where the server does not know all of those that are wanted."""
+    scene.wanted = replace(scene.wanted, allowed_updates=("message", "of_tomorrow"))
+    nursery.start_soon(scene.registration.serve)
+    await scene.until(lambda: scene.observed_infos)
+    scene.bot.queue.allowed = frozenset({"poll"})
+    await scene.until(lambda: scene.bot.queue.allowed == {"message"})
+    assert ("registered", "s" * 43, "other allowed_updates are set") in scene.told

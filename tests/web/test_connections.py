@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from admitting import admission_for
 from listening import SECRET, ListenerThread, Settings, request, update
+from unix_listener import listen_unix
 
 from trioworkers.inbox.gate import Stored
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web.connections import Bounds, Connections
-from trioworkers.web.sockets import listen_unix
 from trioworkers.web.webhook import WebhookApp
 
 
@@ -205,7 +206,7 @@ async def test_a_unix_socket_is_served_and_its_peer_is_a_proxy(tmp_path):
     settings = Settings(telegram_ips_only=True)
     deliveries = Deliveries()
     stop = trio.Event()
-    app = WebhookApp(deliveries, lambda: settings, "token")
+    app = WebhookApp(deliveries, lambda: settings, admission_for("token").refusal_without_token)
     path = tmp_path / "webhook.sock"
     with trio.fail_after(20), listen_unix(path, key="[webhook] bind") as listener:
         async with trio.open_nursery() as nursery:

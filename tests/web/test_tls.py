@@ -177,6 +177,9 @@ class Events:
     def registered(self, secret, reason):
         """Nothing to do."""
 
+    def ignored(self, kinds):
+        """Nothing to do."""
+
     def refused(self, reason, pause):
         raise AssertionError(reason)
 

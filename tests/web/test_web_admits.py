@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from admitting import admission_for
 
 from trioworkers.web.app import MARK, AppContext, make_app
 
@@ -17,13 +18,19 @@ FOREIGN = ["bots.example.org", "bots.example.org:3001", "10.0.0.7:3001", "localh
 
 
 async def ask(
-    path: str, *, loopback: bool, host: str, headers: dict[str, str] | None = None, control: bool = False
+    path: str,
+    *,
+    loopback: bool,
+    host: str,
+    headers: dict[str, str] | None = None,
+    control: bool = False,
+    local: bool = False,
+    public: bool = True,
 ) -> int:
     nothing: Any = None  # what is not asked here is not needed
     app = make_app(
         AppContext(
-            token=TOKEN,
-            loopback=loopback,
+            admission=admission_for(TOKEN, loopback=loopback, metrics_public=lambda: public),
             is_ready=lambda: True,
             status=lambda: {"workers": []},
             inbox=nothing,
@@ -33,9 +40,11 @@ async def ask(
             backups=nothing,
             events=nothing,
             reloads=nothing,
+            plugins=nothing,
+            live=nothing,
         )
     )
-    scope: dict[str, Any] = {MARK: True} if control else {}
+    scope: dict[str, Any] = {MARK: True} if control else {"client": ("127.0.0.1", 1)} if local else {}
     response = await app.test_client().get(path, headers={**(headers or {}), "Host": host}, scope_base=scope)
     return int(response.status_code)
 
@@ -71,6 +80,8 @@ async def test_bound_elsewhere_any_host_is_served(host: str) -> None:
     [
         ("localhost:3001", "http://localhost:3001", True),
         ("localhost:3001", "http://LocalHost:3001", True),
+        ("localhost:3001", "https://localhost:3001", True),  # a proxy that does not say that it adds TLS
+        ("localhost:3001", "ftp://localhost:3001", False),
         ("localhost:3001", "http://localhost:3002", False),
         ("localhost:3001", "http://evil.example", False),
         ("localhost:3001", "null", False),
@@ -87,6 +98,13 @@ async def test_a_page_of_another_origin_is_refused(
         assert await ask(path, loopback=loopback, host=host, headers=headers) == expected
 
 
+@pytest.mark.parametrize(("origin", "status"), [("https://ops.example", 200), ("http://ops.example", 403)])
+async def test_behind_tls_a_page_without_it_is_of_another_origin(origin: str, status: int) -> None:
+    """Both have the same `Host`, and whoever is on the way can forge the page without TLS."""
+    headers = {**BEARER, "Origin": origin, "X-Forwarded-Proto": "https"}
+    assert await ask(STATUS, loopback=False, host="ops.example", headers=headers, local=True) == status
+
+
 async def test_an_empty_host_is_nobodys_origin() -> None:
     """`Origin: null` and no host are not the same site."""
     assert await ask("/health", loopback=False, host="", headers={"Origin": "null"}) == 403
@@ -95,3 +113,17 @@ async def test_an_empty_host_is_nobodys_origin() -> None:
 async def test_the_control_socket_asks_for_nothing() -> None:
     """Whoever can open it is the daemon's own user."""
     assert await ask(STATUS, loopback=True, host="control", control=True) == 200
+
+
+@pytest.mark.parametrize(
+    ("loopback", "public", "status"),
+    [(True, True, 404), (True, False, 401), (False, True, 401), (False, False, 401)],
+)
+async def test_metrics_are_open_on_loopback_only_and_if_they_are_public(
+    loopback: bool, public: bool, status: int
+) -> None:
+    """Else they want the token; whoever is let in finds here that no plugin serves them."""
+    host = "localhost:3001"
+    assert await ask("/metrics", loopback=loopback, host=host, public=public) == status
+    assert await ask("/metrics", loopback=loopback, host=host, public=public, headers=BEARER) == 404
+    assert await ask("/metrics/more", loopback=loopback, host=host, public=public) == 401

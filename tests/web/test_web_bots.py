@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import trio
+from admitting import admission_for
 
+from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.events import Event, Events
 from trioworkers.nursery.rolling import Rolled
 from trioworkers.web.app import MARK, AppContext, make_app
@@ -21,6 +23,7 @@ class Played:
     name: str
     answer: str | None = None
     trouble: OSError | None = None
+    refusal: Exception | None = None
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -41,6 +44,12 @@ class Played:
     async def restart(self) -> str | None:
         self.asked.append("restart")
         return self.answer
+
+    async def drop_pending(self) -> int:
+        self.asked.append("drop-pending")
+        if self.refusal is not None:
+            raise self.refusal
+        return 3
 
     async def pause(self) -> None:
         await self._change("pause")
@@ -67,8 +76,7 @@ class Fleet:
         restarts: Any = SimpleNamespace(ask=self.ask_for_rolling)
         self.app = make_app(
             AppContext(
-                token="right",
-                loopback=True,
+                admission=admission_for("right"),
                 is_ready=bool,
                 status=dict,
                 inbox=nothing,
@@ -78,6 +86,8 @@ class Fleet:
                 backups=nothing,
                 events=Events(self.told.append),
                 reloads=nothing,
+                plugins=nothing,
+                live=nothing,
             )
         )
 
@@ -98,16 +108,14 @@ class Fleet:
         return response.status_code, await response.get_json()
 
 
-async def test_bots_are_listed_by_name_and_shown_whole() -> None:
-    """What they are and how they are; never the settings of a handler, which may be secrets."""
+async def test_bots_are_listed_by_name() -> None:
+    """What they are; never the settings of a handler, which may be secrets."""
     fleet = Fleet()
     code, listed = await fleet.get("/api/bots")
     assert code == 200
     assert [row["bot"] for row in listed["bots"]] == ["echo", "support"]
     assert listed["bots"][0]["handler"] == "one:handle"
-    code, shown = await fleet.get("/api/bots/echo")
-    assert (code, shown["queue"], shown["handler"]) == (200, {"ready": 3}, "one:handle")
-    assert "a-secret" not in str((listed, shown))
+    assert "a-secret" not in str(listed)
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "restart"])
@@ -121,7 +129,8 @@ async def test_what_is_done_is_told_with_who_asked(action: str, control: bool) -
     assert fleet.bots["support"].asked == []
     (told,) = fleet.told
     assert (told.event, told.bot, told.level) == ("control.action", "echo", "info")
-    assert told.fields == {"action": f"bots.{action}", "by": "control socket" if control else "api"}
+    by = "control socket" if control else "API token"
+    assert told.fields == {"action": f"bots.{action}", "by": by, "source": "local"}
 
 
 async def test_an_unknown_bot_is_404_with_the_nearest_name() -> None:
@@ -143,6 +152,31 @@ async def test_a_restart_that_fails_is_409_with_the_reason() -> None:
     assert (code, answer) == (409, {"error": "echo has no ready worker: handler cannot be imported"})
     (told,) = fleet.told
     assert (told.level, told.fields["reason"]) == ("error", "handler cannot be imported")
+
+
+async def test_what_waits_at_telegram_is_dropped_when_somebody_asks_for_it() -> None:
+    """And the number is answered; it is an action like the others."""
+    fleet = Fleet()
+    assert await fleet.post("/api/bots/echo/drop-pending") == (200, {"dropped": 3})
+    assert fleet.bots["echo"].asked == ["drop-pending"]
+    (told,) = fleet.told
+    assert (told.event, told.fields["action"], told.level) == ("control.action", "bots.drop_pending", "info")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (BotApiError("deleteWebhook", 401, "words of Telegram"), "Telegram refused deleteWebhook: 401"),
+        (TransportError("getWebhookInfo", "no answer"), "getWebhookInfo: no answer"),
+    ],
+)
+async def test_what_cannot_be_dropped_is_409_with_the_reason(refusal: Exception, said: str) -> None:
+    """Without words of the server's."""
+    fleet = Fleet()
+    fleet.bots["echo"].refusal = refusal
+    assert await fleet.post("/api/bots/echo/drop-pending") == (409, {"error": said})
+    (told,) = fleet.told
+    assert (told.level, told.fields["reason"]) == ("error", said)
 
 
 async def test_a_pause_that_cannot_be_made_durable_is_503() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import trio
+from admitting import admission_for
 
+from trioworkers.arrivals import read_update
 from trioworkers.breakage import Breakage
 from trioworkers.events import Event, Events
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Purge, Replay, StoreFullError
 from trioworkers.nursery.rolling import RollingRestarts
-from trioworkers.records import Attempt, read_update
+from trioworkers.plugins import Plugins
+from trioworkers.records import Attempt, trace_id
 from trioworkers.web.app import MARK, AppContext, make_app
 from trioworkers.web.serve import Web
-from trioworkers.web.sockets import listen_tcp, listen_unix
+from trioworkers.web.sockets import UnixSocket, listen_tcp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -114,13 +117,15 @@ async def opened(folder: Path, backs_up: Copies | None = None) -> AsyncIterator[
         acted.set()
 
     store = open_sqlite(folder / "inbox.db")
-    with listen_unix(folder / "c.sock", key="k") as control, listen_tcp("127.0.0.1", 0, key="k") as tcp:
+    with (
+        closing(UnixSocket(folder / "c.sock", key="k")) as control,
+        listen_tcp("127.0.0.1", 0, key="k") as tcp,
+    ):
         port = tcp.getsockname()[1]
         async with trio.open_nursery() as nursery, open_inbox(store, clock=Clock()) as inbox:
             app = make_app(
                 AppContext(
-                    token=TOKEN,
-                    loopback=True,
+                    admission=admission_for(TOKEN),
                     is_ready=bool,
                     status=dict,
                     inbox=inbox,
@@ -130,9 +135,11 @@ async def opened(folder: Path, backs_up: Copies | None = None) -> AsyncIterator[
                     backups=folder / "backups",
                     events=Events(note),
                     reloads=None,  # type: ignore[arg-type] # not asked here
+                    plugins=Plugins(),
+                    live=None,  # type: ignore[arg-type]
                 )
             )
-            web = Web(app, control=control, api=tcp)
+            web = Web(app, control=control, api=[tcp])
             await nursery.start(web.serve)
             transport = httpx.AsyncHTTPTransport(uds=str(folder / "c.sock"))
             bearer = {"Authorization": f"Bearer {TOKEN}"}
@@ -164,7 +171,8 @@ async def test_a_dead_letter_is_listed_by_what_the_contract_names(served: Served
         "letters": [
             {
                 "id": id_, "bot": "echo", "bot_id": ECHO, "chat_id": 7, "update_id": 500, "kind": "message",
-                "reason": "failed 2 times", "attempts": 2, "died_at": 1_000_000.0,
+                "trace_id": trace_id(ECHO, 500), "reason": "failed 2 times", "attempts": 2,
+                "died_at": 1_000_000.0,
             }
         ],
         "next": None,
@@ -268,7 +276,9 @@ async def test_a_replay_keeps_the_order_of_the_chat_and_bypasses_the_seen_keys(
             handled.append((update.update_id, update.attempt))
             backlog.finish(update, "done")
     assert handled == [(30, 0), (31, 0), (32, 0)]
-    assert served.actions() == [{"action": "dlq.replay", "by": "control socket", "count": 3}]
+    assert served.actions() == [
+        {"action": "dlq.replay", "by": "control socket", "source": "local", "count": 3}
+    ]
 
 
 async def test_a_purge_by_age_takes_only_what_is_older(served: Served) -> None:
@@ -356,7 +366,9 @@ async def test_over_tcp_all_of_it_wants_the_token(served: Served) -> None:
         answer = await served.api.request(method, f"/api/dlq{path}", headers=bare, json={"all": True})
         assert answer.status_code == 401
     assert (await served.api.post("/api/dlq/purge", json={"all": True})).json() == {"purged": 1}
-    assert served.actions() == [{"action": "dlq.purge", "by": "api", "count": 1}]
+    assert served.actions() == [
+        {"action": "dlq.purge", "by": "API token from 127.0.0.1", "source": "127.0.0.1", "count": 1}
+    ]
 
 
 @pytest.mark.parametrize("verb", ["replay", "purge"])
@@ -375,7 +387,9 @@ async def test_a_store_that_is_full_says_so_at_once(
     monkeypatch.setattr(served.store, "commit", full)
     answer = await served.control.post(f"/api/dlq/{verb}", json={"all": True})
     assert (answer.status_code, answer.json()) == (503, {"error": "no room"})
-    assert served.actions() == [{"action": f"dlq.{verb}", "by": "control socket", "reason": "no room"}]
+    assert served.actions() == [
+        {"action": f"dlq.{verb}", "by": "control socket", "source": "local", "reason": "no room"}
+    ]
     assert await served.listed() == [id_]
 
 
@@ -422,7 +436,13 @@ async def test_a_backup_goes_where_it_is_told(served: Served, folder: Path) -> N
     made = (await served.control.post("/api/backup", json={"path": str(folder / "other")})).json()
     assert made["path"].startswith(f"{folder}/other/inbox-")
     told = served.actions()
-    assert told[1] == {"action": "backup", "by": "control socket", "path": str(path), "bytes": 5}
+    assert told[1] == {
+        "action": "backup",
+        "by": "control socket",
+        "source": "local",
+        "path": str(path),
+        "bytes": 5,
+    }
 
 
 @pytest.mark.parametrize("path", ["copy.db", "", "/x\0y"])
@@ -454,4 +474,6 @@ async def test_a_backup_that_fails_says_why(folder: Path, error: Exception, stat
     async with opened(folder, Copies(error)) as served:
         answer = await served.control.post("/api/backup", json={})
         assert (answer.status_code, answer.json()) == (status, {"error": words})
-        assert served.actions() == [{"action": "backup", "by": "control socket", "reason": words}]
+        assert served.actions() == [
+            {"action": "backup", "by": "control socket", "source": "local", "reason": words}
+        ]

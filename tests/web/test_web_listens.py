@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from unix_listener import listen_unix
 
 from trioworkers.folders import AlreadyRunningError
-from trioworkers.web.sockets import ListenError, SocketPathError, listen_tcp, listen_unix
+from trioworkers.web.sockets import ListenError, SocketPathError, listen_tcp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +86,18 @@ def test_many_may_connect_at_once() -> None:
             peer = stack.enter_context(socket.socket())
             peer.settimeout(0.5)
             peer.connect(listener.getsockname())
+
+
+def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
+    """`[::]` listens for both families, as nginx's and systemd's do by default; `[::1]` for its own alone."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no dual stack here")
+    for host in ("::", "0::0"):
+        with listen_tcp(host, 0, key="[webhook] bind") as listener:
+            port = listener.getsockname()[1]
+            for address in ("127.0.0.1", "::1"):
+                socket.create_connection((address, port), 10).close()
+    with listen_tcp("::1", 0, key="[webhook] bind") as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 10)

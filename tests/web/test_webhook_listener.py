@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import ipaddress
 import json
 import socket
@@ -10,6 +11,7 @@ import threading
 
 import pytest
 import trio
+from admitting import admission_for
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from listening import SECRET, ListenerThread, Peer, Settings, request, update
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web import webhook as module
 
+GZIP = "Content-Encoding: gzip\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 
 
@@ -70,6 +73,17 @@ def test_a_delivery_is_durable_and_answered_200(listener):
         (request(method="DELETE", bot="nobody"), 405, "wrong method", False),
         (request(b"x" * 10_001), 413, "body too large", True),
         (request(chunked(b"x" * 10_001), headers=CHUNKED), 413, "body too large", True),
+        (request(gzip.compress(b"x" * 10_001), headers=GZIP), 413, "body too large", True),
+        (request(gzip.compress(b"x" * 10**8), headers=GZIP), 413, "body too large", True),
+        (request(gzip.compress(update())[:-1], headers=GZIP), 400, "no update", True),
+        (request(gzip.compress(update()) + b"x", headers=GZIP), 400, "no update", True),
+        (request(gzip.compress(update()) * 2, headers=GZIP), 400, "no update", True),
+        (request(update(), headers=GZIP), 400, "no update", True),
+        (request(b"", headers=GZIP), 400, "no update", True),
+        (request(update(), headers="Content-Encoding: br\r\n"), 415, "unknown encoding", True),
+        (request(update(), headers=GZIP * 2), 415, "unknown encoding", True),
+        (request(update(), headers="Content-Encoding: gzip, gzip\r\n"), 415, "unknown encoding", True),
+        (request(b"", headers="Content-Encoding: br\r\n", secret="no"), 401, "wrong secret", True),
     ],
 )
 def test_refusals(listener, data, status, reason, at_the_door):
@@ -167,7 +181,9 @@ async def test_of_a_body_too_large_little_is_taken_in(size, autojump_clock):
     deliveries.open("echo", 7, ShutGate()).add_secret(SECRET)
     headers = [(b"x-telegram-bot-api-secret-token", SECRET.encode()), (b"transfer-encoding", b"chunked")]
     scope = {"type": "http", "method": "POST", "path": "/webhook/echo", "headers": headers, "client": None}
-    await module.WebhookApp(deliveries, Settings, "token")(scope, receive, send)
+    await module.WebhookApp(deliveries, Settings, admission_for("token").refusal_without_token)(
+        scope, receive, send
+    )
     assert answers == [413, None]
     assert taken <= min(size, 10_000 + module.LINGER_BYTES + 10_000)
 
@@ -185,6 +201,28 @@ def test_chunks_are_put_together(listener):
         peer.send(request(update(4)))
         assert peer.status() == 200
     assert listener.accepted == [3, 4]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip"])
+def test_a_packed_delivery(listener, coding):
+    """As a proxy or a test tool may send it, also in chunks; unpacked it is as large as its limit."""
+    headers = f"Content-Encoding: {coding}\r\n"
+    plain = update(3, "x" * 1000)
+    packed = gzip.compress(plain)
+    listener.settings.max_body = len(plain)
+    assert listener.ask(request(packed, headers=headers)) == 200
+    assert listener.ask(request(chunked(packed), headers=headers + CHUNKED)) == 200
+    assert listener.ask(request(update(4), headers="Content-Encoding: identity\r\n")) == 200
+    listener.settings.max_body -= 1
+    assert listener.ask(request(packed, headers=headers)) == 413
+    assert listener.accepted == [3, 3, 4]
+
+
+def test_a_large_packed_delivery_is_unpacked_beside_the_loop(listener):
+    """The loop is everybody's; so is a body of many megabytes where a fleet allows it."""
+    listener.settings.max_body = 10**8
+    assert listener.ask(request(gzip.compress(b"x" * 10**8), headers=GZIP)) == 400
+    assert listener.ask(request(gzip.compress(b"x" * (10**8 + 1)), headers=GZIP)) == 413
 
 
 def test_pipelined_requests_are_answered_in_order(listener):

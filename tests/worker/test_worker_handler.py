@@ -7,12 +7,14 @@ import py_compile
 import sys
 import time
 import zipfile
+from datetime import timedelta
 
 import msgspec
 import pytest
 import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.refusals import refusal
 from trioworkers.errors import Dead, Drop, Retry, describe
 from trioworkers.handling.bot import WaitsTooLong
 from trioworkers.handling.outcome import outcome_of
@@ -33,6 +35,9 @@ def raised(error):
         return caught
 
 
+HERE = f" at {os.path.basename(__file__)}:{raised.__code__.co_firstlineno + 3} in raised"
+
+
 def group(*errors):
     return BaseExceptionGroup("nursery", [raised(error) for error in errors])
 
@@ -45,21 +50,55 @@ def group(*errors):
     [
         (Retry(), Outcome(7, "retry", error=SAID)),
         (Retry(2.5), Outcome(7, "retry", after=2.5, error=SAID)),
+        (Retry(timedelta(minutes=1)), Outcome(7, "retry", after=60, error=SAID)),
         (WaitsTooLong(30), Outcome(7, "retry", after=30, counted=False, error=SAID)),
         (Dead("no use"), Outcome(7, "dead", error=SAID, words="no use")),
         (Drop("not for us"), Outcome(7, "drop", error=SAID, words="not for us")),
         (
-            BotApiError("sendMessage", 403, "Forbidden: bot was blocked by the user"),
-            Outcome(7, "dead", error="sendMessage: 403 Forbidden: bot was blocked by the user"),
+            refusal("sendMessage", 403, "Forbidden: bot was blocked by the user"),
+            Outcome(
+                7,
+                "dead",
+                error=f"BotBlocked sendMessage 403{HERE}",
+                words=f"sendMessage: 403 Forbidden: bot was blocked by the user{HERE}",
+            ),
+        ),
+        (
+            refusal("sendMessage", 400, 'Bad Request: can\'t parse entities: Unsupported tag "john" at 7'),
+            Outcome(
+                7,
+                "dead",
+                error=f"CannotParse sendMessage 400{HERE}",
+                words=f"sendMessage: 400 Bad Request: can't parse entities: Unsupported tag … at 7{HERE}",
+            ),
         ),
         (
             BotApiError("sendMessage", 400, "Bad Request: chat not found"),
-            Outcome(7, "retry", error="BotApiError sendMessage 400"),
+            Outcome(
+                7,
+                "dead",
+                error=f"BotApiError sendMessage 400{HERE}",
+                words=f"sendMessage: 400 Bad Request: chat not found{HERE}",
+            ),
         ),
-        (BotApiError("getMe", 500, "x"), Outcome(7, "retry", error="BotApiError getMe 500")),
+        (
+            refusal("getMe", 500, "Internal Server Error"),
+            Outcome(
+                7,
+                "retry",
+                error=f"ServerError getMe 500{HERE}",
+                words=f"getMe: 500 Internal Server Error{HERE}",
+            ),
+        ),
+        (
+            refusal("getMe", 401, "Unauthorized"),
+            Outcome(
+                7, "retry", error=f"Unauthorized getMe 401{HERE}", words=f"getMe: 401 Unauthorized{HERE}"
+            ),
+        ),
         (
             TransportError("getMe", "timed out (ReadTimeout)"),
-            Outcome(7, "retry", error="TransportError getMe: timed out (ReadTimeout)"),
+            Outcome(7, "retry", error=f"TransportError getMe: timed out (ReadTimeout){HERE}"),
         ),
     ],
 )
@@ -82,7 +121,6 @@ def test_each_exception_has_its_outcome(error, outcome, wrapped):
         SystemExit(SECRET),
         GeneratorExit(SECRET),
         trio.TooSlowError(SECRET),
-        BotApiError("sendMessage", 400, SECRET),
         RecursionError(SECRET),
     ],
 )
@@ -92,6 +130,24 @@ def test_other_exceptions_ask_for_a_retry_and_quote_nothing(error):
     assert (outcome.result, outcome.after, outcome.counted, outcome.words) == ("retry", None, True, "")
     assert SECRET not in outcome.error
     assert outcome.error
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 409, 500])
+def test_telegrams_words_are_for_the_dead_letter_only(code):
+    """What goes to events and logs names class, method, code and place; a description may quote a user."""
+    outcome = outcome_of(7, raised(refusal("sendMessage", code, f"Forbidden: {SECRET}")))
+    assert SECRET not in outcome.error
+    assert SECRET in outcome.words
+
+
+def test_a_handler_may_say_that_a_refusal_heals():
+    """And that one does not."""
+    error = refusal("sendMessage", 400, "Bad Request: chat not found")
+    error.heals = True
+    assert outcome_of(7, error).result == "retry"
+    error = refusal("sendMessage", 500, "Internal Server Error")
+    error.heals = False
+    assert outcome_of(7, error).result == "dead"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +160,8 @@ def test_other_exceptions_ask_for_a_retry_and_quote_nothing(error):
         ([ValueError(), Dead("x")], "dead"),
         ([Retry(), Drop("a"), Dead("x")], "dead"),
         ([Retry(), BotApiError("sendMessage", 403, "Forbidden")], "dead"),
+        ([ValueError(), BotApiError("sendMessage", 400, "Bad Request")], "dead"),
+        ([ValueError(), BotApiError("sendMessage", 409, "Conflict")], "retry"),
     ],
 )
 def test_in_a_group_the_gravest_counts(errors, result):
@@ -133,8 +191,8 @@ class Unspeakable(Exception):
         (Drop(ValueError("because")), "because"),  # type: ignore[arg-type]
         (Retry(True), ""),
         (Dead("x" * 10_000), "x" * 2000),
-        (BotApiError("m" * 10_000, 403, "\ud800" * 10_000), ""),
-        (BotApiError("m" * 10_000, 400, "x"), ""),
+        (BotApiError("m" * 10_000, 403, "\ud800" * 10_000), f"{'m' * 200}: 403 {'?' * 200}…{HERE}"),
+        (BotApiError("m" * 10_000, 500, "x"), f"{'m' * 200}: 500 x{HERE}"),
         (TransportError("m", "\ud800" * 10_000), ""),
         (type("E" * 10_000, (Exception,), {})(), ""),
         (Retry(-1), ""),
@@ -157,11 +215,11 @@ def test_a_long_wait_is_kept_within_what_a_frame_takes():
 
 
 def test_a_refusal_is_told_in_few_words():
-    """A hostile server's description does not fill events and the table of dead letters."""
+    """A hostile server's description does not fill the table of dead letters."""
     outcome = outcome_of(7, BotApiError("sendMessage", 403, "Forbidden" + "!" * 10_000))
-    assert outcome.error.startswith("sendMessage: 403 Forbidden!")
-    assert len(outcome.error) == len("sendMessage: 403 ") + 200
-    assert max(len(outcome.error), 2000) <= ERROR_LENGTH < WORDS_LENGTH
+    assert outcome.words.startswith("sendMessage: 403 Forbidden!")
+    assert len(outcome.words) == len("sendMessage: 403 ") + 200 + len("…")
+    assert 2000 <= ERROR_LENGTH < WORDS_LENGTH
 
 
 # -- finding handlers -------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from trioworkers.errors import Retry
 from trioworkers.handling.bot import Bot, Handling, WaitsTooLong
 from trioworkers.handling.log import BotLog
 from trioworkers.handling.update import Update
-from trioworkers.worker import process
+from trioworkers.records import trace_id
+from trioworkers.worker import memory as memory_module
 
 # -- waits --------------------------------------------------------------------------------------------
 
@@ -158,7 +159,7 @@ def test_what_is_private_is_no_method():
 
 def update(content, **more):
     body = json.dumps({"update_id": 77} | content).encode()
-    given: dict[str, Any] = {"attempt": 1, "after_gap": True, "trace_id": "ab" * 16} | more
+    given: dict[str, Any] = {"attempt": 1, "after_gap": True} | more
     return Update(body, bot_id=42, **given)
 
 
@@ -200,7 +201,8 @@ def test_an_update_is_the_same_at_each_attempt():
     """Its key and trace do not change; its repr holds nothing of its content."""
     first, again = (update({"message": {"chat": CHAT, "text": "secret"}}, attempt=n) for n in (0, 3))
     assert first.idempotency_key == again.idempotency_key == "42:77"
-    assert (first.trace_id, again.attempt, again.after_gap) == ("ab" * 16, 3, True)
+    assert first.trace_id == again.trace_id == trace_id(42, 77)
+    assert (again.attempt, again.after_gap) == (3, True)
     assert repr(again) == "<Update 42:77 message attempt=3>"
 
 
@@ -257,6 +259,24 @@ def test_a_line_is_json_with_the_logs_fields(lines):
     }
 
 
+def test_a_line_about_an_update_has_its_trace_id(lines):
+    """It is worked out for lines that are written, and stays on what is bound to more fields."""
+    asked = []
+
+    class Traced:
+        @property
+        def trace_id(self):
+            asked.append(1)
+            return "ab" * 16
+
+    log = BotLog("info", bot="echo").about(Traced())
+    log.debug("quiet")
+    assert not asked
+    log.bind(order=7).info("placed")
+    (line,) = lines()
+    assert (line["bot"], line["trace_id"], line["order"]) == ("echo", "ab" * 16, 7)
+
+
 def test_fields_may_have_any_name_and_replace_each_other(lines):
     """Those that the log itself has or uses are no exception."""
     log = BotLog(bot="echo").bind(bot="other", level="x", self=1)
@@ -299,16 +319,16 @@ def test_whatever_is_logged_the_handler_goes_on(lines, value):
 async def test_memory_is_measured_again_only_when_the_process_may_have_grown(autojump_clock, monkeypatch):
     """Without page faults the kernel is not asked to add up pages; with many it is, at the interval."""
     faults, measured = [100], iter([50, 60])
-    monkeypatch.setattr(process, "_proportional_share", lambda: next(measured))
+    monkeypatch.setattr(memory_module, "_proportional_share", lambda: next(measured))
     monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_minflt=faults[0]))
-    page, memory = resource.getpagesize(), process.Memory()
+    page, memory = resource.getpagesize(), memory_module.Memory()
     assert memory.share(5) == 100 * page
-    faults[0] += process.SLACK // page
+    faults[0] += memory_module.SLACK // page
     assert memory.share(5) == 100 * page
     await trio.sleep(5)
     assert memory.share(5) == 50
     await trio.sleep(5)
     assert memory.share(5) == 50
-    faults[0] += process.SLACK // page + 1
+    faults[0] += memory_module.SLACK // page + 1
     await trio.sleep(5)
     assert memory.share(5) == 60

@@ -3,83 +3,114 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 import msgspec
 import trio
 
+from trioworkers.botapi.answers import read_answer
+from trioworkers.botapi.content import copy_local, save_to
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.form import FilePart
+from trioworkers.botapi.messages import Caller, Turn, message_of
+from trioworkers.botapi.migration import moved, new_chat, old_chats
 from trioworkers.botapi.parameters import form_fields, split_files
 from trioworkers.botapi.wire import CONNECT_TIMEOUT, Wire
 from trioworkers.http.pool import ExchangeLimits
+from trioworkers.http.response import EARLY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from pathlib import Path
 
+    from trioworkers.botapi.files import InputFile
+    from trioworkers.botapi.messages import Turns
+    from trioworkers.botapi.meter import CallMeter, CallResult
+    from trioworkers.botapi.server import Server
     from trioworkers.http.response import Response
 
 CALL_TIMEOUT = 70.0  # seconds without a byte; uploads of large files answer late
 CALL_TOTAL = 1800.0  # seconds for one try, or a download, as a whole: 50 MB at 30 kB/s
 ANSWER_TIME = 120.0  # seconds that a poll may take beyond its silence, for an answer that comes slowly
-ANSWER_LIMIT = 16 * 2**20  # bytes; Telegram's have some 4 MB, and an update has to fit into a frame
+ANSWER_LIMIT = 16 * 2**20  # bytes; Telegram's have some 4 MB
+SMALL_ANSWER_LIMIT = 2**20  # bytes, for calls on the loop that all bots share; Telegram's have 200 kB
+LARGEST_FILE = 2**31  # bytes of a download to the disk; a Bot API server with --local has files of 2,000 MB
 FILE_LIMIT = 256 * 2**20  # bytes of a download; the cloud's files have 20 MB
+TOO_MANY = 429
 TRIES = 5  # of a call that fails on the way or with 5xx
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0  # seconds; between tries, doubled, with full jitter
 SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 3600.0  # seconds; what a 429 may ask to wait
-LARGEST_ID = 2**52  # https://core.telegram.org/bots/api#chat: "at most 52 significant bits"
+MOST_ASKED = 4  # chats of one call that are asked about, to find the one that became a supergroup
 
 
-class _Answer(msgspec.Struct):
-    """https://core.telegram.org/bots/api#making-requests"""
-
-    ok: bool
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    error_code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
-    description: str = ""
-    parameters: Any = None  # of any type: what is odd in it must not hide what the answer says
-
-
-_CALL = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, ANSWER_LIMIT)
 _DOWNLOAD = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, FILE_LIMIT)
-_decoder = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 
 
-class Patience(Protocol):
-    """What a caller allows a call while Telegram asks it to wait (429)."""
+class Patience(Caller, Protocol):
+    """What a caller allows a call: waits, while Telegram asks for them (429), and requests."""
 
-    async def wait(self, seconds: float) -> None:
-        """Wait so long, or raise what becomes of the call's caller."""
+    def begin_request(self) -> None:
+        """A request is about to be made; raise if none may be made any more."""
+
+    def end_request(self) -> None:
+        """The request that was begun has its answer, has failed, or was cancelled."""
 
 
 class Waits:
-    """Waits whatever Telegram asks for."""
+    """Waits whatever Telegram asks for, and allows every request."""
+
+    source = 0
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        yield
 
     async def wait(self, seconds: float) -> None:
         await trio.sleep(seconds)
+
+    def begin_request(self) -> None: ...
+
+    def end_request(self) -> None: ...
 
 
 class BotApi:
     """One bot's connection to a Bot API server. Use as an async context manager, or `close` it.
 
     Args:
-        api_base: the server, without a slash at its end.
+        server: the server; a text is the address of one that is reached directly.
         token: the bot's token.
         connections: how many at once. A client for each bot: httpx looks at every connection of a pool
             at each request, so one pool for a thousand pending polls starves the loop.
         rng: where the jitter comes from.
+        meter: counts its requests; None: they are not counted.
+        largest: bytes of an answer, at most.
+
+    Attributes:
+        turns: where its messages wait for their turn; None, as at first: they do not. Its maker sets it.
     """
 
     def __init__(
-        self, api_base: str, token: str, *, connections: int = 4, rng: random.Random | None = None
+        self,
+        server: Server | str,
+        token: str,
+        *,
+        connections: int = 4,
+        rng: random.Random | None = None,
+        meter: CallMeter | None = None,
+        largest: int = ANSWER_LIMIT,
     ) -> None:
-        bot_id = int(token.partition(":")[0])
+        self._bot_id = bot_id = int(token.partition(":")[0])
         # not httpx's client: its cookies, redirects, proxies and log lines are not wanted, and they and its
         # requests and responses cost more than all the rest of a call, in time and in memory
-        self._wire = Wire(api_base, bot_id, token, connections=connections)
+        self._local_files = "" if isinstance(server, str) else server.local_files
+        self._wire = Wire(server, bot_id, token, connections=connections)
         self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._meter = meter
+        self._limits = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, largest)
+        self.turns: Turns | None = None
 
     async def __aenter__(self) -> BotApi:
         return self
@@ -111,23 +142,46 @@ class BotApi:
             ValueError: a file's content type cannot be one.
         """
         plain, files = split_files(params)
-        limits = _CALL
+        limits = self._limits
         if silence is not None:
-            limits = ExchangeLimits(CONNECT_TIMEOUT, silence, silence + ANSWER_TIME, ANSWER_LIMIT)
+            limits = ExchangeLimits(CONNECT_TIMEOUT, silence, silence + ANSWER_TIME, limits.body)
         try:
             if files:
-                parts = {
-                    name: FilePart(file.filename, await trio.to_thread.run_sync(file.read), file.content_type)
-                    for name, file in files.items()
-                }
-                response = await self._wire.upload(method, form_fields(plain), parts, limits)
+                response = await self._upload(method, form_fields(plain), files, limits)
             else:
                 response = await self._wire.call(method, _encode(plain), limits)
         except httpx.InvalidURL:
             raise TransportError(method, "not the name of a method") from None
         except httpx.HTTPError as error:
+            self._count(method, "failed")
             raise TransportError(method, _in_words(error)) from None
-        return _read_answer(method, response)
+        try:
+            answer = await read_answer(method, response)
+        except BotApiError as error:
+            if self._meter is not None:
+                self._meter.refused(method, error.error_code)
+            raise
+        except TransportError:
+            self._count(method, "failed")
+            raise
+        self._count(method, "ok")
+        return answer
+
+    async def _upload(
+        self,
+        method: str,
+        fields: Mapping[str, str],
+        files: Mapping[str, InputFile],
+        limits: ExchangeLimits,
+    ) -> Response:
+        with ExitStack() as opened:
+            parts: dict[str, FilePart] = {}
+            for name, file in files.items():
+                content = await trio.to_thread.run_sync(file.open)
+                if not isinstance(content, bytes):
+                    opened.callback(content.close)
+                parts[name] = FilePart(file.filename, content, file.content_type)
+            return await self._wire.upload(method, fields, parts, limits)
 
     async def call(
         self,
@@ -136,39 +190,61 @@ class BotApi:
         *,
         patience: Patience | None = None,
         again: Callable[[], Awaitable[None]] | None = None,
+        turn: Turn | None = None,
     ) -> msgspec.Raw:
         """Make a call until it succeeds or is refused; return its `result` as JSON.
 
         429 is waited out as Telegram asks, and longer each time, so that nothing that a server says makes
         this spin; 5xx and failures on the way are tried again a few times with back-off; a group that
-        became a supergroup is followed to its new id, once.
+        became a supergroup is followed to its new id, once for each group: where its id stands in the call,
+        and nowhere else.
 
         `again` is awaited before a try that follows one which failed on the way or at the server (5xx), and
-        may have succeeded.
+        may have succeeded. `turn` is the call's, of :meth:`turn`, where that was taken already; each request
+        of a message waits for one.
 
         Raises:
             BotApiError: Telegram refused it.
             TransportError: it failed on the way, also when tried again.
         """
         patience = patience or Waits()
+        if turn is None and self.turns is not None:
+            turn = self.turn(method, params, patience)
         failures = waits = 0
-        followed = unsure = False
+        unsure = False
+        followed: tuple[int, ...] = ()
         while True:
             try:
+                if turn is not None:
+                    await turn.take()
                 if unsure and again is not None:
                     await again()
+                patience.begin_request()  # only now: a call that is refused here is known not to be under way
                 unsure = False
-                return await self.request(method, params)
+                try:
+                    return await self.request(method, params)
+                finally:
+                    patience.end_request()
             except BotApiError as error:
                 if error.error_code == 429:
                     waits += 1
-                    await patience.wait(max(retry_after(error), _bound(waits)))
+                    pause = max(retry_after(error), _bound(waits))
+                    if turn is not None:
+                        turn.over(pause)
+                    await patience.wait(pause)
+                    if self._meter is not None:
+                        self._meter.waited += pause
                     continue
-                new_chat = _new_chat(error)
-                if not followed and new_chat is not None and params.get("chat_id") not in (None, new_chat):
-                    followed = True
-                    params = {**params, "chat_id": new_chat}
-                    continue
+                new = new_chat(error)
+                if new is not None and new not in followed:
+                    old = await self._upgraded(params, new, patience)
+                    if old is not None and old not in followed:
+                        followed += (old, new)
+                        params = moved(params, old, new)
+                        if turn is not None:
+                            turn.over()
+                        turn = self.turn(method, params, patience)
+                        continue
                 if error.error_code < 500:
                     raise
                 unsure = True
@@ -180,7 +256,39 @@ class BotApi:
                 failures += 1
                 if failures >= TRIES:
                     raise
+            finally:
+                if turn is not None:
+                    turn.over()
             await trio.sleep(self._rng.uniform(0, _bound(failures)))
+
+    async def _upgraded(self, params: Mapping[str, Any], new: int, patience: Patience) -> int | None:
+        """The chat in a call that has become the supergroup `new`; None when nobody can tell.
+
+        Where several chats may be it, Telegram is asked about each: it refuses to say who is in the one that
+        was upgraded, and names the new id.
+        """
+        chats = old_chats(params)
+        if len(chats) <= 1:
+            return chats[0] if chats and chats[0] != new else None
+        for chat in chats[:MOST_ASKED]:
+            patience.begin_request()
+            try:
+                await self.request("getChatMember", {"chat_id": chat, "user_id": self._bot_id})
+            except BotApiError as error:
+                if new_chat(error) == new:
+                    return chat
+            except TransportError:
+                return None
+            finally:
+                patience.end_request()
+        return None
+
+    def turn(self, method: str, params: Mapping[str, Any], caller: Caller) -> Turn | None:
+        """The turn that a call has to take; None: it has not to wait for any."""
+        if self.turns is None or not self.turns.is_on:
+            return None
+        message = message_of(method, params)
+        return None if message is None else Turn(self.turns, message, caller)
 
     async def download(self, file_path: str) -> bytes:
         """The content of a file whose `file_path` getFile told.
@@ -188,15 +296,89 @@ class BotApi:
         Raises:
             TransportError: it could not be had.
         """
-        try:
-            response = await self._wire.fetch(file_path, _DOWNLOAD)
-        except httpx.InvalidURL:
-            raise TransportError("download", "not the path of a file") from None
-        except httpx.HTTPError as error:
-            raise TransportError("download", _in_words(error)) from None
-        if response.status != 200:
-            raise TransportError("download", f"HTTP {response.status}")
-        return response.body
+        if not file_path.startswith("/"):
+            return (await self._fetch(file_path, _DOWNLOAD)).body
+        content = bytearray()
+
+        async def take(part: bytes) -> None:
+            content.extend(part)
+
+        await copy_local(self._local_files, file_path, take, FILE_LIMIT)
+        return bytes(content)
+
+    async def download_file(self, file_path: str, path: Path, *, most: int = LARGEST_FILE) -> int:
+        """Write the content of a file to the disk, part by part; return its size in bytes.
+
+        The file appears whole, or not at all; one that was there before is replaced.
+
+        Raises:
+            TransportError: as :meth:`download_to`.
+            OSError: it cannot be written.
+        """
+
+        async def fetch(sink: Callable[[bytes], Awaitable[None]]) -> None:
+            await self.download_to(file_path, sink, most=most, total=CALL_TOTAL)
+
+        return await save_to(path, fetch)
+
+    async def download_to(
+        self, file_path: str, sink: Callable[[bytes], Awaitable[None]], *, most: int, total: float
+    ) -> None:
+        """Give `sink` the content of a file part by part; the next one is read when it has returned.
+
+        Args:
+            file_path: as for :meth:`download`.
+            sink: how long it waits is its own business; what it raises goes through.
+            most: bytes; a larger file is refused, perhaps after parts of it.
+            total: seconds for all of it.
+
+        Raises:
+            TransportError: it could not be had, or not all of it.
+        """
+        if file_path.startswith("/"):
+            await copy_local(self._local_files, file_path, sink, most)
+        else:
+            await self._fetch(file_path, ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, total, most), sink)
+
+    async def _fetch(
+        self,
+        file_path: str,
+        limits: ExchangeLimits,
+        sink: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> Response:
+        """Get a file; a failure that may pass is tried again, while the sink has not been given anything."""
+        has_begun = False
+
+        async def give(part: bytes) -> None:
+            nonlocal has_begun
+            has_begun = True
+            assert sink is not None  # noqa: S101 - for mypy
+            await sink(part)
+
+        failures = 0
+        while True:
+            try:
+                response = await self._wire.fetch(file_path, limits, None if sink is None else give)
+            except httpx.InvalidURL:
+                raise TransportError("download", "not the path of a file") from None
+            except httpx.HTTPError as error:
+                what = _in_words(error)
+                passes = what == EARLY or not isinstance(
+                    error, httpx.ProtocolError | httpx.UnsupportedProtocol
+                )
+            else:
+                if response.status == 200:
+                    return response
+                passes = response.status >= 500 or response.status == TOO_MANY
+                what = f"HTTP {response.status}"
+            failures += 1
+            if has_begun or not passes or failures >= TRIES:
+                raise TransportError("download", what)
+            await trio.sleep(self._rng.uniform(0, _bound(failures)))
+
+    def _count(self, method: str, result: CallResult) -> None:
+        if self._meter is not None:
+            self._meter.count(method, result)
 
 
 def retry_after(error: BotApiError) -> float:
@@ -208,33 +390,9 @@ def retry_after(error: BotApiError) -> float:
     return float(min(max(asked, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER))
 
 
-def _new_chat(error: BotApiError) -> int | None:
-    new = error.parameters.get("migrate_to_chat_id")
-    return new if isinstance(new, int) and not isinstance(new, bool) and abs(new) < LARGEST_ID else None
-
-
 def _bound(times: int) -> float:
     bound: float = FIRST_PAUSE * 2 ** min(times, 10)
     return min(LONGEST_PAUSE, bound)
-
-
-def _read_answer(method: str, response: Response) -> msgspec.Raw:
-    status = response.status
-    try:
-        answer = _decoder.decode(response.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        if status == 413:  # Telegram's proxy says so with a page of its own, and would say it again
-            raise BotApiError(method, status, "Request Entity Too Large") from None
-        # a page of a proxy in between, a body cut short
-        raise TransportError(method, f"HTTP {status} with a body that is no answer") from None
-    if answer.ok:
-        return answer.result
-    code = answer.error_code or status
-    parameters = answer.parameters if isinstance(answer.parameters, dict) else {}
-    header = response.fields.get(b"retry-after", b"")
-    if code == 429 and "retry_after" not in parameters and header.isdigit() and len(header) < 10:
-        parameters = {**parameters, "retry_after": int(header)}
-    raise BotApiError(method, code, answer.description, parameters)
 
 
 def _in_words(error: httpx.HTTPError) -> str:

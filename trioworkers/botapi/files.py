@@ -6,6 +6,8 @@ import mimetypes
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
+from trioworkers.botapi.content import BLOCK, FileContent
+
 
 class InputFile:
     """A file to upload with a call, as any parameter of it or inside of one (`media=[{"media": …}]`).
@@ -39,6 +41,18 @@ class InputFile:
             return blake2b(self._source, digest_size=16).hexdigest()
         with self._source.open("rb") as file:
             return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+
+    def open(self) -> bytes | FileContent:
+        """The content, or what reads it while it is sent where it is long. Blocks on the disk.
+
+        Raises:
+            OSError: the path cannot be read.
+        """
+        if isinstance(self._source, bytes):
+            return self._source
+        if self._source.stat().st_size > BLOCK:
+            return FileContent(self._source)
+        return self._source.read_bytes()
 
     def read(self) -> bytes:
         """The content. Blocks on the disk.

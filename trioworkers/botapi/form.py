@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trioworkers.botapi.content import FileContent
+
 # browsers write the line breaks and the quote so, and a backslash as it is
 # (https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data); other control
 # characters are not allowed there, and Telegram's server ends a name at a semicolon, quoted or not
@@ -29,12 +31,12 @@ class FilePart:
 
     Attributes:
         filename: the name that the server is told; lone surrogates of it become question marks.
-        content: its bytes.
+        content: its bytes, or the file that they are read from.
         content_type: its media type.
     """
 
     filename: str
-    content: bytes
+    content: bytes | FileContent
     content_type: str
 
 
@@ -50,7 +52,7 @@ class Form:
 
     content_type: bytes
     length: int
-    parts: tuple[bytes, ...]
+    parts: tuple[bytes | FileContent, ...]
 
 
 def new_boundary() -> bytes:
@@ -64,7 +66,7 @@ def encode_form(fields: Mapping[str, str], files: Mapping[str, FilePart], bounda
     Raises:
         ValueError: a content type is not visible ASCII. The message does not quote it.
     """
-    parts: list[bytes] = []
+    parts: list[bytes | FileContent] = []
     lines = bytearray()  # what has to be sent before the next file's content
     for name, text in fields.items():
         lines += b"--%s\r\n%s\r\n\r\n%s\r\n" % (boundary, _disposition(name), text.encode())

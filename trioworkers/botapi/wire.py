@@ -8,20 +8,24 @@ sees. So no log line, exception or traceback can show it.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import httpx
 
 from trioworkers.botapi.form import encode_form, new_boundary
+from trioworkers.botapi.server import Server
 from trioworkers.http.pool import Http1Pool
+from trioworkers.http.proxy import read_proxy
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from trioworkers.botapi.form import FilePart
     from trioworkers.http.pool import ExchangeLimits
+    from trioworkers.http.proxy import Proxy
     from trioworkers.http.response import Response
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -42,27 +46,41 @@ def _taken_apart(address: str) -> httpx.URL:
     return httpx.URL(address)
 
 
+def _reached_by(address: str) -> Proxy | None:
+    if not address:
+        return None
+    proxy = read_proxy(address)
+    return replace(proxy, tls=tls_context()) if proxy.scheme == "https" else proxy
+
+
 class Wire:
     """Sends requests for `/bot<id>/…` as `/bot<token>/…`, and `/file/bot<id>/…` likewise.
 
     Args:
-        api_base: the Bot API server, `https://api.telegram.org` or another, without a slash at its end.
+        server: the Bot API server; a text is the address of one that is reached directly.
         bot_id: what stands for the token in addresses.
         token: the real one.
         connections: how many at once.
     """
 
-    def __init__(self, api_base: str, bot_id: int, token: str, *, connections: int) -> None:
+    def __init__(self, server: Server | str, bot_id: int, token: str, *, connections: int) -> None:
+        server = Server(server) if isinstance(server, str) else server
+        api_base = server.base
         base = _taken_apart(api_base)
         tls = tls_context() if base.scheme == "https" else None
         port = base.port or (443 if tls else 80)
-        self._pool = Http1Pool(base.host, port, tls, connections=connections)
+        proxy = _reached_by(server.proxy)
+        self._pool = Http1Pool(base.host, port, tls, connections=connections, proxy=proxy)
         self._server = base.netloc
         self._prefix = f"{api_base}/bot{bot_id}/"
         self._files = f"{api_base}/file/bot{bot_id}/"
         path = base.raw_path.rstrip(b"/")
+        environment = "test/" if server.is_test else ""
         self._targets = [
-            (path + folder + f"/bot{bot_id}/".encode(), path + folder + f"/bot{token}/".encode())
+            (
+                path + folder + f"/bot{bot_id}/".encode(),
+                path + folder + f"/bot{token}/{environment}".encode(),
+            )
             for folder in (b"", b"/file")
         ]
         self._calls = self._targets[0][1]
@@ -100,11 +118,15 @@ class Wire:
         described = b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (form.content_type, form.length)
         return await self._pool.exchange(self._head(b"POST", target, described), limits, form.parts)
 
-    async def fetch(self, file_path: str, limits: ExchangeLimits) -> Response:
+    async def fetch(
+        self,
+        file_path: str,
+        limits: ExchangeLimits,
+        sink: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> Response:
         """Get a file; as :meth:`Http1Pool.exchange`."""
-        return await self._pool.exchange(
-            self._head(b"GET", self.target(self._files + file_path), b"\r\n"), limits
-        )
+        request = self._head(b"GET", self.target(self._files + file_path), b"\r\n")
+        return await self._pool.exchange(request, limits, sink=sink)
 
     def target(self, address: str) -> bytes:
         """What stands in a request's first line for one of this bot's addresses, the token in its place.

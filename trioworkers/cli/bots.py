@@ -7,13 +7,17 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from trioworkers.cli.bot_name import BotName
 from trioworkers.cli.exits import USAGE
-from trioworkers.cli.shown import moment, printable
+from trioworkers.cli.shown import counted, moment, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 HELP = """The bots of the running fleet, one by one.
 
@@ -74,6 +78,16 @@ Its updates that wait stay in the inbox, and so do its dead letters.
 \b
   trioworkers bots remove shop
 """
+DROP_PENDING = """Drop the updates of BOT that wait at Telegram, for good, and print how many they were.
+
+\b
+For a bot that was away and whose users need no answer to what they said meanwhile. Updates that the daemon
+has accepted are not touched. A bot that runs has fetched what waited: set enabled = false in its table before
+the daemon starts, drop, and enable it. Without a running daemon the command speaks to Telegram itself.
+
+\b
+  trioworkers bots drop-pending support
+"""
 COLUMNS = ("bot", "id", "state", "handler", "code", "pid")
 
 
@@ -102,7 +116,7 @@ def list_bots(config: Path | None, as_json: bool) -> None:
 
 
 @bots.command(help=SHOW)
-@click.argument("bot")
+@click.argument("bot", type=BotName())
 @click.option("--json", "as_json", is_flag=True, help="As an object.")
 @click.pass_obj
 def show(config: Path | None, bot: str, as_json: bool) -> None:
@@ -117,6 +131,10 @@ def show(config: Path | None, bot: str, as_json: bool) -> None:
             click.echo(f"last_exit  {_words(value)}")
             for line in stderr:
                 click.echo(f"  {printable(line)}")
+        elif name == "settings":
+            click.echo("settings")
+            for key, setting in _flat(value):
+                click.echo(f"  {key}  {_words(setting)}")
         else:
             click.echo(f"{name}  {_words(value)}")
 
@@ -166,7 +184,7 @@ def _table(keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 @bots.command(help=REMOVE)
-@click.argument("bot")
+@click.argument("bot", type=BotName())
 @click.pass_obj
 def remove(config: Path | None, bot: str) -> None:
     from trioworkers.cli.control import Codes, ask_or_fail
@@ -177,7 +195,7 @@ def remove(config: Path | None, bot: str) -> None:
 
 
 @bots.command(help=PAUSE)
-@click.argument("bot")
+@click.argument("bot", type=BotName())
 @click.pass_obj
 def pause(config: Path | None, bot: str) -> None:
     _ask(config, bot, "pause")
@@ -185,18 +203,31 @@ def pause(config: Path | None, bot: str) -> None:
 
 
 @bots.command(help=RESUME)
-@click.argument("bot")
+@click.argument("bot", type=BotName())
 @click.pass_obj
 def resume(config: Path | None, bot: str) -> None:
     click.echo(f"{bot} is {_ask(config, bot, 'resume')['state']}")
 
 
 @bots.command(help=RESTART)
-@click.argument("bot")
+@click.argument("bot", type=BotName())
 @click.pass_obj
 def restart(config: Path | None, bot: str) -> None:
     fresh = _ask(config, bot, "restart")
     click.echo(f"{bot} is {fresh['state']}, pid {fresh['pid']}, code {printable(fresh['code'] or '-')}")
+
+
+@bots.command("drop-pending", help=DROP_PENDING)
+@click.argument("bot", type=BotName())
+@click.option("--yes", is_flag=True, help="Do not ask whether it is meant.")
+@click.pass_obj
+def drop_pending(config: Path | None, bot: str, yes: bool) -> None:
+    from trioworkers.cli.pending import drop_pending_of
+
+    if not yes:
+        click.confirm(f"drop all updates of {printable(bot)} that wait at Telegram, for good?", abort=True)
+    dropped = drop_pending_of(config, bot)
+    click.echo(f"{bot}: dropped {counted(dropped, 'update')} that waited at Telegram")
 
 
 def _ask(config: Path | None, bot: str, action: str | None = None) -> Any:
@@ -228,3 +259,12 @@ def _words(value: Any) -> str:
     if value is None:
         return "-"
     return printable(json.dumps(value) if not isinstance(value, str) else value)
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested tables with their values, as `retry.attempts`."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value

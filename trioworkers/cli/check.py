@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ import click
 from trioworkers.cli.failures import refuse
 from trioworkers.cli.fleet import read_fleet
 from trioworkers.cli.handlers import handler_problems
+from trioworkers.cli.plugin_tables import plugin_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,9 @@ Each line is FILE:LINE:COLUMN: KEY: what is wrong, what was expected.
 SCHEMA_HELP = """Print the JSON Schema of the fleet file, for completion in editors.
 
 \b
+It includes the settings of plugins: those of the fleet file at hand, or those that are installed.
+
+\b
   trioworkers schema > fleet.schema.json
   and as the first line of fleet.toml: #:schema ./fleet.schema.json
 """
@@ -35,6 +40,10 @@ SCHEMA_HELP = """Print the JSON Schema of the fleet file, for completion in edit
 def check(config: Path | None, handlers: bool) -> None:
     fleet = read_fleet(config)
     problems = handler_problems(fleet) if handlers else []
+    if fleet.plugins:
+        from trioworkers.plugins import load_plugins
+
+        problems += plugin_problems(fleet, load_plugins(fleet))
     if problems:
         refuse(problems)
     bots = "1 bot" if len(fleet.bots) == 1 else f"{len(fleet.bots)} bots"
@@ -42,7 +51,13 @@ def check(config: Path | None, handlers: bool) -> None:
 
 
 @click.command(help=SCHEMA_HELP)
-def schema() -> None:
-    from trioworkers.config import fleet_schema
+@click.pass_obj
+def schema(config: Path | None) -> None:
+    from trioworkers.config import FleetFileError, find_fleet_file, fleet_schema, load_fleet
+    from trioworkers.plugins import load_installed, load_plugins
 
-    click.echo(json.dumps(fleet_schema(), indent=2))
+    try:
+        plugins = load_plugins(load_fleet(find_fleet_file(config, os.environ), os.environ))
+    except FleetFileError:
+        plugins = load_installed()
+    click.echo(json.dumps(fleet_schema(plugins.models()), indent=2))

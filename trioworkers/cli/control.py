@@ -6,27 +6,37 @@ import http.client
 import json
 import os
 import socket
+import sys
+import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from trioworkers.cli.exits import BAD_CONFIGURATION, FAILED, NOT_PERMITTED, TRY_AGAIN, UNREACHABLE
 from trioworkers.cli.failures import fail, refuse
 from trioworkers.cli.shown import printable
 from trioworkers.config import FleetFileError, find_fleet_file, find_runtime_dir
 from trioworkers.errors import TrioworkersError
+from trioworkers.service.claim import PATIENCE, Claimed, Told, ask_claim, find_claims
+from trioworkers.service.places import CONTROL_SOCKET, service_socket
 
 SYSTEM_SOCKET = Path("/run/trioworkers/control.sock")
 TIMEOUT = 10.0  # seconds
+PUT_BACK = 5.0  # seconds in which a daemon puts a socket back that was removed
+LOOK_EVERY = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Exit codes: `absent` where no daemon runs, `missing` where it does not have what was asked for."""
+    """Exit codes: `absent` where no daemon runs, `missing` where it does not have what was asked for.
+
+    With a code of `quiet` nothing is printed when the daemon refuses, which has logged why.
+    """
 
     absent: int = UNREACHABLE
     missing: int = FAILED
+    quiet: frozenset[int] = frozenset()
 
 
 USUAL = Codes()
@@ -51,10 +61,17 @@ class UnreachableError(TrioworkersError):
 def find_socket(config: Path | None) -> Path:
     """The control socket of the fleet that is meant; the system's when there is no fleet file at hand.
 
+    It is the first at which somebody listens: where the fleet file says, where the unit of this file has it,
+    or where a running daemon of this file says (:mod:`trioworkers.service.claim`). A daemon that systemd runs
+    has its socket where its unit says, which may be anywhere. One whose folders were removed puts its socket
+    back within a second, for which this waits.
+
     Nothing else of the fleet file has to be right, and no token at hand.
 
     Raises:
         FleetFileError: the fleet file was named and cannot be read, or there is neither file nor socket.
+        PermissionError: a daemon of the fleet runs as another user.
+        UnreachableError: a daemon of the fleet runs and does not say where its socket is.
     """
     try:
         path = find_fleet_file(config, os.environ)
@@ -62,7 +79,45 @@ def find_socket(config: Path | None) -> Path:
         if config is None and SYSTEM_SOCKET.exists():
             return SYSTEM_SOCKET
         raise
-    return find_runtime_dir(path, os.environ) / "control.sock"
+    places = find_runtime_dir(path, os.environ) / CONTROL_SOCKET, service_socket(path)
+    deadline = time.monotonic() + PUT_BACK
+    while True:
+        for control in places:
+            if _listens(control):
+                return control
+        if (claimed := next(find_claims(path), None)) is None:
+            return next((control for control in places if control.exists()), places[0])
+        told = ask_claim(claimed)
+        if told is not None and _listens(told.control):
+            return told.control
+        if told is None or time.monotonic() > deadline:
+            _explain_unfound(claimed, told)
+        time.sleep(LOOK_EVERY)
+
+
+def _explain_unfound(claimed: Claimed, told: Told | None) -> NoReturn:
+    """Raise why a daemon that runs cannot be reached."""
+    if told is not None:
+        message = f"the daemon (pid {claimed.pid}) runs, but nobody listens on {told.control}"
+        raise UnreachableError(message)
+    if claimed.uid not in (0, os.geteuid()) or os.geteuid() not in (0, claimed.uid):
+        message = f"the daemon (pid {claimed.pid}) runs as another user (uid {claimed.uid})"
+        raise PermissionError(message)
+    message = f"the daemon (pid {claimed.pid}) does not answer within {PATIENCE:g} s"
+    raise UnreachableError(message)
+
+
+def _listens(control: Path) -> bool:
+    """Whether somebody listens there, or it cannot be seen from here: whoever connects learns why."""
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            probe.connect(str(control))
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:
+        return False
+    return True
 
 
 class Connection(http.client.HTTPConnection):
@@ -100,13 +155,18 @@ def ask(
     method = method or ("GET" if body is None else "POST")
     data = None if body is None else json.dumps(body).encode()
     with closing(connect(control, timeout)) as connection:
+        answer: Any = None
         try:
             with suppress(BrokenPipeError):  # it has its answer before it was told everything
                 connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
             response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (http.client.HTTPException, OSError, ValueError) as error:
+            said = response.read()
+            with suppress(ValueError):
+                answer = json.loads(said)
+        except (http.client.HTTPException, OSError) as error:
             raise _unreachable(control, type(error).__name__) from None
+    if answer is None:
+        raise _unreachable(control, f"HTTP {response.status} without JSON")
     if response.status < 400:
         return answer
     if isinstance(answer, dict) and isinstance(answer.get("error"), str):
@@ -136,7 +196,10 @@ def ask_or_fail(
         fail(str(error), UNREACHABLE)
     except DaemonRefusedError as error:
         by_status = {403: NOT_PERMITTED, 404: codes.missing, 422: BAD_CONFIGURATION, 503: TRY_AGAIN}
-        fail(str(error), by_status.get(error.status, FAILED))
+        code = by_status.get(error.status, FAILED)
+        if code in codes.quiet:
+            sys.exit(code)
+        fail(str(error), code)
 
 
 def connect(control: Path, timeout: float | None = TIMEOUT) -> Connection:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import click
 
+from trioworkers.cli.bot_name import BotName
 from trioworkers.cli.shown import counted, moment, printable
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def dlq() -> None:
 
 
 @dlq.command("list", help=LIST)
-@click.option("--bot", help="Only of this bot: its name, or the id of one that is gone.")
+@click.option("--bot", type=BotName(), help="Only of this bot: its name, or the id of one that is gone.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects.")
 @click.pass_obj
@@ -92,7 +93,7 @@ def show(config: Path | None, id_: int, payload: bool, as_json: bool) -> None:
 
 @dlq.command(help=REPLAY)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=ID)
-@click.option("--bot", help="All of this bot.")
+@click.option("--bot", type=BotName(), help="All of this bot.")
 @click.option("--all", "everything", is_flag=True, help="All of all bots that the daemon runs.")
 @click.pass_obj
 def replay(config: Path | None, ids: tuple[int, ...], bot: str | None, everything: bool) -> None:
@@ -118,7 +119,7 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
 
 @dlq.command(help=PURGE)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=ID)
-@click.option("--bot", help="All of this bot: its name, or the id of one that is gone.")
+@click.option("--bot", type=BotName(), help="All of this bot: its name, or the id of one that is gone.")
 @click.option("--all", "everything", is_flag=True, help="All of all bots.")
 @click.option("--older-than", callback=_seconds, help='Only what died so long ago: "12h", "30d".')
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -201,6 +202,7 @@ def _print_letter(letter: dict[str, Any]) -> None:
     chat = "no chat" if letter["chat_id"] is None else f"chat {letter['chat_id']}"
     say(f"dead letter {letter['id']} of {bot} ({letter['bot_id']})")
     say(f"  update    {letter['update_id']}, {printable(letter['kind'])}, {chat}")
+    say(f"  trace     {printable(letter['trace_id'])}")
     say(f"  accepted  {moment(letter['accepted_at'])}")
     say(f"  died      {moment(letter['died_at'])}")
     say(f"  reason    {printable(letter['reason'])}")

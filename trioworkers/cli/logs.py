@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -14,22 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trioworkers.cli.bot_name import BotName
 from trioworkers.cli.exits import FAILED, NOT_PERMITTED, USAGE
 from trioworkers.cli.failures import fail, refuse
+from trioworkers.cli.way import TraceName, show_way
+from trioworkers.nearest import nearest
+from trioworkers.service.claim import ask_claim, find_claims
+from trioworkers.service.places import service_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from trioworkers.logs.read import LogReader
 
-HELP = """Show the last lines of the daemon's log, or of BOT's.
+HELP = """Show the last lines of the daemon's log, or of BOT's; or the whole way of one update.
 
 No daemon has to run: the files in fleet.log_dir are read, rotated ones, too. Lines of JSON are shown as
 text, --json leaves them as they are.
 
+With --trace, all lines about one update are shown with their times, from the daemon's log, the bots' logs (or
+BOT's) and the trace plugin's. ID is a trace id, as log lines and dead letters have it, 8 or more of its
+digits, or <bot_id>:<update_id>.
+
 \b
   trioworkers logs -f
   trioworkers logs support -n 100
+  trioworkers logs --trace 5f1c22d09a3b
   trioworkers logs -n 1000 --json | jq 'select(.level == "error")'
 """
 SYSTEM_LOGS = Path("/var/log/trioworkers")
@@ -37,17 +46,25 @@ LOOK_EVERY = 0.2  # seconds
 
 
 @click.command(help=HELP)
-@click.argument("bot", required=False)
+@click.argument("bot", required=False, type=BotName())
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="How many.")
+@click.option("--trace", type=TraceName(), help="Show the way of one update instead.")
 @click.option("--json", "as_json", is_flag=True, help="The lines as they stand in the file.")
 @click.pass_obj
-def logs(config: Path | None, bot: str | None, follow: bool, lines: int, as_json: bool) -> None:
+def logs(
+    config: Path | None, bot: str | None, follow: bool, lines: int, trace: str | None, as_json: bool
+) -> None:
     from trioworkers.logs.read import LogReader
 
+    if trace is not None and follow:
+        raise click.UsageError("expected one of --trace and --follow")
     path = _path(config, bot)
     show = _raw if as_json else _text()
     try:
+        if trace is not None:
+            show_way(path.parent, bot, trace, as_json=as_json, colours=_colours())
+            return
         with closing(LogReader(path)) as reader, suppress(KeyboardInterrupt):
             found = reader.last(lines)
             if not follow and reader.unfinished and lines:
@@ -75,21 +92,34 @@ def _path(config: Path | None, bot: str | None) -> Path:
         folder = find_log_dir(file, os.environ)
         names = find_bot_names(file, os.environ)
     except FleetFileError as error:
-        if config is not None or not SYSTEM_LOGS.is_dir():
+        if config is not None or not _is_there(SYSTEM_LOGS):
             refuse([str(problem) for problem in error.problems])
         folder = SYSTEM_LOGS
-    if not folder.is_dir() and SYSTEM_LOGS.is_dir():
-        folder = SYSTEM_LOGS  # under systemd, $LOGS_DIRECTORY is known to the daemon only
+    else:
+        # under systemd, $LOGS_DIRECTORY is known to the daemon only; what stands beside the file may be older
+        told = (ask_claim(claimed) for claimed in find_claims(file))
+        running = next((one.log_dir for one in told if one is not None), None)
+        if running is not None:
+            folder = running
+        elif not folder.is_dir():
+            folder = next((other for other in (service_logs(file), SYSTEM_LOGS) if _is_there(other)), folder)
     if bot is None:
         return folder / "master.log"
     with suppress(OSError):
         logs = (re.fullmatch(r"worker_(.+)\.log(\.[0-9]+)?", other.name) for other in folder.iterdir())
         names |= {log[1] for log in logs if log}
     if bot not in names:
-        near = difflib.get_close_matches(bot, names, n=1)
-        expected = f"did you mean {near[0]}" if near else f"expected one of {', '.join(sorted(names))}"
+        near = nearest(bot, names)
+        expected = f"did you mean {near}" if near else f"expected one of {', '.join(sorted(names))}"
         fail(f"{json.dumps(bot)} is no bot, {expected if names else 'there are none'}", USAGE)
     return folder / f"worker_{bot}.log"
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except PermissionError:  # reading the log says so
+        return True
 
 
 def _followed(reader: LogReader) -> Iterator[bytes]:
@@ -103,6 +133,10 @@ def _followed(reader: LogReader) -> Iterator[bytes]:
         time.sleep(LOOK_EVERY)
 
 
+def _colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 def _raw(line: bytes) -> None:
     click.echo(line)
 
@@ -110,7 +144,7 @@ def _raw(line: bytes) -> None:
 def _text() -> Callable[[bytes], None]:
     from trioworkers.logs.render import printable, rendering
 
-    render = rendering("text", colors=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    render = rendering("text", colors=_colours())
 
     def show(line: bytes) -> None:
         text = line.decode(errors="replace")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from trioworkers.cli.extended import ExtendedGroup
 from trioworkers.version import __version__
 
 HELP = """Telegram bots in production: one daemon, one fleet.toml, a process per bot, nothing lost.
@@ -19,7 +20,11 @@ Check a fleet file and run it:
 """
 
 
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=ExtendedGroup,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "-c",
     "--config",
@@ -36,17 +41,24 @@ def _add_verbs() -> None:
     from trioworkers.cli.backup import backup
     from trioworkers.cli.bots import bots
     from trioworkers.cli.check import check, schema
+    from trioworkers.cli.completion import completion
+    from trioworkers.cli.dashboard import dashboard
     from trioworkers.cli.demo import demo
     from trioworkers.cli.dlq import dlq
     from trioworkers.cli.logs import logs
+    from trioworkers.cli.new import new
+    from trioworkers.cli.plugins import plugins
     from trioworkers.cli.reload import reload
     from trioworkers.cli.run import run
     from trioworkers.cli.service import restart, start, stop
     from trioworkers.cli.status import status
+    from trioworkers.cli.top import top
+    from trioworkers.cli.unit import unit
 
-    verbs = (run, check, demo, start, stop, restart, reload, status, logs, bots, dlq, backup, schema)
-    for command in verbs:
+    plain = (run, check, demo, start, stop, restart, reload, status, top, logs, backup, schema, unit)
+    for command in (*plain, dashboard, bots, dlq, new, plugins):
         main.add_command(command)
+    main.add_command(completion)
 
 
 _add_verbs()

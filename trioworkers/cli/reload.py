@@ -18,15 +18,25 @@ are printed with exit code 78.
 \b
   trioworkers reload
   trioworkers reload --dry-run
+  trioworkers reload --quiet     (in a unit: the daemon logs the plan and the problems)
 """
 
 
 @click.command(help=HELP)
 @click.option("--dry-run", is_flag=True, help="Print what would be done; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The plan as an object.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Print neither the plan nor the problems, which the daemon logs."
+)
 @click.pass_obj
-def reload(config: Path | None, dry_run: bool, as_json: bool) -> None:
-    from trioworkers.cli.control import ask_or_fail
+def reload(config: Path | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    from trioworkers.cli.control import Codes, ask_or_fail
+    from trioworkers.cli.exits import BAD_CONFIGURATION
     from trioworkers.cli.plans import print_plan
 
-    print_plan(ask_or_fail(config, "/api/reload", {"dry_run": dry_run}, timeout=None), as_json=as_json)
+    if quiet and (dry_run or as_json):
+        raise click.UsageError("expected --quiet without --dry-run and --json")
+    codes = Codes(quiet=frozenset({BAD_CONFIGURATION} if quiet else ()))
+    plan = ask_or_fail(config, "/api/reload", {"dry_run": dry_run}, timeout=None, codes=codes)
+    if not quiet:
+        print_plan(plan, as_json=as_json)

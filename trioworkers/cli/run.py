@@ -14,8 +14,11 @@ import click
 from trioworkers.cli.failures import refuse, run_or_fail
 from trioworkers.cli.fleet import daemon_errors, read_fleet
 from trioworkers.cli.handlers import handler_problems
+from trioworkers.cli.plugin_tables import plugin_problems
+from trioworkers.cli.streams import patient_descriptor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from trioworkers.config import Fleet
@@ -32,6 +35,7 @@ where every task stands.
   trioworkers run
   trioworkers -c /etc/trioworkers/fleet.toml run --dry-run
 """
+TICK = 0.5  # seconds of the loop's longest sleep, see trioworkers.awake
 
 
 @click.command(help=HELP)
@@ -42,13 +46,15 @@ where every task stands.
 def run(config: Path | None, dry_run: bool) -> None:
     fleet = read_fleet(config)
     if dry_run:
+        from trioworkers.descriptors import check_pidfds
         from trioworkers.plugins import load_plugins
 
-        plugins = load_plugins(fleet).found
-        broken = [f"plugin {one.name}, from {one.origin}: {one.error}" for one in plugins if one.error]
-        if problems := handler_problems(fleet) + broken:
+        run_or_fail(check_pidfds)  # by which handlers are tried
+        plugins = load_plugins(fleet)
+        if problems := handler_problems(fleet) + plugin_problems(fleet, plugins):
             refuse(problems)
-        _print_plan(fleet, [plugin.name for plugin in plugins])
+        plugins.retune(fleet, plugins.validated(fleet))
+        _print_plan(fleet, [plugin.name for plugin in plugins.found if plugin.is_active])
         return
     run_or_fail(lambda: _serve(fleet))
 
@@ -56,14 +62,15 @@ def run(config: Path | None, dry_run: bool) -> None:
 def _serve(fleet: Fleet) -> None:
     import trio
 
+    from trioworkers.awake import AwakeClock
     from trioworkers.events import Events
     from trioworkers.logs import open_log
     from trioworkers.logs.files import RotatedFile
-    from trioworkers.run import run_daemon
+    from trioworkers.run import UMASK, run_daemon
     from trioworkers.stacks import task_stacks
     from trioworkers.stop import Requests, watch_signals
 
-    os.umask(0o077)
+    environ = {**os.environ, UMASK: f"{os.umask(0o077):o}"}
     master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
     log = open_log(
         format=fleet.log.format,
@@ -87,16 +94,35 @@ def _serve(fleet: Fleet) -> None:
             await nursery.start(watch_signals, requests, others)
             _show_threads()
             await nursery.start(log.serve)
-            await run_daemon(fleet, events, requests)
+            await run_daemon(fleet, events, requests, environ=environ, show_link=_link_shown())
             nursery.cancel_scope.cancel()
 
-    trio.run(serve)
+    trio.run(serve, clock=AwakeClock(tick=TICK, counts_steps=False))
+
+
+def _link_shown() -> Callable[[str], None] | None:
+    """What shows a login link: a line on the terminal, past the log; None where there is no terminal."""
+    terminal = sys.stderr
+    if terminal is None or not terminal.isatty():
+        return None
+
+    def show(link: str) -> None:
+        with suppress(OSError, ValueError):  # the terminal has gone meanwhile
+            terminal.write(f"Dashboard, a link that works once within 10 minutes:\n{link}\n")
+            terminal.flush()
+
+    return show
 
 
 def _show_threads() -> None:
-    """Let QUIT also write the stacks of all threads to standard error, even while the loop is held up."""
+    """Let QUIT also write the stacks of all threads to standard error, even while the loop is held up.
+
+    A crash of the interpreter writes them, too, and ABRT does, by which systemd's watchdog ends a daemon.
+    """
     with suppress(AttributeError, OSError, ValueError):  # there is none
-        faulthandler.register(signal.SIGQUIT, chain=True)
+        errors = patient_descriptor(sys.stderr.fileno())
+        faulthandler.enable(errors)
+        faulthandler.register(signal.SIGQUIT, errors, chain=True)
 
 
 def _stream(fleet: Fleet) -> TextIO | None:

@@ -65,7 +65,7 @@ def start(config: Path | None) -> None:
 @click.command(help=STOP)
 @click.pass_obj
 def stop(config: Path | None) -> None:
-    from trioworkers.cli.control import find_socket
+    from trioworkers.cli.control import UnreachableError, find_socket
     from trioworkers.config import FleetFileError
 
     try:
@@ -73,7 +73,9 @@ def stop(config: Path | None) -> None:
     except FleetFileError as error:
         refuse([str(problem) for problem in error.problems])
     except PermissionError as error:
-        fail(f"{error.filename} belongs to another user", NOT_PERMITTED)
+        fail(f"{error.filename} belongs to another user" if error.filename else str(error), NOT_PERMITTED)
+    except UnreachableError as error:
+        fail(str(error), UNREACHABLE)
     with open(daemon, "rb"):  # closes it
         try:
             signal.pidfd_send_signal(daemon, signal.SIGTERM)
@@ -102,31 +104,36 @@ def _start(fleet: Fleet) -> None:
     """Start the daemon and wait until it is ready; exits with its code, and what it said, when it ends.
 
     Raises:
+        AlreadyRunningError: a daemon runs bots of this fleet somewhere else.
         OSError: its log folder cannot be made, or no process started; PermissionError: others write there.
     """
     from trioworkers.cli.control import UnreachableError
     from trioworkers.folders import make_folder
+    from trioworkers.service.claim import see_no_other
+    from trioworkers.service.places import service_socket
     from trioworkers.status import summary
 
     control = fleet.runtime_dir / "control.sock"
-    errors = daemon_errors(fleet)
-    os.umask(0o077)  # the state folder is often made on the way to that of the logs
-    make_folder(fleet.log_dir)
     try:
-        running = _ask_status(control)
-    except UnreachableError as error:
+        running = _ask_status(control) or _ask_status(service_socket(fleet.path))
+    except (UnreachableError, PermissionError) as error:
         fail(str(error), TRY_AGAIN)
     if running is not None:
         fail(f"a daemon is running already (pid {running['fleet']['pid']})", TRY_AGAIN)
+    see_no_other(fleet.path, frozenset(bot.bot_id for bot in fleet.bots.values()))
+    errors = daemon_errors(fleet)
+    umask = os.umask(0o077)  # the state folder is often made on the way to that of the logs
+    make_folder(fleet.log_dir)
     if errors.exists() and errors.stat().st_size:
         errors.replace(f"{errors}.1")  # how the last one ended may be in it
     with open(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "w") as sink:
         daemon = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "trioworkers.cli", "-c", str(fleet.path), "run"],
+            [sys.executable, "-P", "-m", "trioworkers.cli", "-c", str(fleet.path), "run"],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             start_new_session=True,
+            umask=umask,  # which is the bots'; the daemon sets its own
         )
     while daemon.poll() is None:
         document = None

@@ -9,6 +9,7 @@ import click
 
 from trioworkers.cli.exits import NOT_RUNNING
 from trioworkers.cli.shown import printable
+from trioworkers.top.words import span
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def _print(document: dict[str, Any]) -> None:
             Text(worker["state"] + reason, COLOURS.get(worker["state"], "")),
             str(worker["pid"] or "-"),
             worker["transport"],
-            _duration(worker["uptime_ms"]),
+            span(worker["uptime_ms"]),
             _figure(worker["messages"]),
             _figure(worker["errors"]),
             _figure(queue["ready"] + queue["in_flight"] + queue["retry"]),
@@ -65,7 +66,7 @@ def _print(document: dict[str, Any]) -> None:
             "-" if memory is None else "?" if _is_absurd(memory) else f"{memory / 2**20:.1f} MB",
         )
     console = Console(highlight=False, soft_wrap=True)
-    up = _duration(fleet["uptime_ms"])
+    up = span(fleet["uptime_ms"])
     console.print(f"fleet {fleet['name']}: {fleet['state']}, pid {fleet['pid']}, up {up}", markup=False)
     console.print(summary(workers), markup=False)
     if fleet["config"]["error"] is not None:
@@ -83,19 +84,3 @@ def _is_absurd(number: float) -> bool:
 
 def _figure(number: float) -> str:
     return "?" if _is_absurd(number) else str(number)
-
-
-def _duration(milliseconds: float | None) -> str:
-    """`42s`, `7m 05s`, `3h 12m`, `9d 04h`."""
-    if milliseconds is None:
-        return "-"
-    if _is_absurd(milliseconds):
-        return "?"
-    seconds = int(milliseconds) // 1000
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m {seconds % 60:02}s"
-    if seconds < 86400:
-        return f"{seconds // 3600}h {seconds % 3600 // 60:02}m"
-    return f"{seconds // 86400}d {seconds % 86400 // 3600:02}h"

@@ -10,6 +10,7 @@ from trioworkers.config.plan import Plan, plan_lines, plan_reload
 from trioworkers.config.problems import FleetFileError, Problem
 from trioworkers.config.schema import fleet_schema, reload_class
 from trioworkers.config.secret import Secret
+from trioworkers.config.serving import Served, read_served
 from trioworkers.config.settings import (
     Api,
     BotSettings,
@@ -41,6 +42,7 @@ __all__ = [
     "RestartSettings",
     "RetrySettings",
     "Secret",
+    "Served",
     "Shard",
     "StoreSettings",
     "Watched",
@@ -55,6 +57,7 @@ __all__ = [
     "load_fleet",
     "plan_lines",
     "plan_reload",
+    "read_served",
     "reload_class",
     "with_given",
 ]

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SECRETS = ("token", "proxy")
+
 
 def merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a bot's table over `[defaults]`; tables merge key by key, a token replaces the other whole."""
+    """Returns a bot's table over `[defaults]`; tables merge key by key, a secret replaces the other whole."""
     merged = {**defaults, **own}
     for key, value in own.items():
         default = defaults.get(key)
         # { env = "A" } over { file = "b" } must not become both.
-        if key != "token" and isinstance(value, dict) and isinstance(default, dict):
+        if key not in SECRETS and isinstance(value, dict) and isinstance(default, dict):
             merged[key] = merge(default, value)
     return merged

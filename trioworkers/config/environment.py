@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from trioworkers.config.proxies import environment_proxy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -22,6 +24,7 @@ _DIRECTORIES = {
     "log_dir": "LOGS_DIRECTORY",
 }
 _BELOW_STATE = {"runtime_dir": "run", "log_dir": "logs"}
+OFFICIAL_API = "https://api.telegram.org"
 _MODES = {"polling": "poll", "poll": "poll", "webhook": "webhook"}
 _CERTIFICATE = {"tls_cert": "WEBHOOK_SSL_CERT", "tls_key": "WEBHOOK_SSL_KEY"}
 
@@ -43,7 +46,7 @@ class Environment:
         self.faults: list[tuple[KeyPath, str]] = []
 
     def fill_fleet(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns `[fleet]` with its directories; runtime_dir and log_dir follow state_dir."""
+        """Returns `[fleet]` with its directories and proxy; runtime_dir and log_dir follow state_dir."""
         filled = dict(table)
         for key, variable in _DIRECTORIES.items():
             self._fill(filled, ("fleet", key), variable, lambda text: text.partition(":")[0])
@@ -51,6 +54,10 @@ class Environment:
         if isinstance(state, str) and state:
             for key, name in _BELOW_STATE.items():
                 filled.setdefault(key, f"{state}/{name}")
+        server = filled.get("api_base", OFFICIAL_API)
+        proxy = environment_proxy(self._environ, server) if isinstance(server, str) else None
+        if proxy is not None and "proxy" not in filled:
+            self._fill(filled, ("fleet", "proxy"), proxy[0], str)
         return filled
 
     def fill_webhook(self, table: Mapping[str, Any]) -> dict[str, Any]:

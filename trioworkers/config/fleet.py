@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.canonical import digest_of
 from trioworkers.config.defaults import merge
+from trioworkers.config.messages import faults
 from trioworkers.config.places import SettingOrigins
-from trioworkers.config.problems import KeyPath, Problem, dotted, mask_tokens
+from trioworkers.config.problems import FleetFileError, KeyPath, Problem, dotted
 from trioworkers.config.secret import Secret, SecretContext, resolve
 from trioworkers.config.settings import (
     Api,
@@ -22,6 +23,9 @@ from trioworkers.config.settings import (
     Webhook,
 )
 from trioworkers.config.watched import Watched
+from trioworkers.masking import mask_tokens
+
+PluginModel = TypeVar("PluginModel", bound=BaseModel)
 
 
 class Fleet(FleetKeys):
@@ -58,15 +62,16 @@ class Fleet(FleetKeys):
     _surroundings: SecretContext | None = PrivateAttr(None)
     _defaults: Mapping[str, Any] = PrivateAttr({})
 
-    def problem_at(self, path: KeyPath, message: str) -> Problem:
+    def problem_at(self, path: KeyPath, message: str, *, at_key: bool = False) -> Problem:
         """Returns a problem of the value at `path`, for checks that come after reading.
 
         `path` is as in the file, `("bots", "echo", "handler")`; a value that a bot has from
-        `[defaults]` is found there. `message` follows the rules of :class:`Problem`.
+        `[defaults]` is found there. `message` follows the rules of :class:`Problem`. `at_key`: the key
+        itself is wrong.
         """
         if path[0] == "bots" and len(path) > 1 and (plugin := self.sources.get(str(path[1]))):
             return Problem(Path(plugin), 0, 0, dotted(path), message)
-        return self._read().problem(path, message)
+        return self._read().problem(path, message, at_key=at_key)
 
     def origin(self, bot: str) -> str:
         """Returns the file that a bot's table stands in, or the name of the plugin that gave it.
@@ -87,6 +92,33 @@ class Fleet(FleetKeys):
             return Secret(resolve(declaration, self._surroundings))
         except PydanticCustomError as error:
             raise ValueError(mask_tokens(error.message())) from None
+
+    def plugin_settings(self, name: str, model: type[PluginModel]) -> PluginModel:
+        """Returns the table of a plugin as its model describes it, secrets resolved.
+
+        Raises:
+            FleetFileError: with all problems of the table.
+        """
+        try:
+            return model.model_validate(dict(self.plugins.get(name, {})), context=self._surroundings)
+        except ValidationError as error:
+            problems = [
+                self.problem_at(("plugins", name, *path), message, at_key=at_key)
+                for path, message, at_key in faults(model, error)
+            ]
+            raise FleetFileError(problems, self.watched) from None
+
+    def for_plugin(self, plugin: str) -> Self:
+        """Returns the fleet as a plugin may see it: without bots, secrets and the tables of other plugins."""
+        update = {
+            "bots": {},
+            "proxy": None,
+            "api": self.api.model_copy(update={"token": None}),
+            "webhook": self.webhook.model_copy(update={"secret": None}),
+            "store": self.store.model_copy(update={"url": self.store.url.partition(":")[0]}),
+            "plugins": {name: table for name, table in self.plugins.items() if name == plugin},
+        }
+        return self.model_copy(update=update)
 
     def bot_of(self, name: str, table: Mapping[str, Any]) -> BotSettings:
         """Returns the settings of a bot by its table, over the file's `[defaults]`.

@@ -7,6 +7,7 @@ Nothing is kept and nothing is global: reading again gives a new :class:`Fleet`.
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ from trioworkers.config.checks import LOOKED_AT, cross_checks
 from trioworkers.config.defaults import merge
 from trioworkers.config.environment import SECRET_NAMES, Environment
 from trioworkers.config.fleet import Fleet
-from trioworkers.config.messages import faults, file_keys, toml_type, unknown_key
+from trioworkers.config.messages import MOST, faults, file_keys, keys_at_fault, toml_type, unknown_key
 from trioworkers.config.places import SettingOrigins
 from trioworkers.config.problems import FleetFileError, KeyPath, Problem
 from trioworkers.config.secret import SecretContext
@@ -34,6 +35,7 @@ from trioworkers.config.settings import (
 from trioworkers.config.toml import Source, read_source
 from trioworkers.config.values import BOT_NAME, BOT_NAME_RULE
 from trioworkers.config.watched import Watched, is_of_fleet_d
+from trioworkers.shortage import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 SECTIONS = ("fleet", "limits", "api", "webhook", "store", "log", "defaults", "bots", "plugins")
 VARIABLE = "TRIOWORKERS_CONFIG"
+
+MOST_OF_ALL = 1000  # problems: no further bot is looked at when there are more
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -68,7 +72,7 @@ def find_fleet_file(given: Path | None, environ: Mapping[str, str]) -> Path:
             continue
     if named is None:
         looked = f"no such file, looked at $TRIOWORKERS_CONFIG (not set), {usual[0]} and {usual[1]}"
-        looked += "; name it with -c, or try `trioworkers demo`, which needs none"
+        looked += "; name one with -c, write one with `trioworkers new fleet`, or try `trioworkers demo`"
     elif given is None:
         looked = "no such file, named by $TRIOWORKERS_CONFIG"
     else:
@@ -125,7 +129,7 @@ class _Reading:
         self._problems: list[Problem] = []
 
     def fleet(self) -> Fleet:
-        for name in self._main.tables.keys() - set(SECTIONS):
+        for name in islice((name for name in self._main.tables if name not in SECTIONS), MOST):
             self._report((name,), unknown_key(name, SECTIONS), at_key=True)
         filled = self._environment.fill_fleet(self._section("fleet"))
         keys = self._validate(FleetKeys, filled, ("fleet",))
@@ -213,13 +217,13 @@ class _Reading:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return []
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
+            reason = words_of(error)
             self._problems.append(Problem(folder, 0, 0, "", f"cannot be read: {reason}"))
             return []
 
     def _add_bots(self, source: Source, tables: dict[str, dict[str, Any]]) -> None:
         places = SettingOrigins(source, {}, {})
-        for name in source.tables.keys() - {"bots"}:
+        for name in islice((name for name in source.tables if name != "bots"), MOST):
             message = "unexpected key, a file of fleet.d holds [bots.NAME] tables only"
             self._problems.append(places.problem((name,), message, at_key=True))
         bots = source.tables.get("bots")
@@ -249,6 +253,8 @@ class _Reading:
         reported = self._check_defaults(self._defaults)
         bots: dict[str, BotSettings | None] = {}
         for name, table in tables.items():
+            if len(self._problems) > MOST_OF_ALL:
+                break
             prefix: KeyPath = ("bots", name)
             if "name" in table:
                 self._report((*prefix, "name"), unknown_key("name", file_keys(BotSettings)), at_key=True)
@@ -301,7 +307,7 @@ class _Reading:
     ) -> _Model | None:
         """Returns a wrong table with nothing in it but `LOOKED_AT`; None when that is what is wrong."""
         keys = LOOKED_AT.get(model, ())
-        if not keys or any(path[0] in keys for path, _, _ in faults(model, error)):
+        if not keys or keys_at_fault(error) & set(keys):
             return None
         kept = {key: table[key] for key in keys if key in table}
         return model.model_validate({**kept, **stands}, context=self._surroundings)

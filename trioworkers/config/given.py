@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from trioworkers.config.checks import cross_checks
 from trioworkers.config.messages import faults, file_keys, toml_type, unknown_key
-from trioworkers.config.problems import Problem, dotted, mask_tokens
+from trioworkers.config.problems import Problem, dotted
 from trioworkers.config.settings import BotSettings
 from trioworkers.config.toml import refused
 from trioworkers.config.values import BOT_NAME, BOT_NAME_RULE
+from trioworkers.masking import mask_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,6 +87,9 @@ class _Joined:
             yield from unfit
         elif "name" in row:
             yield ("name",), unknown_key("name", file_keys(BotSettings))
+        elif "proxy" in row and not isinstance(row["proxy"], str):
+            # as for the token: a plugin's table must not read files and variables of the daemon
+            yield ("proxy",), f"expected the address itself as a string, got {toml_type(row['proxy'])}"
         elif "token" in row and not isinstance(row["token"], str):
             # { file = … } and { env = … } would let who writes rows try what is on this machine.
             yield ("token",), f"expected the token itself as a string, got {toml_type(row['token'])}"

@@ -166,19 +166,26 @@ class Hints:
         if self._inotify is not None:  # otherwise it has been reported why there is none
             self._trouble.is_now(placed.reason)
 
-    async def wait(self, seconds: float) -> None:
-        """Return when a name that matters was touched, or after `seconds`.
+    def patience(self, seconds: float) -> float:
+        """Seconds until the next look: `seconds`, and 2 at most while not every folder is watched."""
+        return seconds if self._placed.complete else min(seconds, POLL_ALONE)
 
-        After 2 seconds at most while not every folder is watched.
+    async def wait(self, seconds: float) -> bool:
+        """Return True when a name that matters was touched, or False after `seconds`.
+
+        After 2 seconds at most while not every folder is watched. Also True, after that time, when inotify
+        broke: the watches have to be set again.
         """
-        if not self._placed.complete:
-            seconds = min(seconds, POLL_ALONE)
-        with trio.move_on_after(seconds):
+        broke = False
+        with trio.move_on_after(self.patience(seconds)):
             try:
                 await self._wait_touched()
             except OSError as error:
                 self._fail(error)
+                broke = True
                 await trio.sleep(POLL_ALONE)
+            return True
+        return broke
 
     async def _wait_touched(self) -> None:
         if self._inotify is None:

@@ -12,9 +12,10 @@ import tomllib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.config.bounds import too_deep_key
 from trioworkers.config.environment import Environment
 from trioworkers.config.problems import FleetFileError
-from trioworkers.config.toml import Source, read_source
+from trioworkers.config.toml import LARGEST, Source, read_source
 from trioworkers.config.values import BOT_NAME
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEYS = ("state_dir", "runtime_dir", "log_dir")
+_LONGEST_LINE = 8192  # characters: a path has 4096 at most, path_resolution(7), and each may be escaped
 _HEADER = re.compile(r"\s*\[\s*(\S*?)\s*\]\s*(#.*)?")
 
 
@@ -34,6 +36,15 @@ def find_runtime_dir(path: Path, environ: Mapping[str, str]) -> Path:
         FleetFileError: the file cannot be read.
     """
     return _folder(path, environ, "runtime_dir")
+
+
+def find_state_dir(path: Path, environ: Mapping[str, str]) -> Path:
+    """Returns `fleet.state_dir` in the same way.
+
+    Raises:
+        FleetFileError: the file cannot be read.
+    """
+    return _folder(path, environ, "state_dir")
 
 
 def find_log_dir(path: Path, environ: Mapping[str, str]) -> Path:
@@ -53,7 +64,7 @@ def find_bot_names(path: Path, environ: Mapping[str, str]) -> set[str]:
     Raises:
         FleetFileError: the fleet file cannot be read.
     """
-    folders = {path.absolute().parent / "fleet.d", _folder(path, environ, "state_dir") / "fleet.d"}
+    folders = {path.absolute().parent / "fleet.d", find_state_dir(path, environ) / "fleet.d"}
     files = [path, *(file for folder in folders for file in folder.glob("*.toml"))]
     tables = [source.tables.get("bots") for source in map(read_source, files) if isinstance(source, Source)]
     return {name for table in tables if isinstance(table, dict) for name in table if BOT_NAME.fullmatch(name)}
@@ -68,7 +79,8 @@ def _folder(path: Path, environ: Mapping[str, str], key: str) -> Path:
         if not path.is_file():  # a fifo would block
             raise FleetFileError(source)
         try:
-            table = _lines_of_fleet(path.read_text(errors="replace"))
+            with path.open(encoding="utf-8-sig", errors="replace") as stream:
+                table = _lines_of_fleet(stream.read(LARGEST))
         except (OSError, ValueError):
             raise FleetFileError(source) from None
     given = table if isinstance(table, dict) else {}
@@ -87,8 +99,10 @@ def _lines_of_fleet(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for line in text.split("\n"):
         if line.lstrip().startswith("["):
-            header = _HEADER.fullmatch(line.rstrip())
+            header = _HEADER.fullmatch(line.rstrip()) if len(line) <= _LONGEST_LINE else None
             table = header[1] if header else "?"
+        if table not in ("", "fleet") or len(line) > _LONGEST_LINE or too_deep_key(line) is not None:
+            continue
         with suppress(ValueError, RecursionError):
             read = tomllib.loads(line)
             inner = read if table == "fleet" else read.get("fleet") if table == "" else None

@@ -7,12 +7,14 @@ itself only where it is harmless: a number, or a word where a choice of words wa
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import date, datetime, time
+from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from trioworkers.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config.problems import KeyPath
 
+MOST = 100  # faults of one table
 _WORD = re.compile(r"[a-z_]{1,20}")
 _ANOTHER_FORM = "a string of another form"
 
@@ -69,23 +72,33 @@ def toml_type(value: object) -> str:
 def unknown_key(name: str, known: Iterable[str]) -> str:
     """Says that a key is unknown, and which known one it may have been meant to be."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return (
-        f"unknown key, did you mean {near[0]}" if near else f"unknown key, expected one of {', '.join(names)}"
-    )
+    near = nearest(name, names)
+    return f"unknown key, did you mean {near}" if near else f"unknown key, expected one of {', '.join(names)}"
 
 
 def faults(model: type[BaseModel], error: ValidationError) -> Iterator[tuple[KeyPath, str, bool]]:
-    """Yields each fault of a table: its path below the table, the message, whether the key is at fault."""
-    for details in error.errors(include_url=False):
-        path, context = details["loc"], details.get("ctx", {})
-        if details["type"] == "at_key":
-            path = (*path[:-1], context["key"])
+    """Yields the faults of a table: its path below the table, the message, whether the key is at fault.
+
+    They are the first `MOST` of them, which are more than anybody reads; the rest comes to light when they
+    are gone.
+    """
+    for details in islice(error.errors(include_url=False), MOST):
+        path, context = _path(details), details.get("ctx", {})
         unknown = details["type"] == "extra_forbidden"
         if unknown:
             yield path, unknown_key(str(path[-1]), _known(model, path[:-1])), True
         else:
             yield path, _message(details, context), False
+
+
+def keys_at_fault(error: ValidationError) -> set[str | int]:
+    """Returns the keys of a table in which there is any fault."""
+    return {_path(details)[0] for details in error.errors(include_url=False) if details["loc"]}
+
+
+def _path(details: ErrorDetails) -> KeyPath:
+    path = details["loc"]
+    return (*path[:-1], details["ctx"]["key"]) if details["type"] == "at_key" else path
 
 
 def _message(details: ErrorDetails, context: dict[str, Any]) -> str:
@@ -111,7 +124,7 @@ def _message(details: ErrorDetails, context: dict[str, Any]) -> str:
             return f"{details['msg']}, got {_ANOTHER_FORM if isinstance(found, str) else toml_type(found)}"
         case "value":
             return f"{details['msg']}, got {_ANOTHER_FORM}" if isinstance(found, str) else details["msg"]
-        case "secret" | "secret_absent" | "at_key":
+        case "secret" | "secret_absent" | "at_key" | "refused":
             return details["msg"]
         case _:
             return f"expected another value, got {toml_type(found)}"

@@ -15,9 +15,10 @@ from pydantic import BaseModel
 from trioworkers.config.canonical import canonical, digest_of
 from trioworkers.config.checks import cross_checks
 from trioworkers.config.messages import file_keys
-from trioworkers.config.problems import KeyPath, dotted, mask_tokens
+from trioworkers.config.problems import KeyPath, dotted
 from trioworkers.config.schema import TABLES, reload_class
 from trioworkers.config.settings import BotSettings
+from trioworkers.masking import mask_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

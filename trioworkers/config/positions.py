@@ -26,7 +26,11 @@ _KEYS = frozenset({"bare_key", "quoted_key", "dotted_key"})
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a key and its value begin, each as (line, column); an element's key is the element itself."""
+    """Where a key and its value begin, each as row and byte, both from 0; an element's key is the element.
+
+    They become lines and columns when somebody asks: counting the characters of a line for each of its
+    values takes the square of their number.
+    """
 
     key: tuple[int, int]
     value: tuple[int, int]
@@ -46,14 +50,14 @@ class Positions:
     def key(self, path: KeyPath) -> tuple[int, int]:
         """Returns where the key of `path` begins, or the value of the nearest table around it."""
         place = self._places.get(path)
-        return place.key if place is not None else self.value(path[:-1])
+        return self._shown(place.key) if place is not None else self.value(path[:-1])
 
     def value(self, path: KeyPath) -> tuple[int, int]:
         """Returns where the value of `path` begins, a table's header, or that of the table around it."""
         for end in range(len(path), 0, -1):
             place = self._places.get(path[:end])
             if place is not None:
-                return place.value
+                return self._shown(place.value)
         return 1, 1
 
     @cached_property
@@ -105,13 +109,13 @@ class Positions:
         for number, (name, key) in enumerate(parts):
             path = (*path, name)
             last = number == len(parts) - 1
-            value = self._at(node) if last else self._at(key)
-            yield path, Place(self._at(key), value, last)
+            value = _at(node) if last else _at(key)
+            yield path, Place(_at(key), value, last)
             if last and is_element:
                 lengths[path] = lengths.get(path, 0) + 1
             if path in lengths:
                 path = (*path, lengths[path] - 1)
-                yield path, Place(self._at(key), value, last)
+                yield path, Place(_at(key), value, last)
         for child in node.children:
             if child.type == "pair":
                 yield from self._pair(path, child, 0)
@@ -127,9 +131,9 @@ class Positions:
         for number, (name, key) in enumerate(parts):
             path = (*path, name)
             if number < len(parts) - 1:
-                yield path, Place(self._at(key), self._at(key), False)
+                yield path, Place(_at(key), _at(key), False)
             else:
-                yield path, Place(self._at(key), self._at(values[-1] if values else key), True)
+                yield path, Place(_at(key), _at(values[-1] if values else key), True)
         if values:
             yield from self._inside(path, values[-1], depth + 1)
 
@@ -143,7 +147,7 @@ class Positions:
         elif node.type == "array":
             for index, element in enumerate(_values(node)):
                 inner = (*path, index)
-                yield inner, Place(self._at(element), self._at(element), True)
+                yield inner, Place(_at(element), _at(element), True)
                 yield from self._inside(inner, element, depth + 1)
 
     def _parts(self, key: Node) -> list[tuple[str, Node]]:
@@ -158,9 +162,14 @@ class Positions:
         # No deeper than what is read: every prefix of a key gets a place, a square of its length.
         return [(_name(leaf), leaf) for leaf in leaves[:_DEEPEST]]
 
-    def _at(self, node: Node) -> tuple[int, int]:
-        row, column = node.start_point
+    def _shown(self, at: tuple[int, int]) -> tuple[int, int]:
+        row, column = at
         return row + 1, len(self._lines[row][:column].decode(errors="replace")) + 1
+
+
+def _at(node: Node) -> tuple[int, int]:
+    row, column = node.start_point
+    return row, column
 
 
 def _values(node: Node) -> list[Node]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trioworkers.errors import TrioworkersError
+from trioworkers.masking import mask_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,20 +20,11 @@ if TYPE_CHECKING:
 
     from trioworkers.config.watched import Watched
 
-MASK = "**********"
-
-# <bot id>:<secret>, see "Authorizing your bot" in the Bot API. Real secrets have 35 characters;
-# eight are enough to be careful.
-_TOKEN_LIKE = re.compile(r"\d+:[A-Za-z0-9_-]{8,}")
+_LONGEST_KEY = 200  # characters of a key that are shown
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 KeyPath = tuple[str | int, ...]
 """Where a value is: keys from the outermost table inwards, an int where an array is entered."""
-
-
-def mask_tokens(text: str) -> str:
-    """Replaces everything in `text` that looks like a bot token."""
-    return _TOKEN_LIKE.sub(MASK, text)
 
 
 def dotted(path: Iterable[str | int]) -> str:
@@ -42,6 +34,8 @@ def dotted(path: Iterable[str | int]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
             continue
+        if len(part) > _LONGEST_KEY:
+            part = f"{part[:_LONGEST_KEY]}…"
         key = part if _BARE_KEY.fullmatch(part) else f'"{_printable(part)}"'
         text += f".{key}" if text else key
     return text

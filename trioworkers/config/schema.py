@@ -25,6 +25,8 @@ from trioworkers.config.settings import (
 from trioworkers.config.values import BOT_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
 
     from trioworkers.config.problems import KeyPath
@@ -70,9 +72,14 @@ def reload_class(path: KeyPath) -> ReloadClass:
     return found
 
 
-def fleet_schema() -> dict[str, Any]:
-    """Returns the JSON Schema (2020-12) of the fleet file."""
-    models = dict.fromkeys(TABLES.values())
+def fleet_schema(plugins: Mapping[str, type[BaseModel]] | None = None) -> dict[str, Any]:
+    """Returns the JSON Schema (2020-12) of the fleet file.
+
+    Args:
+        plugins: the settings that plugins declare, by plugin.
+    """
+    plugins = plugins or {}
+    models = dict.fromkeys([*TABLES.values(), *plugins.values()])
     references, document = models_json_schema([(model, "validation") for model in models])
     definitions = document["$defs"]
     bot = definitions.pop("BotSettings")
@@ -93,6 +100,7 @@ def fleet_schema() -> dict[str, Any]:
     tables["plugins"] = {
         "type": "object",
         "description": "each plugin's settings; the plugin itself says what may stand here",
+        "properties": {name: references[model, "validation"] for name, model in plugins.items()},
         "additionalProperties": {"type": "object"},
         "x-reload": "live",
     }

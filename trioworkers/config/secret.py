@@ -8,6 +8,7 @@ A secret is written into the file as a string, or better as a table that names i
 
 from __future__ import annotations
 
+import codecs
 import hmac
 import os
 import re
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic_core import PydanticCustomError, core_schema
 
-from trioworkers.config.problems import MASK, mask_tokens
+from trioworkers.masking import MASK, mask_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 SOURCES = ("env", "file", "credential")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # systemd.exec(5): a credential's name is a valid file name without a colon.
-_CREDENTIAL_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}")
+CREDENTIAL_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}")
 _LARGEST_FILE = 64 * 1024
 
 
@@ -181,7 +182,7 @@ def _from_environment(name: str, surroundings: SecretContext) -> str:
 
 
 def _from_credential(name: str, surroundings: SecretContext) -> str:
-    if _CREDENTIAL_NAME.fullmatch(name) is None:
+    if CREDENTIAL_NAME.fullmatch(name) is None:
         raise _problem("expected the name of a credential after credential")
     folder = surroundings.environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
@@ -208,7 +209,7 @@ def _from_file(surroundings: SecretContext, path: Path, what: str) -> str:
     if len(content) > _LARGEST_FILE:
         raise _problem(f"{what} is too large for a secret, expected at most {_LARGEST_FILE} bytes")
     try:
-        text = content.decode().rstrip("\r\n")
+        text = content.removeprefix(codecs.BOM_UTF8).decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise _problem(f"{what} is not UTF-8") from None
     if not text:

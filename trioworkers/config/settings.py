@@ -31,10 +31,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.canonical import Digested
-from trioworkers.config.problems import MASK
 from trioworkers.config.secret import Secret, resolve, secret_json_schema
 from trioworkers.config.units import Bytes, Seconds
 from trioworkers.config.values import (
+    FEW,
     BindAddress,
     FolderPath,
     Handler,
@@ -47,9 +47,12 @@ from trioworkers.config.values import (
     expected,
     sorted_once,
 )
+from trioworkers.http.proxy import RULE, read_proxy
+from trioworkers.masking import MASK
 
 ReloadClass = Literal["live", "worker", "daemon"]
 REQUIRED: Any = ...
+DIRECT = "direct"  # in the place of a proxy's address: none, whatever the fleet or the environment has
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
 
 
@@ -103,6 +106,15 @@ def _webhook_secret(secret: Secret) -> Secret:
 def _api_token(secret: Secret) -> Secret:
     if _PRINTABLE.fullmatch(secret.reveal()) is None:
         raise expected("printable characters without spaces")
+    return secret
+
+
+def _proxy_address(secret: Secret) -> Secret:
+    if secret.reveal() != DIRECT:
+        try:
+            read_proxy(secret.reveal())
+        except ValueError:
+            raise expected(f'"{DIRECT}", or {RULE}') from None
     return secret
 
 
@@ -161,6 +173,9 @@ def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:
     return key
 
 
+ProxyAddress = Annotated[Secret, AfterValidator(_proxy_address)]
+
+
 class FleetKeys(_Table):
     """The fleet as a whole."""
 
@@ -175,22 +190,33 @@ class FleetKeys(_Table):
         "state/logs", "master.log and worker_<bot>.log; $LOGS_DIRECTORY, else `logs` below state_dir"
     )
     api_base: Url = per_worker("https://api.telegram.org", "the Bot API server")
-    python_path: tuple[FolderPath, ...] = per_worker(["."], "folders that handlers are imported from")
+    python_path: Annotated[tuple[FolderPath, ...], FEW] = per_worker(
+        ["."], "folders that handlers are imported from"
+    )
     shutdown_timeout: Seconds = live("90s", "how long a graceful stop may take", ge=0)
     plugins_dir: FolderPath = per_daemon(
         "plugins", "*.py found here are loaded as plugins, unless one of that name is loaded already"
     )
-    plugin_modules: tuple[ModuleName, ...] = per_daemon([], "further plugins by module name")
-    disabled_plugins: Annotated[tuple[Text, ...], AfterValidator(sorted_once)] = per_daemon(
+    plugin_modules: Annotated[tuple[ModuleName, ...], FEW] = per_daemon([], "further plugins by module name")
+    disabled_plugins: Annotated[tuple[Text, ...], AfterValidator(sorted_once), FEW] = per_daemon(
         [], "plugins that are not loaded, by name"
     )
     worker_start: Literal["fork", "spawn"] = per_daemon(
         "fork", "how workers start: forked from a warm zygote, or spawned"
     )
-    preload: tuple[ModuleName, ...] = per_daemon([], "libraries imported before workers are forked")
+    watch: StrictBool = per_daemon(True, "follow the files; false: a reload by HUP and `reload` only")
+    preload: Annotated[tuple[ModuleName, ...], FEW] = per_daemon(
+        [], "libraries imported before workers are forked"
+    )
     shard: ShardOf = live(
         "0/1",
         "I/N: this daemon runs the bots whose hashed id falls to part I, from 0, of N",
+    )
+    proxy: ProxyAddress | None = per_worker(
+        None, 'by which the Bot API is reached, "socks5h://user:password@host:1080"; $HTTPS_PROXY, $ALL_PROXY'
+    )
+    local_files: FolderPath | None = per_worker(
+        None, "where a Bot API server with --local keeps files; downloads of them are read from this disk"
     )
 
 
@@ -230,7 +256,7 @@ class Webhook(_Table):
         None, "the certificate's key in PEM; $WEBHOOK_SSL_KEY"
     )
     telegram_ips_only: StrictBool = live(False, "refuse deliveries from outside Telegram's networks")
-    trusted_proxies: Annotated[tuple[Network, ...], AfterValidator(_sorted_networks)] = live(
+    trusted_proxies: Annotated[tuple[Network, ...], AfterValidator(_sorted_networks), FEW] = live(
         [], "proxies whose X-Forwarded-For is believed"
     )
     max_body: Bytes = live("1MB", "the largest delivery that is read", ge=1)
@@ -289,7 +315,7 @@ class RestartSettings(_Table):
 
 
 class RateLimit(_Table):
-    """How many messages a bot sends at most."""
+    """How many messages a bot sends at most; messages beyond it wait for their turn."""
 
     per_second: Number = live(30, "messages per second in all", gt=0)
     per_chat: Number = live(1, "messages per second in one chat", gt=0)
@@ -313,7 +339,7 @@ def _rate_limit(value: object) -> object:
 
 
 _RATE_LIMIT = BeforeValidator(_rate_limit, json_schema_input_type=Literal["off", "telegram"] | RateLimit)
-UpdateKinds = Annotated[tuple[UpdateKind, ...], AfterValidator(sorted_once)]
+UpdateKinds = Annotated[tuple[UpdateKind, ...], AfterValidator(sorted_once), FEW]
 
 
 class BotSettings(_Table, Digested):
@@ -333,6 +359,13 @@ class BotSettings(_Table, Digested):
     allowed_updates: UpdateKinds = live(
         [], "the kinds of updates wanted; none named means Telegram's default"
     )
+    albums: Seconds = live(
+        0, "an album is handled at once, when no part has come for this long; 0: part by part", ge=0, le=60
+    )
+    callbacks: Literal["chat", "own_lane"] = live(
+        "chat",
+        "own_lane: a press of a button does not wait for its chat's messages, nor they for it",
+    )
     concurrency: StrictInt = live(16, "chats handled at the same time", ge=1)
     handler_timeout: Seconds = live("90s", "how long one handling may take", gt=0)
     on_failure: Literal["block", "skip"] = live(
@@ -341,7 +374,7 @@ class BotSettings(_Table, Digested):
     retry: RetrySettings = live({}, "how a failed update is tried again")
     replay_safe: StrictBool = live(True, "a retried update never repeats a call that succeeded")
     rate_limit: Annotated[RateLimit | None, _RATE_LIMIT] = live(
-        "off", "how fast the bot sends at most: off, telegram or a table"
+        "off", "how fast the bot sends at most; messages beyond it wait: off, telegram or a table"
     )
     worker: Literal["always", "on_demand"] = live("always", "on_demand: no process until an update comes")
     idle_stop: Seconds = live("10m", "an on-demand worker without work goes to sleep", gt=0)
@@ -352,6 +385,12 @@ class BotSettings(_Table, Digested):
     memory_limit: Bytes = live("150MB", "a worker larger than this is replaced once it is idle", ge=1)
     memory_check_interval: Seconds = live("5m", "how often a worker's memory is looked at", gt=0)
     restart: RestartSettings = live({}, "how a crashed worker is started again")
+    proxy: ProxyAddress | None = per_worker(
+        None, "by which this bot's Bot API is reached, in place of the fleet's proxy; \"direct\": by none"
+    )
+    environment: Literal["production", "test"] = per_worker(
+        "production", "test: the bot lives at Telegram's test servers, and is called by /bot<token>/test/"
+    )
 
     @property
     def bot_id(self) -> int:

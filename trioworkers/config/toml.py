@@ -8,6 +8,7 @@ string, half an array), and an invented one would be worse than one found late.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.config.bounds import DEEPEST, too_deep_key
 from trioworkers.config.positions import Positions
 from trioworkers.config.problems import Problem, dotted
 
@@ -34,9 +36,10 @@ _REWORDED = {
     "Cannot mutate immutable namespace": "an addition to what is complete already, expected it inside",
     "Cannot redefine namespace": "a key of a table that has its own header, expected it below that",
 }
-_LARGEST = 64 * 1024 * 1024
-# Far beyond any sensible settings, far below what recursion elsewhere can take.
-_DEEPEST = 32
+# Bytes: ten thousand bots are half as much. tomllib takes a second for each megabyte.
+LARGEST = 16 * 1024 * 1024
+# Characters of a text that is read again and again, to find all of its faults.
+_READ_AGAIN = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,12 @@ def read_source(file: Path) -> Source | list[Problem]:
                 return [Problem(file, 0, 0, "", "cannot be read: is no regular file")]
             if mode & stat.S_IWOTH:  # it says which code runs as our user
                 return [Problem(file, 0, 0, "", f"can be written by all users: chmod o-w {file}")]
-            raw = stream.read(_LARGEST + 1)
+            raw = stream.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such path"
         return [Problem(file, 0, 0, "", f"cannot be read: {reason.lower()}")]
-    if len(raw) > _LARGEST:
-        return [Problem(file, 0, 0, "", f"too large, expected at most {_LARGEST // 2**20} MB")]
+    if len(raw) > LARGEST:
+        return [Problem(file, 0, 0, "", f"too large, expected at most {LARGEST // 2**20} MB")]
     return parse_source(file, raw)
 
 
@@ -73,6 +76,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def parse_source(file: Path, raw: bytes) -> Source | list[Problem]:
     """Returns what `raw`, read from `file`, says; or every place where it is not TOML."""
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # of an editor on Windows; a reader should ignore it (TOML 1.1)
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -80,11 +84,14 @@ def parse_source(file: Path, raw: bytes) -> Source | list[Problem]:
         line = before.count(b"\n") + 1
         column = len(before.rpartition(b"\n")[2].decode(errors="replace")) + 1
         return [Problem(file, line, column, "", "not UTF-8, which TOML is written in")]
+    too_deep = too_deep_key(text)
+    if too_deep is not None:
+        return [Problem(file, *too_deep, "", f"nested too deeply, expected at most {DEEPEST} levels")]
     positions = Positions(raw)
     try:
         tables = tomllib.loads(text)
     except RecursionError:
-        return [Problem(file, 0, 0, "", f"nested too deeply, expected at most {_DEEPEST} levels")]
+        return [Problem(file, 0, 0, "", f"nested too deeply, expected at most {DEEPEST} levels")]
     except ValueError as error:
         return _faults(file, text, error, positions)
     problems = [
@@ -99,7 +106,7 @@ def _faults(file: Path, text: str, error: ValueError, positions: Positions) -> l
     # Only \n counts: other line ends that str.splitlines knows are characters to TOML.
     lines = text.split("\n")
     problems = [_problem(file, error, lines)]
-    while len(problems) < _MOST_FAULTS:
+    while len(problems) < _MOST_FAULTS and len(text) <= _READ_AGAIN:
         line = problems[-1].line
         if line == 0:
             break
@@ -138,8 +145,8 @@ def refused(tables: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     while stack:
         path, value = stack.pop()
         if isinstance(value, dict | list):
-            if len(path) > _DEEPEST:
-                yield path, f"nested too deeply, expected at most {_DEEPEST} levels"
+            if len(path) > DEEPEST:
+                yield path, f"nested too deeply, expected at most {DEEPEST} levels"
                 continue
             items = value.items() if isinstance(value, dict) else enumerate(value)
             stack.extend(((*path, key), inner) for key, inner in items)

@@ -7,7 +7,6 @@ in the wrong place may be a secret.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import ipaddress
 import re
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.secret import SecretContext
+from trioworkers.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +63,11 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 def expected(what: str) -> PydanticCustomError:
     """Returns the error of a value that is not what the key wants."""
     return PydanticCustomError("value", "{problem}", {"problem": f"expected {what}"})
+
+
+def refused(problem: str) -> PydanticCustomError:
+    """Returns the error of a value that cannot be used, for a reason that is not its form."""
+    return PydanticCustomError("refused", "{problem}", {"problem": problem})
 
 
 def read_text(value: object, what: str) -> str:
@@ -215,9 +220,23 @@ def _network(value: object) -> IPNetwork:
 def _update_kind(value: object) -> str:
     kind = read_text(value, "a kind of update")
     if kind not in UPDATE_KINDS:
-        near = difflib.get_close_matches(kind, UPDATE_KINDS, n=1)
-        raise expected("a kind of update that the Bot API knows" + (f', perhaps "{near[0]}"' if near else ""))
+        near = nearest(kind, UPDATE_KINDS)
+        raise expected("a kind of update that the Bot API knows" + (f', perhaps "{near}"' if near else ""))
     return kind
+
+
+MOST_ITEMS = 1000  # of an array: each of them may be a fault that needs its words
+
+
+def _few(value: object) -> object:
+    """Judge the length of an array before what is in it."""
+    if isinstance(value, list | tuple) and len(value) > MOST_ITEMS:
+        raise refused(f"expected at most {MOST_ITEMS:,} values, got {len(value):,}")
+    return value
+
+
+FEW = BeforeValidator(_few)
+"""Bounds an array of settings."""
 
 
 def sorted_once(items: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ What the system tells is a hint only, the contents are the truth: after each hin
 without one, they are hashed and compared. So nothing depends on which events an editor's rename, a swapped
 link or a network share makes, and where inotify is not available the same loop is the poll.
 
+There are changes without any hint: a file that is mounted alone into a container and written outside, a share
+that another machine writes. So sizes and times are glanced at every 1.5 s, which reads nothing.
+
 watchfiles was rejected. Its `awatch` on Trio cannot be cancelled while it waits, 5 s unless told otherwise.
 Its Rust part, used from a thread, woke up 50 times a second, did not say that the system's limit of watches
 was reached, and aborted the process when it could not start a thread.
@@ -11,6 +14,7 @@ was reached, and aborted the process when it could not start a thread.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,8 +30,24 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 SETTLE = 0.05  # seconds without a change until a file counts as written
+GLANCE = 1.5  # seconds between two glances at sizes and times
 POLL = 30.0  # seconds between two looks without a hint
 _RESTLESS = 20  # looks at what never settles, until it is taken as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often files are looked at, in seconds.
+
+    Attributes:
+        settle: without a change, until a file counts as written.
+        glance: between two glances at sizes and times.
+        poll: until a look without a hint; at most 2 where the system gives none.
+    """
+
+    settle: float = SETTLE
+    glance: float = GLANCE
+    poll: float = POLL
 
 
 async def serve_watch(
@@ -35,8 +55,7 @@ async def serve_watch(
     changed: Callable[[], Awaitable[object]],
     emit_trouble: Callable[[str], object],
     *,
-    settle: float = SETTLE,
-    poll: float = POLL,
+    pace: Pace | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Call `changed` whenever the contents that the fleet was read from differ, until cancelled.
@@ -45,7 +64,7 @@ async def serve_watch(
     changed since they were read. Whoever is called reads the fleet and compares its digest. Started means
     that from now on no change is missed.
 
-    Half-written files are waited for: all contents have to be the same for `settle` seconds. Cancelling
+    Half-written files are waited for: all contents have to be the same for a while. Cancelling
     ends it at once and closes its descriptor.
 
     Args:
@@ -53,12 +72,12 @@ async def serve_watch(
         changed: called without overlap; what changes meanwhile leads to another call.
         emit_trouble: called with the reason when files can only be looked at now and then, and with what to
             do about it; once for as long as the reason stays the same.
-        settle: seconds.
-        poll: seconds after which to look without a hint; at most 2 where the system gives none.
+        pace: how often it looks; None: the usual.
         task_status: told when the watches are set.
     """
     trouble = Trouble(emit_trouble)
     in_thread = _Thread(trouble)
+    pace = pace or Pace()
     seen: tuple[Watched, bytes] | None = None
     await in_thread.run(load)
     with Hints(trouble) as hints:
@@ -69,12 +88,15 @@ async def serve_watch(
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
             # from here on whatever changes is hinted at; what changed before is in the contents
-            now = await in_thread.run(what.fingerprint)
+            stamps, now = await in_thread.run(what.look)
             if seen != (what, now):
-                seen = what, await _settled(what, now, settle, in_thread)
+                seen = what, await _settled(what, now, pace.settle, in_thread)
                 await changed()
-            else:
-                await hints.wait(poll)
+                continue
+            deadline = trio.current_time() + hints.patience(pace.poll)
+            while not await hints.wait(min(pace.glance, deadline - trio.current_time())):
+                if trio.current_time() >= deadline or stamps != await in_thread.run(what.stamps):
+                    break
 
 
 async def _settled(what: Watched, found: bytes, settle: float, in_thread: _Thread) -> bytes:

@@ -54,6 +54,14 @@ class Watched:
             digest.update(os.fsencode(path) + b"\0" + _content(path) + b"\0")
         return digest.digest()
 
+    def look(self) -> tuple[tuple[object, ...], bytes]:
+        """Returns :meth:`stamps` as they were just before, and the :meth:`fingerprint`."""
+        return self.stamps(), self.fingerprint()
+
+    def stamps(self) -> tuple[object, ...]:
+        """Returns what changes with nearly every change, without reading anything: 4 µs for each file."""
+        return tuple([(path, _stamp(path)) for path in sorted({*self.files, *self._listed()})])
+
     def _listed(self) -> Iterator[Path]:
         for folder in self.folders:
             with suppress(OSError, ValueError):
@@ -65,15 +73,28 @@ def is_of_fleet_d(name: str) -> bool:
     return name.endswith(".toml") and not name.startswith(".")
 
 
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Returns which file it is, its size and its times; the error's number when it cannot be found out."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return (error.errno or 0,)
+    except ValueError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def _content(path: Path) -> bytes:
     """Returns a hash of a file's contents; of what is there instead when it cannot be read."""
     try:
         # A fifo would block, a device would never end.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 return b"no file"
-            return hashlib.sha256(file.read(_LARGEST + 1)).digest()
+            # not more than there is: what is asked for is allocated
+            return hashlib.sha256(file.read(min(found.st_size, _LARGEST) + 1)).digest()
     except OSError as error:
         return f"error {error.errno}".encode()
     except ValueError:

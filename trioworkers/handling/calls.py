@@ -17,6 +17,7 @@ number back: the handler that tries it again means the same message, in the next
 
 from __future__ import annotations
 
+from enum import Enum
 from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +27,7 @@ import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
+from trioworkers.botapi.parameters import split_files
 from trioworkers.protocol.frames import KEY_LENGTH, cut
 from trioworkers.records import shown_call
 
@@ -34,10 +36,14 @@ if TYPE_CHECKING:
 
     from trioworkers.protocol.frames import Recorded
 
+    Ready = Callable[[], Awaitable[None]]
     Make = Callable[[Callable[[], Awaitable[None]]], Awaitable[msgspec.Raw]]
 
 MOST_KEPT = 16 * 2**20  # bytes of keys and answers of one update; what is beyond is called each time
 CHAT_LENGTH, ONCE_LENGTH = 64, 200  # characters
+SOME_TIME = 1e9  # Unix seconds; from there timedeltas count in digests, the same in each handling
+REMEMBER = "remember"  # in the place of a method, in keys of remembered values
+FORGOTTEN = msgspec.Raw(b"null")  # in the place of a value, each of which is wrapped in a list
 
 
 class CallRecorder(Protocol):
@@ -65,7 +71,9 @@ class Calls:
     """
 
     def __init__(self, recorded: Sequence[Recorded], recorder: CallRecorder) -> None:
-        self._answers = {call.key: call.answer for call in recorded if call.answered}
+        self._answers = {
+            call.key: call.answer for call in recorded if call.answered and not _is_forgotten(call)
+        }
         self._unmade = dict.fromkeys(self._answers)
         self._kept = sum(len(key) + len(bytes(answer)) for key, answer in self._answers.items())
         self._counts: dict[str, int] = {}
@@ -81,10 +89,12 @@ class Calls:
         make: Make,
         *,
         once: str | None,
+        ready: Ready | None = None,
     ) -> msgspec.Raw:
         """The recorded answer of this call, or what `make` returns, which is then recorded.
 
-        `make` is given what it has to await before it repeats a try that may have succeeded.
+        `make` is given what it has to await before it repeats a try that may have succeeded. `ready` is
+        awaited before the call is recorded as begun: while it waits, it is known not to have been made.
 
         Raises:
             Exception: what `make` raised. Then it is not recorded, but for a failure on the way or one
@@ -93,19 +103,41 @@ class Calls:
             trio.BrokenResourceError: the daemon is gone; it was not made.
         """
         if once is not None:
-            return await self._make(once_key(method, once), make)
+            return await self._make(once_key(method, once), make, ready)
         same = same_key(method, params)
         if given_back := self._given_back.get(same):
             number = heappop(given_back)
         else:
             number = self._counts[same] = self._counts.get(same, 0) + 1
         try:
-            return await self._make(f"{same} {number}", make)
+            return await self._make(f"{same} {number}", make, ready)
         except BaseException:
             heappush(self._given_back.setdefault(same, []), number)
             raise
 
-    async def _make(self, key: str, make: Make) -> msgspec.Raw:
+    async def remember(self, name: str, make: Make) -> msgspec.Raw:
+        """The recorded value of this name, or what `make` returns, which is then recorded.
+
+        It is recorded before the calls that follow it, so that none of them is on record without it.
+
+        Raises:
+            Exception: what `make` raised. Then nothing is recorded but that it was begun.
+            TypeError: the name is no text.
+        """
+        return await self._make(once_key(REMEMBER, name), make)
+
+    def forget(self, name: str) -> None:
+        """Forget the value of this name: it is made anew when it is asked for again, in this handling or a
+        later one. Idempotent.
+
+        Raises:
+            TypeError: the name is no text.
+        """
+        key = once_key(REMEMBER, name)
+        if self._answers.pop(key, None) is not None and self._recorder is not None:
+            self._recorder.made(key, FORGOTTEN)  # a record can be replaced, and not taken back
+
+    async def _make(self, key: str, make: Make, ready: Ready | None = None) -> msgspec.Raw:
         self._unmade.pop(key, None)
         while key in self._under_way:  # of two tasks that name one call the second waits for the first
             end = self._under_way[key]
@@ -118,6 +150,8 @@ class Calls:
             return await make(_unrecorded)
         self._under_way[key] = None
         try:
+            if ready is not None:
+                await ready()
             return await self._recorded(key, make)
         finally:
             over = self._under_way.pop(key)
@@ -176,12 +210,23 @@ def once_key(method: str, once: str) -> str:
     return cut(f"once {method[:CHAT_LENGTH]} {once}", KEY_LENGTH)
 
 
+def _is_forgotten(call: Recorded) -> bool:
+    return bytes(call.answer) == bytes(FORGOTTEN) and call.key.startswith(f"once {REMEMBER} ")
+
+
 def same_key(method: str, params: Mapping[str, Any]) -> str:
-    """What calls of the same method, chat and parameters have in common."""
-    chat = str(params.get("chat_id", "-"))[:CHAT_LENGTH].replace(" ", "_")
-    return cut(f"{method[:CHAT_LENGTH]} {chat} {_digest(params)}", KEY_LENGTH)
+    """What calls of the same method, chat and parameters have in common.
+
+    Raises:
+        TypeError: something in the parameters cannot be sent.
+    """
+    chat = params.get("chat_id", "-")
+    shown = str(chat.value if isinstance(chat, Enum) else chat)[:CHAT_LENGTH].replace(" ", "_")
+    return cut(f"{method[:CHAT_LENGTH]} {shown} {_digest(params)}", KEY_LENGTH)
 
 
+# parameters as they are given, not as they are sent: a timedelta is the same in each handling, the moment
+# that it stands for is not
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=lambda value: _file_digest(value)).encode
 
 
@@ -192,11 +237,15 @@ def _digest(params: Mapping[str, Any]) -> str:
         TypeError: something in them cannot be sent.
     """
     given = {name: value for name, value in params.items() if value is not None}
-    return blake2b(_encode(given), digest_size=8).hexdigest()
+    try:
+        encoded = _encode(given)
+    except TypeError:  # something that only the walk knows, or cannot be sent
+        plain, files = split_files(given, lambda: SOME_TIME)
+        encoded = _encode(plain | {name: file.identity() for name, file in files.items()})
+    return blake2b(encoded, digest_size=8).hexdigest()
 
 
 def _file_digest(value: object) -> str:
-    if not isinstance(value, InputFile):
-        message = f"expected what JSON can hold, or an InputFile, got {type(value).__name__}"
-        raise TypeError(message)
-    return value.identity()
+    if isinstance(value, InputFile):
+        return value.identity()
+    raise TypeError(type(value).__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+
+
+class Traced(Protocol):
+    """What has a trace id."""
+
+    @property
+    def trace_id(self) -> str: ...
 
 
 class BotLog:
@@ -36,12 +43,21 @@ class BotLog:
         self._level = level
         self._write_line = write or _print
         self._fields = fields
+        self._update: Traced | None = None
 
     def bind(self, /, **fields: Any) -> BotLog:
         """The same log with more fields on each line."""
         bound = BotLog(self._level, self._write_line)
         bound._fields = self._fields | fields
+        bound._update = self._update
         return bound
+
+    def about(self, update: Traced) -> BotLog:
+        """The same log with the update's trace id on each line, worked out when a line is written."""
+        log = BotLog.__new__(BotLog)  # for each update: reading the level again would take most of the time
+        log._least, log._level = self._least, self._level
+        log._write_line, log._fields, log._update = self._write_line, self._fields, update
+        return log
 
     def debug(self, event: str, /, **fields: Any) -> None:
         self._write("debug", event, fields)
@@ -65,7 +81,8 @@ class BotLog:
         if LEVELS[level] < self._least:
             return
         at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
-        line = {"at": at, "level": level, "event": event, **self._fields, **fields}
+        traced = {} if self._update is None else {"trace_id": self._update.trace_id}
+        line = {"at": at, "level": level, "event": event, **self._fields, **traced, **fields}
         try:
             text = msgspec.json.encode(line, enc_hook=str)
         except Exception as error:  # no handling fails because of what it wanted to log

@@ -12,20 +12,21 @@ unpack to 600 MB.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 import trio
 
+from trioworkers.http.connect import Connector
 from trioworkers.http.lateness import lateness
-from trioworkers.http.response import ResponseReader
-from trioworkers.http.stream import Stream, connect
+from trioworkers.http.response import Response, ResponseReader
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from trioworkers.http.response import Response
+    from trioworkers.http.proxy import Proxy
+    from trioworkers.http.stream import Stream
 
 WRITE_SIZE = 64 * 1024  # bytes
 IDLE = 50.0  # seconds after which an idle connection is not trusted any more
@@ -48,6 +49,13 @@ class ExchangeLimits:
     body: int
 
 
+class Blocks(Protocol):
+    """A part of a request that is sent while it is read."""
+
+    async def next_block(self) -> bytes:
+        """Return the next bytes, none at the end; or raise OSError."""
+
+
 class Http1Pool:
     """Connections to one server.
 
@@ -56,22 +64,42 @@ class Http1Pool:
         port: its port.
         tls: the context to verify it with; None speaks plain HTTP.
         connections: how many at once; more requests wait for one.
+        proxy: by way of which; None connects directly.
     """
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, *, connections: int) -> None:
-        self._host, self._port, self._tls = host, port, tls
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        *,
+        connections: int,
+        proxy: Proxy | None = None,
+    ) -> None:
+        self._place = f"{host}:{port}" if proxy is None else f"{host}:{port} by the proxy {proxy}"
+        self._connector = Connector(host, port, tls, proxy)
         # a number and who waits: trio's limiter, which knows who holds what, takes ten times as long
         self._free = connections
         self._waiting = trio.lowlevel.ParkingLot()
         self._idle: list[_PooledConnection] = []
 
-    async def exchange(self, request: bytes, limits: ExchangeLimits, rest: Iterable[bytes] = ()) -> Response:
+    async def exchange(
+        self,
+        request: bytes,
+        limits: ExchangeLimits,
+        rest: Iterable[bytes | Blocks] = (),
+        sink: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> Response:
         """Send a request, then the `rest` of it, if that is long; return the whole response.
+
+        Of a response with status 200, `sink` is given the body part by part, and the response has none: no
+        more of it is read while `sink` waits. How long it may wait is its own business.
 
         Cancelled, or failed, it closes its connection. Waiting for one of the connections is not limited.
 
         Raises:
             httpx.TransportError: there is no response; the message names nothing of the request.
+            OSError: blocks of the request could not be read.
         """
         if self._free:
             self._free -= 1
@@ -82,8 +110,12 @@ class Http1Pool:
             is_kept = False
             try:
                 exchange = _Exchange(connection, limits)
-                response = await exchange.run(request, rest)
+                response = await exchange.run(request, rest, sink)
+                self._connector.worked(connection.stream)
                 is_kept = exchange.is_sent and not response.is_last
+            except httpx.TransportError:
+                self._connector.failed(connection.stream)
+                raise
             finally:
                 if is_kept:
                     connection.trusted_until = trio.current_time() + IDLE
@@ -113,8 +145,8 @@ class Http1Pool:
 
     async def _connect(self, seconds: float) -> _PooledConnection:
         with trio.move_on_after(seconds):
-            return _PooledConnection(await connect(self._host, self._port, self._tls))
-        raise httpx.ConnectTimeout(f"cannot connect to {self._host}:{self._port}: timed out")
+            return _PooledConnection(await self._connector.connect())
+        raise httpx.ConnectTimeout(f"cannot connect to {self._place}: timed out")
 
 
 class _PooledConnection:
@@ -147,6 +179,7 @@ class _Exchange:
 
     def __init__(self, connection: _PooledConnection, limits: ExchangeLimits) -> None:
         self.is_sent = False
+        self._sink: Callable[[bytes], Awaitable[None]] | None = None
         self._stream = connection.stream
         self._reader = connection.reader
         self._reader.begin(limits.body)
@@ -156,7 +189,13 @@ class _Exchange:
         self.deadline = min(self._ends, now + self._silence)
         self._over: Exception | None = None  # why nothing more is waited for
 
-    async def run(self, request: bytes, rest: Iterable[bytes]) -> Response:
+    async def run(
+        self,
+        request: bytes,
+        rest: Iterable[bytes | Blocks],
+        sink: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> Response:
+        self._sink = sink
         watch = lateness()
         watch.begin(self)
         try:
@@ -188,12 +227,17 @@ class _Exchange:
     async def _receive(self) -> Response:
         while self._over is None:
             response = self._reader.feed(await self._stream.receive())
+            if self._sink is not None and self._reader.status == 200:
+                if part := self._reader.take() if response is None else response.body:
+                    await self._sink(part)
+                if response is not None:
+                    return Response(response.status, response.fields, b"", response.is_last)
             if response is not None:
                 return response
             self._moved()
         raise trio.ClosedResourceError
 
-    async def _receive_while_sending(self, request: bytes, rest: Iterable[bytes]) -> Response:
+    async def _receive_while_sending(self, request: bytes, rest: Iterable[bytes | Blocks]) -> Response:
         """Read while sending: who refuses an upload answers and closes before it has all of it.
 
         https://www.rfc-editor.org/rfc/rfc9112#section-9.5; what is not sent by then is not sent any more.
@@ -210,20 +254,34 @@ class _Exchange:
             raise outcome
         return outcome
 
-    async def _send(self, parts: Iterable[bytes]) -> None:
+    async def _send(self, parts: Iterable[bytes | Blocks]) -> None:
         """Send the request; when the connection breaks, what is read from it tells more."""
         try:
             for part in parts:
-                taken = self._stream.send_nowait(part) if len(part) <= WRITE_SIZE else 0
-                while taken < len(part):
-                    await self._stream.wait_writable()
-                    self._moved()
-                    taken += self._stream.send_nowait(memoryview(part)[taken : taken + WRITE_SIZE])
+                if isinstance(part, bytes):
+                    await self._send_part(part)
+                    continue
+                while block := await self._next_block(part):
+                    await self._send_part(block)
         except (OSError, trio.ClosedResourceError):
             return
         self.is_sent = True
 
+    async def _send_part(self, part: bytes) -> None:
+        taken = self._stream.send_nowait(part) if len(part) <= WRITE_SIZE else 0
+        while taken < len(part):
+            await self._stream.wait_writable()
+            self._moved()
+            taken += self._stream.send_nowait(memoryview(part)[taken : taken + WRITE_SIZE])
 
-def _chain(request: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
+    async def _next_block(self, blocks: Blocks) -> bytes:
+        try:
+            return await blocks.next_block()
+        except OSError as error:
+            self.fail(error)  # the request cannot be completed, and no answer comes
+            raise
+
+
+def _chain(request: bytes, rest: Iterable[bytes | Blocks]) -> Iterable[bytes | Blocks]:
     yield request
     yield from rest

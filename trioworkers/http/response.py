@@ -80,6 +80,17 @@ class ResponseReader:
         """Let go of the parser, which refers to this reader: no cycle is left to the garbage collector."""
         del self._parser
 
+    @property
+    def status(self) -> int:
+        """The status of the response; 0 until its head has been read."""
+        return self._status
+
+    def take(self) -> bytes:
+        """Return the body as far as it has come, and keep it no more."""
+        part = b"".join(self._body)
+        self._body.clear()
+        return part
+
     def feed(self, data: bytes) -> Response | None:
         """Return the response, if it is complete with `data`; empty data is the end of the connection.
 

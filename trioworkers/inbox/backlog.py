@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 from msgspec.structs import replace
 
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Reschedule, StoreError
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from trioworkers.breakage import Breakage
-    from trioworkers.inbox.fetch import Fetch, Page
-    from trioworkers.inbox.store import Operation
+    from trioworkers.inbox.fetch import Page
+    from trioworkers.inbox.store import Operation, StoreWrite
     from trioworkers.inbox.writer import Writer
     from trioworkers.records import Attempt, RecordedCall, Waiting
 
@@ -124,12 +125,20 @@ class Backlog:
     Attributes:
         ordinary: hands out updates in order.
         suspects: hands out those that were in flight when a worker died; they are handled one at a time.
+        touch: called when the bot's counts have changed.
     """
 
     def __init__(
-        self, bot_id: int, writer: Writer, counts: dict[str, int], clock: Callable[[], float], fault: Breakage
+        self,
+        bot_id: int,
+        writer: Writer,
+        counts: dict[str, int],
+        clock: Callable[[], float],
+        fault: Breakage,
+        touch: Callable[[], None] = lambda: None,
     ) -> None:
         self.bot_id = bot_id
+        self.touch = touch
         self._writer = writer
         self._counts = counts
         self._clock = clock
@@ -150,12 +159,18 @@ class Backlog:
         return self._queue.waiting_for_retry
 
     @property
+    def oldest_at(self) -> float | None:
+        """When the oldest update was accepted that is not over, Unix seconds; None when none is known."""
+        return self._queue.oldest_at()
+
+    @property
     def pending(self) -> int:
         """Updates that are neither done nor dead, those in flight included."""
         return self._counts["pending"]
 
     def offer(self, updates: Iterable[Waiting]) -> None:
         """New updates are durable (the inbox's call). It never raises."""
+        self.touch()
         try:
             for update in updates:
                 self._queue.offer(update)
@@ -172,18 +187,24 @@ class Backlog:
         except Exception as error:
             self._fault.note(error)
 
-    def finish(self, update: Waiting, outcome: str) -> None:
-        """The update in flight is `done`, `dropped` or `expired`."""
+    def finish(self, update: Waiting, outcome: str, writes: tuple[StoreWrite, ...] = ()) -> None:
+        """The update in flight is `done`, `dropped` or `expired`; `writes` are committed with its end."""
         soon = self._queue.is_waited_for(update.id)
-        self._end(update, Finish(update.id, update.bot_id, outcome), outcome, soon=soon)
+        ends = [Finish(update.id, update.bot_id, outcome, writes)]
+        if update.parts:
+            ends += [Finish(part.id, part.bot_id, outcome) for part in update.parts]
+        self._end(update, ends, outcome, soon=soon)
 
     def dead_letter(
         self, update: Waiting, reason: str, attempts: int, failure: Attempt | None = None
     ) -> None:
         """The update in flight is dead after `attempts` handlings, of which `failure` is the last."""
         now = self._clock()
-        operation = MoveToDead(update.id, update.bot_id, update.key, attempts, reason, now, failure)
-        self._end(update, operation, "dead")
+        ends = [
+            MoveToDead(one.id, one.bot_id, one.key, attempts, reason, now, failure)
+            for one in (update, *(update.parts or ()))
+        ]
+        self._end(update, ends, "dead")
 
     def retry(self, update: Waiting, failure: Attempt) -> None:
         """Handle the update in flight again, as it is given now (`attempt`, `due`, `suspect`, …)."""
@@ -225,6 +246,20 @@ class Backlog:
         """
         return await self._writer.read(lambda store: store.calls(update.id))
 
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._clock()
+
+    async def behind(self, update: Waiting, limit: int) -> Sequence[Waiting]:
+        """The first of those that wait behind the update in its lane, as the store has them.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        fetch = Fetch(update.id, limit, key=update.key)
+        page = await self._writer.read(lambda store: store.waiting(self.bot_id, fetch))
+        return page.updates
+
     def _record(self, operation: BeginCall | EndCall, size: int) -> None:
         size += RECORD_SIZE
         self._unwritten += size
@@ -235,12 +270,16 @@ class Backlog:
         self._unwritten -= size
         self._written.set()
 
-    def _end(self, update: Waiting, operation: Operation, outcome: str, *, soon: bool = True) -> None:
-        self._writer.submit([operation], partial(self._ended, update, outcome), self._fault, soon=soon)
+    def _end(
+        self, update: Waiting, operations: Sequence[Operation], outcome: str, *, soon: bool = True
+    ) -> None:
+        self._writer.submit(operations, partial(self._ended, update, outcome), self._fault, soon=soon)
 
     def _ended(self, update: Waiting, outcome: str) -> None:
-        self._counts[outcome] += 1
-        self._counts["pending"] -= 1
+        updates = 1 + len(update.parts or ())
+        self._counts[outcome] += updates
+        self._counts["pending"] -= updates
+        self.touch()
         self._queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
         if self._queue.waiting_for_retry:  # what is due next may be another one now
             self.ordinary.changed()
@@ -250,7 +289,10 @@ class Backlog:
         self.fetch()
 
     def _put_back(self, update: Waiting) -> None:
+        if update.parts is not None:
+            update = replace(update, parts=None)  # they wait as well, and are gathered anew
         self._queue.put_back(update)
+        self.touch()
         self.poke()
 
     def try_again(self) -> None:

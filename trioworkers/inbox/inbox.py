@@ -13,19 +13,31 @@ import trio
 
 from trioworkers.errors import Drop
 from trioworkers.inbox.backlog import Backlog
-from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Kept, Purge, Replay, StoreError, Tally
+from trioworkers.inbox.store import (
+    DUPLICATE,
+    Accept,
+    Filter,
+    Kept,
+    Purge,
+    Replay,
+    StoreError,
+    StoreWrite,
+    Tally,
+)
 from trioworkers.inbox.writer import Writer
-from trioworkers.records import Waiting
+from trioworkers.records import Once, Waiting
+from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.breakage import Breakage
-    from trioworkers.inbox.store import ArrivalResult, Store
-    from trioworkers.records import Arrival, DeadLetter, Once, RecordedCall
+    from trioworkers.figures import Commits
+    from trioworkers.inbox.store import ArrivalResult, PutValue, Store
+    from trioworkers.records import Arrival, DeadLetter, RecordedCall
 
-    GateVerdict: TypeAlias = Drop | tuple[Once, ...]
+    GateVerdict: TypeAlias = Drop | tuple[Once | StoreWrite, ...]
 
 RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what Telegram keeps most for
 DEAD_RETENTION = 30 * 86400.0  # seconds
@@ -41,20 +53,23 @@ async def open_inbox(
     clock: Callable[[], float] = time.time,
     trouble: Callable[[StoreError | None], None] = lambda _: None,
     keep_dead: Callable[[], float] = lambda: DEAD_RETENTION,
+    commits: Commits | None = None,
+    journal: Callable[[int, Sequence[str]], None] = lambda *_: None,
 ) -> AsyncIterator[Inbox]:
     """Run an inbox over `store`, and close both at the end.
 
     When the store is found damaged, what runs inside is cancelled and StoreDamagedError raised, in a group.
 
     `trouble` hears when the store begins to fail, with why, and None when it works again. `keep_dead`
-    gives the seconds for which dead letters are kept.
+    gives the seconds for which dead letters are kept. `commits` counts the store's commits. `journal` hears
+    of a journal that another program keeps from being emptied: its bytes, 0 when that is over, and who does.
 
     Leaving waits until everything that was submitted is written; cancellation does not shorten that.
     """
-    tallies = await trio.to_thread.run_sync(store.tallies)
+    tallies = await in_thread(store.tallies)
     try:
         async with trio.open_nursery() as nursery:
-            writer = Writer(store, trouble)
+            writer = Writer(store, trouble, commits, journal)
             await nursery.start(writer.serve)
             inbox = Inbox(writer, tallies, clock)
             try:
@@ -82,13 +97,15 @@ class Inbox:
         bot_id: int,
         arrivals: Sequence[Arrival],
         verdicts: Mapping[int, GateVerdict] | None = None,
+        stored: Callable[[Sequence[Waiting]], None] | None = None,
     ) -> Sequence[ArrivalResult]:
         """Make a batch of one bot's updates durable; those that came before change nothing.
 
         Returns one result for each arrival, in order. `verdicts` says, by an arrival's place in the batch,
-        which keys it may be kept once with, or that only its id is remembered. :mod:`.gate` is the way in
-        for transports. A caller that is cancelled does not know whether the updates are durable, and has to
-        offer them again.
+        which keys it may be kept once with and what is written for plugins if it is kept, or that only its
+        id is remembered. :mod:`.gate` is the way in for transports. `stored` is called with the updates that
+        were kept, before any of them is handed out; it only notes them. A caller that is cancelled does not
+        know whether the updates are durable, and has to offer them again.
 
         Raises:
             StoreError: none of them is durable.
@@ -104,6 +121,8 @@ class Inbox:
                 for arrival, kept in zip(arrivals, results, strict=True)
                 if isinstance(kept, Kept)
             ]
+            if stored is not None:
+                stored(updates)
             backlog = self._backlogs.get(bot_id)
             if backlog is not None:
                 backlog.offer(updates)
@@ -114,12 +133,17 @@ class Inbox:
             counts["filtered"] += len(results) - len(updates) - duplicates
             counts["pending"] += len(updates)
 
-        operations: list[Accept | Filter] = [
-            Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind)
-            for arrival in arrivals
-        ]
-        for place, verdict in (verdicts or {}).items():
-            operations[place] = _judged(bot_id, arrivals[place], now, verdict)
+        operations: Sequence[Accept | Filter]
+        if verdicts:
+            operations = [
+                _judged(bot_id, arrival, now, verdicts.get(place, ()))
+                for place, arrival in enumerate(arrivals)
+            ]
+        else:
+            operations = [
+                Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind)
+                for arrival in arrivals
+            ]
         await self._writer.commit(operations, committed)
         return outcome
 
@@ -131,7 +155,7 @@ class Inbox:
         """
         return await self._writer.read(lambda store: store.known(bot_id, update_ids))
 
-    def claim(self, bot_id: int, fault: Breakage) -> Backlog:
+    def claim(self, bot_id: int, fault: Breakage, touch: Callable[[], None] = lambda: None) -> Backlog:
         """The bot's updates in the order in which they are handled, for one owner until :meth:`release`.
 
         It is read anew from the store: a former owner's is not used any more, and what that had in flight
@@ -140,8 +164,9 @@ class Inbox:
         Args:
             bot_id: the bot.
             fault: where it is noted what breaks in the backlog's callbacks.
+            touch: called when the bot's counts have changed.
         """
-        backlog = Backlog(bot_id, self._writer, self.counts(bot_id), self._clock, fault)
+        backlog = Backlog(bot_id, self._writer, self.counts(bot_id), self._clock, fault, touch)
         self._backlogs[bot_id] = backlog
         return backlog
 
@@ -153,6 +178,14 @@ class Inbox:
     def tally(self, bot_id: int) -> Tally:
         """What became of the bot's updates."""
         return Tally(**self.counts(bot_id))
+
+    async def answers(self) -> None:
+        """Return once the writer's thread has ended everything that was submitted before.
+
+        Raises:
+            StoreError: the inbox is closed.
+        """
+        await self._writer.read(lambda _: None)
 
     def counts(self, bot_id: int) -> dict[str, int]:
         """The fields of the bot's tally, to be counted up as commits are told."""
@@ -207,6 +240,41 @@ class Inbox:
         """
         return await self._sweep(Purge, ids, bot_id, died_by)
 
+    async def put(self, operation: PutValue) -> bool:
+        """Write or remove a value of a plugin; return whether its expectation was met (:class:`PutValue`).
+
+        A caller that is cancelled does not know whether it was done.
+
+        Raises:
+            StoreError: it was not done, and will not be.
+        """
+        met = False
+
+        def committed(results: Sequence[bool]) -> None:
+            nonlocal met
+            (met,) = results
+
+        await self._writer.commit([operation], committed)
+        return met
+
+    async def value(self, plugin: str, key: str) -> bytes | None:
+        """A plugin's value; None when it is absent.
+
+        Raises:
+            StoreError: it cannot be read now.
+        """
+        now = self._clock()
+        return await self._writer.read(lambda store: store.value(plugin, key, now))
+
+    async def values(self, plugin: str, prefix: str, after: str, limit: int) -> Sequence[tuple[str, bytes]]:
+        """A plugin's first `limit` keys past `after` that begin with `prefix`, and their values, by key.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        now = self._clock()
+        return await self._writer.read(lambda store: store.values(plugin, prefix, after, limit, now))
+
     async def backup(self, path: Path) -> None:
         """Put a consistent copy of everything at `path`; updates are accepted and handled meanwhile.
 
@@ -218,7 +286,7 @@ class Inbox:
         await self._writer.backup(path)
 
     async def tend(self, keep_dead: Callable[[], float]) -> None:
-        """Forget old ids, once keys and dead letters, a few at a time, until cancelled.
+        """Forget old ids, once keys, plugins' values and dead letters, a few at a time, until cancelled.
 
         What could not be fetched for a backlog is fetched again here, too. `keep_dead` gives the seconds for
         which dead letters are kept.
@@ -287,8 +355,10 @@ class Inbox:
                 counts["dead"] -= 1
                 counts["pending" if operation is Replay else "purged"] += 1
                 backlog = self._backlogs.get(letter.bot_id)
-                if backlog is not None and operation is Replay:
-                    backlog.more()
+                if backlog is not None:
+                    backlog.touch()
+                    if operation is Replay:
+                        backlog.more()
 
         await self._writer.commit([operation(letter.id, letter.bot_id) for letter in letters], committed)
         return done
@@ -308,14 +378,20 @@ def _waiting(bot_id: int, arrival: Arrival, kept: Kept, now: float) -> Waiting:
         now,
         after_gap=kept.after_gap,
         kind=arrival.kind,
+        head=arrival,
     )
 
 
 def _judged(bot_id: int, arrival: Arrival, now: float, verdict: GateVerdict) -> Accept | Filter:
     if isinstance(verdict, Drop):
         return Filter(bot_id, arrival.update_id, now)
-    return Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind, verdict)
+    if len(verdict) == 1 and isinstance(first := verdict[0], Once):  # the usual one
+        return Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind, (first,))
+    once = tuple([one for one in verdict if isinstance(one, Once)])
+    writes = tuple([one for one in verdict if isinstance(one, StoreWrite)])
+    return Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind, once, writes)
 
 
 def _forget(now: float, store: Store) -> int:
-    return store.forget(now - RETENTION, FORGET_ROWS) + store.forget_keys(now, FORGET_ROWS)
+    forgotten = store.forget(now - RETENTION, FORGET_ROWS)
+    return forgotten + store.forget_keys(now, FORGET_ROWS) + store.forget_values(now, FORGET_ROWS)

@@ -26,13 +26,16 @@ from trioworkers.inbox.store import (
     MoveToDead,
     Operation,
     Purge,
+    PutValue,
     Replay,
     Reschedule,
     StoreError,
+    StoreWrite,
     Tally,
     Unkept,
     logged,
     once_seen,
+    put_result,
 )
 from trioworkers.records import DeadLetter, RecordedCall, Waiting
 
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 
 ORDER = (
     *((BeginCall, EndCall), (Finish,), (Reschedule,), (MoveToDead,)),
-    *((Accept, Filter), (Replay,), (Purge,)),
+    *((Accept, Filter), (Replay,), (Purge,), (PutValue,)),
 )
 
 
@@ -69,6 +72,7 @@ class MemoryStore:
         self._calls: defaultdict[int, dict[str, RecordedCall]] = defaultdict(dict)
         self._gaps: set[tuple[int, str]] = set()
         self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._values: dict[tuple[str, str], tuple[bytes, float | None]] = {}
 
     def commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
         for operation in operations:
@@ -83,6 +87,7 @@ class MemoryStore:
             Filter: self._filter,
             Replay: self._replay,
             Purge: self._purge,
+            PutValue: self._put,
         }
         results: list[Result] = [None] * len(operations)
         for kinds in ORDER:
@@ -161,8 +166,36 @@ class MemoryStore:
             del self._once[place]
         return len(old)
 
-    def tend(self) -> None:
+    def value(self, plugin: str, key: str, now: float) -> bytes | None:
+        self.fault("value")
+        return self._value(plugin, key, now)
+
+    def values(
+        self, plugin: str, prefix: str, after: str, limit: int, now: float
+    ) -> Sequence[tuple[str, bytes]]:
+        self.fault("values")
+        found = (
+            (key, value)
+            for (owner, key), (value, until) in sorted(self._values.items())
+            if owner == plugin and key > after and key.startswith(prefix) and (until is None or until > now)
+        )
+        return list(islice(found, limit))
+
+    def forget_values(self, now: float, limit: int) -> int:
+        self.fault("forget_values")
+        ends = ((until, place) for place, (_, until) in self._values.items() if until is not None)
+        old = sorted(end for end in ends if end[0] <= now)[:limit]
+        for _, place in old:
+            del self._values[place]
+        return len(old)
+
+    def tend(self, *, prove: bool = False) -> int:
         """Nothing has to be looked after."""
+        return 0
+
+    def holders(self) -> Sequence[str]:
+        """Nobody else can have it open."""
+        return ()
 
     def backup(self, path: Path) -> None:
         message = f"cannot copy what is in memory to {path}"
@@ -194,6 +227,7 @@ class MemoryStore:
             self._history.pop(operation.id, None)
             self._calls.pop(operation.id, None)
             self._counts[operation.bot_id][operation.outcome] += 1
+            self._write(operation.writes)
 
     def _reschedule(self, operation: Reschedule) -> None:
         now, before = operation.update, self._inbox.get(operation.update.id)
@@ -247,12 +281,13 @@ class MemoryStore:
     def _accept(self, operation: Accept) -> ArrivalResult:
         if self._is_known(operation):
             return DUPLICATE
-        if (repeated := once_seen(operation, self._once)) is not None:
+        if (repeated := once_seen(operation, self._once.get)) is not None:
             self._counts[operation.bot_id]["filtered"] += 1
             return repeated
         for once in operation.once:
             key = operation.bot_id, once.key
             self._once[key] = Committed(operation.at, operation.at + once.window)
+        self._write(operation.writes)
         self._counts[operation.bot_id]["accepted"] += 1
         kept = self._keep(operation.bot_id, operation.key)
         self._inbox[kept.id] = Waiting(
@@ -292,6 +327,23 @@ class MemoryStore:
             self._calls.pop(operation.id, None)
             self._counts[operation.bot_id].update(dead=-1, purged=1)
         return purged
+
+    def _put(self, operation: PutValue) -> bool:
+        met = put_result(operation, self._value(operation.plugin, operation.key, operation.at))
+        if met:
+            self._write([StoreWrite(operation.plugin, operation.key, operation.value, operation.until)])
+        return met
+
+    def _write(self, writes: Sequence[StoreWrite]) -> None:
+        for write in writes:
+            if write.value is None:
+                self._values.pop((write.plugin, write.key), None)
+            else:
+                self._values[write.plugin, write.key] = write.value, write.until
+
+    def _value(self, plugin: str, key: str, now: float) -> bytes | None:
+        value, until = self._values.get((plugin, key), (None, None))
+        return value if until is None or until > now else None
 
     def _keep(self, bot_id: int, key: str) -> Kept:
         self._last_id += 1

@@ -41,20 +41,44 @@ class Never:
 LIFETIMES = {
     "callback_query": 150.0,
     "shipping_query": 150.0,
-    "pre_checkout_query": 150.0,
+    "pre_checkout_query": 10.0,
     "inline_query": 30.0,
     "chosen_inline_result": 600.0,
 }
 """Seconds after which an answer of that kind is refused (`query is too old`), so that handling it is of
-no use; as long as Telegram's own server keeps them (Client.cpp of tdlib/telegram-bot-api). Messages and
-the rest never expire here: Telegram drops them after a day, what was accepted is kept until it is handled.
+no use: 10 by the Bot API's words (answerPreCheckoutQuery), else as long as Telegram's own server keeps them
+(Client.cpp of tdlib/telegram-bot-api). Messages and the rest never expire here: Telegram drops them after a
+day, what was accepted is kept until it is handled.
 """
+JOIN_QUERY = 10.0  # seconds: "within 10 seconds", ChatJoinRequest.query_id of the Bot API 10.1
+_URGENT = ("pre_checkout_query/", "chat_join_request/")
+_WITH_OWN_LANE = (*_URGENT, "shipping_query/", "inline_query/")
 
 
-def has_expired(kind: str, accepted_at: float, now: float) -> bool:
-    """Whether an update of that kind is too old to be handled. Times are Unix seconds."""
-    lifetime = LIFETIMES.get(kind)
-    return lifetime is not None and now - accepted_at > lifetime
+def lifetime(kind: str, key: str) -> float | None:
+    """The seconds for which an update of that kind and order key can be answered; None: for ever.
+
+    The key tells a join request that the bot is asked about from one that it only hears of.
+    """
+    if kind == "chat_join_request" and key.startswith("chat_join_request/"):
+        return JOIN_QUERY
+    return LIFETIMES.get(kind)
+
+
+def is_urgent(key: str) -> bool:
+    """Whether the order key is that of queries with :data:`JOIN_QUERY` seconds to be answered, or as few."""
+    return key.startswith(_URGENT)
+
+
+def is_query(key: str) -> bool:
+    """Whether the order key is that of queries to be answered at once, of which none depends on another."""
+    return key.startswith(_WITH_OWN_LANE)
+
+
+def has_expired(kind: str, key: str, accepted_at: float, now: float) -> bool:
+    """Whether an update of that kind and order key is too old to be handled. Times are Unix seconds."""
+    seconds = lifetime(kind, key)
+    return seconds is not None and now - accepted_at > seconds
 
 
 def backoff(attempt: int, *, initial: float, factor: float, ceiling: float, rng: Random) -> float:
@@ -101,6 +125,17 @@ def after_failure(
     if due - started_at > limits.deadline:
         return Never(f"failed {handled} times, past its deadline")
     return Again(due)
+
+
+def in_time(verdict: Again | Never, now: float, until: float, *, asked: bool) -> Again | Never:
+    """What the verdict about a failed query becomes by `until`, when an answer is too late (Unix seconds).
+
+    A back-off takes at most half of the time that is left; a wait that was `asked` for is kept, or too long.
+    """
+    if isinstance(verdict, Never):
+        return verdict
+    due = verdict.due if asked else min(verdict.due, (now + until) / 2)
+    return Again(due) if now < until and due < until else Never("failed, too late for an answer")
 
 
 MOST_CRASHES = 3  # workers that an update may end while it is handled alone

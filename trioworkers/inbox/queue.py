@@ -14,7 +14,7 @@ Every update up to `cursor` is therefore either here, or finished, or passed ove
 
 A suspect, which was in flight when a worker died, is handed out apart from the others
 (:meth:`Queue.take_suspect`); its lane waits for it. A skipped update has left its lane, which does not
-wait for it any more, for one of its own.
+wait for it any more, for one of its own. Queries that have to be answered within seconds go first.
 
 Answers of the store and offers of new updates have to come in the order of the commits and reads.
 """
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from trioworkers.inbox.fetch import Fetch
+from trioworkers.inbox.policy import is_urgent
 
 if TYPE_CHECKING:
     from trioworkers.inbox.fetch import Page
@@ -65,6 +66,7 @@ class Queue:
         self._window, self._lane = window, lane
         self._lanes: dict[str, _Lane] = {}
         self._ready: deque[_Lane] = deque()
+        self._urgent: deque[_Lane] = deque()  # the ready ones whose heads have seconds to be answered
         self._later: list[tuple[float, int, _Lane]] = []
         self._suspects: list[tuple[float, int, _Lane]] = []
         self._empty: deque[_Lane] = deque()
@@ -113,7 +115,9 @@ class Queue:
     def take(self, now: float) -> Waiting | None:
         """The next update to handle, or None. It is in flight until :meth:`finish` or :meth:`put_back`."""
         while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
+            self._let_go(heapq.heappop(self._later)[2])
+        if self._urgent:
+            return self._hand_out(self._urgent.popleft())
         return self._hand_out(self._ready.popleft()) if self._ready else None
 
     def take_suspect(self, now: float) -> Waiting | None:
@@ -131,14 +135,14 @@ class Queue:
 
     def is_waited_for(self, update_id: int) -> bool:
         """Whether the end of an update in flight is what the next one to be handed out waits for."""
-        if self._ready:
+        if self.is_ready():
             return False
         lane = self._in_flight[update_id]
         return self._behind or len(lane.updates) > 1 or lane.more
 
     def is_ready(self) -> bool:
         """Whether an update waits for nothing but a hand."""
-        return bool(self._ready)
+        return bool(self._ready or self._urgent)
 
     def next_due(self) -> float | None:
         """When the earliest waiting head may be taken; None when none waits for its time."""
@@ -147,6 +151,15 @@ class Queue:
     def next_suspect_due(self) -> float | None:
         """When the next suspect may be taken; None when there is none."""
         return self._suspects[0][0] if self._suspects else None
+
+    def oldest_at(self) -> float | None:
+        """When the oldest update was accepted, those in flight included; None when there is none here.
+
+        What is left in the store was accepted later than the head of its lane, or than all that is here.
+        """
+        return min(
+            (lane.updates[0].accepted_at for lane in self._lanes.values() if lane.updates), default=None
+        )
 
     def finish(self, update_id: int, *, dead: bool = False) -> None:
         """An update in flight left the store; the next of its lane may go. `dead`: it left a gap."""
@@ -249,7 +262,10 @@ class Queue:
         elif head.due:
             heapq.heappush(self._later, (head.due, head.id, lane))
         else:
-            self._ready.append(lane)
+            self._let_go(lane)
+
+    def _let_go(self, lane: _Lane) -> None:
+        (self._urgent if is_urgent(lane.updates[0].key) else self._ready).append(lane)
 
 
 def _lane_key(update: Waiting) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from trioworkers.errors import TrioworkersError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.inbox.fetch import Fetch, Page
@@ -40,8 +40,24 @@ class StoreFullError(StoreError):
     """There is no room; it comes back by itself when there is."""
 
 
+class StoreDisplacedError(StoreError):
+    """The store's file was removed or replaced while it was open; what it holds is being put back."""
+
+
 class StoreDamagedError(StoreError):
     """The store's file is not whole any more; nothing may be written to it, and no method works any more."""
+
+
+class StoreWrite(msgspec.Struct, frozen=True, gc=False):
+    """A plugin's value that is written together with what becomes of an update; a `value` of None removes it.
+
+    From `until` (Unix seconds) on the value is as absent; None keeps it until it is written again.
+    """
+
+    plugin: str
+    key: str
+    value: bytes | None
+    until: float | None = None
 
 
 class Accept(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +66,8 @@ class Accept(msgspec.Struct, frozen=True, gc=False):
     Its result is `DUPLICATE` when the id came before, in an operation of either kind, `Accept` or `Filter`.
     Otherwise the id is remembered. The result is :class:`OnceSeen` when a key of `once` still counts for
     the bot (:func:`once_seen`); the update is then counted as filtered, and none of its keys is committed.
-    Otherwise the result is :class:`Kept`, and the keys are committed together with the update.
+    Otherwise the result is :class:`Kept`, and the keys and `writes` are committed together with the update;
+    with every other result none of them is.
     """
 
     bot_id: int
@@ -60,6 +77,7 @@ class Accept(msgspec.Struct, frozen=True, gc=False):
     at: float
     kind: str = "message"
     once: tuple[Once, ...] = ()
+    writes: tuple[StoreWrite, ...] = ()
 
 
 @final
@@ -103,11 +121,16 @@ FILTERED: Final = Unkept.FILTERED
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
-    """This update needs no more handling. `outcome`: `done`, `dropped` or `expired`."""
+    """This update needs no more handling. `outcome`: `done`, `dropped` or `expired`.
+
+    `writes` are committed together with the end, and only if this operation is what ended the update: not if
+    it did not wait any more, nor by the second of two ends in one transaction.
+    """
 
     id: int
     bot_id: int
     outcome: str
+    writes: tuple[StoreWrite, ...] = ()
 
 
 class Reschedule(msgspec.Struct, frozen=True, gc=False):
@@ -177,7 +200,37 @@ class Purge(msgspec.Struct, frozen=True, gc=False):
     bot_id: int
 
 
-Operation = Accept | Filter | Finish | Reschedule | MoveToDead | BeginCall | EndCall | Replay | Purge
+class Whatever(Enum):
+    """The type of `ANY`."""
+
+    ANY = "any"
+
+
+ANY: Final = Whatever.ANY
+"""A value may be written whatever stands there."""
+
+
+class PutValue(msgspec.Struct, frozen=True, gc=False):
+    """Write a plugin's value if `expected` stands under its key at `at`; a `value` of None removes it.
+
+    `expected`: `ANY`, or the very bytes, or None for absent. A value whose `until` is not after `at` is as
+    absent. `at` and `until` are Unix seconds; an `until` of None keeps the value until it is written again.
+
+    The result is whether the expectation was met, and the value therefore is as given now. With `ANY` it is
+    always met; there the result of a removal is whether there was a value.
+    """
+
+    plugin: str
+    key: str
+    value: bytes | None
+    until: float | None
+    expected: bytes | Whatever | None
+    at: float
+
+
+Operation = (
+    Accept | Filter | Finish | Reschedule | MoveToDead | BeginCall | EndCall | Replay | Purge | PutValue
+)
 ArrivalResult: TypeAlias = Kept | OnceSeen | Unkept
 """The result of an `Accept` or a `Filter`."""
 
@@ -191,8 +244,8 @@ class Committed(NamedTuple):
     until: float
 
 
-def once_seen(operation: Accept, committed: Mapping[tuple[int, str], Committed]) -> OnceSeen | None:
-    """The first once key of the update that still counts, or None. `committed`: by bot id and key.
+def once_seen(operation: Accept, committed: Callable[[tuple[int, str]], Committed | None]) -> OnceSeen | None:
+    """The first once key of the update that still counts, or None. `committed`: gives one by bot id and key.
 
     A key counts for the window with which it was committed and for the one with which it is asked for,
     whichever is shorter: the first bounds how long the store has to keep it, the second lets a shorter
@@ -200,10 +253,17 @@ def once_seen(operation: Accept, committed: Mapping[tuple[int, str], Committed])
     not let a key count for longer.
     """
     for once in operation.once:
-        before = committed.get((operation.bot_id, once.key))
+        before = committed((operation.bot_id, once.key))
         if before is not None and operation.at < before.until and abs(operation.at - before.at) < once.window:
             return OnceSeen(once.key)
     return None
+
+
+def put_result(operation: PutValue, before: bytes | None) -> bool:
+    """The result of an operation, given what stands under its key; what is as absent is None."""
+    if operation.expected is ANY:
+        return operation.value is not None or before is not None
+    return operation.expected == before
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +295,10 @@ class Store(Protocol):
 
         When it returns, they are durable. When it raises, none took effect. Operations on updates that
         do not wait any more change nothing, those on dead letters included: an end may be given twice.
-        They take effect by kind: calls, finished, rescheduled, dead, accepted or filtered, replayed, purged;
-        within a kind in the order given. Ids ascend in that order, and none is given twice.
+        They take effect by kind: calls, finished, rescheduled, dead, accepted or filtered, replayed, purged,
+        values put; within a kind in the order given. Ids ascend in that order, and none is given twice.
+        What comes with an update is written when that takes effect: of two writes of one key an `Accept`'s
+        replaces a `Finish`'s, and a `PutValue` sees and replaces both.
         """
 
     def waiting(
@@ -279,12 +341,35 @@ class Store(Protocol):
         Those that ended first are forgotten first.
         """
 
-    def tend(self) -> None:
+    def value(self, plugin: str, key: str, now: float) -> bytes | None:
+        """A plugin's value; None when there is none, or it is not kept any more at `now`."""
+
+    def values(
+        self, plugin: str, prefix: str, after: str, limit: int, now: float
+    ) -> Sequence[tuple[str, bytes]]:
+        """The first `limit` keys of a plugin past `after` that begin with `prefix`, with their values.
+
+        By ascending key, as Python orders texts; values that are not kept any more at `now` are left out.
+        """
+
+    def forget_values(self, now: float, limit: int) -> int:
+        """Forget up to `limit` values that are not kept any more at `now`; returns their number.
+
+        Those that ended first are forgotten first.
+        """
+
+    def tend(self, *, prove: bool = False) -> int:
         """Do a moment's upkeep; called about each second.
+
+        `prove`: also write something, which changes nothing, to see that writing works. Returns the bytes of
+        a journal that grows because another program keeps it from being emptied; 0 when there is none.
 
         Raises:
             StoreFullError: new updates are not accepted now; the room for them was looked at anew.
         """
+
+    def holders(self) -> Sequence[str]:
+        """The other processes that have the store open, as people know them: `sqlite3 (pid 123)`."""
 
     def backup(self, path: Path) -> None:
         """Put a consistent copy at `path`, in whole or not at all; commits go on meanwhile.

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from enum import IntEnum
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -23,23 +24,31 @@ import msgspec
 import trio
 
 from trioworkers.breakage import Breakage
+from trioworkers.inbox.journal import JournalWatch
 from trioworkers.inbox.store import (
     Accept,
     Filter,
     Purge,
+    PutValue,
     Replay,
     StoreDamagedError,
+    StoreDisplacedError,
     StoreError,
     StoreFullError,
 )
+from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from trioworkers.figures import Commits
     from trioworkers.inbox.store import Operation, Store
 
 T = TypeVar("T")
+
+# somebody waits for these, and is told when they cannot be done; all others are tried until they are written
+AWAITED = (Accept, Filter, Replay, Purge, PutValue)
 
 OPERATIONS_PER_COMMIT = 512
 PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
@@ -80,12 +89,20 @@ class _Proof(IntEnum):
 class Writer:
     """Gives a store to the loop. Made on the loop; `serve` runs the thread until `close`."""
 
-    def __init__(self, store: Store, trouble: Callable[[StoreError | None], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        trouble: Callable[[StoreError | None], None] = lambda _: None,
+        commits: Commits | None = None,
+        journal: Callable[[int, Sequence[str]], None] = lambda *_: None,
+    ) -> None:
         """`trouble` is called on the loop when the store begins to fail, with why, and with None when it
-        works again."""
+        works again; `journal` as :class:`JournalWatch` has it. `commits` counts in the thread."""
         self._fault = Breakage()  # of what is nobody's in particular
         self._store = store
         self._trouble = trouble
+        self._commits = commits
+        self._journal = JournalWatch(partial(self._report_soon, journal))
         self._troubled: str | None = None
         self._needed = _Proof.READS
         self._backups = trio.CapacityLimiter(1)
@@ -108,7 +125,7 @@ class Writer:
         """
         task_status.started()
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._work, limiter=trio.CapacityLimiter(1))
+            await in_thread(self._work, limiter=trio.CapacityLimiter(1))
 
     async def wait_broken(self) -> NoReturn:
         """Wait until a callback has raised that serves no bot in particular, and raise that."""
@@ -207,20 +224,23 @@ class Writer:
     def tend(self, upkeep: Callable[[Store], object]) -> None:
         """Let the store do its own upkeep, then `upkeep`.
 
-        That the first succeeds proves that updates are accepted again.
+        That the first succeeds proves that updates are accepted again: after trouble it writes, too.
         """
-        self._put(_Job((), lambda store: store.tend(), lambda _: None, self._fault, upkeep=True))
+        self._put(_Job((), self._tend, lambda _: None, self._fault, upkeep=True))
         self._put(_Job((), upkeep, lambda _: None, self._fault))
 
-    async def backup(self, path: Path) -> None:
-        """Copy the store to `path`, beside what the thread does; one copy at a time.
+    def _tend(self, store: Store) -> None:
+        held = store.tend(prove=self._troubled is not None)
+        if not self._backups.borrowed_tokens:  # a copy of ours reads, too
+            self._journal.note(held, store.holders)
 
-        Cancellation waits for the copy.
+    async def backup(self, path: Path) -> None:
+        """Copy the store to `path`, beside what the thread does; one at a time. Cancellation waits for it.
 
         Raises:
             StoreError: there is no copy.
         """
-        await trio.to_thread.run_sync(self._store.backup, path, limiter=self._backups)
+        await in_thread(self._store.backup, path, limiter=self._backups)
 
     def _put(self, job: _Job | None, *, awaited: bool = True) -> None:
         self._jobs.append(job)
@@ -296,9 +316,12 @@ class Writer:
             job = waiting.popleft()
             batch.append(job)
             operations.extend(job.operations)
+        began = time.monotonic()
         try:
             results = self._store.commit(operations)
         except StoreError as error:
+            if self._commits is not None:
+                self._commits.failed += 1
             self._note(error, _Proof.WRITES)
             if isinstance(error, StoreDamagedError):
                 waiting.extendleft(reversed(batch))
@@ -306,6 +329,8 @@ class Writer:
             self._refuse(batch, error, waiting)
             return
         self._committed_at = time.monotonic()
+        if self._commits is not None:
+            self._commits.committed(self._committed_at - began, len(operations))
         if self._troubled is not None:
             accepts = any(isinstance(operation, Accept | Filter) for operation in operations)
             self._note(None, _Proof.ACCEPTS if accepts else _Proof.WRITES)
@@ -324,7 +349,7 @@ class Writer:
         refused = [
             job
             for job in (*batch, *waiting)
-            if any(isinstance(operation, Accept | Filter | Replay | Purge) for operation in job.operations)
+            if any(isinstance(operation, AWAITED) for operation in job.operations)
         ]
         for job in refused:
             job.error = error
@@ -345,20 +370,23 @@ class Writer:
             if self._troubled is None or proof < self._needed:
                 return
             self._troubled, self._needed = None, _Proof.READS
-            self._token.run_sync_soon(self._report, None)
+            self._report_soon(self._trouble, None)
             return
-        if isinstance(error, StoreFullError):
+        if isinstance(error, StoreFullError | StoreDisplacedError):
             proof = _Proof.ACCEPTS
         self._needed = max(self._needed, proof)
         if str(error) != self._troubled:
             self._troubled = str(error)
-            self._token.run_sync_soon(self._report, error)
+            self._report_soon(self._trouble, error)
 
-    def _report(self, error: StoreError | None) -> None:
-        try:
-            self._trouble(error)
-        except Exception as broken:
-            self._fault.note(broken)
+    def _report_soon(self, listener: Callable[..., None], *what: object) -> None:
+        def report() -> None:
+            try:
+                listener(*what)
+            except Exception as broken:
+                self._fault.note(broken)
+
+        self._token.run_sync_soon(report)
 
     def _tell(self, jobs: list[_Job]) -> None:
         def resolve_all() -> None:

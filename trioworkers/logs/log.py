@@ -20,6 +20,7 @@ import trio
 from trioworkers.logs.lines import FileSink, Lines, StreamSink
 from trioworkers.logs.render import rendering, stamp
 from trioworkers.logs.throttle import Throttle
+from trioworkers.service.journal import is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +58,7 @@ def open_log(
     sinks: dict[Render, list[Lines]] = {}  # what is one rendering is made once for all its sinks
     if stream is not None and not _leads_nowhere(stream):
         if format == "auto":
-            format = "text" if stream.isatty() else "journal" if _is_journal(stream, environ) else "json"
+            format = "text" if stream.isatty() else "journal" if is_journal(stream, environ) else "json"
         colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
         render = rendering(format, colors=colors)
         sinks[render] = [Lines(StreamSink(stream), _lost(render))]
@@ -168,12 +169,3 @@ def _leads_nowhere(stream: TextIO) -> bool:
         return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
     except (OSError, ValueError):
         return False
-
-
-def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether `stream` is the very stream that $JOURNAL_STREAM names (systemd.exec(5))."""
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

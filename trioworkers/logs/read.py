@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import zlib
 from collections import deque
 from contextlib import suppress
 from io import FileIO
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BLOCK = 64 * 1024
 TRIES = 100  # rotations are seldom: seconds lie between two, and less than a millisecond is needed
+CHECKED = 512  # bytes before a place by which it is known again
 LONGEST = 2**20  # bytes of an unfinished line that are waited for; then it is given in pieces
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -69,6 +71,42 @@ class LogReader:
         _close(files[1:])
         *lines, self.unfinished = b"".join(blocks).split(b"\n")
         return lines[max(0, len(lines) - count) :]
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """The inode of the file that was read last, where its first unread line begins in it, and a checksum.
+
+        The checksum is of what stands before: a new file may have the inode of one that was deleted.
+        (0, 0, 0) before there is a file.
+        """
+        if not self._files:
+            return 0, 0, 0
+        file = self._files[-1]
+        offset = max(0, file.tell() - len(self.unfinished))
+        return os.fstat(file.fileno()).st_ino, offset, _checksum(file, offset)
+
+    def resume(self, inode: int, offset: int, checksum: int) -> None:
+        """Go on at the `place` of an earlier reader: :meth:`more` yields what came after it.
+
+        Where its file is gone, everything that is left is read, and `missed` is set. (0, 0, 0) begins with
+        the oldest line that there is, and misses nothing.
+
+        Raises:
+            OSError: a file is there that cannot be read.
+        """
+        files = self._opened()
+        at = next((at for at, file in enumerate(files) if os.fstat(file.fileno()).st_ino == inode), None)
+        if at is not None and os.fstat(files[at].fileno()).st_size >= offset:
+            at = at if _checksum(files[at], offset) == checksum else None
+        if at is None:
+            self.missed = inode != 0
+            self._files = files[::-1]
+            return
+        _close(files[at + 1 :])
+        self._files = files[at::-1]
+        size = os.fstat(self._files[0].fileno()).st_size
+        self.missed = offset > size  # it was cut off, or is another file: begun anew
+        self._files[0].seek(0 if self.missed else offset)
 
     def more(self) -> Iterator[bytes]:
         """Yield the lines that were finished since the last call, over rotations, without their ends.
@@ -142,6 +180,12 @@ class LogReader:
             if len(self.unfinished) > LONGEST:
                 yield self.unfinished
                 self.unfinished = b""
+
+
+def _checksum(file: FileIO, offset: int) -> int:
+    """Of the bytes before a place in a file, or of as many as tell one log from another."""
+    begin = max(0, offset - CHECKED)
+    return zlib.crc32(os.pread(file.fileno(), offset - begin, begin))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

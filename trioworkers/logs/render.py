@@ -11,6 +11,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.service.journal import PRIORITY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -21,7 +23,6 @@ TOKEN = re.compile(r"(?<!\d)\d{3,}(?::|%3[Aa])[A-Za-z0-9_-]{10,}")
 # control characters, those that turn the direction of writing, halves of characters
 STEERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _encode = json.JSONEncoder(default=repr).encode
-JOURNAL_PRIORITY = {"debug": "<7>", "info": "<6>", "warn": "<4>", "error": "<3>"}  # sd-daemon(3)
 
 
 def redact(line: str) -> str:
@@ -54,7 +55,7 @@ def rendering(format: str, *, colors: bool = False) -> Render:
         shown = {printable(name): _shown(value) for name, value in told.items()}
         if "at" in shown:
             shown = {"timestamp": shown.pop("at"), **shown}
-        prefix = JOURNAL_PRIORITY.get(str(told.get("level")), "<6>") if format == "journal" else ""
+        prefix = PRIORITY.get(str(told.get("level")), "<6>") if format == "journal" else ""
         return f"{prefix}{redact(str(console(None, '', shown)))}\n"
 
     return text

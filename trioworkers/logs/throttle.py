@@ -7,11 +7,11 @@ unnoticed, a trouble that goes on is one line a window, and the number of times 
 the lines without `repeats` plus the sum of `repeats`.
 
 Throttled are events that come with each update or each request, from a level of info up: `update.*`,
-`inbox.*`, `transport.*`, `webhook.*`, `plugin.*`, and what libraries say. (A dead letter is kept by the
-store, whatever the log holds back.) Never the lives of bots and of the daemon (`worker.exited`,
-`bot.failed`, `daemon.*`, `reload.*`, …): each has a process or a person of its own behind it, is what a
-post-mortem is read for, and is bounded by back-off and the start rate. Never a level of debug: who asks
-for it wants every step.
+`inbox.*`, `transport.*`, `webhook.*`, `plugin.*`, `control.refused`, and what libraries say. (A dead
+letter is kept by the store, whatever the log holds back.) Never the lives of bots and of the daemon
+(`worker.exited`, `bot.failed`, `daemon.*`, `reload.*`, …): each has a process or a person of its own behind
+it, is what a post-mortem is read for, and is bounded by back-off and the start rate. Never a
+level of debug: who asks for it wants every step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-THROTTLED = ("update.", "inbox.", "transport.", "webhook.", "plugin.", "library")
+THROTTLED = ("update.", "inbox.", "transport.", "webhook.", "plugin.", "control.refused", "library")
 MOST_KINDS = 10_000  # remembered at a time; beyond them lines are written as they come
 CLASS_LENGTH = 200  # characters of a reason that tell its kind
 _FIGURES = re.compile(r"\d+")

@@ -12,21 +12,30 @@ its updates, so that Telegram keeps them; what a webhook delivers is still accep
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import time
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.botapi.client import BotApi
 from trioworkers.errors import describe
+from trioworkers.figures import NO_RUN, BotFigures
+from trioworkers.inbox.gate import Duplicate, Gate
 from trioworkers.logs.files import RotatedFile
-from trioworkers.nursery.bot_run import BotContext, BotRun
+from trioworkers.nursery.bot_context import BotContext
+from trioworkers.nursery.bot_run import BotRun
 from trioworkers.nursery.life import BROKEN, STOPPING
 from trioworkers.nursery.restart import FIRST_TRIAL, LONGEST_TRIAL
+from trioworkers.transport.pending import drop_pending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trioworkers.config import BotSettings, LogSettings
+    from trioworkers.figures import Figures
+    from trioworkers.nursery.delivery import Run
+    from trioworkers.records import Arrival
 
 __all__ = ["BotContext", "BotScope"]
 
@@ -36,17 +45,27 @@ class BotScope:
 
     Attributes:
         settings: the settings in force.
+        log_path: the file that the bot's output goes to.
         ended: set by whoever runs it, when it has been drained.
     """
 
     def __init__(self, settings: BotSettings, context: BotContext) -> None:
         self.settings = settings
         self._context = context
-        self._log = RotatedFile(context.fleet().log_dir / f"worker_{settings.name}.log", self._log_settings)
+        self.log_path = context.fleet().log_dir / f"worker_{settings.name}.log"
+        self._log = RotatedFile(self.log_path, self._log_settings)
+        self._gate = Gate(
+            settings.name,
+            settings.bot_id,
+            context.inbox,
+            context.events,
+            apart=lambda: self.settings.callbacks == "own_lane",
+        )
         self._run: BotRun | None = None
         self._began = trio.Event()
         self._wanted = trio.Event()  # another run, after one that broke
         self._is_broken = self._stops_intake = self._drains = False
+        self._tune_pace()
         self.ended = trio.Event()
 
     @property
@@ -168,10 +187,26 @@ class BotScope:
         """
         await self._change_pause(False, "bot.resumed")
 
+    async def drop_pending(self) -> int:
+        """Drop the updates that wait at Telegram, and return their number; those in the inbox stay.
+
+        Raises:
+            BotApiError: Telegram refused it.
+            TransportError: Telegram was not reached, or did not answer as it should. They may be dropped.
+        """
+        async with AsyncExitStack() as stack:
+            if self._run is not None and not self._is_broken:
+                await stack.enter_async_context(self._run.nothing_fetched())
+            api = BotApi(self._context.fleet().api_base, self.settings.token.reveal())
+            dropped = await drop_pending(await stack.enter_async_context(api))
+        self._context.events.emit("transport.pending_dropped", self.settings.name, count=dropped)
+        return dropped
+
     def retune(self, settings: BotSettings) -> None:
         """Work with new settings that touch no process; updates in flight keep those they began with."""
         differs = settings.digest != self.settings.digest
         self.settings = settings
+        self._tune_pace()
         if self._is_breaking:
             if differs:
                 self._wanted.set()
@@ -185,6 +220,42 @@ class BotScope:
             with self._own_breakage():
                 self._run.reroute()
 
+    async def offer(self, make: Callable[[int], Arrival]) -> None:
+        """Put an update of the daemon's own into the inbox, the last of its chat; it is durable then.
+
+        Args:
+            make: makes it of its `update_id`, which is negative: Telegram's are not.
+
+        Raises:
+            StoreError: it is not durable.
+        """
+        update_id = -1 - round(1000 * time.time()) % 2**31
+        while isinstance((await self._gate.offer([make(update_id)]))[0], Duplicate):
+            update_id = -1 - (-1 - update_id + 1) % 2**31
+
+    def hooks_changed(self) -> None:
+        """Plugins became active, or are not active any more."""
+        if self._run is not None:
+            with self._own_breakage():
+                self._run.hooks_changed()
+
+    async def fence(
+        self, chat_id: int, epoch: int, is_spared: Callable[[Run], bool] = lambda run: False
+    ) -> None:
+        """Return once nothing that has an update of a chat in flight can make a call any more.
+
+        Workers' handlers, and functions of the daemon, are cut off, and their updates put back: who handles
+        them is asked again. So the answer to that has to have changed before (:meth:`reroute`), else they
+        are handled by the same ones again. A worker that does not obey within 5 s is killed.
+
+        Args:
+            chat_id: the chat; all threads of a forum are meant.
+            epoch: the caller's own number of the take-over, for events.
+            is_spared: whether a function of the daemon goes on: it is the caller's own.
+        """
+        if self._run is not None:
+            await self._run.fence(chat_id, epoch, is_spared)
+
     def webhook_changed(self) -> None:
         """What Telegram has to know of its webhook may have changed."""
         if self._run is not None:
@@ -197,6 +268,7 @@ class BotScope:
         `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
         """
         self.settings = settings
+        self._tune_pace()
         if self._is_breaking:
             self._wanted.set()
         elif self._run is not None:
@@ -220,7 +292,35 @@ class BotScope:
             "state": self.state,
             "paused": self.paused,
             **(row or self._status_before()),
+            "plugins": self._context.hooks.status(self.settings),
         }
+
+    def figures(self, counted: Figures) -> BotFigures:
+        """What metrics show of this bot; `counted`: what is counted for all bots."""
+        run = NO_RUN
+        if self._run is not None:
+            with self._own_breakage():
+                run = self._run.figures()
+        bot_id = self.settings.bot_id
+        counts = self._context.inbox.counts(bot_id)
+        return BotFigures(
+            bot=self.settings.name,
+            state=self.state,
+            accepted=counts["accepted"],
+            handled=counts["done"],
+            dropped=counts["dropped"] + counts["filtered"],
+            retried=counts["retried"],
+            dead=counted.deaths[bot_id],
+            expired=counts["expired"],
+            ready=max(0, counts["pending"] - run.in_flight - run.retry),
+            in_flight=run.in_flight,
+            retry=run.retry,
+            dead_letters=counts["dead"],
+            oldest_at=run.oldest_at,
+            restarts=counted.restarts[bot_id],
+            memory=run.memory,
+            heartbeat_age=run.heartbeat_age,
+        )
 
     def _status_before(self) -> dict[str, Any]:
         """What is known before its run: it waits for one that has its bot id, name or log."""
@@ -232,11 +332,13 @@ class BotScope:
             "transport": "poll" if self.settings.transport == "poll" else "webhook",
             "messages": 0,
             "errors": 0,
+            "latency_ms": None,
             "restarts": 0,
             "queue": {"ready": tally.pending, "in_flight": 0, "retry": 0, "dead": tally.dead},
             "last_exit": None,
             "next_start_at": None,
             "reason": BROKEN if self._is_broken else None,
+            "rate_limit": None,
             "health": {**health, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
         }
 
@@ -260,6 +362,10 @@ class BotScope:
             self._context.events.emit(event, self.settings.name)
             if self._run is not None:
                 self._run.poke()
+
+    def _tune_pace(self) -> None:
+        if self._context.paces is not None:
+            self._context.paces.of(self.settings.bot_id).tune(self.settings.rate_limit)
 
     def _get_settings(self) -> BotSettings:
         return self.settings

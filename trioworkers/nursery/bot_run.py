@@ -8,70 +8,45 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.bot_server import server_of
 from trioworkers.breakage import Breakage
+from trioworkers.figures import RunFigures
 from trioworkers.inbox.gate import Gate
+from trioworkers.nursery.asks import BotAsks
 from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.function_executor import FunctionContext, FunctionExecutor
-from trioworkers.nursery.intake import BotIntake
+from trioworkers.nursery.health import health_of
+from trioworkers.nursery.intake import FIRST_LOOK, LONGEST_LOOK, BotIntake
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
 from trioworkers.nursery.scheduler import Scheduler
-from trioworkers.nursery.session import OVERDUE, SessionContext
+from trioworkers.nursery.session import SessionContext
 from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
 from trioworkers.nursery.worker_executor import WorkerExecutor
-from trioworkers.protocol.frames import Configure, Retune
+from trioworkers.nursery.worker_settings import configuration_of, tuning_of
+from trioworkers.ratelimit.pace import OwnTurns
 from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from trioworkers.config import BotSettings, Fleet
-    from trioworkers.events import Events
-    from trioworkers.inbox.inbox import Inbox
+    from trioworkers.botapi.server import Server
+    from trioworkers.config import BotSettings
     from trioworkers.logs.files import RotatedFile
-    from trioworkers.nursery.intake import Webhooks
-    from trioworkers.nursery.oom import OomKills
-    from trioworkers.nursery.paused import PausedBots
-    from trioworkers.nursery.scheduler import Route
-    from trioworkers.nursery.slots import WorkerSlots
-    from trioworkers.nursery.spawn import MakesWorkers
+    from trioworkers.nursery.bot_context import BotContext
+    from trioworkers.nursery.delivery import Run
     from trioworkers.nursery.worker import ConnectedWorker
+    from trioworkers.protocol.frames import Configure, Retune
 
 
-@dataclass(frozen=True, slots=True)
-class BotContext:
-    """What a bot needs of the daemon around it.
-
-    Attributes:
-        fleet: the fleet in force.
-        inbox: the updates of all bots.
-        makes: makes worker processes.
-        events: where it is emitted what happens.
-        may_start: waits for this bot's turn in the fleet's start rate.
-        slots: how many workers there may be at once.
-        webhooks: what bots need for webhooks.
-        paused: which bots are paused.
-        oom: the kernel's counter of kills for want of memory.
-        route: names the function of the daemon that handles an update of a bot in its worker's place; None:
-            there are none.
-    """
-
-    fleet: Callable[[], Fleet]
-    inbox: Inbox
-    makes: MakesWorkers
-    events: Events
-    may_start: Callable[[], Awaitable[None]]
-    slots: WorkerSlots
-    webhooks: Webhooks
-    paused: PausedBots
-    oom: OomKills
-    route: Callable[[BotSettings], Route | None] | None = None
+REFUSED = "token refused"
 
 
 class BotRun:
@@ -91,23 +66,37 @@ class BotRun:
         self._settings = settings
         self._context = context
         self._fault = Breakage()
-        self._is_over = False
-        self._backlog = context.inbox.claim(bot.bot_id, self._fault)
+        self._is_over = self._drains = False
+        self._bot_id = bot.bot_id  # the same for all of a run
+        touch = partial(context.touched.add, bot.name)
+        self._backlog = context.inbox.claim(bot.bot_id, self._fault, touch)
         rng = random.Random()  # noqa: S311 - jitter
         self._activity = Activity()
+        self._pace = None if context.paces is None else context.paces.of(bot.bot_id)
+        if self._pace is not None:
+            self._pace.fault = self._fault.note
+        figures = context.figures
+        self._meter = None if figures is None else figures.calls
         self._settling = Settling(
-            bot.name, self._backlog, settings, context.events, rng, time.time, self._activity
+            bot=bot.name,
+            backlog=self._backlog,
+            settings=settings,
+            events=context.events,
+            rng=rng,
+            clock=time.time,
+            activity=self._activity,
+            figures=figures,
+            count_hooks=context.hooks.count,
+            touch=touch,
         )
-        route = None if context.route is None else context.route(bot)
+        route = context.hooks.route(settings)
         self._scheduler = Scheduler(self._settling, self._fault, self._is_paused, route)
         token = bot.token.reveal()
         self._outputs = Output(log, token), Output(log, token)
-        self._functions: FunctionExecutor | None = None
-        if route is not None:
-            functions = FunctionContext(
-                settings, self._server, self._log_level, self._outputs[0].write_line, rng
-            )
-            self._functions = FunctionExecutor(functions, self._scheduler)
+        self._rng = rng
+        self._asks = BotAsks(bot.name, context.ask)
+        self._executors: trio.Nursery | None = None
+        self._functions = None if route is None else self._make_functions()
         ordinary = SessionContext(
             makes=context.makes,
             settings=settings,
@@ -116,21 +105,34 @@ class BotRun:
             make_executor=partial(self._make_executor, alone=False),
             emit=self._emit,
             oom=context.oom,
+            figures=figures,
+            pace=self._pace,
         )
         alone = replace(
             ordinary, output=self._outputs[1], make_executor=partial(self._make_executor, alone=True)
         )
         self.supervisor = Supervisor(
             ordinary,
-            SupervisorContext(self._scheduler.work, self._is_paused, context.slots, context.may_start, rng),
+            SupervisorContext(
+                self._scheduler.work, self._is_paused, context.slots, context.may_start, rng, touch=touch
+            ),
         )
         self._quarantine = Quarantine(alone, self._scheduler.suspect_work, context.may_start, self._is_paused)
         self._unproven = trio.CancelScope()
-        gate = Gate(bot.name, bot.bot_id, context.inbox, context.events)
-        self._intake = BotIntake(settings, gate, context.webhooks, self._emit, rng)
+        gate = Gate(
+            bot.name,
+            bot.bot_id,
+            context.inbox,
+            context.events,
+            context.hooks.judges(settings),
+            lambda: settings().callbacks == "own_lane",
+        )
+        self._intake = BotIntake(settings, gate, context.webhooks, self._emit, rng, self._meter)
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
+        self._fetch_turn = trio.Lock()  # held while nothing may be fetched
         self._asked_again = trio.Event()
+        self._looks_at: float | None = None  # when a refused token is tried again, Unix seconds
 
     async def run(self) -> None:
         """Run until drained; cancelling it ends the workers' groups and leaves no trace.
@@ -142,8 +144,10 @@ class BotRun:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._fault.wait_raise)
                 nursery.start_soon(self._scheduler.run)
+                nursery.start_soon(self._asks.run)
                 nursery.start_soon(self._serve_intake)
                 async with trio.open_nursery() as executors:
+                    self._executors = executors
                     executors.start_soon(self._serve_quarantine)
                     if self._functions is not None:
                         executors.start_soon(self._functions.run)
@@ -152,6 +156,8 @@ class BotRun:
                 nursery.cancel_scope.cancel()
         finally:
             self._is_over = True
+            if self._pace is not None:
+                self._pace.fault = None
             self._context.inbox.release(self._backlog)
 
     @property
@@ -167,6 +173,7 @@ class BotRun:
         """Let executors finish what they have, and end; `run` returns then. Idempotent."""
         self._unproven.cancel()
         self._quarantine.drain()
+        self._drains = True
         if self._functions is not None:
             self._functions.drain()
         self.supervisor.drain()
@@ -177,6 +184,13 @@ class BotRun:
             self._quarantine.session.end("restarted")
         self._asked_again.set()
         return await self.supervisor.restart(by_hand=by_hand)
+
+    @asynccontextmanager
+    async def nothing_fetched(self) -> AsyncIterator[None]:
+        """Inside, no updates are fetched; what was accepted is handled."""
+        async with self._fetch_turn:
+            self._fetching.cancel()
+            yield
 
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
@@ -198,6 +212,26 @@ class BotRun:
     def reroute(self) -> None:
         """Ask the route again for all updates that wait for room."""
         self._scheduler.reroute()
+
+    def hooks_changed(self) -> None:
+        """Plugins became active, or are not active any more: there may be another route."""
+        route = self._context.hooks.route(self._settings)
+        if route is not None and self._functions is None and not self._drains:
+            self._functions = self._make_functions()
+            if self._executors is not None:
+                self._executors.start_soon(self._functions.run)
+        self._scheduler.set_route(route)
+
+    async def fence(
+        self, chat_id: int, epoch: int, is_spared: Callable[[Run], bool] = lambda run: False
+    ) -> None:
+        """As :meth:`~trioworkers.nursery.bot.BotScope.fence`."""
+        async with trio.open_nursery() as nursery:
+            for session in (*self.supervisor.all_sessions, self._quarantine.session):
+                if session is not None:
+                    nursery.start_soon(session.fence, chat_id, epoch)
+            if self._functions is not None:
+                nursery.start_soon(self._functions.fence, chat_id, is_spared)
 
     def webhook_changed(self) -> None:
         """What Telegram has to know of the bot's webhook may have changed."""
@@ -224,13 +258,12 @@ class BotRun:
     def status(self) -> dict[str, Any]:
         """What the status document has of the run, without state, pause and settings."""
         now = trio.current_time()
-        supervisor, backlog = self.supervisor, self._backlog
+        supervisor = self.supervisor
         session = supervisor.session
         worker = None if session is None else session.worker
         beat = None if worker is None else worker.heartbeat_at
         tally = self._context.inbox.tally(self._settings().bot_id)
-        in_flight = 0 if self._is_over else backlog.in_flight - self._scheduler.held
-        retry = 0 if self._is_over else backlog.waiting_for_retry
+        in_flight, retry = self._under_way
         return {
             "pid": worker and worker.pid,
             "transport": self._intake.transport,
@@ -238,6 +271,7 @@ class BotRun:
             "uptime_ms": worker and round((now - worker.started_at) * 1000),
             "messages": self._activity.messages,
             "errors": self._activity.errors,
+            "latency_ms": self._activity.latency(time.time()),
             "restarts": supervisor.restarts,
             "memory_bytes": worker and worker.memory,
             "last_heartbeat_age_ms": None if beat is None else round((now - beat) * 1000),
@@ -249,25 +283,31 @@ class BotRun:
                 "dead": tally.dead,
             },
             "last_exit": supervisor.last_exit,
-            "next_start_at": supervisor.next_start_at,
+            "next_start_at": supervisor.next_start_at or self._looks_at,
             "reason": supervisor.reason,
-            "health": self._health(now),
+            "rate_limit": None if self._pace is None else self._pace.status(),
+            "health": health_of(
+                session,
+                self._settings(),
+                now,
+                waits=self._pace is not None and self._pace.figures().waiting > 0,
+            ),
         }
 
-    def _health(self, now: float) -> dict[str, Any]:
-        """Alive, responsive and making progress, apart from each other."""
-        settings, session = self._settings(), self.supervisor.session
+    @property
+    def _under_way(self) -> tuple[int, int]:
+        """How many updates are at an executor, and how many wait for their next attempt."""
+        if self._is_over:
+            return 0, 0
+        return self._backlog.in_flight - self._scheduler.held, self._backlog.waiting_for_retry
+
+    def figures(self) -> RunFigures:
+        """What metrics show of the run."""
+        session = self.supervisor.session
         worker = None if session is None else session.worker
-        alive = worker is not None
-        silent = now - (worker.heartbeat_at or now) if worker else 0.0
-        held_for = session.held_for if session is not None else 0.0
-        return {
-            "alive": alive,
-            "responsive": alive and silent <= 2 * settings.heartbeat_interval,
-            "progressing": held_for <= settings.handler_timeout + OVERDUE,
-            "loop_lag_ms": round(worker.lag * 1000) if worker else 0,
-            "oldest_in_flight_ms": round(held_for * 1000),
-        }
+        oldest_at = None if self._is_over else self._backlog.oldest_at
+        memory, age = (None, None) if worker is None else (worker.memory, worker.heartbeat_age)
+        return RunFigures(*self._under_way, oldest_at, memory, age)
 
     async def _serve_quarantine(self) -> None:
         """Only once a worker was ready: suspects of a former run must not start a handler that is unfit."""
@@ -280,53 +320,79 @@ class BotRun:
         with self._intake_scope:
             if self._settings().worker != "on_demand":
                 await self.supervisor.proven.wait()
+            pause = FIRST_LOOK
             while True:
-                refused = False
+                refused, began = False, trio.current_time()
                 with trio.CancelScope() as self._fetching:
+                    async with self._fetch_turn:
+                        pass
                     try:
-                        await self._intake.serve(self._context.fleet().api_base)
+                        await self._intake.serve(self._server()[0])
                     except TokenRefusedError:
                         refused = not self._fetching.cancel_called  # else that was the token of before
                 if refused:
                     self._emit("transport.refused")
-                    self.supervisor.park("token refused")
-                    self._asked_again = trio.Event()
-                    await self._asked_again.wait()
+                    self.supervisor.park(REFUSED)
+                    if trio.current_time() - began > pause:  # it worked meanwhile
+                        pause = FIRST_LOOK
+                    pause = await self._wait_until_known(pause)
+
+    async def _wait_until_known(self, pause: float) -> float:
+        """Return once the bot is asked for again, or its token, which was refused, is known again.
+
+        A token that was revoked is refused for ever, but a passing trouble at Telegram looks the same. So it
+        is tried again after `pause` seconds, then after doubled times, with jitter. The bot stays failed all
+        the while. Returns the next pause.
+        """
+        self._asked_again = trio.Event()
+        while not self._asked_again.is_set():
+            wait = self._rng.uniform(pause / 2, pause)
+            self._looks_at = time.time() + wait
+            with trio.move_on_after(wait):
+                await self._asked_again.wait()
+                break
+            pause = min(2 * pause, LONGEST_LOOK)
+            is_known = await self._intake.is_known(self._server()[0])
+            if is_known and not self._asked_again.is_set():
+                self._looks_at = None
+                self._emit("transport.recovered", after=REFUSED)
+                self.supervisor.replace()
+                return pause
+        self._looks_at = None
+        return FIRST_LOOK
 
     def _make_executor(self, worker: ConnectedWorker, *, alone: bool) -> WorkerExecutor:
-        return WorkerExecutor(worker, self._scheduler, self._settling, alone=alone)
+        return WorkerExecutor(worker, self._scheduler, self._settling, alone=alone, asks=self._asks)
 
-    def _server(self) -> tuple[str, str]:
-        return self._context.fleet().api_base, self._settings().token.reveal()
+    def _make_functions(self) -> FunctionExecutor:
+        write = self._outputs[0].write_line
+        context = FunctionContext(
+            self._settings,
+            self._server,
+            self._log_level,
+            write,
+            self._rng,
+            self._asks.ask,
+            self._meter,
+            None if self._context.paces is None else OwnTurns(self._context.paces, self._bot_id),
+        )
+        return FunctionExecutor(context, self._scheduler)
+
+    def _server(self) -> tuple[Server, str]:
+        settings = self._settings()
+        return server_of(self._context.fleet(), settings), settings.token.reveal()
 
     def _log_level(self) -> str:
         return self._context.fleet().log.level
 
     def _tuning(self) -> Retune:
-        settings = self._settings()
-        return Retune(
-            settings=dict(settings.settings),
-            handler_timeout=settings.handler_timeout,
-            heartbeat_interval=settings.heartbeat_interval,
-            memory_check_interval=settings.memory_check_interval,
-            log_level=self._context.fleet().log.level,
-        )
+        return tuning_of(self._settings(), self._context)
 
     def _configure(self) -> Configure:
-        settings, fleet = self._settings(), self._context.fleet()
-        return Configure(
-            name=settings.name,
-            bot_id=settings.bot_id,
-            token=settings.token.reveal(),
-            api_base=fleet.api_base,
-            handler=settings.handler,
-            python_path=[str(path) for path in fleet.python_path],
-            concurrency=settings.concurrency,
-            tuning=self._tuning(),
-        )
+        return configuration_of(self._settings(), self._context)
 
     def _is_paused(self) -> bool:
-        return self._settings().bot_id in self._context.paused
+        return self._bot_id in self._context.paused
 
     def _emit(self, event: str, **fields: Any) -> None:
         self._context.events.emit(event, self._settings().name, **fields)

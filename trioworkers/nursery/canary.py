@@ -12,7 +12,10 @@ from trioworkers.nursery.session import SessionKind, WorkerSession
 from trioworkers.protocol.frames import FrameError
 
 if TYPE_CHECKING:
-    from trioworkers.nursery.session import Ended, MakesSessions, SessionContext
+    from collections.abc import Callable
+
+    from trioworkers.nursery.ended import Ended
+    from trioworkers.nursery.session import MakesSessions, SessionContext
     from trioworkers.nursery.worker import ConnectedWorker
 
 LEAVES = 10.0  # seconds for the handler's `stop`
@@ -58,6 +61,10 @@ class _Farewell:
     def __init__(self, worker: ConnectedWorker) -> None:
         self._worker = worker
         self.problem: str | None = None
+
+    def fence(self, chat_id: int, done: Callable[[], None]) -> bool:
+        """It has nothing of any chat."""
+        return False
 
     def drain(self) -> None:
         """There is nothing to finish."""

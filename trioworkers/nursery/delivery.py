@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
+from trioworkers.awake import away_between
 from trioworkers.inbox.settle import DeadLettered, Finished, Lost, Moment, SettleLimits, settle
 from trioworkers.protocol.frames import MOST_RECORDED, FrameError
 from trioworkers.records import Attempt, shown_call
@@ -17,15 +19,19 @@ if TYPE_CHECKING:
     from random import Random
 
     from trioworkers.events import Events
+    from trioworkers.figures import Figures
     from trioworkers.handling.bot import Bot
     from trioworkers.handling.update import Update
     from trioworkers.inbox.backlog import Backlog
     from trioworkers.inbox.settle import Decision
-    from trioworkers.protocol.frames import Outcome
+    from trioworkers.inbox.store import StoreWrite
+    from trioworkers.protocol.frames import HookCount, Outcome
     from trioworkers.records import RecordedCall, Waiting
 
     Run = Callable[[Update, Bot], Awaitable[None]]
 
+LATEST = 15  # updates of which the latency is the median
+RECENT = 10.0  # seconds; of those that ended before, none
 MOST_TOLD = 20  # calls that one attempt's log names, and repetitions that are reported of one handling
 
 
@@ -38,6 +44,8 @@ class SchedulerSettings(SettleLimits, Protocol):
     def handler_timeout(self) -> float: ...
     @property
     def replay_safe(self) -> bool: ...
+    @property
+    def albums(self) -> float: ...
 
 
 class Activity:
@@ -46,6 +54,16 @@ class Activity:
     def __init__(self) -> None:
         self.messages = 0
         self.errors = 0
+        self._latest: deque[tuple[float, float]] = deque(maxlen=LATEST)  # when each ended, and after how long
+
+    def ended(self, at: float, total: float) -> None:
+        """An update was done or dropped, `total` seconds after it was accepted. `at`: Unix seconds."""
+        self._latest.append((at, total))
+
+    def latency(self, now: float) -> float | None:
+        """The median of these times over the latest updates of the last seconds, in milliseconds."""
+        totals = sorted(total for at, total in self._latest if at > now - RECENT)
+        return round(max(0.0, totals[len(totals) // 2]) * 1000, 1) if totals else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +78,9 @@ class Settling:
         rng: where jitter comes from.
         clock: Unix seconds.
         activity: counts the ends.
+        figures: counts for metrics; None: nobody wants them.
+        count_hooks: counts what workers report of their calls of plugins.
+        touch: called when the bot's row of the status may have changed.
     """
 
     bot: str
@@ -69,21 +90,55 @@ class Settling:
     rng: Random
     clock: Callable[[], float]
     activity: Activity
+    figures: Figures | None = None
+    count_hooks: Callable[[Sequence[HookCount]], None] = lambda _counts: None
+    touch: Callable[[], None] = lambda: None
 
     def emit(self, event: str, update: Waiting, trace_id: str | None = None, **fields: Any) -> None:
         """Emit an event about an update."""
-        if self.events.hears(event):  # most updates have no listener: no event is built
-            dialog = f"{self.bot}/{update.key}"
-            trace_id = trace_id or trace_of(update.bot_id, update.update_id)
-            self.events.emit(event, self.bot, trace_id=trace_id, dialog=dialog, **fields)
+        if event in self.events.heard:  # most updates have no listener: no event is built
+            self.events.emit(
+                event,
+                self.bot,
+                trace_id=trace_id or trace_of(update.bot_id, update.update_id),
+                dialog=f"{self.bot}/{update.key}",
+                update_id=update.update_id,
+                **fields,
+            )
 
-    def obey(self, update: Waiting, verdict: Decision, failure: Attempt | None = None) -> None:
-        """Make a verdict durable, and emit it. `failure`: the handling that failed, if it was handled."""
+    def obey(
+        self,
+        update: Waiting,
+        verdict: Decision,
+        failure: Attempt | None = None,
+        writes: tuple[StoreWrite, ...] = (),
+        took: float | None = None,
+    ) -> None:
+        """Make a verdict durable, and emit it.
+
+        Args:
+            update: what it is about.
+            verdict: what becomes of it.
+            failure: the handling that failed, if it was handled.
+            writes: what a handling that succeeded writes for a plugin; other verdicts than an end leave it
+                out.
+            took: the seconds of the handling, if it was handled.
+        """
         if isinstance(verdict, Finished):
-            self.backlog.finish(update, verdict.outcome)
+            self.backlog.finish(update, verdict.outcome, writes)
         elif isinstance(verdict, DeadLettered):
             self.backlog.dead_letter(update, verdict.reason, verdict.attempts, failure)
-            self.emit("update.dead", update, attempts=verdict.attempts, reason=verdict.shown)
+            for one in (update, *(update.parts or ())):
+                self.emit(
+                    "update.dead",
+                    one,
+                    attempts=verdict.attempts,
+                    reason=verdict.shown,
+                    took=None if took is None else seconds(took),
+                    total=self.total(one),
+                )
+            if self.figures is not None:
+                self.figures.deaths[update.bot_id] += 1 + len(update.parts or ())
         else:
             assert failure is not None  # noqa: S101 - only what was handled and failed comes again
             again = verdict.update
@@ -95,7 +150,19 @@ class Settling:
                 error=failure.error,
                 wait=round(max(0.0, again.due - failure.at), 3),
                 unknown=list(failure.unknown) or None,
+                counted=None if verdict.counted else False,
+                took=None if took is None else seconds(took),
+                total=self.total(again),
             )
+
+    def total(self, update: Waiting) -> float:
+        """The seconds since the update was accepted."""
+        return seconds(self.clock() - update.accepted_at)
+
+
+def seconds(span: float) -> float:
+    """A span of time as events show it: whole microseconds, and not below 0 when the clock was set back."""
+    return int(span * 1e6 + 0.5) / 1e6 if span > 0 else 0.0  # `round` takes four times as long
 
 
 class Delivery:
@@ -106,19 +173,19 @@ class Delivery:
         run: the function of the daemon that handles it; None: a worker does.
         calls: its calls of earlier handlings; None where calls are not recorded.
         handed_at: since when it has been in flight, Unix seconds.
-        trace_id: its trace id.
     """
 
     __slots__ = (
+        "_begun",
         "_open_calls",
         "_recorded",
         "_repeated",
         "_settling",
+        "_trace_id",
         "_unknown",
         "calls",
         "handed_at",
         "run",
-        "trace_id",
         "update",
     )
 
@@ -133,19 +200,40 @@ class Delivery:
         self.run = run
         self.calls = calls
         self.handed_at = settling.clock()
-        self.trace_id = trace_of(update.bot_id, update.update_id)
+        self._trace_id = ""
         self._settling = settling
         # those under way, or that may have been made although they failed: these are True
         self._open_calls: dict[str, bool] = {}
+        # when those began that have no end yet; None: nobody wants to hear of calls
+        self._begun: dict[str, float] | None = {} if "update.call" in settling.events.heard else None
         self._unknown: frozenset[str] = frozenset()  # of earlier handlings
         self._recorded = self._repeated = 0
         if calls:
             self._unknown = frozenset(call.key for call in calls if call.answer is None)
             self._recorded = sum(len(call.key) + len(call.answer or b"") for call in calls)
 
+    @property
+    def trace_id(self) -> str:
+        """Its trace id."""
+        if not self._trace_id:  # worked out where somebody wants it: most updates have no listener
+            self._trace_id = trace_of(self.update.bot_id, self.update.update_id)
+        return self._trace_id
+
     def delivered(self) -> None:
         """Its executor has it."""
-        self._settling.emit("update.delivered", self.update, self.trace_id)
+        settling, update = self._settling, self.update
+        if "update.delivered" in settling.events.heard:
+            due, accepted_at = update.due, update.accepted_at
+            settling.events.post(
+                "update.delivered",
+                settling.bot,
+                self.trace_id,
+                dialog=f"{settling.bot}/{update.key}",
+                update_id=update.update_id,
+                accepted_at=accepted_at,
+                waited=seconds(self.handed_at - (due if due > accepted_at else accepted_at)),
+                attempt=update.attempt,
+            )
 
     def calling(self, key: str) -> None:
         """A call is about to be made.
@@ -159,6 +247,8 @@ class Delivery:
         if key not in self._open_calls:
             self._count(len(key))
         self._open_calls[key] = repeats
+        if self._begun is not None:
+            self._begun.setdefault(key, self._settling.clock())
         self._settling.backlog.calling(self.update, key)
         self._repeated += repeats
         if repeats and self._repeated <= MOST_TOLD:
@@ -178,44 +268,99 @@ class Delivery:
         elif known and key not in self._open_calls:
             self._recorded -= len(key)
         self._settling.backlog.called(self.update, key, answer)
+        if self._begun is not None and key in self._begun:
+            self._emit_call(key, "not made" if answer is None else "made", self._begun.pop(key))
 
     async def wait_recorded(self) -> None:
         """Return once not too much of what was called waits for its commit: the disk holds callers back."""
         await self._settling.backlog.wait_recorded()
 
-    def settle(self, outcome: Outcome) -> None:
-        """Its handling ended so."""
+    def settle(self, outcome: Outcome, writes: tuple[StoreWrite, ...] = ()) -> None:
+        """Its handling ended so; `writes` are committed with the end of one that is done or dropped."""
         settling, update = self._settling, self.update
+        if self._begun:
+            self._end_calls("unreported" if outcome.result == "done" else "unknown")
         if outcome.result in ("done", "drop"):
-            settling.activity.messages += 1
+            settling.activity.messages += 1 + len(update.parts or ())
         elif outcome.counted:
             settling.activity.errors += 1
-        self._end(outcome)
+        self._end(outcome, writes)
         if outcome.result == "done":
-            settling.emit("update.done", update, self.trace_id)
+            self._emit_end("update.done")
             if outcome.unmade:
                 settling.emit("update.diverged", update, calls=outcome.unmade)
         elif outcome.result == "drop":
-            settling.emit("update.dropped", update, reason=outcome.error)
+            self._emit_end("update.dropped", reason=outcome.error)
 
-    def lose(self, *, alone: bool) -> None:
-        """Its executor ended; `alone`: with nothing else in flight."""
+    def lose(self, *, alone: bool, how: str = "") -> None:
+        """Its executor ended; `alone`: with nothing else in flight. `how`: its signal or exit code."""
         self._settling.activity.errors += 1
-        self._end(Lost(alone))
+        if self._begun:
+            self._end_calls("unknown")
+        self._end(Lost(alone, how))
 
     def put_back(self) -> None:
         """It was not handled, or nobody will know: it waits again."""
-        self._settling.backlog.put_back(self.update)
+        settling, update = self._settling, self.update
+        if self._begun:
+            self._end_calls("unknown")
+        self._emit_end("update.returned")
+        settling.backlog.put_back(update)
 
-    def _end(self, end: Outcome | Lost) -> None:
+    def _end(self, end: Outcome | Lost, writes: tuple[StoreWrite, ...] = ()) -> None:
         settling = self._settling
         now = settling.clock()
-        verdict = settle(self.update, end, settling.settings(), Moment(self.handed_at, now, settling.rng))
+        is_over = not isinstance(end, Lost) and end.result in ("done", "drop")
+        if is_over:
+            settling.activity.ended(now, now - self.update.accepted_at)
+        if settling.figures is not None:
+            settling.figures.handling.observe(now - self.handed_at)
+            if is_over:
+                settling.figures.end_to_end.observe(now - self.update.accepted_at)
+        began = self.handed_at if self.update.started_at is None else self.update.started_at
+        moment = Moment(self.handed_at, now, settling.rng, 0.0 if is_over else away_between(began, now))
+        verdict = settle(self.update, end, settling.settings(), moment)
         failure = None
         if not isinstance(verdict, Finished):
             unknown = tuple(shown_call(key) for key in list(self._open_calls)[:MOST_TOLD])
             failure = Attempt(now, verdict.error or "", unknown)
-        settling.obey(self.update, verdict, failure)
+        settling.obey(self.update, verdict, failure, writes, now - self.handed_at)
+
+    def _emit_end(self, event: str, **fields: Any) -> None:
+        settling, update = self._settling, self.update
+        if event in settling.events.heard:
+            now = settling.clock()
+            settling.events.post(
+                event,
+                settling.bot,
+                self.trace_id,
+                dialog=f"{settling.bot}/{update.key}",
+                update_id=update.update_id,
+                attempt=update.attempt,
+                took=seconds(now - self.handed_at),
+                total=seconds(now - update.accepted_at),
+                **fields,
+            )
+            if event != "update.returned":
+                for part in update.parts or ():
+                    settling.emit(event, part, album=update.update_id, total=settling.total(part), **fields)
+
+    def _end_calls(self, result: str) -> None:
+        """Emit the ends of calls that are still open when the handling ends."""
+        begun, self._begun = self._begun or {}, {}
+        for key in list(begun)[:MOST_TOLD]:
+            self._emit_call(key, result, begun[key])
+
+    def _emit_call(self, key: str, result: str, begun: float) -> None:
+        self._settling.emit(
+            "update.call",
+            self.update,
+            self.trace_id,
+            call=shown_call(key),
+            result=result,
+            took=seconds(self._settling.clock() - begun),
+            attempt=self.update.attempt,
+        )
 
     def _count(self, size: int) -> None:
         """So many bytes more are to be recorded; without a bound they would fill the disk, and no frame."""

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.errors import describe
-from trioworkers.nursery.bot import BotContext, BotScope
+from trioworkers.nursery.bot import BotScope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from trioworkers.config import BotSettings, Plan
+    from trioworkers.nursery.bot_context import BotContext
+    from trioworkers.nursery.delivery import Run
+    from trioworkers.records import Arrival
 
 
-FETCH_ANEW = frozenset({"token", "fleet.api_base"})  # keys that concern how updates are fetched, too
+# keys that concern how updates are fetched, too
+# keys that concern how updates are fetched, too
+FETCH_ANEW = frozenset({"token", "proxy", "environment", "fleet.api_base", "fleet.proxy"})
 
 
 class FleetScope:
@@ -27,6 +32,7 @@ class FleetScope:
 
     Attributes:
         ready: set once each of these has its first verdict, failed included.
+        touched: the bots whose row of the status may have changed; whoever reads it clears it.
     """
 
     def __init__(self, bots: Mapping[str, BotSettings], context: BotContext) -> None:
@@ -36,6 +42,7 @@ class FleetScope:
         self._gone: list[BotScope] = []  # removed or replaced, and still finishing what they have
         self._stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self.touched = context.touched
 
     async def run(self) -> None:
         """Run all bots until each has been drained."""
@@ -67,6 +74,7 @@ class FleetScope:
         if self._stopping.is_set():
             return
         bots = plan.fleet.bots
+        self.touched.update(plan.added, plan.removed, plan.replaced, plan.retuned)
         fresh = list(plan.added)
         for name in plan.removed:
             self._end(name)
@@ -79,7 +87,7 @@ class FleetScope:
                 self._bots[name].replace(bots[name], fetch_anew=fetch_anew)
             else:
                 self._bots[name].retune(bots[name])
-        if "log.level" in plan.changed:  # workers have it, too
+        if any(key == "log.level" or key.startswith("plugins.") for key in plan.changed):  # workers have it
             for bot in self._bots.values():
                 bot.retune(bot.settings)
         self.webhooks_changed()
@@ -89,6 +97,31 @@ class FleetScope:
                 # of an earlier plan, too: one that came and went may have been ended by that
                 self._nursery.start_soon(self._run, bot, tuple(self._gone))
 
+    def reroute(self, bot: str) -> None:
+        """Ask the route again for the updates of a bot that wait; nothing, if the bot has gone."""
+        if bot in self._bots:
+            self._bots[bot].reroute()
+
+    async def fence(
+        self, bot: str, chat_id: int, epoch: int, is_spared: Callable[[Run], bool] = lambda run: False
+    ) -> None:
+        """As :meth:`BotScope.fence`; of a bot that is gone nothing is waited for."""
+        if bot in self._bots:
+            await self._bots[bot].fence(chat_id, epoch, is_spared)
+
+    async def offer(self, bot: str, make: Callable[[int], Arrival]) -> None:
+        """As :meth:`BotScope.offer`.
+
+        Raises:
+            KeyError: there is no such bot.
+        """
+        await self._bots[bot].offer(make)
+
+    def hooks_changed(self) -> None:
+        """Plugins became active, or are not active any more."""
+        for bot in self._bots.values():
+            bot.hooks_changed()
+
     def webhooks_changed(self) -> None:
         """What Telegram has to know of webhooks may have changed."""
         for bot in self._bots.values():
@@ -97,6 +130,18 @@ class FleetScope:
     def status(self) -> list[dict[str, Any]]:
         """The rows of the status document."""
         return [bot.status() for bot in self.everyone]
+
+    def names(self) -> list[str]:
+        """The bots that have a row of the status."""
+        return list(dict.fromkeys(bot.settings.name for bot in self.everyone))
+
+    def row(self, name: str) -> dict[str, Any] | None:
+        """A bot's row of the status; None: there is no such bot.
+
+        While one that was replaced finishes what it has, the row is that of the one in its place.
+        """
+        bot = self._bots.get(name) or next((one for one in self._gone if one.settings.name == name), None)
+        return None if bot is None else bot.status()
 
     @property
     def everyone(self) -> list[BotScope]:
@@ -126,8 +171,12 @@ class FleetScope:
         bot.ended.set()
         if bot in self._gone:
             self._gone.remove(bot)
+            self.touched.add(bot.settings.name)
             if bot.settings.name not in self._bots:
                 self._context.webhooks.deliveries.remove(bot.settings.name)
+            paces, bot_id = self._context.paces, bot.settings.bot_id
+            if paces is not None and all(other.settings.bot_id != bot_id for other in self.everyone):
+                paces.forget(bot_id)
 
     async def _watch_verdicts(self, bots: Sequence[BotScope]) -> None:
         for bot in bots:

@@ -13,23 +13,31 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import trio
 
-from trioworkers.botapi.client import BotApi
+from trioworkers.botapi.client import SMALL_ANSWER_LIMIT, BotApi
+from trioworkers.errors import Reroute
 from trioworkers.handling.bot import Bot
 from trioworkers.handling.calls import Calls
+from trioworkers.handling.fence import HandlingFence, close_all
 from trioworkers.handling.handle import handle
 from trioworkers.handling.log import BotLog
 from trioworkers.handling.update import Update
 from trioworkers.protocol.frames import Outcome, Recorded
+from trioworkers.records import belongs_to_chat, shown_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
-    from trioworkers.handling.bot import Handling
-    from trioworkers.nursery.delivery import Delivery
+    from trioworkers.botapi.messages import Turns
+    from trioworkers.botapi.meter import CallMeter
+    from trioworkers.botapi.server import Server
+    from trioworkers.handling.bot import AsksDaemon, Handling
+    from trioworkers.inbox.store import StoreWrite
+    from trioworkers.nursery.delivery import Delivery, Run
     from trioworkers.nursery.scheduler import Scheduler
 
 CONNECTIONS = 4  # to the Bot API, for all functions of one bot
+FENCE_TIMEOUT = 5.0  # seconds for a function to take notice that it was cut off
 
 
 class FunctionSettings(Protocol):
@@ -57,13 +65,40 @@ class FunctionContext:
         log_level: the level of the bot's log.
         write: writes a line into the bot's log.
         rng: where jitter comes from.
+        asks: answers what functions ask for; None: nobody does.
+        meter: counts requests to the Bot API; None: they are not counted.
+        turns: where messages wait for their turn; None: they do not.
     """
 
     settings: Callable[[], FunctionSettings]
-    server: Callable[[], tuple[str, str]]
+    server: Callable[[], tuple[Server | str, str]]
     log_level: Callable[[], str]
     write: Callable[[str], None]
     rng: Random
+    asks: AsksDaemon | None = None
+    meter: CallMeter | None = None
+    turns: Turns | None = None
+
+
+class FunctionBot(Bot):
+    """The bot that a function of the daemon is given.
+
+    Attributes:
+        earlier: the calls that an earlier handling of the update made, or may have made, by method and chat.
+        writes: values of plugins that are committed in the transaction that ends the update, if it is done.
+    """
+
+    def __init__(
+        self,
+        settings: FunctionSettings,
+        log: BotLog,
+        api: BotApi,
+        handling: Handling,
+        earlier: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(settings.name, settings.bot_id, settings.settings, log, api, handling)
+        self.earlier = earlier
+        self.writes: list[StoreWrite] = []
 
 
 class FunctionExecutor:
@@ -72,7 +107,7 @@ class FunctionExecutor:
     def __init__(self, context: FunctionContext, scheduler: Scheduler) -> None:
         self._context = context
         self._scheduler = scheduler
-        self._in_flight = 0
+        self._in_flight: dict[HandlingFence, Delivery] = {}
         self._nursery: trio.Nursery | None = None
         self._draining = False
         self._idle = trio.Event()
@@ -82,14 +117,34 @@ class FunctionExecutor:
         """As :class:`~trioworkers.nursery.executor.Executor`."""
         if self._draining or self._nursery is None:
             return 0
-        return self._context.settings().concurrency - self._in_flight
+        return self._context.settings().concurrency - len(self._in_flight)
 
     def begin(self, delivery: Delivery) -> None:
         """As :class:`~trioworkers.nursery.executor.Executor`."""
         assert self._nursery is not None  # noqa: S101 - for mypy; there was room
-        self._in_flight += 1
+        fence = HandlingFence()
+        self._in_flight[fence] = delivery
         delivery.delivered()
-        self._nursery.start_soon(self._handle, delivery)
+        self._nursery.start_soon(self._handle, delivery, fence)
+
+    async def fence(self, chat_id: int, is_spared: Callable[[Run], bool]) -> None:
+        """Cut off the functions that have updates of a chat; return once they can make no call any more.
+
+        Their updates are put back. A function that ignores cancellation is not waited for longer than
+        `FENCE_TIMEOUT` seconds, as its calls are refused in any case.
+
+        Args:
+            chat_id: the chat; all threads of a forum are meant.
+            is_spared: whether this function goes on: it is the caller's own.
+        """
+        fences = [
+            fence
+            for fence, delivery in self._in_flight.items()
+            if belongs_to_chat(delivery.update.key, chat_id)
+            and (delivery.run is None or not is_spared(delivery.run))
+        ]
+        with trio.move_on_after(FENCE_TIMEOUT):
+            await close_all(fences)
 
     async def run(self) -> None:
         """Run functions until drained. Cancelled, what is in flight is put back and handled again."""
@@ -108,7 +163,7 @@ class FunctionExecutor:
         if not self._in_flight:
             self._idle.set()
 
-    async def _handle(self, delivery: Delivery) -> None:
+    async def _handle(self, delivery: Delivery, fence: HandlingFence) -> None:
         settings, update = self._context.settings(), delivery.update
         function = delivery.run
         assert function is not None  # noqa: S101 - for mypy; only such updates are handed to this executor
@@ -121,32 +176,45 @@ class FunctionExecutor:
             calls = Calls(recorded, _Recorder(delivery))
         client = self._client_in_force()
 
+        writes: Sequence[StoreWrite] = ()
+
         async def run(handling: Handling) -> None:
+            nonlocal writes
             seen = Update(
                 update.body,
                 bot_id=settings.bot_id,
                 attempt=update.attempt,
                 after_gap=update.after_gap,
-                trace_id=delivery.trace_id,
+                head=update.head,
             )
-            log = BotLog(
-                self._context.log_level(), self._context.write, bot=settings.name, trace_id=delivery.trace_id
-            )
-            bot = Bot(settings.name, settings.bot_id, settings.settings, log, client.api, handling)
-            await function(seen, bot)
+            seen.key = update.key
+            log = BotLog(self._context.log_level(), self._context.write, bot=settings.name).about(seen)
+            handling.asks = self._context.asks
+            earlier = tuple(shown_call(call.key) for call in delivery.calls or ())
+            bot = FunctionBot(settings, log, client.api, handling, earlier)
+            writes = bot.writes
+            try:
+                await function(seen, bot)
+            except Reroute:
+                rerouted.set()
 
+        rerouted = trio.Event()
         client.users += 1
         outcome: Outcome | None = None
         try:
-            outcome = await handle(run, calls, settings.handler_timeout)
+            outcome = await handle(run, calls, settings.handler_timeout, fence=fence)
         finally:
             if outcome is None:  # cancelled, like all of this executor
                 self._draining = True
                 delivery.put_back()
-            self._in_flight -= 1
+            del self._in_flight[fence]
             client.users -= 1
             client.close_unused(self._client)
-        delivery.settle(outcome)
+            fence.ended()
+        if outcome.result == "fenced" or rerouted.is_set():
+            delivery.put_back()
+        else:
+            delivery.settle(outcome, tuple(writes))
         if self._draining and not self._in_flight:
             self._idle.set()
         self._scheduler.refill("functions")
@@ -155,7 +223,7 @@ class FunctionExecutor:
         """The bot's connection to the Bot API; shared until the server or the token changes."""
         server, before = self._context.server(), self._client
         if before is None or before.server != server:
-            self._client = _Client(server, self._context.rng)
+            self._client = _Client(server, self._context)
             if before is not None:
                 before.close_unused(self._client)
         assert self._client is not None  # noqa: S101 - for mypy
@@ -165,10 +233,17 @@ class FunctionExecutor:
 class _Client:
     """A connection to the Bot API, and how many functions use it."""
 
-    def __init__(self, server: tuple[str, str], rng: Random) -> None:
+    def __init__(self, server: tuple[Server | str, str], context: FunctionContext) -> None:
         self.server = server
         self.users = 0
-        self.api = BotApi(*server, connections=CONNECTIONS, rng=rng)
+        self.api = BotApi(
+            *server,
+            connections=CONNECTIONS,
+            rng=context.rng,
+            meter=context.meter,
+            largest=SMALL_ANSWER_LIMIT,
+        )
+        self.api.turns = context.turns
 
     def close_unused(self, in_force: _Client | None) -> None:
         """Close it when no function uses it and none will."""

@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.botapi.client import BotApi
+from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.errors import describe
+from trioworkers.transport.batch import LARGEST_ANSWER
 from trioworkers.transport.intake import Intake, IntakeContext
 from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
+    from trioworkers.botapi.meter import CallMeter
+    from trioworkers.botapi.server import Server
     from trioworkers.config import BotSettings
     from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.transport.deliveries import Deliveries, WebhookEndpoint
     from trioworkers.transport.registration import Registry, Wanted
 
+CONFLICT = 409
 PAUSE = 15.0  # seconds before an intake that broke is begun anew
+FIRST_LOOK, LONGEST_LOOK = 5.0, 3600.0  # seconds until a refused token is tried again, doubled, with jitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,11 @@ class BotIntake:
         webhooks: Webhooks,
         emit: Callable[..., None],
         rng: Random,
+        meter: CallMeter | None = None,
     ) -> None:
         self._settings = settings
         self._rng = rng
+        self._meter = meter
         self._gate = gate
         self._webhooks = webhooks
         self._emit = emit
@@ -79,7 +87,7 @@ class BotIntake:
         if self._intake is not None:
             self._intake.changed()
 
-    async def serve(self, api_base: str) -> None:
+    async def serve(self, server: Server) -> None:
         """Bring updates in until cancelled.
 
         Raises:
@@ -87,7 +95,8 @@ class BotIntake:
         """
         settings = self._settings()
         while True:
-            async with BotApi(api_base, settings.token.reveal(), rng=self._rng) as api:
+            token = settings.token.reveal()
+            async with BotApi(server, token, rng=self._rng, meter=self._meter, largest=LARGEST_ANSWER) as api:
                 endpoint = self._open()
                 context = IntakeContext(
                     gate=self._gate,
@@ -109,6 +118,21 @@ class BotIntake:
                     self._intake = None
                     endpoint.leave()
             await trio.sleep(PAUSE)
+
+    async def is_known(self, server: Server) -> bool:
+        """Ask whether Telegram knows the bot's token; False as well when there is no answer.
+
+        It is asked by the method that was refused, which confirms nothing, and which a webhook, or another
+        poller, answers with a conflict.
+        """
+        async with BotApi(server, self._settings().token.reveal(), largest=LARGEST_ANSWER) as api:
+            try:
+                await api.request("getUpdates", {"limit": 1, "timeout": 0})
+            except BotApiError as error:
+                return error.error_code == CONFLICT
+            except TransportError:
+                return False
+        return True
 
     def _wanted(self) -> Wanted | None:
         return self._webhooks.wanted(self._settings())
@@ -155,6 +179,9 @@ class _Trouble:
     def webhook_registered(self, reason: str) -> None:
         self._refused = None
         self._emit("webhook.registered", reason=reason)
+
+    def kinds_ignored(self, kinds: Sequence[str]) -> None:
+        self._emit("webhook.kinds_ignored", kinds=list(kinds))
 
     def webhook_refused(self, reason: str, pause: float) -> None:
         if reason != self._refused:

@@ -186,7 +186,9 @@ class _Step:
             self.effects.append(EmitEvent("worker.sleeping"))
         elif event.why is None and not self.state.is_leaving:
             now = self._around.now
-            budget, start = self.state.budget.after(Crash(now, event.lived, event.draw), event.limits)
+            budget, start = self.state.budget.after(
+                Crash(now, event.lived, event.draw, event.starved), event.limits
+            )
             self._set(budget=budget, hold_until=now + start.pause)
             if start.spent:
                 self._fail(SPENT, {})

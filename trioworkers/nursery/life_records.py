@@ -62,6 +62,7 @@ class SessionEnded(msgspec.Struct, frozen=True):
         unfit: it said that it can never work with these settings.
         limits: the restart limits in force.
         draw: a random number from 0 to 1, for the pause after a crash.
+        starved: the system had no room for it.
     """
 
     number: int
@@ -70,6 +71,7 @@ class SessionEnded(msgspec.Struct, frozen=True):
     unfit: Unfit | None
     limits: RestartLimits
     draw: float
+    starved: bool = False
 
 
 class RestartAsked(msgspec.Struct, frozen=True):

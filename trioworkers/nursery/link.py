@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.protocol.orders import SIZE, Warm, ZygoteUnfit, decode_answer, encode, handed_over, rights
+from trioworkers.worker.deaf import held_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from trioworkers.protocol.orders import Answer, Order, Prepare, Reap, Start
+    from trioworkers.protocol.orders import Answer, Order, Ping, Prepare, Reap, Start
 
 ANSWER_TIMEOUT = 10.0  # seconds for an answer; a zygote that is silent for longer is killed
 LAST = 3.0  # seconds that one has to end itself and its workers
@@ -52,15 +53,16 @@ class Link:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                    [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
-                    cwd=folder,
-                    env=dict(environ),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
-                )
+                with held_back():
+                    self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                        [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
+                        cwd=folder,
+                        env=dict(environ),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        pass_fds=[theirs.fileno()],
+                        start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
+                    )
             except OSError:
                 ours.close()
                 raise
@@ -102,7 +104,7 @@ class Link:
                 await self._ended()
                 self.gone.set()
 
-    async def ask(self, order: Start | Reap, *descriptors: int) -> tuple[Any, list[int]]:
+    async def ask(self, order: Start | Reap | Ping, *descriptors: int) -> tuple[Any, list[int]]:
         """Give an order; return the answer and its descriptors, which are the caller's.
 
         It cannot be cancelled, so that no worker is started that nobody knows of, and is bounded.

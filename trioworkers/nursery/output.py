@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from trioworkers.logs.files import RotatedFile
 
 READ_SIZE = 64 * 1024
-LAST_LINES = 20  # kept for the post-mortem
+LAST_LINES = 20  # kept of all processes
+TAIL_LINES = 40  # kept of one process; a crash writes a stack of some twenty
 LINE_LENGTH = 500  # characters of each of them
 RATE = 2**20  # bytes a second that reach the file in the long run
 BURST = 8 * 2**20  # bytes that may come at once
@@ -53,27 +54,31 @@ class Output:
         """Blot this one out, too, from now on."""
         self._forms = sorted({*self._forms, *_forms(token)}, key=len, reverse=True)
 
-    async def copy(self, descriptor: int) -> None:
+    async def copy(self, descriptor: int, tail: deque[str] | None = None) -> None:
         """Copy what comes from the pipe at `descriptor`, which it closes, until its end.
 
-        Cancelling it loses what is in the pipe. A disk that is full loses lines, never the worker; lines
-        that were lost are counted in the file, once there is something to follow them or silence.
+        Its last lines are put into `tail`, too, which is bounded: those of the process at the pipe's other
+        end, where :attr:`last_lines` are those of all. Cancelling it loses what is in the pipe. A disk that
+        is full loses lines, never the worker; lines that were lost are counted in the file, once there is
+        something to follow them or silence.
         """
         rest = b""  # each process has its own: a bot may have two for a moment
-        async with trio.lowlevel.FdStream(descriptor) as pipe:
-            while True:
-                data: bytes | bytearray | None = None
-                with trio.move_on_after(CALM if self._dropped else float("inf")):
-                    data = await pipe.receive_some(READ_SIZE)
-                if data is None:
-                    self._write(b"")
-                elif data:
-                    rest = self._take(rest + data)
-                    if self._dropped:
-                        await trio.sleep(BREATH)
-                else:
-                    break
-        self._take(rest, end=True)
+        try:
+            async with trio.lowlevel.FdStream(descriptor) as pipe:
+                while True:
+                    data: bytes | bytearray | None = None
+                    with trio.move_on_after(CALM if self._dropped else float("inf")):
+                        data = await pipe.receive_some(READ_SIZE)
+                    if data is None:
+                        self._write(b"")
+                    elif data:
+                        rest = self._take(rest + data, tail)
+                        if self._dropped:
+                            await trio.sleep(BREATH)
+                    else:
+                        break
+        finally:  # also of a process that was killed amid a line, while another holds its pipe open
+            self._take(rest, tail, end=True)
 
     def write_line(self, line: str) -> None:
         """Write a line of the daemon's own about the bot; its line break is part of it."""
@@ -81,7 +86,7 @@ class Output:
         self._write(self._blotted(line.encode(errors="replace")))
         self._last = deque(kept, maxlen=LAST_LINES)  # a worker's post-mortem shows the worker's own lines
 
-    def _take(self, data: bytes, *, end: bool = False) -> bytes:
+    def _take(self, data: bytes, tail: deque[str] | None = None, *, end: bool = False) -> bytes:
         """Write what is whole, return the rest. A token is on one line: whole lines hold it whole.
 
         Of a line without an end so much is kept back that a token that has begun in it is kept back, too.
@@ -91,7 +96,7 @@ class Output:
             data = self._blotted(data)
             cut = max(0, len(data) - len(self._forms[0]) + 1)
         if cut or end:
-            self._write(self._blotted(data[:cut]))
+            self._write(self._blotted(data[:cut]), tail)
         return data[cut:]
 
     def _blotted(self, data: bytes) -> bytes:
@@ -99,10 +104,12 @@ class Output:
             data = data.replace(form, b"<token>")
         return data
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, tail: deque[str] | None = None) -> None:
         """Write or drop it; before what is written stands how much was dropped before it."""
-        for line in data.splitlines()[-LAST_LINES:]:
-            self._last.append(line.decode(errors="replace")[:LINE_LENGTH])
+        lines = [line.decode(errors="replace")[:LINE_LENGTH] for line in data.splitlines()[-TAIL_LINES:]]
+        self._last.extend(lines)
+        if tail is not None:
+            tail.extend(lines)
         now = trio.current_time()
         self._allowance = min(BURST, self._allowance + (now - self._allowed_at) * RATE)
         self._allowed_at = now

@@ -12,6 +12,7 @@ import trio
 
 from trioworkers.inbox.store import StoreRefusedError
 from trioworkers.private import write_private
+from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ class PausedBots:
                 return False
             ids = self._ids ^ {bot_id}
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(write_private, self._path, json.dumps(sorted(ids)).encode())
+                await in_thread(write_private, self._path, json.dumps(sorted(ids)).encode())
             self._ids = ids
             return True
 

@@ -14,6 +14,7 @@ from trioworkers.inbox.policy import longest_backoff
 
 HOUR = 3600.0  # seconds
 FIRST_TRIAL, LONGEST_TRIAL = 300.0, 3600.0  # seconds from a spent budget to a trial, doubled each time
+STARVED = 5.0  # seconds, on average, until a worker is started again for which there was no room
 MOST_DOUBLINGS = 10  # a bot may fail for years, and a float ends at 2 ** 1024
 
 
@@ -36,12 +37,14 @@ class RestartLimits(Protocol):
 class Crash:
     """A worker crashed at `at` (seconds of any clock that never goes back) after `lived` seconds.
 
-    `draw` is a random number from 0 to 1: the part of the longest pause that is waited.
+    `draw` is a random number from 0 to 1: the part of the longest pause that is waited. `starved`: the system
+    had no room for it (processes, memory, descriptors), which another bot may have used up.
     """
 
     at: float
     lived: float
     draw: float
+    starved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,13 @@ class RestartBudget:
     trials: int = 0
 
     def after(self, crash: Crash, limits: RestartLimits) -> tuple[RestartBudget, NextStart]:
-        """Return what is left of the budget after a crash, and when the next start is due."""
+        """Return what is left of the budget after a crash, and when the next start is due.
+
+        A worker that was starved is no fault of its bot's, and uses up nothing.
+        """
         before = self
+        if crash.starved:
+            return self, NextStart(STARVED * (0.5 + crash.draw), spent=False)
         if crash.lived >= limits.healthy_after:
             before = RestartBudget() if self.trials else RestartBudget(self.crashes)
         in_a_row = before.in_a_row + 1

@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
+from msgspec.structs import replace
 
+from trioworkers.arrivals import album_of, is_broken, may_be_of_album
+from trioworkers.inbox.album import gather
 from trioworkers.inbox.settle import Finished, judge_before
 from trioworkers.inbox.store import StoreError
 from trioworkers.nursery.delivery import Delivery
@@ -38,7 +41,8 @@ class Line:
     Attributes:
         feed: where they come from; None: updates are only routed here.
         executors: those that take updates now.
-        routed: updates that were taken and routed here, with the function that handles them.
+        routed: updates that were taken and routed here, with the function that handles them, and after
+            how many changes the route said so.
         prepared: the same with their recorded calls, once these were read.
         preparing: how many are being read.
         is_full: no executor has room, so the due time of the next update does not matter.
@@ -48,7 +52,7 @@ class Line:
     def __init__(self, feed: Feed | None) -> None:
         self.feed = feed
         self.executors: list[Executor] = []
-        self.routed: deque[tuple[Waiting, Run | None]] = deque()
+        self.routed: deque[tuple[Waiting, Run | None, int]] = deque()
         self.prepared: deque[tuple[Waiting, Run | None, Sequence[RecordedCall] | None]] = deque()
         self.preparing = 0
         self.is_full = True
@@ -88,7 +92,7 @@ class Scheduler:
         fault: where it is noted what breaks in a callback.
         is_paused: nothing is handed out while it says so; whoever changes that pokes the backlog.
         route: names the function of the daemon that handles an update in the worker's place, or None. It is
-            asked when an update may be handled, and again when there is room for it. None: there are no
+            asked when an update may be handled, and again after `reroute`. None: there are no
             such functions.
 
     Attributes:
@@ -107,8 +111,9 @@ class Scheduler:
         self._settling = settling
         self._fault = fault
         self._is_paused = is_paused
-        self._route = route
+        self._route = None if route is None else _sparing(route)
         self._nursery: trio.Nursery | None = None
+        self._answers = 0
 
     async def run(self) -> None:
         """Schedule until cancelled. Executors end what they have; what is only held waits in the inbox."""
@@ -142,18 +147,45 @@ class Scheduler:
         """An executor has room again: hand out at once, which spares a turn of the loop."""
         self._fill(self._line(kind))
 
+    def set_route(self, route: Route | None) -> None:
+        """Ask this route from now on, also for all that wait for room.
+
+        Once there was one, updates are sorted for as long as the scheduler lives: None becomes a route that
+        takes nothing.
+        """
+        if route is None and self._route is None:
+            return
+        self._route = _takes_nothing if route is None else _sparing(route)
+        self.reroute()
+
     def reroute(self) -> None:
         """Who handles updates has changed: ask the route again for all that wait for room."""
         if self._route is None:
             return
+        self._answers += 1
         lines = self._ordinary, self._suspects, self._functions
-        held = [(line, update) for line in lines for update, _ in line.routed]
+        held = [(line, update) for line in lines for update, *_ in line.routed]
         for line in lines:
             line.routed.clear()
+        held += [(line, update) for line in lines for update in self._take_misrouted(line, self._route)]
         for line, update in held:
             self._put(line, update, self._route(update))
         for line in lines:
             self._fill(line)
+
+    def _take_misrouted(self, line: Line, route: Route) -> list[Waiting]:
+        """Take out those whose calls were read and that are another line's by now; it reads them again.
+
+        An executor that has room would find that, too, but a bot may have no worker for long.
+        """
+        prepared, line.prepared = line.prepared, deque()
+        misrouted = []
+        for update, run, calls in prepared:
+            if (run is None) == (route(update) is None):
+                line.prepared.append((update, run, calls))
+            else:
+                misrouted.append(update)
+        return misrouted
 
     def _line(self, kind: str) -> Line:
         if kind == "ordinary":
@@ -222,7 +254,9 @@ class Scheduler:
             update = None if line.feed is None else line.feed.take()
             return None if update is None else (update, None)
         while line.routed:
-            update, run = line.routed.popleft()
+            update, run, answer = line.routed.popleft()
+            if answer == self._answers:
+                return update, run  # what the route said stands
             again = self._route(update)
             if (run is None) == (again is None):
                 return update, again
@@ -239,45 +273,79 @@ class Scheduler:
             self._fill(self._functions)
 
     def _put(self, line: Line, update: Waiting, run: Run | None) -> None:
+        if update.parts is not None:
+            update = replace(update, parts=None)  # gathered anew where it is handed out
         if run is not None:
-            self._functions.routed.append((update, run))
+            self._functions.routed.append((update, run, self._answers))
             return
         target = line
         if line.feed is None:
             target = self._suspects if update.suspect else self._ordinary
-        target.routed.append((update, None))
+        target.routed.append((update, None, self._answers))
         if target.feed is not None and (line.feed is None or not target.executors):
             target.feed.wake()  # whoever would start a worker, or hands out to one
 
     def _begin(self, line: Line, update: Waiting, run: Run | None, executor: Executor) -> int:
         """Hand an update to an executor; return how much of its room that takes."""
         settling = self._settling
-        verdict = judge_before(update, settling.clock())
+        verdict = judge_before(update, settling.clock(), broken=is_broken(update))
         if verdict is not None:
             settling.obey(update, verdict)
             if isinstance(verdict, Finished):
-                settling.emit("update.expired", update, kind=update.kind)
+                settling.emit("update.expired", update, kind=update.kind, total=settling.total(update))
             return 0
-        if not settling.settings().replay_safe:
+        # a function of the daemon handles them part by part: what it does with each is the daemon's own
+        is_part = run is None and may_be_of_album(update) and settling.settings().albums > 0
+        is_part = is_part and album_of(update) is not None
+        if not is_part and not settling.settings().replay_safe:
             executor.begin(Delivery(settling, update, run, None))
-        elif not update.called:
+        elif not is_part and not update.called:
             executor.begin(Delivery(settling, update, run, ()))
         else:
             assert self._nursery is not None  # noqa: S101 - for mypy; `_fill` has looked
             line.preparing += 1
-            self._nursery.start_soon(self._prepare, line, update, run)
+            self._nursery.start_soon(self._prepare, line, update, run, is_part)
         return 1
 
-    async def _prepare(self, line: Line, update: Waiting, run: Run | None) -> None:
-        """Read the calls of an update that was handled before."""
+    async def _prepare(self, line: Line, update: Waiting, run: Run | None, is_part: bool) -> None:
+        """Read the calls of an update that was handled before, and the others of an album."""
+        settling = self._settling
+        calls: Sequence[RecordedCall] | None = ()
         try:
-            calls = await self._settling.backlog.calls(update)
+            if is_part:
+                update, whole_at = await gather(settling.backlog, update, settling.settings().albums)
+                if whole_at > settling.clock():
+                    line.preparing -= 1
+                    settling.backlog.put_back(update, whole_at)
+                    return
+            if not settling.settings().replay_safe:
+                calls = None
+            elif update.called:
+                calls = await settling.backlog.calls(update)
         except StoreError:  # emitted as the store's trouble
             line.preparing -= 1
-            self._settling.backlog.put_back(update, self._settling.clock() + UNREAD_PAUSE)
+            settling.backlog.put_back(update, settling.clock() + UNREAD_PAUSE)
             return
         line.preparing -= 1
-        line.prepared.append((update, run, calls))
+        again = None if self._route is None else self._route(update)
+        if (run is None) != (again is None):  # another line's meanwhile; this one may have no executor
+            self._put(line, update, again)
+            self._fill(self._functions)
+            return
+        line.prepared.append((update, again, calls))
         self._fill(line)
         if line.prepared and line.feed is not None:
             line.feed.wake()
+
+
+def _sparing(route: Route) -> Route:
+    """A route that is not asked about what nobody can decode."""
+
+    def asked(update: Waiting) -> Run | None:
+        return None if is_broken(update) else route(update)
+
+    return asked
+
+
+def _takes_nothing(update: Waiting) -> None:
+    """A route by which the worker handles everything."""

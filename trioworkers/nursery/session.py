@@ -14,23 +14,32 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from trioworkers.nursery.ended import Ended
+from trioworkers.nursery.spawn import Exit
+from trioworkers.nursery.start_limit import StartLimit
+from trioworkers.nursery.task_reports import TaskReports
+from trioworkers.nursery.turns import WorkerTurns
 from trioworkers.nursery.worker import START_TIMEOUT, open_worker
 from trioworkers.protocol.frames import FrameError, Ping, Ready, Unfit
+from trioworkers.worker.starved import EXIT_STARVED, is_starved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trioworkers.config import BotSettings
+    from trioworkers.figures import Figures
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.output import Output
-    from trioworkers.nursery.spawn import Exit, MakesWorkers, WorkerProcess
+    from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
     from trioworkers.nursery.worker import ConnectedWorker
     from trioworkers.protocol.frames import Configure
+    from trioworkers.ratelimit.pace import BotPace
 
 DRAIN_SLACK = 10.0  # seconds beyond its handler_timeout that a worker has to end its work
 OVERDUE = 10.0  # seconds beyond its handler_timeout after which an update counts as overdue
 PING_TIMEOUT = 10.0  # seconds for the answer
 STACKS_TIME = 0.5  # seconds for a hung worker to write its stacks
+FENCE_TIMEOUT = 5.0  # seconds for a worker to cut handlings off; it waits three for their requests
 
 
 class SessionExecutor(Protocol):
@@ -43,6 +52,12 @@ class SessionExecutor(Protocol):
     @property
     def held_for(self) -> float:
         """Seconds for which the worker has had the oldest update in flight; 0 when there is none."""
+
+    def fence(self, chat_id: int, done: Callable[[], None]) -> bool:
+        """Cut off all that the worker has in flight of a chat; False when there is nothing.
+
+        Else `done` is called once no call of it can be made any more, unless the worker ends before.
+        """
 
     def drain(self) -> None:
         """Hand out nothing more; once nothing is in flight, ask the worker to exit."""
@@ -64,6 +79,10 @@ class SessionContext:
     make_executor: Callable[[ConnectedWorker], SessionExecutor]
     emit: Callable[..., None]
     oom: OomKills
+    figures: Figures | None = None
+    """Counts ends; None: nobody wants them."""
+    pace: BotPace | None = None
+    """The bot's turns to send; None: nobody limits these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +103,6 @@ class SessionKind:
 ORDINARY = SessionKind()
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a session went.
-
-    Attributes:
-        exit: how the process ended; None when it could not be started.
-        lived: seconds from its start.
-        why: what it was asked to end for; None when it was not, and crashed.
-        unfit: the worker said that it can never work with these settings.
-        oom: whether the kernel killed the process for want of memory; None when that is not known.
-        problem: why the worker was not ready, where neither `exit` nor `unfit` tells.
-    """
-
-    exit: Exit | None
-    lived: float
-    why: str | None
-    unfit: Unfit | None = None
-    oom: bool | None = False
-    problem: str | None = None
-
-
 class Session(Protocol):
     """The part of a session that its starter uses; see :class:`WorkerSession`."""
 
@@ -119,6 +117,7 @@ class Session(Protocol):
     @property
     def held_for(self) -> float: ...
     def end(self, why: str) -> None: ...
+    async def fence(self, chat_id: int, epoch: int) -> None: ...
     async def run(self) -> Ended: ...
 
 
@@ -156,11 +155,15 @@ class WorkerSession:
         self._kind = kind
         self._on_ready = on_ready
         self._executor: SessionExecutor | None = None
-        self._making, self._starting = trio.CancelScope(), trio.CancelScope()
+        self._making, self._starting = trio.CancelScope(), StartLimit()
         self._working = trio.CancelScope()
         self._problem: str | None = None
         self._error: Exception | None = None  # that a request to end led to
         self._oom_kills: int | None = None  # when the process was last known to live
+        self._has_worked = False
+        self._task_reports = TaskReports(self._emit)
+        self._gone = trio.Event()  # the process, and its whole group
+        self._hung = self._starved = False
 
     @property
     def idle_since(self) -> float:
@@ -179,7 +182,7 @@ class WorkerSession:
         """
         self.why = self.why or why
         self._making.cancel()
-        self._starting.cancel()
+        self._starting.scope.cancel()
         if self._executor is not None:
             try:
                 self._executor.drain()
@@ -189,8 +192,45 @@ class WorkerSession:
             timeout = self._context.settings().handler_timeout
             self._working.deadline = min(self._working.deadline, trio.current_time() + timeout + DRAIN_SLACK)
 
+    async def fence(self, chat_id: int, epoch: int) -> None:
+        """Return once no handling that the worker has of a chat can make a call any more.
+
+        What it has of the chat is cut off, and put back. A worker that does not answer in `FENCE_TIMEOUT`
+        seconds is killed. The end of a process counts as an answer, and the end of the channel does not: the
+        handlers of a worker that closed it may live on for a moment.
+
+        Args:
+            chat_id: the chat; all threads of a forum are meant.
+            epoch: the caller's own number of the take-over, for events.
+        """
+        executor, worker = self._executor, self.worker
+        if executor is None or worker is None:
+            if self._has_worked:
+                await self._gone.wait()
+            return
+        answered = trio.Event()
+        if not executor.fence(chat_id, answered.set):
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_gone, nursery.cancel_scope)
+            with trio.move_on_after(FENCE_TIMEOUT) as limit:
+                await answered.wait()
+            if limit.cancelled_caught:
+                await self._end_hung(worker, f"{self._context.settings().name}/{chat_id}", epoch)
+            nursery.cancel_scope.cancel()
+
+    async def _cancel_when_gone(self, scope: trio.CancelScope) -> None:
+        await self._gone.wait()
+        scope.cancel()
+
     async def run(self) -> Ended:
         """Run the session; cancelling it ends the process's group."""
+        try:
+            return await self._run()
+        finally:
+            self._gone.set()
+
+    async def _run(self) -> Ended:
         context = self._context
         self._emit("worker.starting")
         began = trio.current_time()
@@ -198,15 +238,21 @@ class WorkerSession:
         exit_: Exit | None = None
         unfit: Unfit | None = None
         oom: bool | None = False
+        tail: Sequence[str] = ()
         try:
             async with open_worker(self._make, context.configure(), context.output) as worker:
-                self.worker = worker
+                self.worker, tail = worker, worker.last_lines
+                if context.pace is not None:
+                    worker.turns = WorkerTurns(context.pace, worker.send)
+                worker.on_stand, worker.on_failed_task = self._starting.stand, self._task_reports.report
                 try:
                     unfit = await self._start(worker)
                     if self.is_ready:
                         await self._work(worker)
                 finally:
                     self.worker = None
+                    if worker.turns is not None:
+                        worker.turns.close()
                 exit_ = await worker.end()
                 if exit_.signal == "SIGKILL" and not worker.killed:
                     oom = context.oom.explain(self._oom_kills)
@@ -214,11 +260,17 @@ class WorkerSession:
             self._emit("worker.exited", how="it was not started any more")
         except OSError as error:
             self._problem = f"could not be started: {error.strerror}"
+            self._starved = is_starved(error)
             self._emit("worker.exited", level="error", reason=self._problem)
         else:
             wanted = self.why is not None or unfit is not None
             self._emit("worker.exited", level="info" if wanted else "warn", how=str(exit_), oom=oom or None)
-        return Ended(exit_, trio.current_time() - began, self.why, unfit, oom, self._problem)
+        lived = trio.current_time() - began
+        starved = self._starved or (exit_ == Exit(EXIT_STARVED) and not self.is_ready)
+        ended = Ended(exit_, lived, self.why, unfit, oom, self._problem, self._hung, starved, tuple(tail))
+        if context.figures is not None and self._kind.is_told and ended.cause is not None:
+            context.figures.exits[ended.cause] += 1
+        return ended
 
     async def _make(self, channel: int, output: int) -> WorkerProcess:
         """Have the process made, unless the session is asked to end before its turn has come.
@@ -233,13 +285,13 @@ class WorkerSession:
     async def _start(self, worker: ConnectedWorker) -> Unfit | None:
         """Wait until the worker says that it is ready, or unfit."""
         word: Ready | Unfit | None = None
-        self._starting.deadline = trio.current_time() + START_TIMEOUT
-        with self._starting:
+        self._starting.begin()
+        with self._starting.scope:
             try:
                 word = await worker.first_word()
             except FrameError as error:
                 self._problem = str(error)
-        if self._starting.cancelled_caught and self.why is None:
+        if self._starting.scope.cancelled_caught and self.why is None:
             self._problem = f"not ready within {START_TIMEOUT:g} s"
         if self._problem is not None:
             self._emit("worker.refused", reason=self._problem)
@@ -253,6 +305,7 @@ class WorkerSession:
 
     async def _work(self, worker: ConnectedWorker) -> None:
         self._executor = executor = self._context.make_executor(worker)
+        self._has_worked = True
         if self.why is not None:
             self.end(self.why)  # it was ready in the same moment: this is bounded as any other end
         try:
@@ -282,7 +335,7 @@ class WorkerSession:
             if now - heard_at < min(pauses):
                 self._oom_kills = self._context.oom.seen()
             if now - heard_at > settings.hang_timeout or now - pinged_at > PING_TIMEOUT:
-                await self._end_hung(worker, now - heard_at)
+                await self._end_hung(worker)
             elif pinged_at == math.inf and executor.held_for > settings.handler_timeout + OVERDUE:
                 worker.send(Ping())
                 pinged_at = now
@@ -305,12 +358,18 @@ class WorkerSession:
         self._emit("worker.recycled", memory=worker.memory, limit=limit)
         self.end("recycled")
 
-    async def _end_hung(self, worker: ConnectedWorker, silent: float) -> None:
-        self._emit("worker.hung", silent=round(silent, 1))
+    async def _end_hung(
+        self, worker: ConnectedWorker, dialog: str | None = None, epoch: int | None = None
+    ) -> None:
+        """Kill a worker that does not answer, for `dialog` to a fence; it writes its stacks first."""
+        silent = round(trio.current_time() - (worker.heartbeat_at or trio.current_time()), 1)
+        reason = dialog and "fence not answered"
+        self._emit("worker.hung", silent=silent, reason=reason, dialog=dialog, epoch=epoch)
+        self._hung = True
         worker.dump_stacks()
         await trio.sleep(STACKS_TIME)
         worker.kill()
-        await trio.sleep_forever()  # the channel ends with the process
+        await trio.sleep_forever()  # the channel ends with the process, and whoever waits here is cancelled
 
     def _emit(self, event: str, **fields: object) -> None:
         if self._kind.is_told:

@@ -48,6 +48,11 @@ class WorkerSlots:
         return self._limit() - self._taken - len(self._queue)
 
     @property
+    def taken(self) -> int:
+        """How many are taken."""
+        return self._taken
+
+    @property
     def full(self) -> bool:
         """Whether a newcomer has to wait."""
         return self.spare <= 0

@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
+    from trioworkers.nursery.ended import Ended
     from trioworkers.nursery.life_records import Effect, LifeEvent
-    from trioworkers.nursery.session import Ended, MakesSessions, Session, SessionContext
+    from trioworkers.nursery.session import MakesSessions, Session, SessionContext
     from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.nursery.work import Work
 
@@ -65,6 +66,8 @@ class SupervisorContext:
     """Waits for this bot's turn in the fleet's start rate."""
     rng: Random
     make_session: MakesSessions = WorkerSession
+    touch: Callable[[], None] = lambda: None
+    """Called when what the status shows of the workers may have changed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -135,6 +138,11 @@ class Supervisor:
         return [
             self._sessions[one.number] for one in known if one is not None and one.number in self._sessions
         ]
+
+    @property
+    def all_sessions(self) -> list[Session]:
+        """Each session whose process may still run, those that are ending included."""
+        return list(self._sessions.values())
 
     @property
     def rests(self) -> bool:
@@ -264,6 +272,10 @@ class Supervisor:
         """Tell the machine an event, and do what it says. Nothing of this waits, or tells another event."""
         before = self._life
         self._life, effects = step(before, event, self._surroundings())
+        self._context.touch()
+        figures = self._session_context.figures
+        if figures is not None and self._life.restarts > before.restarts:
+            figures.restarts[self._session_context.settings().bot_id] += self._life.restarts - before.restarts
         if self._life.is_over or self._life.waits_for != before.waits_for:
             self._stop_waiting()
         self._perform(effects)
@@ -340,7 +352,7 @@ class Supervisor:
             self._context.slots.gone(session)
         self._note_exit(ended)
         limits, draw = self._session_context.settings().restart, self._context.rng.random()
-        self._tell(SessionEnded(number, ended.why, ended.lived, ended.unfit, limits, draw))
+        self._tell(SessionEnded(number, ended.why, ended.lived, ended.unfit, limits, draw, ended.starved))
         del self._sessions[number]
 
     def _note_exit(self, ended: Ended) -> None:
@@ -350,7 +362,7 @@ class Supervisor:
                 "code": ended.exit.code,
                 "signal": ended.exit.signal,
                 "oom": ended.oom,
-                "stderr": self._session_context.output.last_lines,
+                "stderr": list(ended.last_lines),
             }
 
 

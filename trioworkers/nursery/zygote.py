@@ -18,8 +18,8 @@ import trio
 from trioworkers.errors import TrioworkersError
 from trioworkers.nursery.link import LAST, Link, LostError
 from trioworkers.nursery.spawn import Exit
-from trioworkers.protocol.orders import SIZE, NotStarted, Reap, Start, encode
-from trioworkers.worker.remains import RUN, kill, orphans
+from trioworkers.protocol.orders import SIZE, NotStarted, Ping, Reap, Start, encode
+from trioworkers.worker.remains import RUN, kill, orphans, strangers
 from trioworkers.worker.zygote import adopt_orphans
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trioworkers.protocol.orders import Prepare
 
 WARM_TIMEOUT = 60.0  # seconds until a zygote has imported everything
+STRANGERS_EVERY = 1.0  # seconds between two looks for strangers' processes that have ended
 AT_ONCE = 16  # orders under way
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between zygotes that die before they are warm
 
@@ -66,9 +67,12 @@ async def open_zygote(
     zygote = Zygote(run, emit)
     async with trio.open_nursery() as nursery:
         await nursery.start(zygote.serve, prepare, folder, {**environ, RUN: run})
+        reaping = trio.CancelScope()
+        nursery.start_soon(zygote.serve_strangers, reaping)
         try:
             yield zygote
         finally:
+            reaping.cancel()
             zygote.close()
 
 
@@ -207,6 +211,16 @@ class Zygote:
         worker = self._workers[answer.pid] = _Worker(answer.pid, descriptors[0], link, self)
         return worker
 
+    async def answers(self) -> None:
+        """Return once a zygote has answered a question that is asked now; one that is silent is replaced."""
+        while True:
+            while (link := self._link) is None:
+                await self._came.wait()
+            with suppress(LostError):
+                await link.ask(Ping(link.next_number()))
+                return
+            await link.gone.wait()
+
     def kill(self) -> None:
         """Kill the groups of all workers at once."""
         for worker in self._workers.values():
@@ -225,6 +239,23 @@ class Zygote:
             code = answer.code
             del self._workers[worker.pid]
         return _exit(code)
+
+    async def serve_strangers(self, scope: trio.CancelScope) -> None:
+        """Reap what came to this process as the first one of a container, until `scope` is cancelled.
+
+        Only what is found twice: a plugin that has started it in a session of its own may wait for it.
+        """
+        if os.getpid() != 1:
+            return
+        before: set[tuple[int, int]] = set()
+        with scope:
+            while True:
+                found = strangers({self._process, *self._workers})
+                for pid, _ in found & before:
+                    with suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - it has ended
+                before = found - before
+                await trio.sleep(STRANGERS_EVERY)
 
     async def _reap_orphans(self) -> None:
         """End what came to the daemon because the zygote to which it should have come had died."""

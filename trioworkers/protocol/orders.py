@@ -20,13 +20,16 @@ class Prepare(msgspec.Struct, tag=True, frozen=True):
     """To the zygote, first of all.
 
     `way`: fork workers from itself, or spawn each as a fresh interpreter. `preload`: modules to import
-    before the first fork, looked for in `python_path` first.
+    before the first fork, looked for in `python_path` last. `folder`: the working directory of workers, which
+    each enters anew, since another one may have got its name; `umask`: theirs. None: as the zygote's.
     """
 
     way: Literal["fork", "spawn"]
     api_base: str
     preload: tuple[str, ...] = ()
     python_path: tuple[str, ...] = ()
+    folder: str | None = None
+    umask: int | None = None
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):
@@ -40,6 +43,12 @@ class Reap(msgspec.Struct, tag=True, frozen=True):
 
     number: int
     pid: int
+
+
+class Ping(msgspec.Struct, tag=True, frozen=True):
+    """To the zygote: answer, if you can."""
+
+    number: int
 
 
 class Warm(msgspec.Struct, tag=True, frozen=True):
@@ -73,8 +82,14 @@ class Reaped(msgspec.Struct, tag=True, frozen=True):
     code: int | None
 
 
-Order = Prepare | Start | Reap
-Answer = Warm | ZygoteUnfit | Started | NotStarted | Reaped
+class Pong(msgspec.Struct, tag=True, frozen=True):
+    """From the zygote: it can."""
+
+    number: int
+
+
+Order = Prepare | Start | Reap | Ping
+Answer = Warm | ZygoteUnfit | Started | NotStarted | Reaped | Pong
 
 encode = msgspec.json.Encoder().encode
 decode_order = msgspec.json.Decoder(Order).decode

@@ -9,8 +9,10 @@
     message = await alice.expect(bot)
 
 Tests that do not run on Trio use the pytest fixture `telegram` instead, which is there as soon as
-trioworkers is installed. The names below are loaded when they are first used: pytest imports this
-package in every project that has trioworkers installed, and must not pay for Trio and h11 there.
+trioworkers is installed. The fixture `run_fleet` runs a whole fleet from a dict against it.
+
+The names below are loaded when they are first used: pytest imports this package in every project that has
+trioworkers installed, and must not pay for Trio and h11 there.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.calls import Call
     from trioworkers.testing.chats import Message
+    from trioworkers.testing.control import Answer
     from trioworkers.testing.faults import Fault, Faults, Rule
+    from trioworkers.testing.fleet import FleetFailed, Person, RunningFleet, running
+    from trioworkers.testing.folder import FleetFolder
     from trioworkers.testing.params import Upload
     from trioworkers.testing.server import serve_telegram
     from trioworkers.testing.telegram import Telegram
@@ -32,13 +37,18 @@ if TYPE_CHECKING:
     from trioworkers.testing.users import NothingSaid, SimGroup, SimUser
 
 __all__ = [
+    "Answer",
     "Call",
     "Fault",
     "Faults",
+    "FleetFailed",
+    "FleetFolder",
     "Message",
     "NothingSaid",
+    "Person",
     "Refused",
     "Rule",
+    "RunningFleet",
     "SimBot",
     "SimGroup",
     "SimUser",
@@ -46,23 +56,30 @@ __all__ = [
     "TelegramThread",
     "Upload",
     "faults",
+    "running",
     "serve_telegram",
 ]
 
 _HOMES = {
+    "Answer": "control",
     "Call": "calls",
     "Fault": "faults",
     "Faults": "faults",
+    "FleetFailed": "fleet",
+    "FleetFolder": "folder",
     "Message": "chats",
     "NothingSaid": "users",
+    "Person": "fleet",
     "Refused": "answers",
     "Rule": "faults",
+    "RunningFleet": "fleet",
     "SimBot": "bots",
     "SimGroup": "users",
     "SimUser": "users",
     "Telegram": "telegram",
     "TelegramThread": "threaded",
     "Upload": "params",
+    "running": "fleet",
     "serve_telegram": "server",
 }
 

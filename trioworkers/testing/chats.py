@@ -138,6 +138,13 @@ class Chat:
         else:
             self.check_member(bot)
 
+    def delete_topic(self, topic: Topic) -> None:
+        """Delete a topic and all its messages; its id stays known as one that is gone."""
+        topic.deleted = True
+        inside = [i for i, m in self.messages.items() if m.get("message_thread_id") == topic.thread_id]
+        for message_id in inside:
+            del self.messages[message_id]
+
     def thread(self, bot: SimBot, thread_id: int) -> dict[str, Any]:
         """The fields that place a message in a topic; empty for none and for the general topic.
 

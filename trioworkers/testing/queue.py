@@ -39,6 +39,7 @@ KINDS = frozenset(
         "business_message",
         "edited_business_message",
         "deleted_business_messages",
+        "guest_message",
         "message_reaction",
         "message_reaction_count",
         "inline_query",
@@ -54,6 +55,8 @@ KINDS = frozenset(
         "chat_join_request",
         "chat_boost",
         "removed_chat_boost",
+        "managed_bot",
+        "subscription",
     ]
 )
 UNASKED = frozenset({"chat_member", "message_reaction", "message_reaction_count"})

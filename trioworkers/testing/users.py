@@ -15,6 +15,8 @@ from trioworkers.testing.chats import Chat, Member, Message, Topic
 from trioworkers.testing.params import Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.world import World
 
@@ -83,6 +85,31 @@ class SimUser(Account):
         await trio.lowlevel.checkpoint()
         return update_id
 
+    def send_album(
+        self,
+        bot: SimBot,
+        parts: Sequence[dict[str, Any]],
+        *,
+        group: SimGroup | None = None,
+        thread_id: int | None = None,
+    ) -> list[int]:
+        """Send an album of contents (`{"photo": …, "caption": …}`); returns the update id of each."""
+        album: dict[str, Any] = {"media_group_id": str(self._world.dice.randrange(10**16, 10**17))}
+        if thread_id is not None:
+            album |= {"message_thread_id": thread_id, "is_topic_message": True}
+        return [self._post(bot, group, album | part) for part in parts]
+
+    def last_said(self, bot: SimBot, *, group: SimGroup | None = None) -> Message:
+        """The last message that was said there.
+
+        Raises:
+            LookupError: nothing was said there.
+        """
+        message = self._said.get(group.id if group is not None else bot.id)
+        if message is None:
+            raise LookupError(f"{self!r} said nothing to {bot!r}")
+        return message
+
     def send_photo(
         self, bot: SimBot, content: bytes, caption: str = "", *, group: SimGroup | None = None
     ) -> int:
@@ -120,15 +147,14 @@ class SimUser(Account):
         return ids.get(bot.id, 0)
 
     def edit(self, bot: SimBot, text: str, *, group: SimGroup | None = None) -> int:
-        """Edit the last message that was said there; returns the update id.
+        """Edit the text or caption of the last message that was said there; returns the update id.
 
         Raises:
             LookupError: nothing was said there.
         """
-        message = self._said.get(group.id if group is not None else bot.id)
-        if message is None:
-            raise LookupError(f"{self!r} said nothing to {bot!r} that could be edited")
-        message.update(text=text, edit_date=int(self._world.clock()))
+        message = self.last_said(bot, group=group)
+        field = "text" if "text" in message else "caption"
+        message.update({field: text, "edit_date": int(self._world.clock())})
         receivers = [bot] if group is None else group.hearers(message)
         ids = {receiver.id: receiver.queue.push({"edited_message": message}) for receiver in receivers}
         return ids.get(bot.id, 0)
@@ -270,6 +296,10 @@ class SimGroup:
         topic = Topic(self.chat.last_message_id, name)
         self.chat.topics[topic.thread_id] = topic
         return topic.thread_id
+
+    def delete_topic(self, thread_id: int) -> None:
+        """Delete a forum topic by hand, with all its messages; bots are not told."""
+        self.chat.delete_topic(self.chat.topics[thread_id])
 
     def hearers(self, message: Message) -> list[SimBot]:
         """The bots that get a message said here: members, and with privacy on only when meant."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.arrivals import read_update
 from trioworkers.inbox.gate import Duplicate, Stored
 from trioworkers.inbox.store import StoreError
-from trioworkers.records import read_update
+from trioworkers.update_bounds import check_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ REASONS = {
     405: "wrong method",
     408: "body too slow",
     413: "body too large",
+    415: "unknown encoding",
     503: "not accepting",
 }
 """Why a delivery is refused, by the status that says so."""
@@ -158,10 +160,12 @@ class Deliveries:
 
     Attributes:
         refused: what was refused at no endpoint of a bot, by reason.
+        answered: how many deliveries were answered with each status, those of bots that are gone included.
     """
 
     def __init__(self, trouble: Callable[[int, Exception], None] = lambda _bot_id, _error: None) -> None:
         self.refused: Counter[str] = Counter()
+        self.answered: Counter[int] = Counter()
         self._trouble = trouble
         self._endpoints: dict[str, WebhookEndpoint] = {}
         self._nursery: trio.Nursery | None = None
@@ -208,6 +212,7 @@ class Deliveries:
 
     def refuse(self, endpoint: WebhookEndpoint | None, status: int) -> int:
         """Count a refusal; returns its status."""
+        self.answered[status] += 1
         (self.refused if endpoint is None else endpoint.traffic.refused)[REASONS[status]] += 1
         return status
 
@@ -225,7 +230,7 @@ class Deliveries:
         Cancelling it leaves open whether the update is accepted, as it does for whoever hung up.
         """
         try:
-            str(body, "utf-8")  # an update's decoder does not look into the texts that it skips
+            check_bounds(body)
             arrival = read_update(body)
         except ValueError:
             return self.refuse(endpoint, 400)
@@ -247,6 +252,7 @@ class Deliveries:
         traffic.waited += waited
         traffic.longest = max(traffic.longest, waited)
         traffic.bytes += len(body)
+        self.answered[200] += 1
         return 200
 
     async def _commit(self, endpoint: WebhookEndpoint) -> None:

@@ -20,7 +20,7 @@ from trioworkers.transport.poll import LongPoll, PollEvents, PollSettings
 from trioworkers.transport.registration import Registration, error_age
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trioworkers.botapi.client import BotApi
     from trioworkers.inbox.gate import TakesUpdates
@@ -43,6 +43,9 @@ class IntakeEvents(PollEvents, Protocol):
 
     def webhook_registered(self, reason: str) -> None:
         """The webhook was set, because of `reason`."""
+
+    def kinds_ignored(self, kinds: Sequence[str]) -> None:
+        """The webhook is set, but the server does not know these kinds of updates."""
 
     def webhook_refused(self, reason: str, pause: float) -> None:
         """It could not be set or looked at; tried again in `pause` seconds."""
@@ -172,6 +175,10 @@ class Intake:
         self._auto.registered(trio.current_time())
         if reason is not None:
             self._events.webhook_registered(reason)
+
+    def ignored(self, kinds: Sequence[str]) -> None:
+        """It is set, without these kinds."""
+        self._events.kinds_ignored(kinds)
 
     def refused(self, reason: str, pause: float) -> None:
         """It failed; that Telegram could not be asked about a webhook that is set counts for nothing."""

@@ -12,22 +12,22 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
 import trio
 
 from trioworkers.botapi.client import BotApi, retry_after
-from trioworkers.botapi.errors import BotApiError, TransportError
+from trioworkers.botapi.decoding import decode
+from trioworkers.botapi.errors import BotApiError, TransportError, UndecodableError
 from trioworkers.inbox.gate import Duplicate
 from trioworkers.inbox.store import StoreError
-from trioworkers.records import UpdateIdError, read_update
+from trioworkers.transport.batch import MOST_UPDATES, read_batch, read_broken_batch
+from trioworkers.transport.refusals import in_words, is_token_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trioworkers.inbox.gate import TakesUpdates
-    from trioworkers.records import Arrival
+    from trioworkers.transport.batch import Batch
 
-BATCH = 100  # updates of one answer, the most that Telegram gives
 SLACK = 10.0  # seconds that an answer may be later than its poll's timeout
 TOO_SOON = 0.1  # seconds: an answer without a new update that came faster was no long poll
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between polls that fail, doubled, with jitter
@@ -36,8 +36,6 @@ CONFLICTS = {
     "terminated by other getUpdates request": "another poller uses this token",
     "terminated by setWebhook request": "somebody set a webhook",
 }  # what Telegram's descriptions hold, and what is told of it
-
-_batch = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class TokenRefusedError(Exception):
@@ -125,53 +123,43 @@ class LongPoll:
 
     async def _poll(self) -> None:
         began = trio.current_time()
-        updates = await self._fetch()
+        batch = await self._fetch()
         at_once = trio.current_time() - began < TOO_SOON
-        if not await self._offer(updates) and at_once:
+        if not await self._offer(batch) and at_once:
             # a server that does not wait or does not confirm, or a proxy that answers for it
             await trio.sleep(TOO_SOON)
 
-    async def _fetch(self) -> list[msgspec.Raw]:
+    async def _fetch(self) -> Batch:
         settings = self._settings()
-        answer = await self._api.request(
-            "getUpdates",
-            {
-                "offset": self._offset,
-                "limit": BATCH,
-                "timeout": max(1, round(settings.poll_timeout)),
-                "allowed_updates": list(settings.allowed_updates),
-            },
-            silence=settings.poll_timeout + SLACK,
-        )
+        asked = {
+            "offset": self._offset,
+            "limit": MOST_UPDATES,
+            "timeout": max(1, round(settings.poll_timeout)),
+            "allowed_updates": list(settings.allowed_updates),
+        }
         try:
-            return _batch.decode(answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise TransportError("getUpdates", "an answer that is no list of updates") from None
+            answer = await self._api.request("getUpdates", asked, silence=settings.poll_timeout + SLACK)
+            return await decode(read_batch, answer)
+        except UndecodableError as error:
+            return await trio.to_thread.run_sync(read_broken_batch, error.body)
 
-    async def _offer(self, updates: Sequence[msgspec.Raw]) -> bool:
+    async def _offer(self, batch: Batch) -> bool:
         """Give them to the gate and note the next offset; True when not all of them came before."""
-        arrivals: list[Arrival] = []
-        without_id = 0
-        for update in updates:
-            try:
-                arrivals.append(read_update(update))
-            except ValueError as error:
-                without_id += isinstance(error, UpdateIdError)
-                self._events.unreadable(str(error))
-        if updates and not arrivals:
+        for problem in batch.problems:
+            self._events.unreadable(problem)
+        if batch.problems and not batch.arrivals and not batch.refused:
             # A batch of them would stop everything behind it. Ids ascend, so that whatever was not in this
             # answer to `offset` has an id of at least `offset` and as many as it held: nothing unseen is
             # confirmed. Without an offset nothing is known; a negative one would forget what is readable.
             if self._offset is not None:
-                self._offset += without_id
+                self._offset += batch.without_id
             raise TransportError("getUpdates", "an answer without a readable update")
-        admissions = await self._gate.offer(arrivals) if arrivals else ()
-        # a negative offset would count from the end and forget all before it
-        self._offset = max([-1, *(arrival.update_id for arrival in arrivals)]) + 1 or None
+        admissions = await self._gate.offer(batch.arrivals) if batch.arrivals else ()
+        self._offset = batch.next_offset()
         return not all(isinstance(admission, Duplicate) for admission in admissions)
 
     async def _refused(self, error: BotApiError) -> None:
-        if error.error_code in (401, 404):
+        if is_token_refused(error):
             raise TokenRefusedError from None
         if error.error_code == 429:
             await self._pause("429 Too Many Requests", at_least=retry_after(error))
@@ -182,7 +170,7 @@ class LongPoll:
             told = [words for theirs, words in CONFLICTS.items() if theirs in error.description]
             await self._pause(told[0] if told else "409 Conflict", conflict=True)
         else:
-            await self._pause(f"HTTP {error.error_code}")
+            await self._pause(in_words(error))
 
     async def _pause(self, reason: str, *, conflict: bool = False, at_least: float = 0.0) -> None:
         self._failures += 1

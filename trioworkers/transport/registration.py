@@ -21,17 +21,22 @@ import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
-from trioworkers.config.problems import mask_tokens
+from trioworkers.config.values import UPDATE_KINDS
+from trioworkers.masking import mask_tokens
+from trioworkers.shortage import in_thread
 from trioworkers.transport.poll import TokenRefusedError
+from trioworkers.transport.refusals import is_token_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
     from pathlib import Path
 
     from trioworkers.botapi.client import BotApi
 
 WATCH_EVERY = 30.0  # seconds, with jitter: what `auto` decides by is a minute
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0  # seconds between registrations that fail or do not last, doubled
+UNASKED = frozenset({"chat_member", "message_reaction", "message_reaction_count"})  # not in the default
+LARGEST_INFO = 64 * 1024  # bytes of a WebhookInfo; Telegram's have 1 kB
 ERROR_LENGTH = 200  # characters of what Telegram says of a delivery
 
 
@@ -86,8 +91,14 @@ def clean(said: str) -> str:
     return mask_tokens("".join(filter(str.isprintable, said)))[:ERROR_LENGTH]
 
 
-def differs(info: WebhookInfo, wanted: Wanted, kept: str | None) -> str | None:
-    """Why the webhook has to be set, or None when it is as it should be."""
+def differs(
+    info: WebhookInfo, wanted: Wanted, kept: str | None, kinds: Collection[str] | None = None
+) -> str | None:
+    """Why the webhook has to be set, or None when it is as it should be.
+
+    `kept`: the digest of what was registered last. `kinds`: which kinds of updates the server kept of those
+    that were registered; None: not known yet, it should have kept all.
+    """
     if not info.url:
         return "no webhook is set"
     if info.url != wanted.url:
@@ -98,9 +109,19 @@ def differs(info: WebhookInfo, wanted: Wanted, kept: str | None) -> str | None:
         return "another certificate is set"
     if info.max_connections != wanted.max_connections:
         return "another max_connections is set"
-    if set(info.allowed_updates) != set(wanted.allowed_updates):
+    if set(info.allowed_updates) != set(wanted.allowed_updates if kinds is None else kinds):
         return "other allowed_updates are set"
     return None
+
+
+def ignored_kinds(wanted: Collection[str], kept: Collection[str]) -> list[str]:
+    """The kinds of updates that a server does not know, by what it kept of those that were registered.
+
+    A server shows no kinds where it kept its default (all but three), and where it knows none of them.
+    """
+    if not kept and set(wanted) == set(UPDATE_KINDS) - UNASKED:
+        return []
+    return sorted(set(wanted) - set(kept))
 
 
 class Digests:
@@ -131,7 +152,7 @@ class Digests:
         else:
             self._digests[str(bot_id)] = digest
         async with self._writing:
-            await trio.to_thread.run_sync(self._write, json.dumps(self._digests))
+            await in_thread(self._write, json.dumps(self._digests))
 
     def _write(self, text: str) -> None:
         fresh = self._path.with_name(f".{self._path.name}-{secrets.token_hex(4)}")
@@ -156,6 +177,9 @@ class RegistrationEvents(Protocol):
 
     def observed(self, info: WebhookInfo) -> None:
         """What Telegram says of a webhook that is set as it should be."""
+
+    def ignored(self, kinds: Sequence[str]) -> None:
+        """The server does not know these kinds of updates, and will not deliver any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +225,8 @@ class Registration:
         self._events = events
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self.is_set = False
+        self._was_set: Wanted | None = None  # just now, and not looked at since
+        self._kinds: Collection[str] | None = None  # those that the server kept of what was set
         self._changed = trio.Event()
         self._attempts = 0  # registrations since the webhook was last found as it should be
 
@@ -247,7 +273,16 @@ class Registration:
         """Whether the webhook had to be set."""
         wanted = self._wanted()
         info = await self._info()
-        reason = differs(info, wanted, self._registry.digests.get(self._bot_id))
+        digest = self._registry.digests.get(self._bot_id)
+        reason = differs(info, wanted, digest, self._kinds)
+        if reason is not None and self._was_set == wanted:
+            # the first look after it was set: a server may not know a kind, and would be asked for ever
+            reason = differs(info, wanted, digest, info.allowed_updates)
+            if reason is None:
+                self._kinds = info.allowed_updates
+                if ignored := ignored_kinds(wanted.allowed_updates, info.allowed_updates):
+                    self._events.ignored(ignored)
+        self._was_set = None
         if reason is None:
             self._attempts = 0
             self.is_set = True
@@ -258,6 +293,7 @@ class Registration:
         await self._registry.turn()
         await self._set(wanted)
         self.is_set = True
+        self._was_set, self._kinds = wanted, None
         await self._keep(wanted.digest())
         self._events.registered(wanted.secret, reason)
         return True
@@ -268,9 +304,11 @@ class Registration:
         except BotApiError as error:
             raise _token_refused(error) or error from None
         try:
-            return msgspec.json.decode(answer, type=WebhookInfo)
+            if len(answer) <= LARGEST_INFO:
+                return msgspec.json.decode(answer, type=WebhookInfo)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise TransportError("getWebhookInfo", "an answer that is no WebhookInfo") from None
+            pass
+        raise TransportError("getWebhookInfo", "an answer that is no WebhookInfo")
 
     async def _set(self, wanted: Wanted) -> None:
         certificate = wanted.certificate
@@ -304,7 +342,7 @@ def error_age(info: WebhookInfo, now: float | None = None) -> float | None:
 
 
 def _token_refused(error: BotApiError) -> TokenRefusedError | None:
-    return TokenRefusedError() if error.error_code in (401, 404) else None
+    return TokenRefusedError() if is_token_refused(error) else None
 
 
 def _in_words(error: BotApiError | TransportError) -> str:

@@ -4,19 +4,27 @@ socket, which only the daemon's own user can open: commands and dashboards see t
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quart import g, request
+from quart import request, websocket
 
+from trioworkers.described import Description, described
 from trioworkers.inbox.store import StoreError
-from trioworkers.web.asked import API, CONTROL, RequestRefusedError
+from trioworkers.shortage import in_thread, words_of
+from trioworkers.web.admission import MARK, OPEN
+from trioworkers.web.answers import OpenApi, Readiness, Status
+from trioworkers.web.asked import RequestRefusedError
 from trioworkers.web.backup import backup_routes
-from trioworkers.web.bare import bare_app, carries
+from trioworkers.web.bare import bare_app
 from trioworkers.web.bots import bot_routes
 from trioworkers.web.changes import change_routes
+from trioworkers.web.details import detail_routes
 from trioworkers.web.letters import letter_routes
+from trioworkers.web.live import live_routes
+from trioworkers.web.plugins import plugin_routes
+from trioworkers.web.signin import signin_routes
+from trioworkers.web.static import Dashboard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,13 +34,17 @@ if TYPE_CHECKING:
 
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
+    from trioworkers.live.feed import LiveFeed
     from trioworkers.nursery.bot import BotScope
     from trioworkers.nursery.rolling import RollingRestarts
+    from trioworkers.plugins import Plugins
+    from trioworkers.web.admission import Admission, Answer
     from trioworkers.web.backup import BacksUp
     from trioworkers.web.changes import Reloads
 
-OPEN = {"/health", "/ready"}  # paths that need no token
-MARK = "trioworkers.control"  # in the scope of requests that came by the control socket
+__all__ = ["LARGEST_BODY", "MARK", "OPEN", "AppContext", "make_app"]
+
+DOCUMENT = "trioworkers_openapi"
 LARGEST_BODY = 2**20  # bytes
 
 
@@ -41,8 +53,7 @@ class AppContext:
     """What the routes work on.
 
     Attributes:
-        token: what `Authorization: Bearer …` has to carry, but for `/health` and `/ready`.
-        loopback: the API is bound to a loopback address.
+        admission: judges who asks.
         is_ready: whether every bot has had its first verdict.
         status: makes the status document.
         inbox: the updates and dead letters of all bots.
@@ -52,10 +63,12 @@ class AppContext:
         backups: the folder of backups that name no other.
         events: where actions are emitted.
         reloads: changes the fleet.
+        plugins: the plugins of this run.
+        live: the feed of the live stream.
+        address: where the API is reached, as `http://host:port`; None on a unix socket.
     """
 
-    token: str
-    loopback: bool
+    admission: Admission
     is_ready: Callable[[], bool]
     status: Callable[[], dict[str, Any]]
     inbox: Inbox
@@ -65,48 +78,51 @@ class AppContext:
     backups: Path
     events: Events
     reloads: Reloads
+    plugins: Plugins
+    live: LiveFeed
+    address: str | None = None
 
 
 def make_app(context: AppContext) -> QuartTrio:
-    """The daemon's application.
-
-    Who may ask: whoever comes by the control socket. Else a page of another origin may not, and
-
-    - on loopback, nobody under a name that is not loopback's: a page of another site that lets its own
-      name point here would be of the same origin as the API (DNS rebinding), and on one's own machine
-      there may be more to see than `/health`.
-    - elsewhere, whoever names any host: proxies and probes have names that nobody could list here. What
-      is behind the token needs no more than it, since no page of another site can have it.
-    """
-    bots, events = context.bots, context.events
+    """The daemon's application. Who may ask what is judged by :mod:`trioworkers.web.admission`."""
+    bots, events, admission = context.bots, context.events, context.admission
     app = bare_app(LARGEST_BODY)
     app.register_blueprint(letter_routes(context.inbox, lambda: _ids(bots()), events))
     app.register_blueprint(bot_routes(bots, context.restarts, events))
+    app.register_blueprint(detail_routes(bots, lambda: context.reloads.fleet))
     app.register_blueprint(backup_routes(context.backs_up, context.backups, events))
     app.register_blueprint(change_routes(context.reloads, events))
+    app.register_blueprint(plugin_routes(context.plugins, events))
+    dashboard = Dashboard()
+    app.register_blueprint(dashboard.routes())
+    app.register_blueprint(live_routes(context.live, admission.still_admits))
+    app.register_blueprint(signin_routes(admission, events, context.address, dashboard.page))
 
     @app.before_request
-    async def admit() -> tuple[dict[str, str], int] | None:
-        g.by = CONTROL if request.scope.get(MARK) else API
-        if g.by == CONTROL:
-            return None
-        host = request.headers.get("Host", "").lower()
-        if context.loopback and not _is_loopback(host):
-            return {"error": "this host is not served here"}, 421
-        origin = request.headers.get("Origin")
-        if origin is not None and (not host or origin.lower().partition("://")[2] != host):
-            return {"error": "requests from other sites are refused"}, 403
-        if request.path in OPEN or carries(request.headers.get("Authorization", ""), context.token):
-            return None
-        return {"error": "expected the header Authorization: Bearer <API token>"}, 401
+    async def admit() -> Answer | None:
+        return await admission.refusal(request)
+
+    @app.before_websocket
+    async def admit_websocket() -> Answer | None:
+        return await admission.refusal(websocket)
 
     @app.get("/ready")
+    @described(Description("Whether each bot has its first verdict", Readiness, also={503: "not yet"}))
     async def ready() -> tuple[dict[str, str], int]:
         return ({"status": "ready"}, 200) if context.is_ready() else ({"status": "starting"}, 503)
 
     @app.get("/api/workers/status")
+    @described(Description("The state of the fleet and its workers", Status))
     async def workers_status() -> dict[str, Any]:
         return context.status()
+
+    @app.get("/api/openapi.json")
+    @described(Description("This document", OpenApi))
+    async def openapi() -> dict[str, Any]:
+        if DOCUMENT not in app.extensions:
+            app.extensions[DOCUMENT] = await in_thread(_make_document, app)
+        document: dict[str, Any] = app.extensions[DOCUMENT]
+        return document
 
     @app.errorhandler(RequestRefusedError)
     async def refused(error: RequestRefusedError) -> tuple[dict[str, str], int]:
@@ -116,17 +132,20 @@ def make_app(context: AppContext) -> QuartTrio:
     async def store_fails(error: StoreError) -> tuple[dict[str, str], int]:
         return {"error": str(error)}, 503
 
+    @app.errorhandler(OSError)
+    async def system_fails(error: OSError) -> tuple[dict[str, str], int]:
+        """No thread, process or descriptor can be had now."""
+        return {"error": words_of(error)}, 503
+
     return app
+
+
+def _make_document(app: QuartTrio) -> dict[str, Any]:
+    """The OpenAPI document; for a thread, since it also imports what makes schemas."""
+    from trioworkers.web.openapi import make_document
+
+    return make_document(app)
 
 
 def _ids(bots: Mapping[str, BotScope]) -> dict[str, int]:
     return {name: bot.settings.bot_id for name, bot in bots.items()}
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a `Host` header names this machine to itself: `localhost` or a loopback address."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    try:
-        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False

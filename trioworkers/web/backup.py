@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import Field
 from quart import Blueprint, g
 
+from trioworkers.described import Description, described
 from trioworkers.folders import make_folder
 from trioworkers.inbox.store import StoreError
-from trioworkers.web.asked import CONTROL, Asked, RequestRefusedError, read_body
+from trioworkers.web.acts import CONTROL, emit_action
+from trioworkers.web.answers import Backup
+from trioworkers.web.asked import Asked, RequestRefusedError, read_body
 
 if TYPE_CHECKING:
     from trioworkers.events import Events
@@ -30,11 +33,19 @@ class BackupAsked(Asked):
     path: str | None = Field(None, min_length=1, description="the absolute path of a new file or of a folder")
 
 
+REFUSED = {
+    403: "it was not asked for over the control socket, or the file may not be written",
+    409: "something is at the path already",
+    500: "the copy failed",
+}
+
+
 def backup_routes(inbox: BacksUp, folder: Path, events: Events) -> Blueprint:
     """`POST /api/backup`. `folder`: where copies go that name no other place; made when it is needed."""
     routes = Blueprint("backup", __name__)
 
     @routes.post("/api/backup")
+    @described(Description("Copy the state into one file", Backup, body=BackupAsked, refusals=REFUSED))
     async def backup() -> dict[str, Any]:
         if g.by != CONTROL:  # who has the API's token may not write where the daemon may
             raise RequestRefusedError(403, "backups are made over the control socket only")
@@ -45,9 +56,9 @@ def backup_routes(inbox: BacksUp, folder: Path, events: Events) -> Blueprint:
             size = path.stat().st_size
         except (StoreError, OSError) as error:
             reason = _words(error)
-            events.emit("control.action", level="error", action="backup", by=g.by, reason=reason)
+            emit_action(events, "backup", level="error", reason=reason)
             raise RequestRefusedError(403 if isinstance(error, PermissionError) else 500, reason) from None
-        events.emit("control.action", action="backup", by=g.by, path=str(path), bytes=size)
+        emit_action(events, "backup", path=str(path), bytes=size)
         return {"path": str(path), "bytes": size}
 
     return routes

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,13 +12,22 @@ from pydantic import Field
 from quart import Blueprint, g
 
 from trioworkers.config import FleetFileError, NotDynamicError, draft_bot, draft_removal
-from trioworkers.web.asked import Asked, RequestRefusedError, read_body
+from trioworkers.config.toml import Source, read_source
+from trioworkers.described import Description, described
+from trioworkers.nearest import nearest
+from trioworkers.reload import ShortError
+from trioworkers.reload_history import MOST
+from trioworkers.shortage import words_of
+from trioworkers.web.acts import emit_action
+from trioworkers.web.answers import PlanDocument, ReloadPage
+from trioworkers.web.asked import LARGEST_ID, Asked, RequestRefusedError, read_body, read_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from trioworkers.config import Draft, Fleet, Plan
     from trioworkers.events import Events
+    from trioworkers.reload_history import ReloadHistory
 
 
 class Reloads(Protocol):
@@ -30,7 +37,11 @@ class Reloads(Protocol):
     def fleet(self) -> Fleet:
         """The fleet in force."""
 
-    async def run(self, *, drafts: Iterable[Draft] = (), dry: bool = False) -> Plan:
+    @property
+    def history(self) -> ReloadHistory:
+        """The last reloads."""
+
+    async def run(self, *, drafts: Iterable[Draft] = (), dry: bool = False, by: str = "a request") -> Plan:
         """Reload; FleetFileError when the new fleet is refused."""
 
 
@@ -38,6 +49,13 @@ class ReloadAsked(Asked):
     """The body of `POST /api/reload`."""
 
     dry_run: bool = Field(False, description="true or false")
+
+
+class HistoryAsked(Asked):
+    """The query of `GET /api/reloads`."""
+
+    limit: int = Field(20, ge=1, le=MOST, description=f"a number from 1 to {MOST}")
+    before: int | None = Field(None, ge=1, le=LARGEST_ID, description="the number of a reload")
 
 
 class BotAsked(Asked):
@@ -55,24 +73,41 @@ class TokenAsked(Asked):
     )
 
 
-def change_routes(reloads: Reloads, events: Events) -> Blueprint:
-    """`POST /api/reload`, `POST /api/bots`, `PUT` and `DELETE /api/bots/<name>`.
+REFUSED = {
+    409: "what is asked for stands in the way of what is there",
+    422: "the fleet is refused: all its problems",
+    500: "a file cannot be written or read",
+}
+NO_BOT = {404: "there is no bot of that name"}
 
-    Each answers with the plan that was carried out. A fleet that is refused is 422, with its problems.
+
+def change_routes(reloads: Reloads, events: Events) -> Blueprint:
+    """`POST /api/reload`, `GET /api/reloads`, `POST /api/bots`, `PUT` and `DELETE /api/bots/<name>`.
+
+    Each change answers with the plan that was carried out. A fleet that is refused is 422, with its problems.
     """
     routes = Blueprint("changes", __name__)
     turn = trio.StrictFIFOLock()  # what a change is decided by holds until it is done
 
     @routes.post("/api/reload")
+    @described(Description("Read the fleet anew", PlanDocument, body=ReloadAsked, refusals=REFUSED))
     async def reload() -> dict[str, Any]:
         asked = await read_body(ReloadAsked)
         with _refusals():
-            plan = await reloads.run(dry=asked.dry_run)
+            plan = await reloads.run(dry=asked.dry_run, by=g.by)
         if not asked.dry_run:
-            events.emit("control.action", action="reload", by=g.by)
+            emit_action(events, "reload")
         return plan.document()
 
+    @routes.get("/api/reloads")
+    @described(Description("The last reloads, newest first", ReloadPage, query=HistoryAsked))
+    async def history() -> dict[str, Any]:
+        asked = read_query(HistoryAsked)
+        page, next_ = reloads.history.documents(asked.limit, asked.before)
+        return {"reloads": page, "next": next_}
+
     @routes.post("/api/bots")
+    @described(Description("Add a bot", PlanDocument, body=BotAsked, refusals=REFUSED))
     async def add() -> dict[str, Any]:
         asked = await read_body(BotAsked)
         async with turn:
@@ -81,55 +116,69 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
             return await change("bots.add", asked.name, asked.bot)
 
     @routes.put("/api/bots/<name>")
+    @described(
+        Description("Give a bot another token", PlanDocument, body=TokenAsked, refusals=NO_BOT | REFUSED)
+    )
     async def put(name: str) -> dict[str, Any]:
         asked = await read_body(TokenAsked)
         async with turn:
-            table = _own_table(reloads.fleet, name)
+            table = await trio.to_thread.run_sync(_own_table, reloads.fleet, name)
             return await change("bots.token", name, {**table, "token": asked.token})
 
     @routes.delete("/api/bots/<name>")
+    @described(Description("Remove a bot that was added", PlanDocument, refusals=NO_BOT | REFUSED))
     async def remove(name: str) -> dict[str, Any]:
         async with turn:
-            _own_table(reloads.fleet, name)
+            await trio.to_thread.run_sync(_own_table, reloads.fleet, name)
             return await change("bots.remove", name, None)
 
     async def change(action: str, name: str, table: Mapping[str, Any] | None) -> dict[str, Any]:
         fleet = reloads.fleet
         with _refusals():
-            draft = draft_removal(fleet, name) if table is None else _draft_bot(fleet, name, table)
-            plan = await reloads.run(drafts=[draft])
-        events.emit("control.action", name, action=action, by=g.by)
+            draft = await trio.to_thread.run_sync(_draft, fleet, name, table)
+            plan = await reloads.run(drafts=[draft], by=g.by)
+        emit_action(events, action, name)
         return plan.document()
 
     return routes
 
 
 def _own_table(fleet: Fleet, name: str) -> Mapping[str, Any]:
-    """The table of a bot that was added by command, as it stands in its file.
+    """The table of a bot that was added by command, as it stands in its file; for a thread.
 
     Raises:
-        RefusedError: there is no such bot, or it stands elsewhere.
+        RequestRefusedError: there is no such bot, it stands elsewhere, or its file is gone or cannot be read:
+            what somebody did to it by hand is not overwritten.
     """
     if name not in fleet.bots:
-        near = get_close_matches(name, fleet.bots, 1)
-        raise RequestRefusedError(
-            404, f"there is no bot {name}" + (f", did you mean {near[0]}" if near else "")
-        )
+        near = nearest(name, fleet.bots)
+        raise RequestRefusedError(404, f"there is no bot {name}" + (f", did you mean {near}" if near else ""))
     try:
         draft_removal(fleet, name)
     except NotDynamicError as error:
         raise RequestRefusedError(409, str(error)) from None
-    table: Mapping[str, Any] = tomllib.loads(Path(fleet.origin(name)).read_text())["bots"][name]
+    file = Path(fleet.origin(name))
+    if not os.path.lexists(file):
+        raise RequestRefusedError(409, f"the file {file} is gone: write it again, or reload")
+    source = read_source(file)
+    if not isinstance(source, Source):
+        raise RequestRefusedError(422, "\n".join(map(str, source)))
+    bots = source.tables.get("bots")
+    table = bots.get(name) if isinstance(bots, dict) else None
+    if not isinstance(table, dict):
+        raise RequestRefusedError(409, f"{file} does not have [bots.{name}] any more: correct it, or reload")
     return table
 
 
-def _draft_bot(fleet: Fleet, name: str, table: Mapping[str, Any]) -> Draft:
-    """The draft of a bot's table.
+def _draft(fleet: Fleet, name: str, table: Mapping[str, Any] | None) -> Draft:
+    """The draft of a bot's table, or of its removal; for a thread, since a table may be large.
 
     Raises:
-        RefusedError: the bot is a new one, and there is a file already, with other bots perhaps.
-        FleetFileError: as for :func:`draft_bot`.
+        RequestRefusedError: the bot is a new one, and there is a file already, with other bots perhaps.
+        FleetFileError, NotDynamicError: as for :func:`draft_bot` and :func:`draft_removal`.
     """
+    if table is None:
+        return draft_removal(fleet, name)
     draft = draft_bot(fleet.state_dir, name, table)
     if name not in fleet.bots and os.path.lexists(draft.file):
         raise RequestRefusedError(409, f"{draft.file} is there already, expected no file of that name")
@@ -141,9 +190,13 @@ def _refusals() -> Iterator[None]:
     """Turn what keeps a fleet from being changed into the answer to the request."""
     try:
         yield
+    except ShortError as error:
+        raise RequestRefusedError(503, str(error)) from None
     except FleetFileError as error:
         raise RequestRefusedError(422, "\n".join(str(problem) for problem in error.problems)) from None
     except NotDynamicError as error:
         raise RequestRefusedError(409, str(error)) from None
     except OSError as error:
+        if error.filename is None:  # no thread or descriptor can be had now
+            raise RequestRefusedError(503, words_of(error)) from None
         raise RequestRefusedError(500, f"{error.filename}: {error.strerror}") from None

@@ -13,20 +13,16 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-import h11
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import Response
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
+
+from trioworkers.web.http1 import Server
 
 if TYPE_CHECKING:
     import ssl
@@ -54,6 +50,23 @@ class Bounds:
     head: int = 16 * 1024
     handshake: float = 10.0
     sending: float = 30.0
+
+
+class Wire(Protocol):
+    """A connection as a route sees it that writes frames of its own: `scope["state"]["wire"]`."""
+
+    @property
+    def socket(self) -> Any:
+        """The socket."""
+
+    async def send(self, data: bytes, within: float | None = None) -> None:
+        """Write all of it, or sever the connection after so many seconds; None: as the listener allows.
+
+        Cancelled, part of it may be written: then only the end of the connection may follow.
+        """
+
+    def sever(self) -> None:
+        """End the connection, and whoever works for it. What was written is still sent."""
 
 
 class Connections:
@@ -139,7 +152,8 @@ class Connections:
         self._open.add(connection)
         self._idle[connection] = trio.current_time()
         try:
-            server = _Server(self._app, self._config, self._context, {}, self._wrap(stream))
+            server = Server(self._app, self._config, self._context, {"wire": connection}, self._wrap(stream))
+            connection.server = server
             server.idle_task = connection  # type: ignore[assignment]  # its SingleTask in all but name
             server.sending = self._bounds.sending
             with connection.scope:
@@ -193,75 +207,6 @@ class Connections:
                 connection.sever()
 
 
-class _Server(TCPServer):
-    """Hypercorn's connection, for HTTP/1.1 alone.
-
-    Whoever asks for HTTP/2 in plain text raises here and is cut off: hypercorn's tasks for it go on when the
-    peer is gone, and neither Telegram nor a proxy asks.
-
-    Attributes:
-        sending: seconds for a peer to take in what is sent at once.
-    """
-
-    sending: float
-
-    @property
-    def protocol(self) -> Any:
-        return self._http1
-
-    @protocol.setter
-    def protocol(self, wrapper: Any) -> None:
-        self._http1 = _Http1(
-            wrapper.app,
-            wrapper.config,
-            wrapper.context,
-            wrapper.task_group,
-            wrapper.state,
-            wrapper.ssl,
-            wrapper.client,
-            wrapper.server,
-            wrapper.send,
-        )
-
-    async def protocol_send(self, event: Event) -> None:
-        """Send what there is, or end the connection, in time and whole; at a request's end hypercorn sends
-        nothing, which costs as much.
-
-        Shielded: Quart cancels who answers as soon as the answer is complete, and then a connection whose
-        request had more to come would neither go on nor end.
-        """
-        if isinstance(event, Updated):
-            await super().protocol_send(event)
-        elif not isinstance(event, RawData) or event.data:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self.sending) as scope:
-                if isinstance(event, RawData):
-                    await self._send_data(
-                        event.data
-                    )  # hypercorn's own has a shield that no deadline gets through
-                else:
-                    await super().protocol_send(event)
-            if scope.cancelled_caught:
-                self.idle_task.sever()  # type: ignore[attr-defined]  # the _Connection that stands there
-
-    async def _send_data(self, data: bytes) -> None:
-        try:
-            async with self.send_lock:
-                await self.stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await self.protocol.handle(Closed())
-
-
-class _Http1(H11Protocol):
-    """Hypercorn's HTTP/1.1, whose answers say so when the connection ends with them."""
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        """An answer to a request that is not whole ends the connection: who does not know that would ask
-        the next thing there, and find it gone."""
-        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
-            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
-        await super().stream_send(event)
-
-
 class _Connection:
     """Stands where hypercorn has the task that ends an idle connection, and notes since when it is idle."""
 
@@ -269,9 +214,24 @@ class _Connection:
         self, stream: trio.SocketStream, idle: dict[_Connection, float], emit_room: Callable[[], None]
     ) -> None:
         self.scope = trio.CancelScope()
+        self.server: Server | None = None
         self._stream = stream
         self._idle = idle
         self._emit_room = emit_room
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """As :class:`Wire`."""
+        return self._stream.socket
+
+    async def send(self, data: bytes, within: float | None = None) -> None:
+        """As :class:`Wire`."""
+        server = self.server
+        assert server is not None  # noqa: S101 - for mypy; a request came over it
+        with trio.move_on_after(server.sending if within is None else within) as scope:
+            await server.write(data)
+        if scope.cancelled_caught:
+            self.sever()
 
     async def restart(self, _task_group: object, _action: object) -> None:
         """It waits for a request's head from now on (hypercorn's call)."""

@@ -5,17 +5,21 @@ No text of a message is shown but for `payload=1`. What is done is told as `cont
 
 from __future__ import annotations
 
-import difflib
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
-from quart import Blueprint, g
+from quart import Blueprint
 
+from trioworkers.arrivals import read_update
 from trioworkers.config.units import Seconds  # noqa: TC001 - pydantic reads it
+from trioworkers.described import Description, described
 from trioworkers.inbox.store import StoreError
-from trioworkers.records import decode_body, read_update, shown_call
+from trioworkers.nearest import nearest
+from trioworkers.records import decode_body, shown_call, trace_id
+from trioworkers.web.acts import emit_action
+from trioworkers.web.answers import Letter, LetterPage, Purged, Replayed
 from trioworkers.web.asked import LARGEST_ID, Asked, RequestRefusedError, read_body, read_query
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 LARGEST_PAGE = 500  # letters: some milliseconds of the writer's time and of the loop's
 MOST_IDS = 10_000
 SHOWN_MISSING = 5
+REFUSED = {404: "there is no such bot or dead letter", 503: "the store cannot be read or written now"}
 
 
 class PageAsked(Asked):
@@ -97,6 +102,9 @@ def letter_routes(inbox: Inbox, bots: Callable[[], Mapping[str, int]], events: E
         return {bot_id: name for name, bot_id in bots().items()}
 
     @routes.get("")
+    @described(
+        Description("A page of dead letters, oldest first", LetterPage, query=PageAsked, refusals=REFUSED)
+    )
     async def page() -> dict[str, Any]:
         asked = read_query(PageAsked)
         bot_id = None if asked.bot is None else _bot_id(asked.bot, bots())
@@ -108,6 +116,7 @@ def letter_routes(inbox: Inbox, bots: Callable[[], Mapping[str, int]], events: E
         }
 
     @routes.get("/<int:id>")
+    @described(Description("Show a dead letter", Letter, query=LetterAsked, refusals=REFUSED))
     async def letter(id: int) -> dict[str, Any]:
         asked = read_query(LetterAsked)
         letters = await inbox.dead_letters(ids=[id], limit=1) if id <= LARGEST_ID else ()
@@ -124,6 +133,14 @@ def letter_routes(inbox: Inbox, bots: Callable[[], Mapping[str, int]], events: E
         }
 
     @routes.post("/replay")
+    @described(
+        Description(
+            "Handle dead letters again",
+            Replayed,
+            body=Chosen,
+            refusals={**REFUSED, 409: "this daemon does not run their bot"},
+        )
+    )
     async def replay() -> dict[str, int]:
         asked = await read_body(Chosen)
         own = bots()
@@ -142,6 +159,7 @@ def letter_routes(inbox: Inbox, bots: Callable[[], Mapping[str, int]], events: E
         return sum([await inbox.replay(bot_id=bot_id) for bot_id in bot_ids])
 
     @routes.post("/purge")
+    @described(Description("Delete dead letters for good", Purged, body=PurgeAsked, refusals=REFUSED))
     async def purge() -> dict[str, int]:
         asked = await read_body(PurgeAsked)
         if asked.ids is not None:
@@ -161,9 +179,9 @@ def letter_routes(inbox: Inbox, bots: Callable[[], Mapping[str, int]], events: E
             raise
         finally:
             if count is None:  # some may have been
-                events.emit("control.action", bot, level="error", action=action, by=g.by, reason=reason)
+                emit_action(events, action, bot, level="error", reason=reason)
             else:
-                events.emit("control.action", bot, action=action, by=g.by, count=count)
+                emit_action(events, action, bot, count=count)
         return count
 
     return routes
@@ -175,8 +193,8 @@ def _bot_id(name: str, bots: Mapping[str, int]) -> int:
         return bots[name]
     if name.isascii() and name.isdecimal() and len(name) < len(str(LARGEST_ID)):
         return int(name)
-    near = difflib.get_close_matches(name, bots, n=1)
-    hint = f", did you mean {near[0]}" if near else ""
+    near = nearest(name, bots)
+    hint = f", did you mean {near}" if near else ""
     raise RequestRefusedError(404, f"bot: this daemon runs no bot of that name{hint}")
 
 
@@ -215,6 +233,7 @@ def _row(letter: DeadLetter, names: Mapping[int, str]) -> dict[str, Any]:
         "bot_id": letter.bot_id,
         "chat_id": _chat_id(letter),
         "update_id": letter.update_id,
+        "trace_id": trace_id(letter.bot_id, letter.update_id),
         "kind": letter.kind,
         "reason": letter.reason,
         "attempts": letter.attempts,
@@ -223,12 +242,12 @@ def _row(letter: DeadLetter, names: Mapping[int, str]) -> dict[str, Any]:
 
 
 def _chat_id(letter: DeadLetter) -> int | None:
-    """The chat, where there is one. The key may be a user's; it stands in for a body that is not whole."""
+    """The chat, where there is one. The key, which may be of none, stands in for a body that is not whole."""
     try:
         return read_update(letter.body).chat_id
     except ValueError:
         chat = letter.key.partition("/")[0]
-        return int(chat) if chat else None
+        return int(chat) if chat.removeprefix("-").isdecimal() else None
 
 
 def _details(letter: DeadLetter) -> dict[str, Any]:

@@ -8,7 +8,7 @@ It stays when no bot needs it any more: what was under way to it is still taken 
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,7 +16,7 @@ import trio
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.stop import Ask
 from trioworkers.web.connections import Bounds, Connections
-from trioworkers.web.sockets import ListenError, listen_tcp, listen_unix
+from trioworkers.web.sockets import ListenError, UnixSocket, listen_tcp, serve_held
 from trioworkers.web.tls import Certificate, CertificateError
 from trioworkers.web.webhook import WebhookApp
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trioworkers.config import Webhook
     from trioworkers.errors import TrioworkersError
     from trioworkers.transport.deliveries import Deliveries
+    from trioworkers.web.webhook import Refusal
 
 KEY = "[webhook] bind"
 MODE = 0o666  # of a unix socket: the proxy is another user; who gets at it is up to the folder, as to a port
@@ -39,9 +40,10 @@ class WebhookListener:
     Args:
         deliveries: where deliveries go.
         settings: the settings in force.
-        token: the API's token, for the statistics.
+        refusal: judges who asks for the statistics.
         handed: sockets that systemd handed over; then none is bound.
         trouble: hears of an address or a certificate that cannot be used, each once.
+        hold: is given the socket that listens at a path, to put it back when somebody removes it.
 
     Attributes:
         trouble: why it does not listen although it should.
@@ -52,21 +54,23 @@ class WebhookListener:
         self,
         deliveries: Deliveries,
         settings: Callable[[], Webhook],
-        token: str,
+        refusal: Refusal,
         handed: Sequence[socket.socket],
         trouble: Callable[[TrioworkersError], None],
+        hold: Callable[[UnixSocket], object] = lambda _: None,
     ) -> None:
         self._deliveries = deliveries
         self._settings = settings
-        self._token = token
+        self._refusal = refusal
         self._handed = list(handed)
         self._emit = trouble
+        self._hold = hold
         self._changes = Ask()
         self._stop = trio.Event()
         self._sockets = ExitStack()
-        self._bound: list[socket.socket] | None = None
+        self._bound: list[socket.socket] | UnixSocket | None = None
         self._wanted = trio.Event()
-        self._connections: Connections | None = None
+        self._connections: list[Connections] = []  # of each socket that was listened on
         self.trouble: TrioworkersError | None = None
         self.certificate: Certificate | None = None
         self.ended = trio.Event()
@@ -83,7 +87,7 @@ class WebhookListener:
         settings = self._settings()
         if settings.tls_cert is not None and settings.tls_key is not None:
             self.certificate = Certificate(settings.tls_cert, settings.tls_key, self._emit, self._changes.ask)
-        self._bound = self._handed or [self._listen(settings)]
+        self._bound = self._handed or self._listen(settings)
         self._wanted.set()
 
     def want(self) -> None:
@@ -109,13 +113,25 @@ class WebhookListener:
                         await self._stop.wait()
                         break
                     self._try()
-                if self._bound is not None:
-                    app = WebhookApp(self._deliveries, self._settings, self._token, self._count)
-                    tls = None if self.certificate is None else self.certificate.context
-                    self._connections = Connections(app, bounds=Bounds(), tls=tls)
-                    await self._connections.serve(self._bound, self._stop)
+                if isinstance(self._bound, UnixSocket):
+                    await serve_held(self._serve, self._bound, self._stop)
+                elif self._bound is not None:
+                    await self._serve(self._bound, self._stop)
         finally:
             self.ended.set()
+
+    async def _serve(
+        self,
+        listeners: Sequence[socket.socket],
+        stop: trio.Event,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        app = WebhookApp(self._deliveries, self._settings, self._refusal, self._count)
+        tls = None if self.certificate is None else self.certificate.context
+        connections = Connections(app, bounds=Bounds(), tls=tls)
+        self._connections.append(connections)
+        await connections.serve(listeners, stop, task_status=task_status)
 
     def close(self) -> None:
         """Take no more connections, end those that are idle, and let `serve` return."""
@@ -136,14 +152,13 @@ class WebhookListener:
                 self._changes.ask()
 
     def _count(self) -> dict[str, int]:
-        connections = self._connections
-        if connections is None:
-            return {}
         names = ("open", "accepted", "evicted", "broken")
-        return {name: getattr(connections, name) for name in names}
+        return {name: sum(getattr(one, name) for one in self._connections) for name in names}
 
-    def _listen(self, settings: Webhook) -> socket.socket:
+    def _listen(self, settings: Webhook) -> list[socket.socket] | UnixSocket:
         bind = settings.bind
         if bind.path is not None:
-            return self._sockets.enter_context(listen_unix(bind.path, key=KEY, mode=MODE))
-        return self._sockets.enter_context(listen_tcp(bind.host, bind.port, key=KEY))
+            held = self._sockets.enter_context(closing(UnixSocket(bind.path, key=KEY, mode=MODE)))
+            self._hold(held)
+            return held
+        return [self._sockets.enter_context(listen_tcp(bind.host, bind.port, key=KEY))]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.web.app import MARK
+from trioworkers.web.admission import MARK
 from trioworkers.web.connections import GRACE, Bounds, Connections
+from trioworkers.web.sockets import UnixSocket, serve_held
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 __all__ = ["GRACE", "Web", "serve_app"]
 
@@ -24,7 +26,11 @@ class Web:
     """
 
     def __init__(
-        self, app: Callable[..., Awaitable[Any]], *, control: socket.socket, api: socket.socket
+        self,
+        app: Callable[..., Awaitable[Any]],
+        *,
+        control: UnixSocket,
+        api: Sequence[socket.socket] | UnixSocket,
     ) -> None:
         self._app = app
         self._control = control
@@ -38,8 +44,13 @@ class Web:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    await nursery.start(serve_app, _mark(self._app), self._control, self._stop)
-                    await nursery.start(serve_app, self._app, self._api, self._stop)
+                    control = partial(serve_app, _mark(self._app))
+                    await nursery.start(serve_held, control, self._control, self._stop)
+                    api = partial(serve_app, self._app)
+                    if isinstance(self._api, UnixSocket):
+                        await nursery.start(serve_held, api, self._api, self._stop)
+                    else:
+                        await nursery.start(api, self._api, self._stop)
                     task_status.started()
         finally:
             self.ended.set()
@@ -74,10 +85,10 @@ def _mark(app: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
 
 async def serve_app(
     app: Callable[..., Awaitable[Any]],
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     stop: trio.Event,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` on `listener`, which it closes, until `stop`; as :meth:`Connections.serve`."""
-    await Connections(app, bounds=Bounds()).serve([listener], stop, task_status=task_status)
+    """Serve `app` on `listeners`, which it closes, until `stop`; as :meth:`Connections.serve`."""
+    await Connections(app, bounds=Bounds()).serve(listeners, stop, task_status=task_status)

@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from contextlib import ExitStack, contextmanager
+import threading
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
+import trio
+
 from trioworkers.errors import TrioworkersError
-from trioworkers.folders import locked
+from trioworkers.folders import Lock
+from trioworkers.shortage import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 BACKLOG = 1024
@@ -33,48 +37,139 @@ class SocketPathError(ListenError):
 def listen_tcp(host: str, port: int, *, key: str) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one. `key`: the setting that the address is from.
 
+    `::` stands for all addresses of both families, as in most servers; Python's default is IPv6 alone.
+
     Raises:
         ListenError: the address is in use, not ours, or does not exist.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        both = family == socket.AF_INET6 and IPv6Address(host).is_unspecified and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (")[0].lower()  # then the address again
         message = f"cannot listen on {host}:{port}: {reason}; {key} names another address"
         raise ListenError(message) from None
 
 
-@contextmanager
-def listen_unix(path: Path, *, key: str, mode: int = 0o600) -> Iterator[socket.socket]:
+class UnixSocket:
     """A listening unix socket, for our own user alone unless `mode` says more; an old one is replaced.
 
-    A lock beside it is held meanwhile, so that whatever stands there belongs to nobody. At the end it is
-    unlinked if it is still ours. `key`: the setting that the path is from.
+    A lock beside it is held meanwhile, so that whatever stands there belongs to nobody. Its name may be
+    removed: :meth:`bind_again` makes another socket of that name, and who serves it follows `changed`.
+
+    Args:
+        path: its path.
+        key: the setting that the path is from.
+        mode: its permissions.
+
+    Attributes:
+        path: its path.
+        listener: the socket.
+        changed: set when `listener` is another one; then it is another event.
 
     Raises:
         SocketPathError: the path is too long.
         AlreadyRunningError: another daemon listens there.
         ListenError: it cannot be made there.
     """
-    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
-        message = f"the path {path} is too long for a socket, expected at most {SOCKET_PATH_LIMIT} bytes:"
-        message += f" choose a shorter {key}"
-        raise SocketPathError(message)
-    with ExitStack() as stack:
+
+    def __init__(self, path: Path, *, key: str, mode: int = 0o600) -> None:
+        if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
+            message = f"the path {path} is too long for a socket, expected at most {SOCKET_PATH_LIMIT} bytes:"
+            message += f" choose a shorter {key}"
+            raise SocketPathError(message)
+        self.path = path
+        self.changed = trio.Event()
+        self._mode = mode
         try:
             # a name for each: another path in the same folder may be another daemon's
-            stack.enter_context(locked(path.with_name(f"{path.name}.lock"), f"listens on {path}"))
-            listener = stack.enter_context(_bound(path, mode))
+            self._lock = Lock(path.with_name(f"{path.name}.lock"), f"listens on {path}")
+            try:
+                self.listener = _bound(path, mode)
+            except OSError:
+                self._lock.close()
+                raise
         except OSError as error:
-            message = f"cannot listen on {path}: {(error.strerror or str(error)).lower()}"
-            raise ListenError(message) from None
-        made = _identity(path)
+            raise ListenError(_cannot(path, error)) from None
+        self._announced = self.listener
+        self._before: list[socket.socket] = []
+        self._turn = threading.Lock()
+        self._closed = False
+        self._made = _identity(path)
+
+    def is_lost(self) -> bool:
+        """Whether the path does not lead here any more, though it should."""
+        if self._closed:
+            return False
+        return self._lock.is_lost() or _identity(self.path) != self._made
+
+    def bind_again(self) -> None:
+        """Listen at the path again; its folder exists. From any thread. `listener` is another one then.
+
+        Raises:
+            AlreadyRunningError, ListenError: as at the beginning.
+        """
         try:
-            yield listener
-        finally:
-            if _identity(path) == made:
-                path.unlink(missing_ok=True)
+            with self._turn:
+                if self._closed:
+                    return
+                self._lock.hold()
+                if _identity(self.path) != self._made:
+                    self._before.append(self.listener)
+                    self.listener = _bound(self.path, self._mode)
+                    self._made = _identity(self.path)
+        except OSError as error:
+            raise ListenError(_cannot(self.path, error)) from None
+
+    def announce(self) -> None:
+        """On the loop: let who serves it know of another `listener`, if there is one."""
+        if self._announced is not self.listener:
+            self._announced = self.listener
+            changed, self.changed = self.changed, trio.Event()
+            changed.set()
+
+    def close(self) -> None:
+        """Listen no more; the path is unlinked if it still leads here."""
+        with self._turn:
+            self._closed = True
+            for listener in (*self._before, self.listener):
+                listener.close()
+            if _identity(self.path) == self._made:
+                self.path.unlink(missing_ok=True)
+            self._lock.close()
+
+
+async def serve_held(
+    serve: Callable[..., Awaitable[object]],
+    held: UnixSocket,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve whatever listens at the path of `held` by `serve(listeners, stop)`, until `stop`.
+
+    What was accepted by a listener that was replaced ends as at a stop.
+    """
+    async with trio.open_nursery() as nursery:
+        while not stop.is_set():
+            over, changed = trio.Event(), held.changed
+            await nursery.start(serve, [held.listener], over)
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            async with trio.open_nursery() as either:
+                for event in (stop, changed):
+                    either.start_soon(_cancel_on, event, either.cancel_scope)
+            over.set()
+
+
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _cannot(path: Path, error: OSError) -> str:
+    return f"cannot listen on {path}: {words_of(error)}"
 
 
 def _bound(path: Path, mode: int) -> socket.socket:

@@ -15,16 +15,20 @@ from quart import request
 
 from trioworkers.transport.deliveries import judge
 from trioworkers.transport.senders import is_telegram
-from trioworkers.web.bare import bare_app, carries
+from trioworkers.web.bare import bare_app
+from trioworkers.web.packed import ENCODINGS, PackedError, TooLargeError, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from quart.wrappers.base import BaseRequestWebsocket
     from quart_trio import QuartTrio
 
     from trioworkers.transport.deliveries import Deliveries, WebhookEndpoint
     from trioworkers.transport.senders import Network
+    from trioworkers.web.admission import Answer
 
+    Refusal = Callable[[BaseRequestWebsocket], Awaitable[Answer | None]]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -54,6 +58,7 @@ class _Head:
 
     secret: bytes = b""
     length: int = 0
+    encoding: bytes = b""
     forwarded_for: str = ""
 
 
@@ -63,7 +68,7 @@ class WebhookApp:
     Args:
         deliveries: where deliveries go.
         settings: the settings in force.
-        token: the API's token, that `GET /webhook/stats` asks for.
+        refusal: the answer to who may not see `GET /webhook/stats`, or None.
         connections: how many connections there are, for the stats.
     """
 
@@ -71,12 +76,12 @@ class WebhookApp:
         self,
         deliveries: Deliveries,
         settings: Callable[[], ListenerSettings],
-        token: str,
+        refusal: Refusal,
         connections: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self._deliveries = deliveries
         self._settings = settings
-        self._rest: Any = _make_rest(deliveries, token, connections)
+        self._rest: Any = _make_rest(deliveries, refusal, connections)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -110,8 +115,16 @@ class WebhookApp:
                 status = 413
             elif not ended:
                 status = 408
+        content = bytes(body)
+        if status == 200 and ENCODINGS[head.encoding]:
+            try:
+                content = await unpack(content, settings.max_body)
+            except PackedError:
+                status = 400
+            except TooLargeError:
+                status = 413
         if status == 200 and endpoint is not None:
-            status = await self._deliveries.take(endpoint, bytes(body))
+            status = await self._deliveries.take(endpoint, content)
         else:
             self._deliveries.refuse(endpoint, status)
         if ended:
@@ -131,6 +144,8 @@ class WebhookApp:
             if not is_telegram(peer, head.forwarded_for, settings.trusted_proxies):
                 return 403
         status = judge(endpoint, head.secret)
+        if status == 200 and head.encoding not in ENCODINGS:
+            return 415
         return 413 if status == 200 and head.length > settings.max_body else status
 
 
@@ -141,6 +156,8 @@ def _read_head(headers: Sequence[tuple[bytes, bytes]]) -> _Head:
             head.secret = value
         elif name == b"content-length":
             head.length = int(value)  # hypercorn has seen that it is one
+        elif name == b"content-encoding":
+            head.encoding = b"," if head.encoding else value.lower()  # of two, which are not known together
         elif name == b"x-forwarded-for":
             head.forwarded_for += (
                 f",{value.decode('latin-1')}" if head.forwarded_for else value.decode("latin-1")
@@ -152,6 +169,8 @@ async def _answer(send: Send, status: int) -> None:
     headers = [_EMPTY]
     if status == 503:
         headers.append((b"retry-after", RETRY_AFTER))
+    elif status == 415:
+        headers.append((b"accept-encoding", b"gzip"))
     elif status == 405:
         headers.append((b"allow", b"POST"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -188,13 +207,16 @@ async def _drain(receive: Receive, limit: float) -> bool | None:
     return False
 
 
-def _make_rest(deliveries: Deliveries, token: str, connections: Callable[[], dict[str, int]]) -> QuartTrio:
+def _make_rest(
+    deliveries: Deliveries, refusal: Refusal, connections: Callable[[], dict[str, int]]
+) -> QuartTrio:
     app = bare_app(64 * 1024)
 
     @app.get(STATS)
-    async def stats() -> dict[str, Any] | tuple[dict[str, str], int]:
-        if not carries(request.headers.get("Authorization", ""), token):
-            return {"error": "expected the header Authorization: Bearer <API token>"}, 401
+    async def stats() -> dict[str, Any] | Answer:
+        refused = await refusal(request)
+        if refused is not None:
+            return refused
         return {
             "connections": connections(),
             "refused": dict(deliveries.refused),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trioworkers.errors import TrioworkersError, describe
+from trioworkers.user_modules import fingerprint_of, hidden_by, search_in
+from trioworkers.worker.starved import is_starved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 
 class HandlerError(TrioworkersError):
-    """The handler cannot be imported, or is none. The message names no values."""
+    """The handler cannot be imported, or is none. The message names no values.
+
+    Attributes:
+        starved: only now, as the system has no room.
+    """
+
+    def __init__(self, message: str, *, starved: bool = False) -> None:
+        super().__init__(message)
+        self.starved = starved
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +43,19 @@ class Handler:
 
 
 def import_handler(name: str, python_path: Sequence[str]) -> Handler:
-    """Import `module:function` from `python_path`, which comes first in the search from now on.
+    """Import `module:function` from `python_path`, where modules are found from now on.
+
+    Python's own modules come before those of `python_path`, and installed packages after them.
 
     Raises:
-        HandlerError: there is no such module or function, importing it raised, or it is not async.
+        HandlerError: there is no such module or function, importing it raised, it is not async, or another
+            module has its name.
     """
-    sys.path[:] = [*python_path, *(entry for entry in sys.path if entry not in python_path)]
+    search_in(python_path)
     importlib.invalidate_caches()
     module_name, _, function = name.partition(":")
+    if hidden := hidden_by(module_name, python_path):
+        raise HandlerError(f"{name}: {hidden}")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -54,8 +67,9 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
         message = f"{name}: syntax error at {error.filename}:{error.lineno}"
         raise HandlerError(message) from None
     except BaseException as error:  # user code: SystemExit and the like are no reason to die silently
-        message = f"{name}: importing it raised {describe(error)}"
-        raise HandlerError(message) from None
+        hidden = _hidden_need(error, python_path)
+        message = f"{name}: importing it raised {describe(error)}" + (f"; {hidden}" if hidden else "")
+        raise HandlerError(message, starved=is_starved(error)) from None
     handle = getattr(module, function, None)
     if handle is None:
         message = f"{name}: the module has no {function!r}"
@@ -92,15 +106,22 @@ def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[N
     return found if inspect.iscoroutinefunction(found) else None
 
 
-def _fingerprint(module: ModuleType) -> str:
-    """A short hash of the module's file; empty where it has none.
+def _hidden_need(error: BaseException, python_path: Sequence[str]) -> str | None:
+    """The module of the bot that its code missed something of, since another module has that one's name."""
+    name = error.name if isinstance(error, ImportError) else None
+    if isinstance(error, AttributeError) and inspect.ismodule(error.obj):
+        name = error.obj.__name__
+    return hidden_by(name, python_path) if name else None
 
-    Of its bytes, by a hash of Python's own: to decode the source and to call on OpenSSL for the first time
-    cost each worker another 5 % of its start.
-    """
+
+def _fingerprint(module: ModuleType) -> str:
+    """A short hash of the module's source as it was loaded; empty where it has none."""
     loader: Any = getattr(module, "__loader__", None)
+    loaded: str = getattr(loader, "fingerprint", "")
+    if loaded:
+        return loaded
     try:
         content: bytes = loader.get_data(loader.get_filename(module.__name__))
     except (AttributeError, ImportError, OSError):
         return ""
-    return hashlib.blake2b(content, digest_size=6).hexdigest()
+    return fingerprint_of(content)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 import trio
@@ -57,7 +57,7 @@ class _Trial:
     """A handler that is being imported elsewhere. `ended`: a pidfd of the process that does it."""
 
     handler: str
-    ended: int
+    ended: int = -1
     in_time: bool = False
     code: int = 0
     said: bytes = b""
@@ -82,7 +82,16 @@ def _importing(
     with open(reads, "rb") as answer:
         try:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-P", "-m", "trioworkers.worker.probe", str(writes), handler, *python_path],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "trioworkers.worker",
+                    "probe",
+                    str(writes),
+                    handler,
+                    *python_path,
+                ],
                 cwd=folder,
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
@@ -93,11 +102,13 @@ def _importing(
             )
         finally:
             os.close(writes)
-        trial = _Trial(handler, os.pidfd_open(process.pid))
+        trial = _Trial(handler)
         try:
+            trial.ended = os.pidfd_open(process.pid)
             yield trial
         finally:
-            os.close(trial.ended)
+            if trial.ended >= 0:
+                os.close(trial.ended)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # before it is reaped: then it may be another's
             trial.code = process.wait()
@@ -105,7 +116,8 @@ def _importing(
         trial.said = answer.read() or b""
 
 
-def _main(descriptor: int, handler: str, python_path: Sequence[str]) -> None:
+def answer_probe(descriptor: int, handler: str, python_path: Sequence[str]) -> NoReturn:
+    """Be the process that tries it; what is wrong is written to the pipe at `descriptor`."""
     problem = None
     try:
         import_handler(handler, python_path)
@@ -113,7 +125,3 @@ def _main(descriptor: int, handler: str, python_path: Sequence[str]) -> None:
         problem = str(error)
     os.write(descriptor, msgspec.json.encode(problem))
     os._exit(0)  # whatever threads the module started
-
-
-if __name__ == "__main__":
-    _main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -9,55 +9,75 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import math
 import os
-import resource
 import signal
 import socket
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
+from trioworkers.awake import AwakeClock
 from trioworkers.botapi.client import BotApi
+from trioworkers.botapi.meter import CallMeter
+from trioworkers.botapi.server import Server
 from trioworkers.errors import describe
 from trioworkers.handling.bot import Bot, Handling
 from trioworkers.handling.calls import Calls
+from trioworkers.handling.fence import HandlingFence, close_all
 from trioworkers.handling.handle import handle
 from trioworkers.handling.log import BotLog
 from trioworkers.handling.update import Update
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
+    MOST_COUNTS,
     WORDS_LENGTH,
+    Answer,
+    CallCount,
     Configure,
     Deliver,
     Drain,
+    Fence,
+    Fenced,
     FrameError,
+    Go,
     Heartbeat,
     Ping,
     Ready,
     Retune,
+    Standing,
     ToWorker,
     Unfit,
     cut,
 )
+from trioworkers.worker.asks import Asks
+from trioworkers.worker.background import Background
+from trioworkers.worker.deaf import leave_to_daemon
 from trioworkers.worker.handler import Handler, HandlerError, import_handler
+from trioworkers.worker.memory import Memory
 from trioworkers.worker.recorder import FrameRecorder
 from trioworkers.worker.remains import WORKER, call_this_process
+from trioworkers.worker.starved import EXIT_STARVED, is_starved
+from trioworkers.worker.turns import FrameTurns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import msgspec
 
+    from trioworkers.worker.plugins import WorkerPlugins
+
+
+ADVICE = "tasks that bot.background begins report what they raise"
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
-SLACK = 8 * 2**20  # bytes that a worker may gain unseen
 START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all of it
 # objects, then collections, until each generation is looked through: more than what some handlings have at
-# a time, which is no garbage; a few objects may hold much, so it is collected after `GROWN` bytes, too
+# a time, which is no garbage; a few objects may hold much, so the module `memory` looks at bytes, too
 COLLECT = (5_000, 20, 20)
-GROWN = 32 * 2**20  # bytes
-LOOK_EVERY = 0.01  # seconds
-REST = 10  # times as long as it took until garbage is collected again: who keeps much would stand still
+TICK = 5.0  # seconds of the loop's longest sleep, see trioworkers.awake; each wakes a thousand workers
+OOM_SCORE, MOST_OOM_SCORE = 500, 1000  # thousandths of all memory
 
 
 def work(descriptor: int) -> int:
@@ -65,9 +85,48 @@ def work(descriptor: int) -> int:
     os.set_inheritable(descriptor, False)  # what a handler starts must not keep the channel open
     os.environ[WORKER] = str(os.getpid())
     call_this_process("tw-worker")
+    leave_to_daemon()
+    write_lines()
+    offer_to_the_kernel()
+    faulthandler.enable()  # a crash of the interpreter, or of a library in C, says where
     faulthandler.register(signal.SIGQUIT, all_threads=True)  # what the daemon asks one that hangs for
     gc.set_threshold(*COLLECT)
-    return trio.run(serve_worker, socket.socket(fileno=descriptor))
+    clock = AwakeClock(tick=TICK, counts_steps=True)
+    try:
+        return trio.run(serve_worker, socket.socket(fileno=descriptor), clock=clock)
+    except trio.TrioInternalError as error:
+        if error.__cause__ is None:
+            raise
+        where = describe(error.__cause__)  # Trio's words speak of a bug in Trio, and quote what was raised
+        sys.stderr.write(f"a system task that the handler began ended the worker: {where}; {ADVICE}\n")
+        return 1
+    except Exception as error:
+        if not is_starved(error):
+            raise
+        sys.excepthook(*sys.exc_info())
+        return EXIT_STARVED
+
+
+def write_lines() -> None:
+    """Let what is printed leave with each line, so that a SIGKILL loses none of them, and in UTF-8.
+
+    Whatever the locale is: the bot's log file is UTF-8, and no `print` may fail for what a user wrote.
+    """
+    # new ones: those of a fork were made for what the zygote's descriptors lead to
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(descriptor, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def offer_to_the_kernel() -> None:
+    """Let the kernel, when memory runs out, end this process and what it starts before the daemon.
+
+    A worker is started again; the end of the daemon is that of the fleet. Raising it needs no privilege
+    (proc_pid_oom_score_adj(5)). Half a thousand is as much as if it had half of all memory besides its own.
+    """
+    with suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as score:
+        score.write(b"%d" % min(MOST_OOM_SCORE, int(score.read()) + OOM_SCORE))
 
 
 def end_group() -> NoReturn:
@@ -85,50 +144,90 @@ async def serve_worker(end: socket.socket) -> int:
         end_group()
     if not isinstance(first, Configure):
         end_group()
+    if first.plugins:  # here, as it brings pluggy with it; and before the bot's own modules can be found
+        from trioworkers.worker.plugins import WorkerPlugins
     try:
         handler = import_handler(first.handler, first.python_path)
     except HandlerError as error:
+        if error.starved:
+            BotLog(first.tuning.log_level, bot=first.name).error("no room for the handler", error=str(error))
+            return EXIT_STARVED
         channel.send(Unfit("handler cannot be imported", cut(str(error), WORDS_LENGTH)))
         await channel.flush()
         return EXIT_UNFIT
+    plugins = None
+    if first.plugins:
+        plugins = WorkerPlugins(first.plugins, BotLog(first.tuning.log_level, bot=first.name))
     connections = CALLS_AT_ONCE * first.concurrency
-    async with BotApi(first.api_base, first.token, connections=connections) as api:
-        return await Worker(first, handler, channel, api).run(others)
+    meter = CallMeter() if first.counts_calls else None
+    server = Server(first.api_base, first.proxy, first.is_test, first.local_files)
+    async with BotApi(server, first.token, connections=connections, meter=meter) as api:
+        worker = Worker(first, handler, channel, api, meter, plugins)
+        api.turns = worker.turns
+        return await worker.run(others)
 
 
 class Worker:
-    """One bot's handler at work."""
+    """One bot's handler at work.
 
-    def __init__(self, configure: Configure, handler: Handler, channel: Channel, api: BotApi) -> None:
+    Attributes:
+        turns: where its messages wait for their turn.
+    """
+
+    def __init__(
+        self,
+        configure: Configure,
+        handler: Handler,
+        channel: Channel,
+        api: BotApi,
+        meter: CallMeter | None = None,
+        plugins: WorkerPlugins | None = None,
+    ) -> None:
+        self._plugins = plugins
+        self._surrounding = plugins if plugins is not None and plugins.surround_handlings else None
         self._name, self._bot_id = configure.name, configure.bot_id
         self._tuning = configure.tuning
         self._memory = Memory()
         self._handler = handler
         self._channel = channel
         self._api = api
+        self.turns = FrameTurns(channel, configure.tuning.takes_turns)
+        self._meter = meter
         self._log = BotLog(configure.tuning.log_level, bot=configure.name)
         self._is_started, self._is_drained = trio.Event(), trio.Event()
-        self._in_flight = 0
+        self._in_flight: dict[int, HandlingFence] = {}
+        self._asks = Asks(channel)
+        self._background = Background(self._bot, channel, self._ask_later)
+        self._exit_code = 1  # when it did not start
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._channel.serve_writes)
-            async with trio.open_nursery() as handlings:
-                nursery.start_soon(self._listen, frames, handlings)
-                if started := await self._around(self._handler.start, START_TIMEOUT):
-                    self._is_started.set()
-                    self._channel.send(Ready(self._handler.code))
-                    nursery.start_soon(self._beat)
-                    await self._is_drained.wait()
-                else:
-                    self._is_drained.set()  # nothing is begun any more
-                    handlings.cancel_scope.cancel()
+            async with trio.open_nursery() as background:
+                self._background.serve_in(background)
+                async with trio.open_nursery() as handlings:
+                    nursery.start_soon(self._listen, frames, handlings)
+                    if self._plugins is not None:
+                        await self._plugins.start(self._bot())
+                    if started := await self._around(self._handler.start, START_TIMEOUT):
+                        self._is_started.set()
+                        self._channel.send(Ready(self._handler.code))
+                        nursery.start_soon(self._beat)
+                        await self._is_drained.wait()
+                    else:
+                        self._is_drained.set()  # nothing is begun any more
+                        handlings.cancel_scope.cancel()
+                background.cancel_scope.cancel()
             if started:
                 await self._around(self._handler.stop, self._tuning.handler_timeout)
+                if self._plugins is not None:
+                    await self._plugins.stop(self._bot())
+                if self._meter is not None and self._meter.requests:
+                    self._channel.send(self._heartbeat(self._memory.last))
                 await self._channel.flush()
             nursery.cancel_scope.cancel()
-        return 0 if started else 1
+        return 0 if started else self._exit_code
 
     async def _listen(self, frames: list[ToWorker], handlings: trio.Nursery) -> None:
         """Read the channel for the worker's whole life: at its end, or at garbage, the worker ends.
@@ -137,7 +236,9 @@ class Worker:
         """
         while True:
             for frame in frames:
-                if not self._is_drained.is_set():  # nothing follows a drain
+                if not self._is_drained.is_set() or isinstance(
+                    frame, Answer | Go
+                ):  # all that follows a drain
                     self._obey(frame, handlings)
             try:
                 frames = await self._channel.receive()
@@ -149,7 +250,17 @@ class Worker:
     def _obey(self, frame: ToWorker, handlings: trio.Nursery) -> None:
         """Do what a frame says."""
         if isinstance(frame, Deliver):
+            self._in_flight[frame.delivery] = HandlingFence()
             handlings.start_soon(self._handle, frame)
+        elif isinstance(frame, Answer):
+            self._asks.take_in(frame)
+        elif isinstance(frame, Go):
+            self.turns.take_in(frame)
+        elif isinstance(frame, Fence):
+            fences = [self._in_flight[one] for one in frame.deliveries if one in self._in_flight]
+            for fence in fences:
+                fence.close()  # in this turn of the loop, before what begins in it
+            handlings.start_soon(self._close, fences, frame.number)
         elif isinstance(frame, Ping):
             if self._is_started.is_set():  # before, it says that soon enough
                 self._channel.send(Heartbeat(self._memory.last))
@@ -157,36 +268,61 @@ class Worker:
             changed = frame.settings != self._tuning.settings
             self._tuning = frame
             self._log = BotLog(frame.log_level, bot=self._name)
+            self.turns.is_on = frame.takes_turns
+            self._background.retune(frame.settings, self._log)
+            if self._plugins is not None:
+                self._plugins.retune(frame.plugin_settings, self._log)
             if changed:
                 handlings.start_soon(self._emit_changed, frame.handler_timeout)
         elif isinstance(frame, Drain):
             self._is_drained.set()
 
     async def _handle(self, frame: Deliver) -> None:
+        seen: tuple[Bot, Update] | None = None
+
         async def run(handling: Handling) -> None:
+            nonlocal seen
             update = Update(
                 bytes(frame.update),
                 bot_id=self._bot_id,
                 attempt=frame.attempt,
                 after_gap=frame.after_gap,
-                trace_id=frame.trace_id,
+                head=frame.head,
             )
-            await self._handler.handle(update, self._bot(handling, trace_id=frame.trace_id))
+            if frame.key is not None:
+                update.key = frame.key
+            if frame.parts is not None:
+                update.join([bytes(part) for part in frame.parts])
+            bot = self._bot(handling, update)
+            if self._surrounding is not None:
+                seen = bot, update
+                await self._surrounding.before(bot, update)
+            await self._handler.handle(update, bot)
 
-        self._in_flight += 1
+        fence = self._in_flight[frame.delivery]
         recorder = FrameRecorder(frame.delivery, self._channel, self._is_alone)
         calls = None if frame.calls is None else Calls(frame.calls, recorder)
         try:
-            outcome = await handle(run, calls, self._tuning.handler_timeout, frame.delivery)
+            outcome = await handle(run, calls, self._tuning.handler_timeout, frame.delivery, fence)
+            if outcome.result == "done":
+                recorder.take_back()
+            if self._surrounding is not None and seen is not None and outcome.result != "fenced":
+                with trio.CancelScope() as scope:
+                    fence.guard(scope)
+                    await self._surrounding.after(*seen, outcome.result)
         finally:
-            self._in_flight -= 1
-        if outcome.result == "done":
-            recorder.take_back()
+            del self._in_flight[frame.delivery]
         self._channel.send(outcome)
+        fence.ended()
         self._memory.tidy()
 
+    async def _close(self, fences: list[HandlingFence], number: int) -> None:
+        """Cut handlings off, and answer once they have ended; their outcomes are sent by then."""
+        await close_all(fences)
+        self._channel.send(Fenced(number))
+
     def _is_alone(self) -> bool:
-        return self._in_flight == 1
+        return len(self._in_flight) == 1
 
     async def _emit_changed(self, limit: float) -> None:
         """Run `settings_changed`, once `start` is over."""
@@ -200,84 +336,42 @@ class Worker:
         name = getattr(function, "__name__", "function")
         try:
             with trio.CancelScope(deadline=trio.current_time() + limit) as scope:
-                await function(self._bot(Handling(scope)))
-        except Exception as error:
+                handling = Handling(scope)
+                handling.background = self._background.begin
+                if not self._is_started.is_set():  # the daemon's patience ends as early as ours
+                    handling.on_stand = self._stand
+                await function(self._bot(handling))
+        except (Exception, SystemExit) as error:  # SystemExit would end the worker, and nobody knew why
             self._log.error(f"{name} failed", error=describe(error))
+            self._exit_code = EXIT_STARVED if is_starved(error) else 1
             return False
         if scope.cancelled_caught:
             self._log.error(f"{name} failed", error=f"took longer than {limit:g} s")
         return not scope.cancelled_caught
 
+    async def _ask_later(self, name: str, params: bytes) -> msgspec.Raw:
+        await self._is_started.wait()  # the daemon listens from then on
+        return await self._asks.ask(name, params)
+
+    def _stand(self, is_on: bool) -> None:
+        self._channel.send(Standing(is_on))
+
     async def _beat(self) -> None:
         lag = 0.0
         while True:
             memory = self._memory.share(self._tuning.memory_check_interval)
-            self._channel.send(Heartbeat(memory, lag))
+            self._channel.send(self._heartbeat(memory, lag))
             due = trio.current_time() + self._tuning.heartbeat_interval
             await trio.sleep_until(due)
             lag = trio.current_time() - due
 
-    def _bot(self, handling: Handling | None = None, **fields: str) -> Bot:
-        log = self._log.bind(**fields) if fields else self._log
+    def _heartbeat(self, memory: int, lag: float = 0.0) -> Heartbeat:
+        hooks = [] if self._plugins is None else self._plugins.take_counts()
+        rows, waited = ((), 0.0) if self._meter is None else self._meter.take(MOST_COUNTS)
+        return Heartbeat(memory, lag, [CallCount(*row) for row in rows], waited, hooks)
+
+    def _bot(self, handling: Handling | None = None, update: Update | None = None) -> Bot:
+        if handling is not None and self._is_started.is_set():  # the daemon listens from then on
+            handling.asks = self._asks.ask
+        log = self._log if update is None else self._log.about(update)
         return Bot(self._name, self._bot_id, self._tuning.settings, log, self._api, handling)
-
-
-class Memory:
-    """This process's proportional share of memory (PSS), measured now and then.
-
-    RSS would count pages that forked workers share once for each of them. The kernel adds up PSS page by
-    page, 3 ms beside a thousand workers; so it is asked only when the process can have grown by more than
-    `SLACK`: each page that it gains costs it a page fault, and these the kernel counts anyway. Before that
-    is so for the first time, the pages that it has touched are its share.
-    """
-
-    def __init__(self) -> None:
-        self.last = 0
-        self._next_at = self._tidy_at = -math.inf
-        self._measured_at = 0  # page faults
-        self._tidied_at = _page_faults()
-
-    def tidy(self) -> None:
-        """Collect garbage where the process has grown much since it was done last; cheap to call often.
-
-        Python counts objects: a picture in a frame that an exception refers to is a few of them.
-        """
-        now = trio.current_time()
-        if now < self._tidy_at:
-            return
-        self._tidy_at = now + LOOK_EVERY
-        faults = _page_faults()
-        if (faults - self._tidied_at) * resource.getpagesize() > GROWN:
-            self._tidied_at = faults
-            gc.collect()
-            after = trio.current_time()
-            self._tidy_at = after + REST * (after - now)
-
-    def share(self, interval: float) -> int:
-        """The share in bytes, as it was at most `interval` seconds ago, or up to `SLACK` less; 0 where the
-        kernel does not tell."""
-        now = trio.current_time()
-        if now >= self._next_at:
-            self._next_at = now + interval
-            faults = _page_faults()
-            gained = (faults - self._measured_at) * resource.getpagesize()
-            if gained > SLACK:
-                self.last, self._measured_at = _proportional_share(), faults
-            elif not self._measured_at:
-                self.last = gained
-        return self.last
-
-
-def _page_faults() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-def _proportional_share() -> int:
-    try:
-        with open("/proc/self/smaps_rollup", "rb") as rollup:
-            for line in rollup:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0

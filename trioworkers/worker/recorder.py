@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trioworkers.protocol.frames import Called, Calling
+from trioworkers.protocol.frames import MOST_ANSWER, Called, Calling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,10 @@ class FrameRecorder:
         await self._channel.wait_sent(at_once=self._is_alone())
 
     def made(self, key: str, answer: msgspec.Raw) -> None:
+        """Record the answer; one of more than `MOST_ANSWER` bytes is not, and the call is made each time."""
+        if memoryview(answer).nbytes > MOST_ANSWER:
+            self.not_made(key)
+            return
         self._last = self._channel.send(Called(self._delivery, key, made=True, answer=answer))
 
     def not_made(self, key: str) -> None:

@@ -62,7 +62,7 @@ async def _rehearse() -> bool:
             channel.send(_configure(f"http://127.0.0.1:{port}"))
             # the next one only then, as a second call takes the connection that the first has left
             for number in range(UPDATES):
-                channel.send(Deliver(number, 0, False, "", msgspec.Raw(UPDATE), []))
+                channel.send(Deliver(number, 0, False, msgspec.Raw(UPDATE), []))
                 done = await _is_done(channel)
             channel.send(Drain())
             while await channel.receive():

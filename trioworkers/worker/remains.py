@@ -82,6 +82,21 @@ def orphans(workers: Collection[int], run: str | None = None) -> list[int]:
     return found
 
 
+def strangers(own: Collection[int]) -> set[tuple[int, int]]:
+    """The children of this process that have ended and that it did not start, with their starts.
+
+    They came to it as the first process of a container, of probes and of shells that were run there. Each is
+    of another session than this process, of which a plugin's children are.
+    """
+    session = os.getsid(0)
+    found = {pid: _stat(pid) for pid in children_of(os.getpid()) if pid not in own}
+    return {
+        (pid, stat.start)
+        for pid, stat in found.items()
+        if stat is not None and not stat.lives and stat.session != session
+    }
+
+
 def kill(pid: int) -> None:
     """Kill a child of this process, which is not reaped and so still itself."""
     with suppress(ProcessLookupError):

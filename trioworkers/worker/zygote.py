@@ -24,11 +24,13 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from trioworkers.protocol.orders import (
     SIZE,
     NotStarted,
+    Ping,
+    Pong,
     Prepare,
     Reap,
     Reaped,
@@ -41,6 +43,8 @@ from trioworkers.protocol.orders import (
     handed_over,
     rights,
 )
+from trioworkers.user_modules import do_not_search_in, search_in
+from trioworkers.worker.deaf import DEAF, do_nothing, held_back
 from trioworkers.worker.remains import (
     RUN,
     call_this_process,
@@ -59,9 +63,6 @@ GRACE = 0.5  # seconds that workers have to end by themselves once the daemon is
 HOLES = 500  # of each size
 LAST = 2.0  # seconds in which what was killed is waited for
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-DEAF = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Meant for the daemon, whoever sends them to all of its processes; and a bot that sends one to its parent
-would at its second meet the daemon, whose child it is when the zygote has gone."""
 
 
 class UnfitError(Exception):
@@ -108,7 +109,7 @@ class ZygoteMain:
         self._start: Callable[[int, int], int] = self._spawn
         self._workers: set[int] = set()  # started and not reaped: their numbers are nobody else's
         self._kept: list[object] = []
-        self._heard: dict[signal.Signals, Any] = {}  # what was done at a signal, and is done in a worker
+        self._folder: str | None = None
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}
         self._wakes, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -158,6 +159,8 @@ class ZygoteMain:
             self._answer(*self._started(order.number, descriptors))
         elif isinstance(order, Reap):
             self._answer(Reaped(order.number, self._reap(order.pid)))
+        elif isinstance(order, Ping):
+            self._answer(Pong(order.number))
         else:
             self._prepare(order)
 
@@ -178,12 +181,20 @@ class ZygoteMain:
                 self._answer(ZygoteUnfit(str(error)))
                 os._exit(1)
             self._start = self._fork
-        # only now: the rehearsal is a Trio loop's own
-        self._heard = {number: _hear(number) for number in (signal.SIGCHLD, *DEAF)}
+        if prepare.umask is not None:
+            os.umask(prepare.umask)
+        self._folder = prepare.folder
+        # only now, as they were held back so far: the rehearsal is a Trio loop's own
+        for number in (signal.SIGCHLD, signal.SIGQUIT, *DEAF):
+            signal.signal(number, do_nothing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._answer(Warm())
 
     def _started(self, number: int, descriptors: list[int]) -> tuple[Answer, *tuple[int, ...]]:
+        if self._folder is not None:
+            with suppress(OSError):  # it is being replaced just now: the worker says what it cannot find
+                os.chdir(self._folder)
         try:
             channel, output = descriptors
             pid = self._start(channel, output)
@@ -192,20 +203,27 @@ class ZygoteMain:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        try:
+            held = os.pidfd_open(pid)
+        except OSError as error:  # no descriptor is left, or the call is forbidden: nobody could wait for it
+            kill(pid)
+            self._reap(pid)
+            return (NotStarted(number, error.errno or 0),)
         self._workers.add(pid)
-        return Started(number, pid), os.pidfd_open(pid)
+        return Started(number, pid), held
 
     def _spawn(self, channel: int, output: int) -> int:
-        # -P: the working directory does not come first in the search for modules, python_path does
+        # -P: modules are not searched for in the working directory
         command = [sys.executable, "-P", "-m", "trioworkers.worker", str(channel)]
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[channel],
-            start_new_session=True,
-        )
+        with held_back():
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[channel],
+                start_new_session=True,
+            )
         self._spawned[process.pid] = process
         return process.pid
 
@@ -215,8 +233,7 @@ class ZygoteMain:
             try:
                 os.setsid()
                 signal.set_wakeup_fd(-1)
-                for number, handler in self._heard.items():
-                    signal.signal(number, handler)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for descriptor in (self._end.detach(), self._wakes, self._woken):
                     os.close(descriptor)
                 os.dup2(output, 1)
@@ -262,18 +279,6 @@ class ZygoteMain:
                 pass
 
 
-def _hear(number: signal.Signals) -> Any:
-    """Let a signal do nothing but wake the loop; return the handler that a forked worker has for it.
-
-    A signal that `nohup`, or a shell that started the daemon with `&`, has set to be ignored gets its default
-    handler in the worker. In a spawned worker it has that anyway: the zygote does not ignore it by then.
-    """
-    before = signal.signal(number, lambda *_: None)
-    if before is not signal.SIG_IGN:
-        return before
-    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-
-
 def warm(prepare: Prepare) -> list[object]:
     """Import and run all that a worker needs, and keep the collector from it.
 
@@ -283,7 +288,6 @@ def warm(prepare: Prepare) -> list[object]:
         UnfitError: a module to preload cannot be imported, or something started a thread, which a fork
             would leave behind with whatever it holds.
     """
-    sys.path[:0] = [folder for folder in prepare.python_path if folder not in sys.path]
     from trioworkers.botapi.wire import Wire
     from trioworkers.worker.rehearsal import rehearse
 
@@ -294,6 +298,8 @@ def warm(prepare: Prepare) -> list[object]:
     if _threads() != 1:
         message = "worker_start: warming up started a thread, expected none: spawn workers instead"
         raise UnfitError(message)
+    # only what is named here may come from the fleet's folders, and only where it hides nothing
+    search_in(prepare.python_path, last=True)
     for name in prepare.preload:
         try:
             importlib.import_module(name)
@@ -307,6 +313,7 @@ def warm(prepare: Prepare) -> list[object]:
         if _threads() != 1:
             message = f"preload: {name}: importing it started a thread, expected a module that can be forked"
             raise UnfitError(message)
+    do_not_search_in(prepare.python_path)
     # a worker asks each of them to forget what it knows, 3 % of its start, and needs hardly any
     sys.path_importer_cache.clear()
     gc.collect()

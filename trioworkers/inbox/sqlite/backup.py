@@ -18,6 +18,7 @@ from urllib.parse import quote
 from trioworkers.inbox.sqlite.disk import marks, measure
 from trioworkers.inbox.sqlite.errors import store_error
 from trioworkers.inbox.store import StoreError, StoreFullError
+from trioworkers.shortage import words_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ def copy_database(source: Path, target: Path) -> None:
     except sqlite3.Error as error:
         raise store_error(f"cannot copy {source} to {target}", error) from error
     except OSError as error:
-        message = f"cannot copy {source} to {target}: {(error.strerror or str(error)).lower()}"
+        message = f"cannot copy {source} to {target}: {words_of(error)}"
         raise (StoreFullError if error.errno == errno.ENOSPC else StoreError)(message) from error
     finally:
         with suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trioworkers.inbox.sqlite.backup import copy_database, read_only
@@ -32,6 +33,7 @@ def open_file(
     durability: str = "full",
     damaged: Callable[[Damage], None] = lambda _: None,
     room: Room | None = None,
+    reclaim: Callable[[], object] | None = None,
 ) -> SqliteStore:
     """Open or create the inbox's file, mode 0600, guarded against a full disk.
 
@@ -44,6 +46,7 @@ def open_file(
         durability: as :func:`~trioworkers.inbox.sqlite.store.open_sqlite` has it.
         damaged: called at most once, before this returns.
         room: of the disk, for tests.
+        reclaim: as :func:`~trioworkers.inbox.sqlite.store.open_sqlite` has it.
 
     Raises:
         StoreRefusedError: the file is not an inbox, or was written by a newer trioworkers.
@@ -51,22 +54,25 @@ def open_file(
         StoreError: it cannot be opened.
     """
     room = room or Room(path)
+    opened = partial(open_sqlite, path, durability=durability, room=room, reclaim=reclaim)
     try:
-        return _open_whole(path, durability, damaged, room)
+        return _open_whole(path, opened, damaged)
     except StoreFullError:
         room.spend()
-        return _open_whole(path, durability, damaged, room)
+        return _open_whole(path, opened, damaged)
 
 
-def _open_whole(path: Path, durability: str, damaged: Callable[[Damage], None], room: Room) -> SqliteStore:
+def _open_whole(
+    path: Path, opened: Callable[[], SqliteStore], damaged: Callable[[Damage], None]
+) -> SqliteStore:
     if is_marked(path):
         damaged(mend(path, "it was found before"))
     try:
         _prepare(path)
-        return open_sqlite(path, durability=durability, room=room)
+        return opened()
     except StoreDamagedError as error:
         damaged(mend(path, str(error)))
-        return open_sqlite(path, durability=durability, room=room)
+        return opened()
 
 
 def _prepare(path: Path) -> None:

@@ -6,6 +6,7 @@ alone.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ import msgspec
 from trioworkers.inbox.sqlite.backup import copy_database
 from trioworkers.inbox.sqlite.damage import leave_mark
 from trioworkers.inbox.sqlite.errors import store_error
+from trioworkers.inbox.sqlite.schema import SCHEMA_VERSION
 from trioworkers.inbox.store import StoreDamagedError, StoreError, StoreFullError
+from trioworkers.shortage import no_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 KEPT_PAGES = 1024  # free pages of 4 kB in the file, that the next updates take
 FREED_PAGES = 256  # given back to the disk at once: 3 ms
+LARGE_JOURNAL = 16 << 20  # bytes; SQLite empties it at 4 MB (wal_autocheckpoint)
 IDLE_COMMITS = 20  # between two upkeeps, up to which the writer has time for that
 
 
@@ -34,6 +38,7 @@ class Guard:
     def __init__(self, connection: sqlite3.Connection, path: Path, room: Room | None) -> None:
         self._connection = connection
         self._path = path
+        self._journal = f"{os.fspath(path)}-wal"
         self._room = room
         self._damaged: str | None = None
         self._commits = 0
@@ -86,8 +91,10 @@ class Guard:
                 self._condemn(message)
                 raise StoreDamagedError(message) from None
 
-    def tend(self) -> None:
+    def tend(self, *, prove: bool = False) -> int:
         """Look at the disk; give some of the file's free pages back to it when there is time or need.
+
+        `prove`: see that a write succeeds. Returns the bytes of a journal that cannot be emptied, or 0.
 
         Raises:
             StoreFullError: new updates may not be accepted.
@@ -106,6 +113,22 @@ class Guard:
                 self._connection.executescript(f"PRAGMA incremental_vacuum({FREED_PAGES})")
         if short:
             raise short
+        if prove:
+            with self.transaction():  # it writes the first page, though nothing in it changes
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        return self._journal_held()
+
+    def _journal_held(self) -> int:
+        """The size of a large journal that another program, by reading, keeps from being emptied."""
+        try:
+            size = os.stat(self._journal).st_size
+        except OSError:
+            return 0
+        if size < LARGE_JOURNAL:
+            return 0
+        with self._refusals("the inbox's journal could not be emptied"):
+            busy, pages, moved = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return size if busy or moved < pages else 0
 
     def backup(self, target: Path) -> None:
         """As :func:`~trioworkers.inbox.sqlite.backup.copy_database` has it; from any thread.
@@ -125,6 +148,9 @@ class Guard:
             raise StoreDamagedError(self._damaged)
         try:
             yield
+        except MemoryError as error:  # what Python makes of SQLITE_NOMEM
+            message = f"{what}: {no_memory()}"
+            raise StoreError(message) from error
         except sqlite3.Error as error:
             told = store_error(what, error)
             if isinstance(told, StoreFullError) and self._room is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FIRST_KEY, LAST_KEY = -(2**31) - 1, 2**62
 ONE_BY_ONE = 64  # keys that are tried singly past an unreadable row, before larger steps
 UNKNOWN_IDS = 1_000_000  # ids that are left out where the last one that was given cannot be read
-TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "once"
+TABLES = "inbox", "dead", "tally", "seen", "gaps", "calls", "once", "plugin_values"
 INDEXES = {"inbox": ("inbox_by_key", "inbox_by_bot"), "dead": ("dead_by_bot",)}
 AFTERWARDS = """
 INSERT OR IGNORE INTO seen SELECT bot_id, update_id, accepted_at FROM inbox;
@@ -75,7 +75,7 @@ def salvage(
     for bot_id in bots:
         seen.rows("bot_id = ?", bot_id)
     result.recovered["seen"] = seen.copied
-    for table, key in (("gaps", "bot_id"), ("calls", "id"), ("once", "bot_id")):
+    for table, key in (("gaps", "bot_id"), ("calls", "id"), ("once", "bot_id"), ("plugin_values", "id")):
         copy = _Copy(source, target, table, key)
         copy.rows()
         result.recovered[table] = copy.copied

@@ -74,6 +74,23 @@ CREATE TABLE once (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX once_by_time ON once (until, bot_id, key);
 """,
+    """
+CREATE TABLE plugin_values (
+    id INTEGER PRIMARY KEY,
+    plugin TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, until REAL,
+    UNIQUE (plugin, key)
+) STRICT;
+CREATE INDEX plugin_values_by_time ON plugin_values (until, plugin, key) WHERE until IS NOT NULL;
+""",
+    """
+ALTER TABLE once RENAME TO once_by_key;
+CREATE TABLE once (
+    until REAL NOT NULL, bot_id INTEGER NOT NULL, key TEXT NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (until, bot_id, key)
+) STRICT, WITHOUT ROWID;
+INSERT INTO once (until, bot_id, key, at) SELECT until, bot_id, key, at FROM once_by_key;
+DROP TABLE once_by_key;
+""",
 )
 """`STEPS[n]` makes version n + 1 of version n; 0 is an empty file."""
 

@@ -6,24 +6,23 @@ uses.
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import sqlite3
 import zlib
 from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.inbox.fetch import Page
 from trioworkers.inbox.sqlite.calls import RecordedCalls
 from trioworkers.inbox.sqlite.errors import store_error
 from trioworkers.inbox.sqlite.guard import Guard
+from trioworkers.inbox.sqlite.holders import holders_of
 from trioworkers.inbox.sqlite.letters import Gaps, Letters
 from trioworkers.inbox.sqlite.once import OnceKeys
+from trioworkers.inbox.sqlite.place import Place
 from trioworkers.inbox.sqlite.rows import among, filled, flat, insert
-from trioworkers.inbox.sqlite.schema import prepare
 from trioworkers.inbox.sqlite.seen import Seen
+from trioworkers.inbox.sqlite.values import Values
+from trioworkers.inbox.sqlite.waiting import check_ascent, read_waiting
 from trioworkers.inbox.store import (
     DUPLICATE,
     FILTERED,
@@ -36,22 +35,20 @@ from trioworkers.inbox.store import (
     MoveToDead,
     Operation,
     Purge,
+    PutValue,
     Replay,
     Reschedule,
     StoreError,
-    StoreForbiddenError,
     Tally,
 )
-from trioworkers.records import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from trioworkers.inbox.fetch import Fetch
+    from trioworkers.inbox.fetch import Fetch, Page
     from trioworkers.inbox.sqlite.disk import Room
-    from trioworkers.inbox.sqlite.once import BatchKeys
-    from trioworkers.inbox.store import ArrivalResult, Result
+    from trioworkers.inbox.store import ArrivalResult, Result, StoreWrite
     from trioworkers.records import DeadLetter, RecordedCall
 
     Counts = defaultdict[int, list[int]]
@@ -62,7 +59,13 @@ OUTCOMES = {"done": DONE, "dropped": DROPPED, "expired": EXPIRED}
 ADD_TALLY = "ON CONFLICT (bot_id) DO UPDATE SET " + ", ".join(f"{c} = {c} + excluded.{c}" for c in COUNTS)
 
 
-def open_sqlite(path: Path, *, durability: str = "full", room: Room | None = None) -> SqliteStore:
+def open_sqlite(
+    path: Path,
+    *,
+    durability: str = "full",
+    room: Room | None = None,
+    reclaim: Callable[[], object] | None = None,
+) -> SqliteStore:
     """Open or create the inbox's file, mode 0600.
 
     Args:
@@ -70,6 +73,9 @@ def open_sqlite(path: Path, *, durability: str = "full", room: Room | None = Non
         durability: `full` syncs every commit; with `normal` a power cut may take the last ones back
             (https://sqlite.org/wal.html, "Performance Considerations").
         room: the disk's, without which updates are accepted until it is full.
+        reclaim: called before a file that was removed or replaced is put back, in the writer's thread: it
+            makes the folder and takes its lock, or raises a TrioworkersError or OSError. None: it makes the
+            folder.
 
     Raises:
         StoreRefusedError: the file is not an inbox, or was written by a newer trioworkers.
@@ -77,22 +83,16 @@ def open_sqlite(path: Path, *, durability: str = "full", room: Room | None = Non
         StoreError: the file cannot be opened.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=5
-        )
-    except (OSError, sqlite3.Error) as error:
-        forbidden = isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-        message = f"cannot open {path}: {error}"
-        raise (StoreForbiddenError if forbidden else StoreError)(message) from error
-    try:
-        prepare(connection, path, durability)
-        return SqliteStore(connection, path, room)
+        place = Place(path, durability, reclaim)
     except sqlite3.Error as error:
-        connection.close()
+        raise store_error(f"cannot use {path}", error) from error
+    try:
+        return SqliteStore(place, room)
+    except sqlite3.Error as error:
+        place.connection.close()
         raise store_error(f"cannot use {path}", error) from error
     except StoreError:
-        connection.close()
+        place.connection.close()
         raise
 
 
@@ -103,9 +103,16 @@ class _DoubtError(Exception):
 class SqliteStore:
     """A :class:`~trioworkers.inbox.store.Store` over an open connection, which it owns."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, room: Room | None) -> None:
+    def __init__(self, place: Place, room: Room | None) -> None:
+        self._place = place
+        self._room = room
+        place.moved = self._attach
+        self._attach(place.connection)
+
+    def _attach(self, connection: sqlite3.Connection) -> None:
+        """Begin over a connection, as after a start."""
         self._connection = connection
-        self._guard = Guard(connection, path, room)
+        self._guard = Guard(connection, self._place.path, self._room)
         self._execute = connection.execute
         row = self._execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
         self._last_id: int = row[0] if row else 0
@@ -114,6 +121,7 @@ class SqliteStore:
         self._calls = RecordedCalls(connection)
         self._gaps = Gaps(connection)
         self._letters = Letters(connection, self._gaps)
+        self._values = Values(connection)
 
     def commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
         by_type: dict[type, list[Any]] = defaultdict(list)
@@ -121,12 +129,17 @@ class SqliteStore:
         by_type[Filter] = by_type[Accept]
         for operation in operations:
             by_type[type(operation)].append(operation)
-        if by_type[Accept]:
+        puts = by_type[PutValue]
+        brings = by_type[Accept] or (puts and any(put.value is not None for put in puts))
+        if brings:
+            self._place.see()
             self._guard.see_room()
         try:
             results = self._commit(by_type, sure=True)
         except _DoubtError:
             results = self._commit(by_type, sure=False)
+        if brings:
+            self._place.see_again()  # before anybody confirms what was committed
         return [next(results[kind]) if (kind := type(one)) in results else None for one in operations]
 
     def _commit(self, by_type: Mapping[type, list[Any]], *, sure: bool) -> dict[type, Iterator[Result]]:
@@ -139,21 +152,24 @@ class SqliteStore:
             _DoubtError: it is not so; nothing took effect.
         """
         counts: Counts = defaultdict(lambda: [0] * len(COUNTS))
+        writes: list[StoreWrite] = []
         finished = {finish.id for finish in by_type[Finish]}
         last_id = self._last_id
         try:
             with self._guard.transaction():
                 self._calls.record(by_type[BeginCall], finished)
-                self._finish(by_type[Finish], counts, sure)
+                self._finish(by_type[Finish], counts, writes, sure)
                 for reschedule in by_type[Reschedule]:
                     self._reschedule(reschedule, counts)
                 for dead_letter in by_type[MoveToDead]:
                     if self._letters.dead_letter(dead_letter):
                         counts[dead_letter.bot_id][DEAD] += 1
                 # after what leaves gaps, so that it is told of them; before what the queue has to fetch
-                accepted = iter(self._accept(by_type[Accept], counts, sure))
+                accepted = iter(self._accept(by_type[Accept], counts, writes, sure))
                 replayed = iter([self._replay(replay, counts) for replay in by_type[Replay]])
                 purged = iter([self._purge(purge, counts) for purge in by_type[Purge]])
+                puts = by_type[PutValue]
+                put = iter(self._values.write(writes, puts) if writes or puts else ())
                 insert(
                     self._connection,
                     f"tally (bot_id, {', '.join(COUNTS)})",
@@ -165,41 +181,20 @@ class SqliteStore:
             self._last_id = last_id
             self._calls.ids.undo()
             self._gaps.open.undo()
+            self._once.undo()
             raise
         self._calls.ids.keep()
         self._gaps.open.keep()
-        return {Accept: accepted, Filter: accepted, Replay: replayed, Purge: purged}
+        self._once.keep()
+        return {Accept: accepted, Filter: accepted, Replay: replayed, Purge: purged, PutValue: put}
 
     def waiting(
         self,
         bot_id: int,
         fetch: Fetch,
     ) -> Page:
-        last = looked_until = self._last_id if fetch.until is None else min(fetch.until, self._last_id)
-        where = "bot_id = ? AND id > ? AND id <= ?"
         with self._guard.reading():
-            if fetch.most is not None:
-                end = self._execute(
-                    f"SELECT id FROM inbox WHERE {where} ORDER BY id LIMIT 1 OFFSET ?",
-                    [bot_id, fetch.after, last, fetch.most - 1],
-                ).fetchall()
-                looked_until = end[0][0] if end else last
-            values: list[object] = [bot_id, fetch.after, looked_until]
-            if fetch.key is not None:
-                where, values = f"{where} AND key = ? AND NOT skipped", [*values, fetch.key]
-            if fetch.without:  # however many, they are one parameter
-                where += " AND (skipped OR key NOT IN (SELECT value FROM json_each(?)))"
-                values.append(json.dumps([*fetch.without]))
-            rows = self._execute(
-                "SELECT id, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap,"
-                f" checksum, kind, suspect, crashes, skipped FROM inbox WHERE {where} ORDER BY id LIMIT ?",
-                [*values, fetch.limit],
-            )
-            found = [_waiting(row, row[0] in self._calls.ids) for row in rows]
-            _check_ascent(fetch.after, found)
-        if len(found) == fetch.limit:
-            looked_until = found[-1].id
-        return Page(found, looked_until, more=looked_until < last)
+            return read_waiting(self._connection, self._calls.ids, self._last_id, bot_id, fetch)
 
     def known(self, bot_id: int, update_ids: Collection[int]) -> set[int]:
         with self._guard.reading():
@@ -221,7 +216,7 @@ class SqliteStore:
     ) -> Sequence[DeadLetter]:
         with self._guard.reading():
             letters = self._letters.read(ids, bot_id, died_by, after, limit)
-            _check_ascent(after, letters)
+            check_ascent(after, letters)
             return letters
 
     def tallies(self) -> Mapping[int, Tally]:
@@ -237,24 +232,42 @@ class SqliteStore:
     def forget_keys(self, now: float, limit: int) -> int:
         return self._once.forget(self._guard, now, limit)
 
-    def tend(self) -> None:
-        self._guard.tend()
+    def value(self, plugin: str, key: str, now: float) -> bytes | None:
+        with self._guard.reading():
+            return self._values.one(plugin, key, now)
+
+    def values(
+        self, plugin: str, prefix: str, after: str, limit: int, now: float
+    ) -> Sequence[tuple[str, bytes]]:
+        with self._guard.reading():
+            return self._values.several(plugin, prefix, after, limit, now)
+
+    def forget_values(self, now: float, limit: int) -> int:
+        return self._values.forget(self._guard, now, limit)
+
+    def tend(self, *, prove: bool = False) -> int:
+        self._place.see()
+        return self._guard.tend(prove=prove)
+
+    def holders(self) -> Sequence[str]:
+        return holders_of(self._place.path)
 
     def backup(self, path: Path) -> None:
+        self._place.see_for_copy()
         self._guard.backup(path)
 
     def close(self) -> None:
-        self._connection.close()
+        self._place.close()
 
     def _accept(
-        self, operations: Sequence[Accept | Filter], counts: Counts, sure: bool
+        self, operations: Sequence[Accept | Filter], counts: Counts, writes: list[StoreWrite], sure: bool
     ) -> list[ArrivalResult]:
         ids = [(operation.bot_id, operation.update_id) for operation in operations]
         known: set[tuple[int, int]] = set() if sure else self._seen.known(ids)
         results: list[ArrivalResult] = []
         seen: list[object] = []
         rows: list[object] = []
-        keys: BatchKeys | None = None
+        taken = False
         for operation, id_ in zip(operations, ids, strict=True):
             count = counts[operation.bot_id]
             if id_ in known:  # or twice in here
@@ -268,11 +281,13 @@ class SqliteStore:
                 results.append(FILTERED)
                 continue
             if operation.once:
-                keys = self._once.of(operations) if keys is None else keys
-                if (repeated := keys.take(operation)) is not None:
+                if (repeated := self._once.take(operation)) is not None:
                     count[FILTERS] += 1
                     results.append(repeated)
                     continue
+                taken = True
+            if operation.writes:
+                writes += operation.writes
             count[ACCEPTED] += 1
             new = self._keep(operation.bot_id, operation.key)
             results.append(new)
@@ -289,8 +304,8 @@ class SqliteStore:
             )
         if self._seen.add(seen) < len(seen) // 3:
             raise _DoubtError
-        if keys is not None:
-            keys.write()
+        if taken:
+            self._once.write()
         insert(
             self._connection,
             "inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at, after_gap)",
@@ -303,7 +318,9 @@ class SqliteStore:
         self._last_id += 1
         return Kept(self._last_id, self._gaps.close(bot_id, key))
 
-    def _finish(self, operations: Sequence[Finish], counts: Counts, sure: bool) -> None:
+    def _finish(
+        self, operations: Sequence[Finish], counts: Counts, writes: list[StoreWrite], sure: bool
+    ) -> None:
         ids = [operation.id for operation in operations]
         absent: set[int] = set()
         if not sure:
@@ -321,6 +338,8 @@ class SqliteStore:
             if operation.id not in absent:
                 absent.add(operation.id)
                 counts[operation.bot_id][OUTCOMES[operation.outcome]] += 1
+                if operation.writes:
+                    writes += operation.writes
 
     def _reschedule(self, operation: Reschedule, counts: Counts) -> None:
         update = operation.update
@@ -361,25 +380,3 @@ class SqliteStore:
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._guard.reading():
             return self._execute(query, values).fetchall()
-
-
-def _check_ascent(after: int, found: Sequence[Waiting | DeadLetter]) -> None:
-    """Raise ValueError where ids do not ascend, as in a damaged file: paging by the last would never end."""
-    for one in found:
-        if one.id <= after:
-            raise ValueError(after)
-        after = one.id
-
-
-def _waiting(row: tuple[Any, ...], called: bool) -> Waiting:
-    id_, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap, checksum, *rest = row
-    kind, suspect, crashes, skipped = rest
-    return Waiting(
-        *(id_, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, bool(after_gap)),
-        damaged=zlib.crc32(body) != checksum,
-        kind=kind,
-        suspect=bool(suspect),
-        crashes=crashes,
-        skipped=bool(skipped),
-        called=called,
-    )

@@ -1,4 +1,4 @@
-"""The Bot API methods that send, copy, edit and delete messages."""
+"""The Bot API methods that send, edit and delete messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 4096  # UTF-16 units
 CAPTION_LIMIT = 1024
+CAPTIONED = ("photo", "document", "video", "animation", "audio", "voice")
 PARSE_MODES = {"", "markdown", "markdownv2", "html", "none"}
-CONTENT = ("text", "caption", "photo", "document", "reply_markup", "media_group_id")
 NOT_MODIFIED = (
     "message is not modified: specified new message content and reply markup are exactly the same as a "
     "current content and reply markup of the message"
@@ -53,6 +53,14 @@ def read_caption(caption: str) -> dict[str, Any]:
     return {"caption": caption} if caption else {}
 
 
+def read_entities(params: Params, name: str = "entities") -> dict[str, Any]:
+    """The entities of a text or caption as they were sent, absent when there are none."""
+    entities = params.json(name, name)
+    if entities is not None and not isinstance(entities, list):
+        raise bad_request("expected an Array of MessageEntity")
+    return {name: entities} if entities else {}
+
+
 def read_keyboard(params: Params) -> dict[str, Any]:
     """The reply_markup field: an inline keyboard is kept, other keyboards are only checked."""
     if "reply_markup" not in params:
@@ -78,8 +86,8 @@ def read_keyboard(params: Params) -> dict[str, Any]:
     return {"reply_markup": {"inline_keyboard": rows}} if any(rows) else {}
 
 
-def place(world: World, bot: SimBot, params: Params, chat: Chat) -> dict[str, Any]:
-    """The fields that say where in a chat a message goes: its topic, and what it answers.
+def place(world: World, bot: SimBot, params: Params, chat: Chat, messages: int = 1) -> dict[str, Any]:
+    """The fields that say where in a chat so many messages go: their topic, and what they answer.
 
     Raises:
         Refused: the bot may not write there, or too often, or what it answers is gone.
@@ -105,7 +113,8 @@ def place(world: World, bot: SimBot, params: Params, chat: Chat) -> dict[str, An
             raise bad_request("message to be replied not found")
         if answered is not None:
             fields["reply_to_message"] = {k: v for k, v in answered.items() if k != "reply_to_message"}
-    world.limits.check_message(bot.id, chat.id, world.clock())
+    paid = params.flag("allow_paid_broadcast")
+    world.limits.check_message(bot.id, chat.id, world.clock(), messages, paid=paid)
     return fields
 
 
@@ -121,7 +130,7 @@ def send_message(world: World, bot: SimBot, params: Params) -> object:
     """sendMessage."""
     text = read_text(params)
     chat = world.find_chat(bot, params)
-    return say(world, bot, params, chat, {"text": text, **read_keyboard(params)})
+    return say(world, bot, params, chat, {"text": text, **read_entities(params), **read_keyboard(params)})
 
 
 def send_photo(world: World, bot: SimBot, params: Params) -> object:
@@ -157,42 +166,10 @@ def send_media_group(world: World, bot: SimBot, params: Params) -> object:
             raise bad_request("can't parse InputMedia: Type is not supported by the simulator")
         file = read_file(world, bot, params, item["type"], str(item.get("media", "")))
         contents.append({**file.in_message(), **read_caption(str(item.get("caption", "")))})
-    fields = place(world, bot, params, chat)
+    fields = place(world, bot, params, chat, len(contents))
     group = {"media_group_id": str(world.dice.randrange(10**16, 10**17))}
     date = int(world.clock())
     return [chat.add(bot.brief, date, {**fields, **group, **content}, by_bot=True) for content in contents]
-
-
-def _source(world: World, bot: SimBot, params: Params, verb: str) -> Message:
-    origin = world.find_chat(bot, params, "from_chat_id")
-    message = origin.messages.get(params.integer("message_id"))
-    if message is None:
-        raise bad_request(f"message to {verb} not found")
-    if message.get("has_protected_content") or not any(name in message for name in CONTENT):
-        past = {"copy": "copied", "forward": "forwarded"}[verb]
-        raise bad_request(f"message can't be {past}")
-    return message
-
-
-def copy_message(world: World, bot: SimBot, params: Params) -> object:
-    """copyMessage: the content without its origin; answers with the new id only."""
-    chat = world.find_chat(bot, params)
-    message = _source(world, bot, params, "copy")
-    names = (name for name in CONTENT if name in message and name not in {"reply_markup", "media_group_id"})
-    content = {name: message[name] for name in names}
-    if "caption" in params:
-        content.update(read_caption(params.text("caption")))
-    new = say(world, bot, params, chat, {**content, **read_keyboard(params)})
-    return {"message_id": new["message_id"]}
-
-
-def forward_message(world: World, bot: SimBot, params: Params) -> object:
-    """forwardMessage."""
-    chat = world.find_chat(bot, params)
-    message = _source(world, bot, params, "forward")
-    content = {name: message[name] for name in CONTENT if name in message and name != "reply_markup"}
-    origin = {"type": "user", "sender_user": message["from"], "date": message["date"]}
-    return say(world, bot, params, chat, {"forward_origin": origin, **content})
 
 
 def _own(world: World, bot: SimBot, params: Params) -> tuple[Chat, Message]:
@@ -211,8 +188,9 @@ def _edit(world: World, chat: Chat, message: Message, content: dict[str, Any]) -
     if all(message.get(name) == value for name, value in content.items()):
         raise bad_request(NOT_MODIFIED)
     message.update(content)
-    if message.get("reply_markup") is None:
-        message.pop("reply_markup", None)
+    for name in ("reply_markup", "caption", "entities", "caption_entities"):
+        if message.get(name) is None:
+            message.pop(name, None)
     message["edit_date"] = int(world.clock())
     chat.changed.fire()
     return message
@@ -224,7 +202,20 @@ def edit_message_text(world: World, bot: SimBot, params: Params) -> object:
     text = read_text(params)
     if "text" not in message:
         raise bad_request("there is no text in the message to edit")
-    return _edit(world, chat, message, {"text": text, "reply_markup": None, **read_keyboard(params)})
+    content = {"text": text, "entities": None, **read_entities(params)}
+    return _edit(world, chat, message, {**content, "reply_markup": None, **read_keyboard(params)})
+
+
+def edit_message_caption(world: World, bot: SimBot, params: Params) -> object:
+    """editMessageCaption; an empty one takes the caption away. The keyboard goes unless it is sent again."""
+    chat, message = _own(world, bot, params)
+    caption = read_caption(params.text("caption"))
+    check_parse_mode(params)
+    if not any(kind in message for kind in CAPTIONED):
+        raise bad_request("there is no caption in the message to edit")
+    entities = read_entities(params, "caption_entities")
+    content = {"caption": None, "caption_entities": None, **caption, **entities}
+    return _edit(world, chat, message, {**content, "reply_markup": None, **read_keyboard(params)})
 
 
 def edit_message_reply_markup(world: World, bot: SimBot, params: Params) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trioworkers.testing.methods import account, members, messages, queries, topics, updates, uploads
+from trioworkers.testing.methods import account, copies, members, messages, queries, topics, updates, uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,11 @@ _TABLE: dict[str, Run] = {
     "sendPhoto": messages.send_photo,
     "sendDocument": messages.send_document,
     "sendMediaGroup": messages.send_media_group,
-    "copyMessage": messages.copy_message,
-    "forwardMessage": messages.forward_message,
+    "copyMessage": copies.copy_message,
+    "copyMessages": copies.copy_messages,
+    "forwardMessage": copies.forward_message,
     "editMessageText": messages.edit_message_text,
+    "editMessageCaption": messages.edit_message_caption,
     "editMessageReplyMarkup": messages.edit_message_reply_markup,
     "deleteMessage": messages.delete_message,
     "getFile": uploads.get_file,

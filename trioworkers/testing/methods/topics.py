@@ -101,8 +101,5 @@ def delete_forum_topic(world: World, bot: SimBot, params: Params) -> object:
     topic = _topic(chat, params)
     if not chat.members[bot.id].may("can_delete_messages"):
         raise bad_request("not enough rights to delete a topic")
-    topic.deleted = True
-    inside = [i for i, m in chat.messages.items() if m.get("message_thread_id") == topic.thread_id]
-    for message_id in inside:
-        del chat.messages[message_id]
+    chat.delete_topic(topic)
     return True

@@ -1,0 +1,116 @@
+"""`bench plugins`: what plugins cost on the way of updates: none of them, each alone, and all, in turns.
+
+Each variant runs the same echo bots at the same stand-in. Metrics are scraped once a second where they are
+on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from benchmarks.beside import MEASURES
+from benchmarks.products import Running, run_ours
+from benchmarks.standing import StandIn, standing_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LISTENER = """
+from trioworkers import hookimpl
+
+@hookimpl
+def trioworkers_event(event, plugin):
+    plugin.memory[event.event] = plugin.memory.get(event.event, 0) + 1
+"""
+OFF: dict[str, Any] = {"fleet": {"disabled_plugins": ["metrics"]}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "none": OFF,
+    "metrics": {},
+    "dedup": {**OFF, "plugins": {"dedup": {}}},
+    "handoff": {**OFF, "plugins": {"handoff": {}}},
+    "listener": {**OFF, "listener": LISTENER},
+    "trace": {**OFF, "plugins": {"trace": {}}},
+    "all": {"plugins": {"dedup": {}, "handoff": {}}, "listener": LISTENER},
+}
+"""What is added to the fleet file; `all` is dedup, handoff, metrics and a listener to all events."""
+WARM = 5000  # updates
+SCRAPE_EVERY = 1.0  # seconds
+
+
+def run(count: int, names: list[str], rounds: int) -> None:
+    """Measure the variants in turns, the first one as what the others are compared to; print ratios."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names if number % 2 == 0 else reversed(names):
+            print(f"round {number + 1}: {name}", file=sys.stderr)
+            found[name].append(measured(name, count))
+    python = sys.version.partition(" ")[0]
+    print(f"{count} echo bots, {rounds} rounds in turns, {os.cpu_count()} cores, Python {python}")
+    print(f"ratios to {names[0]}, median (each round)")
+    for name in names:
+        rows = []
+        for key in ("burst", "cpu", "p50"):
+            ratios = [one[key] / base[key] for one, base in zip(found[name], found[names[0]], strict=True)]
+            rows.append(f"{key} {median(ratios):.2f} ({' '.join(f'{ratio:.2f}' for ratio in ratios)})")
+        more = 1e3 * (
+            median(one["p50"] for one in found[name]) - median(one["p50"] for one in found[names[0]])
+        )
+        print(f"{name:>9}  {'  '.join(rows)}  p50 {more:+.2f} ms", flush=True)
+
+
+def measured(name: str, count: int) -> dict[str, float]:
+    """Run a variant and measure a burst and the latency at a steady rate."""
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-", ignore_cleanup_errors=True) as folder,
+        standing_in(count) as standin,
+        _running(name, Path(folder), standin) as product,
+    ):
+        standin.wait_polled()
+        standin.answered(WARM)
+        found: dict[str, float] = {}
+        with _scraped(Path(folder), wanted=name in ("metrics", "all")):
+            for part in ("burst", "latency"):
+                found |= MEASURES[part](product, standin, count)
+        return found
+
+
+@contextmanager
+def _running(name: str, folder: Path, standin: StandIn) -> Iterator[Running]:
+    more = dict(VARIANTS[name])
+    listener = more.pop("listener", None)
+    if listener is not None:
+        (folder / "plugins").mkdir()
+        (folder / "plugins/listener.py").write_text(listener)
+    with contextmanager(run_ours)(folder, standin, more) as product:
+        yield product
+
+
+@contextmanager
+def _scraped(folder: Path, *, wanted: bool) -> Iterator[None]:
+    """Inside, the metrics are scraped again and again."""
+    ends = threading.Event()
+
+    def scrape() -> None:
+        transport = httpx.HTTPTransport(uds=str(folder / "state/run/control.sock"))
+        with httpx.Client(transport=transport, base_url="http://control") as client:
+            while not ends.wait(SCRAPE_EVERY):
+                client.get("/metrics").raise_for_status()
+
+    thread = threading.Thread(target=scrape)
+    if wanted:
+        thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        if wanted:
+            thread.join()

@@ -1,0 +1,64 @@
+"""What a bot needs of the daemon around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trioworkers.nursery.bot_hooks import NoHooks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trioworkers.config import Fleet
+    from trioworkers.events import Events
+    from trioworkers.figures import Figures
+    from trioworkers.inbox.inbox import Inbox
+    from trioworkers.nursery.asks import AskDaemon
+    from trioworkers.nursery.bot_hooks import BotHooks
+    from trioworkers.nursery.intake import Webhooks
+    from trioworkers.nursery.oom import OomKills
+    from trioworkers.nursery.paused import PausedBots
+    from trioworkers.nursery.slots import WorkerSlots
+    from trioworkers.nursery.spawn import MakesWorkers
+    from trioworkers.protocol.frames import WorkerPlugin
+    from trioworkers.ratelimit.pace import Paces
+
+
+@dataclass(frozen=True, slots=True)
+class BotContext:
+    """What a bot needs of the daemon around it.
+
+    Attributes:
+        fleet: the fleet in force.
+        inbox: the updates of all bots.
+        makes: makes worker processes.
+        events: where it is emitted what happens.
+        may_start: waits for this bot's turn in the fleet's start rate.
+        slots: how many workers there may be at once.
+        webhooks: what bots need for webhooks.
+        paused: which bots are paused.
+        oom: the kernel's counter of kills for want of memory.
+        hooks: what plugins have on the way of a bot's updates.
+        ask: answers what handlers ask for; None: nobody does.
+        worker_plugins: the plugins that have hooks in workers.
+        figures: counts for metrics; None: nobody wants them.
+        touched: the bots whose row of the status may have changed, for whoever shows them.
+        paces: the bots' turns to send; None: nobody limits these.
+    """
+
+    fleet: Callable[[], Fleet]
+    inbox: Inbox
+    makes: MakesWorkers
+    events: Events
+    may_start: Callable[[], Awaitable[None]]
+    slots: WorkerSlots
+    webhooks: Webhooks
+    paused: PausedBots
+    oom: OomKills
+    hooks: BotHooks = NoHooks()  # noqa: RUF009 - it has no state
+    ask: AskDaemon | None = None
+    worker_plugins: Callable[[], Sequence[WorkerPlugin]] = tuple
+    figures: Figures | None = None
+    touched: set[str] = field(default_factory=set)
+    paces: Paces | None = None

@@ -1,0 +1,136 @@
+"""The daemon as a plugin's services and routes see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trioworkers.arrivals import read_update
+from trioworkers.logs.files import RotatedFile
+from trioworkers.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from contextlib import AbstractContextManager
+
+    from trioworkers.config import FleetInForce
+    from trioworkers.events import Events, Subscription
+    from trioworkers.figures import FleetFigures
+    from trioworkers.plugins.asks import AskedBot, Asks
+    from trioworkers.plugins.plugin import Plugin
+    from trioworkers.plugins.registry import Plugins
+    from trioworkers.records import Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonAccess:
+    """What plugins may reach of the daemon.
+
+    Attributes:
+        in_force: the fleet in force.
+        events: where it is emitted what happens.
+        plugins: the plugins of this run.
+        status: makes the status document.
+        figures: takes a snapshot of what is counted; it answers None where nothing is.
+        bots: the bots that run here, by name.
+        reroute: asks the route again for the updates of a bot.
+        fence: returns when no handler of a chat can make a call any more; functions that are spared go on.
+        offer: puts updates into a bot's inbox, by the bot's name.
+        asks: what workers may ask for.
+        acting: notes that the act of the request which is being answered is told; its address, or None.
+    """
+
+    in_force: FleetInForce
+    events: Events
+    plugins: Plugins
+    status: Callable[[], dict[str, Any]]
+    figures: Callable[[], Awaitable[FleetFigures | None]]
+    bots: Callable[[], Collection[str]]
+    reroute: Callable[[str], None]
+    fence: Callable[[str, int, int, Callable[[object], bool]], Awaitable[None]]
+    offer: Callable[[str, Callable[[int], Arrival]], Awaitable[None]]
+    asks: Asks
+    acting: Callable[[], str | None]
+
+
+class DaemonFacade:
+    """As :class:`~trioworkers.plugin_types.PluginDaemon`, for one plugin."""
+
+    def __init__(self, access: DaemonAccess, plugin: Plugin) -> None:
+        self._access = access
+        self._plugin = plugin
+
+    @property
+    def name(self) -> str:
+        return self._access.in_force().name
+
+    @property
+    def version(self) -> str:
+        """The version of trioworkers."""
+        return __version__
+
+    def status(self) -> dict[str, Any]:
+        return self._access.status()
+
+    async def figures(self) -> FleetFigures | None:
+        return await self._access.figures()
+
+    def plugins(self) -> list[dict[str, Any]]:
+        return self._access.plugins.rows()
+
+    def bot_names(self) -> list[str]:
+        return list(self._access.bots())
+
+    def bot(self, name: str) -> AskedBot:
+        if name not in self._access.bots():
+            raise KeyError(name)
+        return self._access.asks.bot(self._plugin, name)
+
+    def events(
+        self, least: str | None = "info", names: Collection[str] = (), capacity: int = 1000
+    ) -> Subscription:
+        return self._access.events.subscribe(least, capacity, frozenset(names))
+
+    def log_file(self) -> PluginLogFile:
+        fleet = self._access.in_force
+        path = fleet().log_dir / f"{self._plugin.name}.log"
+        return PluginLogFile(RotatedFile(path, lambda: fleet().log))
+
+    def reroute(self, bot: str) -> None:
+        self._access.reroute(bot)
+
+    async def fence(self, bot: str, chat_id: int, epoch: int) -> None:
+        await self._access.fence(bot, chat_id, epoch, self._is_own)
+
+    def _is_own(self, run: object) -> bool:
+        """Whether a function that has an update is this plugin's, and may be what asks for the fence."""
+        return getattr(run, "plugin", None) is self._plugin
+
+    async def offer(self, bot: str, kind: str, chat_id: int, content: Mapping[str, Any]) -> None:
+        def arrival(update_id: int) -> Arrival:
+            made = {"update_id": update_id, kind: {"chat": {"id": chat_id}, **content}}
+            return read_update(msgspec.json.encode(made))
+
+        await self._access.offer(bot, arrival)
+
+    def answers(
+        self, name: str, function: Callable[[Any, dict[str, Any]], Awaitable[Any]]
+    ) -> AbstractContextManager[None]:
+        return self._access.asks.answered(self._plugin, name, function)
+
+    def action(self, action: str, *, bot: str | None = None, by: str, **fields: Any) -> None:
+        given = {"source": self._access.acting(), **fields}
+        self._access.events.emit("control.action", bot, action=action, by=by, **given)
+
+
+class PluginLogFile:
+    """As :class:`~trioworkers.plugin_types.LogFile`."""
+
+    def __init__(self, file: RotatedFile) -> None:
+        self._file = file
+
+    def append(self, lines: bytes) -> bool:
+        data = b"\n" + lines if self._file.inside else lines
+        return self._file.append(data) == len(data)

@@ -1,0 +1,129 @@
+"""Events for plugins: each that hears them has a bounded queue of its own, so a slow one delays nobody."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.plugin_types import HEARS, Hearing
+from trioworkers.plugins.apart import call_apart
+from trioworkers.plugins.breaker import MOST_FAILURES
+from trioworkers.plugins.errors import RAISED, kind_and_place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trioworkers.events import Event, Events
+    from trioworkers.plugins.plugin import Plugin
+    from trioworkers.plugins.watchdog import Watchdog
+
+EVENT = "trioworkers_event"
+LIMIT = 5.0  # seconds for one event
+GATHERING = 0.05  # seconds for which events gather, so that a batch is worth its thread
+
+
+async def serve_events(plugin: Plugin, events: Events, watchdog: Watchdog) -> None:
+    """Call a plugin's `trioworkers_event` with what happens, until cancelled or until it is switched off.
+
+    `watchdog` watches async functions, which run on the loop.
+    """
+    hook = plugin.hooks[EVENT]
+    hearing: Hearing = getattr(hook.function, HEARS, Hearing())
+    call = partial(_call_async, watchdog) if hook.is_async else _call_plain
+    with events.subscribe(hearing.least, hearing.capacity, hearing.names, hearing.without) as subscription:
+        while plugin.is_active:
+            batch, missed = await subscription.receive()
+            plugin.account.missed += missed
+            await call(plugin, batch)
+            await trio.sleep(GATHERING)
+
+
+async def _call_async(watchdog: Watchdog, plugin: Plugin, batch: Sequence[Event]) -> None:
+    hook = plugin.hooks[EVENT]
+
+    async def run(**given: Any) -> None:
+        await watchdog.in_steps(plugin, EVENT, hook.function(**given))
+
+    for event in batch:
+        if not plugin.is_active:
+            return
+        began = trio.current_time()
+        try:
+            await call_apart(run, plugin.arguments(hook, event=event), LIMIT)
+        except trio.TooSlowError:
+            plugin.failed(f"{EVENT} took longer than {LIMIT:g} s")
+        except RAISED as error:
+            plugin.failed(f"{EVENT} raised {kind_and_place(error)}")
+        finally:
+            plugin.account.add(trio.current_time() - began)
+
+
+async def _call_plain(plugin: Plugin, batch: Sequence[Event]) -> None:
+    """Call it in a thread with the whole batch; an event that takes too long switches the plugin off.
+
+    Its thread cannot be ended, and a second one beside it would break the promise of order.
+    """
+    work = _Batch(plugin, batch)
+    finished = trio.Event()
+
+    async def run() -> None:
+        await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+        finished.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        while not finished.is_set():
+            done = work.done
+            with trio.move_on_after(LIMIT):
+                await finished.wait()
+            if not finished.is_set() and work.done == done:
+                work.ends = True
+                plugin.switch_off(f"{EVENT} took longer than {LIMIT:g} s, and was left behind")
+                nursery.cancel_scope.cancel()
+                return
+    plugin.account.calls += work.done
+    plugin.account.seconds += work.seconds
+    plugin.account.slowest = max(plugin.account.slowest, work.slowest)
+    for reason in work.failures:
+        plugin.failed(reason)
+
+
+class _Batch:
+    """Events for a plain function, in its thread; it stops after as many failures as switch a plugin off."""
+
+    def __init__(self, plugin: Plugin, batch: Sequence[Event]) -> None:
+        self.done = 0
+        self.seconds = 0.0
+        self.slowest = 0.0
+        self.failures: list[str] = []
+        self.ends = False
+        self._plugin = plugin
+        self._batch = batch
+
+    def run(self) -> None:
+        hook = self._plugin.hooks[EVENT]
+        call = hook.function
+        if "plugin" in hook.takes:
+            call = partial(call, plugin=self._plugin)
+        takes_event = "event" in hook.takes
+        began = time.perf_counter()
+        for event in self._batch:
+            if self.ends or len(self.failures) >= MOST_FAILURES:
+                return
+            try:
+                if takes_event:
+                    call(event=event)
+                else:
+                    call()
+            except RAISED as error:
+                self.failures.append(f"{EVENT} raised {kind_and_place(error)}")
+            ended = time.perf_counter()
+            took = ended - began
+            began = ended
+            self.seconds += took
+            if took > self.slowest:
+                self.slowest = took
+            self.done += 1

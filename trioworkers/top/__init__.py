@@ -1,0 +1,1 @@
+"""`trioworkers top`: a table of the fleet that follows the live stream."""

@@ -1,0 +1,174 @@
+"""How modules of users are found and loaded: they hide none of Python's or ours, and none of them is stale.
+
+A fleet's folder often has a `secrets.py`, a `calendar.py` or a `queue.py`. If that folder came first in the
+search for modules, as a script's folder does, the next `import secrets` of a library would get the user's
+module. So Python's own folders come first, and the fleet's folders come in only when a handler is imported.
+
+Python takes compiled code from `__pycache__` when the source's time, in seconds, and its size are as they
+were when it was compiled. After two saves within a second, or a copy that keeps times, it runs the old code.
+Here the compiled code has to be of the very source, by its hash (PEP 552, "checked hash-based pycs").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from contextlib import suppress
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+from importlib.util import source_hash
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import ModuleType
+
+CHECKED = b"\3\0\0\0"  # the flags of a pyc that is valid for one source only, whatever its time (PEP 552)
+HEADER = 16  # bytes of a pyc before its code: magic number, flags, and eight bytes of the source
+INSTALLED = ("site-packages", "dist-packages")
+
+
+class SourceLoader(SourceFileLoader):
+    """Loads a module from its source, or from compiled code that has the hash of that source.
+
+    Attributes:
+        fingerprint: a short hash of the source that was loaded; empty before that.
+    """
+
+    fingerprint = ""
+
+    def get_data(self, path: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            OSError: there is no such file, or it is compiled code that is valid by its time.
+        """
+        data = super().get_data(path)
+        if path == self.path:
+            if not self.fingerprint:
+                self.fingerprint = fingerprint_of(data)
+                self._source_hash = source_hash(data)
+        elif path.endswith(".pyc") and data[4:8] != CHECKED:
+            raise OSError(path)
+        return data
+
+    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:  # type: ignore[override]
+        """Write compiled code with the hash of its source; a folder that cannot be written is ignored."""
+        checked = data[:4] + CHECKED + self._source_hash + data[HEADER:]
+        super().set_data(path, checked, _mode=_mode)  # as its own caller does
+
+
+class _SourceHook:
+    """Makes the finders of the folders of users; an entry of `sys.path_hooks`."""
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self.folders = tuple(folder.rstrip(os.sep) for folder in folders)
+
+    def __call__(self, path: str) -> FileFinder:
+        is_theirs = any(path == folder or path.startswith(folder + os.sep) for folder in self.folders)
+        if not is_theirs or any(part in INSTALLED for part in path.split(os.sep)) or not os.path.isdir(path):
+            raise ImportError(path)
+        return FileFinder(
+            path,
+            (ExtensionFileLoader, EXTENSION_SUFFIXES),
+            (SourceLoader, SOURCE_SUFFIXES),
+            (SourcelessFileLoader, BYTECODE_SUFFIXES),
+        )
+
+
+def fingerprint_of(source: bytes) -> str:
+    """A short hash of a source, by a hash of Python's own: to call on OpenSSL for the first time is slow."""
+    return hashlib.blake2b(source, digest_size=6).hexdigest()
+
+
+def put_python_first() -> None:
+    """Let Python's own modules come before those of `PYTHONPATH`, and the working directory, which
+    `python -m` puts first, come last."""
+    if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path:
+        sys.path.append(sys.path.pop(0))
+    pythons = [entry for entry in sys.path if _is_pythons(entry)]
+    sys.path[:] = pythons + [entry for entry in sys.path if entry not in pythons]
+
+
+def search_in(folders: Sequence[str], *, last: bool = False) -> None:
+    """Let modules be found in `folders` from now on, and be loaded from their source there.
+
+    They come after Python's own modules and before installed packages, or, with `last`, after all.
+    """
+    rest = [entry for entry in sys.path if entry not in folders]
+    place = (
+        len(rest) if last else 1 + max((i for i, entry in enumerate(rest) if _is_pythons(entry)), default=-1)
+    )
+    sys.path[:] = [*rest[:place], *folders, *rest[place:]]
+    hook = _SourceHook(folders)
+    sys.path_hooks[:] = [hook, *(one for one in sys.path_hooks if not isinstance(one, _SourceHook))]
+    for entry in list(sys.path_importer_cache):
+        with suppress(ImportError):
+            hook(entry)
+            del sys.path_importer_cache[entry]  # found by then as any other folder
+
+
+def do_not_search_in(folders: Sequence[str]) -> None:
+    """Undo :func:`search_in`."""
+    sys.path[:] = [entry for entry in sys.path if entry not in folders]
+
+
+def own_file(name: str, folders: Iterable[str]) -> str | None:
+    """The file of the module `name` in one of `folders`, the first that has one."""
+    inner = name.replace(".", os.sep)
+    candidates = (os.path.join(f, inner + end) for f in folders for end in (".py", f"{os.sep}__init__.py"))
+    return next((path for path in candidates if os.path.isfile(path)), None)
+
+
+def hidden_by(name: str, folders: Sequence[str]) -> str | None:
+    """Why the module `name` of `folders` cannot be imported: another one has its name; None when it can be.
+
+    The words name both files. A package is looked at by the first part of its modules' names.
+    """
+    top = name.partition(".")[0]
+    file = own_file(top, folders)
+    if file is None:
+        return None
+    module = sys.modules.get(top)
+    if module is not None and _comes_from(module, file):
+        return None
+    if top in sys.stdlib_module_names:
+        return f"{top!r} is {_file_of(top, module)} of Python itself, which hides {file}: rename that file"
+    if module is not None:
+        return f"{top!r} is {_file_of(top, module)}, which hides {file}: rename that file"
+    return None
+
+
+def _comes_from(module: ModuleType, file: str) -> bool:
+    with suppress(OSError, TypeError):
+        return os.path.samefile(module.__file__ or "", file)
+    return False
+
+
+def _file_of(name: str, module: ModuleType | None) -> str:
+    if module is None:
+        from importlib.util import find_spec  # rare
+
+        with suppress(ImportError, ValueError, AttributeError):
+            spec = find_spec(name)
+            if spec is not None and spec.origin:
+                return spec.origin
+        return "a module"
+    return getattr(module, "__file__", None) or "a built-in module"
+
+
+def _is_pythons(entry: str) -> bool:
+    """Whether an entry of `sys.path` has modules of Python itself."""
+    home = os.path.dirname(os.__file__)
+    return entry == home or os.path.basename(entry) in ("lib-dynload", _ARCHIVE)
+
+
+_ARCHIVE = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
