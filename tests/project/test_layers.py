@@ -104,7 +104,14 @@ LAYERS: Layers = [
         ("compose",),
         ("run",),
         # the simulator: values; state; what it looks up; methods and people; the whole; the whole on a socket
-        ("testing.facts", "testing.answers", "testing.params", "testing.signal", "testing.accounts", "testing.invariants"),
+        (
+            "testing.facts",
+            "testing.answers",
+            "testing.params",
+            "testing.signal",
+            "testing.accounts",
+            "testing.invariants",
+        ),
         ("testing.control", "testing.echo", "testing.folder"),
         ("testing.bodies", "testing.calls", "testing.limits", "testing.queue", "testing.webhook"),
         ("testing.bots",),

@@ -45,7 +45,8 @@ def test_each_type_names_types_that_are_there(name: str) -> None:
 
 def test_a_table_is_read() -> None:
     found = parse(
-        "# words\n\ngetIt -> It | Boolean\n  id: Integer\n  name?: String | InputFile\n\nIt = A | B\nA\n  a: It\n"
+        "# words\n\ngetIt -> It | Boolean\n  id: Integer\n  name?: String | InputFile\n\n"
+        "It = A | B\nA\n  a: It\n"
     )
     assert found.methods["getIt"].returns == ("It", "Boolean")
     assert found.methods["getIt"].parameters == {

@@ -12,8 +12,8 @@ class Value:
     """A parameter of a method, or a field of a type."""
 
     types: tuple[str, ...]
-    """Names of what it may be: `Integer`, `String`, `Boolean`, `Float`, `InputFile`, `True`, a type of the table,
-    or `Array of` one of these.
+    """Names of what it may be: `Integer`, `String`, `Boolean`, `Float`, `InputFile`, `True`, a type of the
+    table, or `Array of` one of these.
     """
     required: bool
 
