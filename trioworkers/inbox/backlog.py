@@ -10,12 +10,12 @@ once they are) and `put_back` (nothing happened).
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 from msgspec.structs import replace
 
+from trioworkers.inbox.acknowledgements import Acknowledgements
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Reschedule, StoreError
@@ -145,6 +145,9 @@ class Backlog:
         self._fault = fault
         self._unwritten = 0
         self._written = trio.Event()
+        self._acknowledgements: Acknowledgements[int | tuple[Waiting, str]] = Acknowledgements(
+            writer, self._durable, fault
+        )
         self._queue = Queue(behind=counts["pending"] > 0)
         self.ordinary = Feed(self._queue.take, self._queue.next_due, clock, self._queue.is_ready)
         self.suspects = Feed(self._queue.take_suspect, self._queue.next_suspect_due, clock)
@@ -263,28 +266,34 @@ class Backlog:
     def _record(self, operation: BeginCall | EndCall, size: int) -> None:
         size += RECORD_SIZE
         self._unwritten += size
-        soon = self._unwritten > MOST_UNWRITTEN
-        self._writer.submit([operation], partial(self._recorded, size), self._fault, soon=soon)
-
-    def _recorded(self, size: int) -> None:
-        self._unwritten -= size
-        self._written.set()
+        self._acknowledgements.add((operation,), size, soon=self._unwritten > MOST_UNWRITTEN)
 
     def _end(
         self, update: Waiting, operations: Sequence[Operation], outcome: str, *, soon: bool = True
     ) -> None:
-        self._writer.submit(operations, partial(self._ended, update, outcome), self._fault, soon=soon)
+        self._acknowledgements.add(operations, (update, outcome), soon=soon)
 
-    def _ended(self, update: Waiting, outcome: str) -> None:
-        updates = 1 + len(update.parts or ())
-        self._counts[outcome] += updates
-        self._counts["pending"] -= updates
+    def _durable(self, notes: Sequence[int | tuple[Waiting, str]]) -> None:
+        """So many bytes of calls are recorded, and these updates have ended."""
+        recorded = 0
+        counts, queue = self._counts, self._queue
+        for note in notes:
+            if isinstance(note, int):
+                recorded += note
+                continue
+            update, outcome = note
+            updates = 1 + len(update.parts or ())
+            counts[outcome] += updates
+            counts["pending"] -= updates
+            queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
+        if recorded:
+            self._unwritten -= recorded
+            self._written.set()
         self.touch()
-        self._queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
-        if self._queue.waiting_for_retry:  # what is due next may be another one now
+        if queue.waiting_for_retry:  # what is due next may be another one now
             self.ordinary.changed()
             self.suspects.changed()
-        elif self._queue.is_ready():
+        elif queue.is_ready():
             self.ordinary.changed()
         self.fetch()
 

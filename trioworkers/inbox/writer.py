@@ -15,22 +15,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import suppress
-from enum import IntEnum
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import msgspec
 import trio
 
 from trioworkers.breakage import Breakage
+from trioworkers.inbox.jobs import AWAITED, Job, Proof, Rest, tell_durable
 from trioworkers.inbox.journal import JournalWatch
 from trioworkers.inbox.store import (
     Accept,
     Filter,
-    Purge,
-    PutValue,
-    Replay,
     StoreDamagedError,
     StoreDisplacedError,
     StoreError,
@@ -43,47 +39,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trioworkers.figures import Commits
+    from trioworkers.inbox.acknowledgements import Acknowledgements
     from trioworkers.inbox.store import Operation, Store
 
 T = TypeVar("T")
 
-# somebody waits for these, and is told when they cannot be done; all others are tried until they are written
-AWAITED = (Accept, Filter, Replay, Purge, PutValue)
-
 OPERATIONS_PER_COMMIT = 512
 PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
 GATHERING = 0.005  # seconds after a commit for which what nobody waits for gathers
-
-
-class _Job(msgspec.Struct, eq=False):
-    """One submission, and in the end what came of it: exactly one of `result` and `error`.
-
-    `fault`: where it is noted what breaks in `resolve`.
-    """
-
-    operations: Sequence[Operation]
-    read: Callable[[Store], Any] | None
-    resolve: Callable[[_Job], None]
-    fault: Breakage
-    result: Any = None
-    error: StoreError | None = None
-    upkeep: bool = False
-
-
-class _Rest(IntEnum):
-    """The state of the thread; it decides which submissions have to wake it."""
-
-    AT_WORK = 0  # by nothing: it looks for jobs by itself
-    GATHERS = 1  # by what somebody waits for
-    SLEEPS = 2  # by anything
-
-
-class _Proof(IntEnum):
-    """What of the store works, by what succeeded; each includes those before."""
-
-    READS = 0
-    WRITES = 1
-    ACCEPTS = 2
 
 
 class Writer:
@@ -104,11 +67,11 @@ class Writer:
         self._commits = commits
         self._journal = JournalWatch(partial(self._report_soon, journal))
         self._troubled: str | None = None
-        self._needed = _Proof.READS
+        self._needed = Proof.READS
         self._backups = trio.CapacityLimiter(1)
-        self._jobs: deque[_Job | None] = deque()
+        self._jobs: deque[Job | None] = deque()
         # of the thread, and of those who submit; whoever changes one looks at the other after that
-        self._rest = _Rest.AT_WORK
+        self._rest = Rest.AT_WORK
         self._awaited = False
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._committed_at = 0.0
@@ -169,7 +132,7 @@ class Writer:
 
         broken: Exception | None = None
 
-        def resolve(job: _Job) -> None:
+        def resolve(job: Job) -> None:
             nonlocal broken
             try:
                 if job.error is None:
@@ -186,7 +149,7 @@ class Writer:
             task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        job = _Job(operations, read, resolve, self._fault)
+        job = Job(operations, read, resolve, self._fault)
         self._put(job)
         await trio.lowlevel.wait_task_rescheduled(abort)
         if job.error is not None:
@@ -209,8 +172,19 @@ class Writer:
         `soon` is False: they may gather. `fault` is where it is noted what `then` raises.
         """
         self._put(
-            _Job(operations, None, lambda job: then() if job.error is None else None, fault), awaited=soon
+            Job(operations, None, lambda job: then() if job.error is None else None, fault), awaited=soon
         )
+
+    def submit_gathered(self, gathered: Acknowledgements[Any], *, soon: bool) -> None:
+        """Commit some time what has gathered by then; it hears of that. As :meth:`submit` otherwise."""
+        self._put(Job((), None, tell_durable, self._fault, gathered), awaited=soon)
+
+    def hurry(self) -> None:
+        """Let nothing that was submitted gather any longer."""
+        self._awaited = True
+        if self._rest is Rest.GATHERS:
+            self._rest = Rest.AT_WORK
+            self._bell.put(None)
 
     def fetch(
         self, read: Callable[[Store], T], then: Callable[[T | StoreError], None], fault: Breakage
@@ -219,15 +193,15 @@ class Writer:
 
         It gets what `read` returned, or the error. `fault` is where it is noted what `then` raises.
         """
-        self._put(_Job((), read, lambda job: then(job.result if job.error is None else job.error), fault))
+        self._put(Job((), read, lambda job: then(job.result if job.error is None else job.error), fault))
 
     def tend(self, upkeep: Callable[[Store], object]) -> None:
         """Let the store do its own upkeep, then `upkeep`.
 
         That the first succeeds proves that updates are accepted again: after trouble it writes, too.
         """
-        self._put(_Job((), self._tend, lambda _: None, self._fault, upkeep=True))
-        self._put(_Job((), upkeep, lambda _: None, self._fault))
+        self._put(Job((), self._tend, lambda _: None, self._fault, upkeep=True))
+        self._put(Job((), upkeep, lambda _: None, self._fault))
 
     def _tend(self, store: Store) -> None:
         held = store.tend(prove=self._troubled is not None)
@@ -242,17 +216,17 @@ class Writer:
         """
         await in_thread(self._store.backup, path, limiter=self._backups)
 
-    def _put(self, job: _Job | None, *, awaited: bool = True) -> None:
+    def _put(self, job: Job | None, *, awaited: bool = True) -> None:
         self._jobs.append(job)
         if awaited:
             self._awaited = True
-        if self._rest is _Rest.SLEEPS or (awaited and self._rest is _Rest.GATHERS):
-            self._rest = _Rest.AT_WORK  # one bell is enough
+        if self._rest is Rest.SLEEPS or (awaited and self._rest is Rest.GATHERS):
+            self._rest = Rest.AT_WORK  # one bell is enough
             self._bell.put(None)
 
     def _work(self) -> None:
         """The thread: gather, commit, tell; until there is nothing more, or nothing to write to."""
-        waiting: deque[_Job] = deque()
+        waiting: deque[Job] = deque()
         try:
             self._work_off(waiting)
         except StoreDamagedError as error:
@@ -263,7 +237,7 @@ class Writer:
             self._tell([*waiting])
             raise
 
-    def _work_off(self, waiting: deque[_Job]) -> None:
+    def _work_off(self, waiting: deque[Job]) -> None:
         closing = False
         while not closing or waiting:
             if not waiting:
@@ -273,18 +247,18 @@ class Writer:
 
     def _wait_for_jobs(self) -> None:
         """Return when there are jobs, and it is time for them."""
-        while not self._jobs:
-            self._rest = _Rest.SLEEPS
-            if not self._jobs:
-                self._bell.get()
         left = self._committed_at + GATHERING - time.monotonic()
-        self._rest = _Rest.GATHERS
+        self._rest = Rest.GATHERS  # before there is a job: what may gather wakes nobody
         if left > 0 and not self._awaited:
             with suppress(Empty):
                 self._bell.get(timeout=left)
-        self._rest = _Rest.AT_WORK
+        while not self._jobs:
+            self._rest = Rest.SLEEPS
+            if not self._jobs:
+                self._bell.get()
+        self._rest = Rest.AT_WORK
 
-    def _gather(self, waiting: deque[_Job]) -> bool:
+    def _gather(self, waiting: deque[Job]) -> bool:
         """Move what was submitted to `waiting`; False once the end was among it."""
         self._awaited = False
         while self._jobs:
@@ -294,7 +268,7 @@ class Writer:
             waiting.append(job)
         return True
 
-    def _run(self, waiting: deque[_Job]) -> None:
+    def _run(self, waiting: deque[Job]) -> None:
         """Commit the first jobs of `waiting` together, or do the read at its head."""
         if not waiting:
             return
@@ -305,24 +279,29 @@ class Writer:
                 job.result = read(self._store)
             except StoreError as error:
                 job.error = error
-            self._note(job.error, _Proof.ACCEPTS if job.upkeep else _Proof.READS)
+            self._note(job.error, Proof.ACCEPTS if job.upkeep else Proof.READS)
             self._tell([job])
             if isinstance(job.error, StoreDamagedError):
                 raise job.error
             return
-        batch: list[_Job] = []
+        batch: list[Job] = []
         operations: list[Operation] = []
         while waiting and waiting[0].read is None and len(operations) < OPERATIONS_PER_COMMIT:
             job = waiting.popleft()
             batch.append(job)
-            operations.extend(job.operations)
+            if job.gathered is None:
+                operations.extend(job.operations)
+            else:
+                job.taken += job.gathered.take()  # after those of a try that failed
+                for ended, _ in job.taken:
+                    operations.extend(ended)
         began = time.monotonic()
         try:
             results = self._store.commit(operations)
         except StoreError as error:
             if self._commits is not None:
                 self._commits.failed += 1
-            self._note(error, _Proof.WRITES)
+            self._note(error, Proof.WRITES)
             if isinstance(error, StoreDamagedError):
                 waiting.extendleft(reversed(batch))
                 raise
@@ -333,14 +312,17 @@ class Writer:
             self._commits.committed(self._committed_at - began, len(operations))
         if self._troubled is not None:
             accepts = any(isinstance(operation, Accept | Filter) for operation in operations)
-            self._note(None, _Proof.ACCEPTS if accepts else _Proof.WRITES)
+            self._note(None, Proof.ACCEPTS if accepts else Proof.WRITES)
         start = 0
         for job in batch:
-            job.result = results[start : start + len(job.operations)]
-            start += len(job.operations)
+            if job.gathered is None:
+                job.result = results[start : start + len(job.operations)]
+                start += len(job.operations)
+            else:
+                start += sum([len(ended) for ended, _ in job.taken])
         self._tell(batch)
 
-    def _refuse(self, batch: list[_Job], error: StoreError, waiting: deque[_Job]) -> None:
+    def _refuse(self, batch: list[Job], error: StoreError, waiting: deque[Job]) -> None:
         """A batch failed: what somebody waits for is refused, what acknowledges updates is kept for later.
 
         What brings updates in and waits behind is refused with it: the acknowledgements before it may
@@ -361,7 +343,7 @@ class Writer:
         if kept and not refused and not self._closed:
             time.sleep(PAUSE_AFTER_FAILURE)
 
-    def _note(self, error: StoreError | None, proof: _Proof) -> None:
+    def _note(self, error: StoreError | None, proof: Proof) -> None:
         """Tell a change: that the store fails, for another reason, or does again what it could not do.
 
         On a full or read-only disk reads succeed, and with the ballast gone so do acknowledgements.
@@ -369,11 +351,11 @@ class Writer:
         if error is None:
             if self._troubled is None or proof < self._needed:
                 return
-            self._troubled, self._needed = None, _Proof.READS
+            self._troubled, self._needed = None, Proof.READS
             self._report_soon(self._trouble, None)
             return
         if isinstance(error, StoreFullError | StoreDisplacedError):
-            proof = _Proof.ACCEPTS
+            proof = Proof.ACCEPTS
         self._needed = max(self._needed, proof)
         if str(error) != self._troubled:
             self._troubled = str(error)
@@ -388,7 +370,7 @@ class Writer:
 
         self._token.run_sync_soon(report)
 
-    def _tell(self, jobs: list[_Job]) -> None:
+    def _tell(self, jobs: list[Job]) -> None:
         def resolve_all() -> None:
             for job in jobs:
                 try:
