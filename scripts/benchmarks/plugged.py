@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -47,12 +47,19 @@ SCRAPE_EVERY = 1.0  # seconds
 
 
 def run(count: int, names: list[str], rounds: int) -> None:
-    """Measure the variants in turns, the first one as what the others are compared to; print ratios."""
+    """Measure the variants in turns, the first one as what the others are compared to; print ratios.
+
+    All of them live all the time, so that a turn follows the one that it is compared to within seconds:
+    a machine's speed changes by more than what is measured here. What differs from one start to the next is
+    not seen so: run it more than once.
+    """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for number in range(rounds):
-        for name in names if number % 2 == 0 else reversed(names):
-            print(f"round {number + 1}: {name}", file=sys.stderr)
-            found[name].append(measured(name, count))
+    with ExitStack() as stack:
+        living = {name: stack.enter_context(_living(name, count)) for name in names}
+        for number in range(rounds):
+            for name in names if number % 2 == 0 else reversed(names):
+                print(f"round {number + 1}: {name}", file=sys.stderr)
+                found[name].append(_measured(*living[name], count))
     python = sys.version.partition(" ")[0]
     print(f"{count} echo bots, {rounds} rounds in turns, {os.cpu_count()} cores, Python {python}")
     print(f"ratios to {names[0]}, median (each round)")
@@ -67,8 +74,9 @@ def run(count: int, names: list[str], rounds: int) -> None:
         print(f"{name:>9}  {'  '.join(rows)}  p50 {more:+.2f} ms", flush=True)
 
 
-def measured(name: str, count: int) -> dict[str, float]:
-    """Run a variant and measure a burst and the latency at a steady rate."""
+@contextmanager
+def _living(name: str, count: int) -> Iterator[tuple[Running, StandIn]]:
+    """A variant that works, has warmed up, and is scraped where it has metrics."""
     with (
         tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-", ignore_cleanup_errors=True) as folder,
         standing_in(count) as standin,
@@ -76,11 +84,13 @@ def measured(name: str, count: int) -> dict[str, float]:
     ):
         standin.wait_polled()
         standin.answered(WARM)
-        found: dict[str, float] = {}
         with _scraped(Path(folder), wanted=name in ("metrics", "all")):
-            for part in ("burst", "latency"):
-                found |= MEASURES[part](product, standin, count)
-        return found
+            yield product, standin
+
+
+def _measured(product: Running, standin: StandIn, count: int) -> dict[str, float]:
+    """A burst, and the latency at a steady rate."""
+    return MEASURES["burst"](product, standin, count) | MEASURES["latency"](product, standin, count)
 
 
 @contextmanager
