@@ -199,7 +199,7 @@ class BotScope:
                 await stack.enter_async_context(self._run.nothing_fetched())
             api = BotApi(self._context.fleet().api_base, self.settings.token.reveal())
             dropped = await drop_pending(await stack.enter_async_context(api))
-        self._context.events.emit("transport.pending_dropped", self.settings.name, count=dropped)
+        self._context.events.emit("transport.dropped", self.settings.name, count=dropped)
         return dropped
 
     def retune(self, settings: BotSettings) -> None:
