@@ -32,6 +32,7 @@ from trioworkers.inbox.store import (
     StoreError,
     StoreFullError,
 )
+from trioworkers.inbox.thread_end import ThreadEnd
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
@@ -48,11 +49,14 @@ OPERATIONS_PER_COMMIT = 512
 PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
 GATHERING = 0.005  # seconds after a commit for which what nobody waits for gathers
 CLOSING = 0.01  # seconds until its end is submitted again for which there was no memory
-REPORTED = 1.0  # seconds until the end of the thread is reported, at the most
 
 
 class Writer:
-    """Gives a store to the loop. Made on the loop; `serve` runs the thread until `close`."""
+    """Gives a store to the loop. Made on the loop; `serve` runs the thread until `close`.
+
+    Attributes:
+        end: of its thread.
+    """
 
     def __init__(
         self,
@@ -79,8 +83,7 @@ class Writer:
         self._committed_at = 0.0
         self._token = trio.lowlevel.current_trio_token()
         self._closed = False
-        self._hearing, self._heard = trio.CancelScope(shield=True), trio.Event()
-        self._is_over = False  # all is written, and the thread ends
+        self.end = ThreadEnd()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until :meth:`close`, then write what is left.
@@ -91,25 +94,7 @@ class Writer:
             StoreDamagedError: the store is damaged; nothing more is written, not even what was submitted.
         """
         task_status.started()
-        try:
-            with self._hearing:
-                # it is abandoned only where its end cannot be heard of
-                await in_thread(self._work, limiter=trio.CapacityLimiter(1), abandon_on_cancel=True)
-        finally:
-            self._heard.set()
-
-    async def see_through(self) -> None:
-        """After :meth:`close`, let :meth:`serve` end with the thread, even if Trio cannot report that.
-
-        Where there was no memory for what reports it, it never will be, and the process would stay for ever.
-        """
-        with trio.CancelScope(shield=True):
-            while not self._is_over and not self._heard.is_set():
-                with trio.move_on_after(REPORTED / 10):
-                    await self._heard.wait()
-            with trio.move_on_after(REPORTED):
-                await self._heard.wait()
-            self._hearing.cancel()
+        await self.end.run(self._work)
 
     async def wait_broken(self) -> NoReturn:
         """Wait until a callback has raised that serves no bot in particular, and raise that."""
@@ -260,7 +245,7 @@ class Writer:
         waiting: deque[Job] = deque()
         try:
             self._work_off(waiting)
-            self._is_over = True
+            self.end.is_over = True
         except StoreDamagedError as error:
             self._closed = True
             self._gather(waiting)
