@@ -54,6 +54,11 @@ def event(name="worker.ready", level=None, **fields):
 # -- events -------------------------------------------------------------------------------------------
 
 
+def test_names_are_two_words() -> None:
+    """With a dot, as the names that are promised: nobody has to guess where there is an underscore."""
+    assert [name for name in EVENTS if not re.fullmatch("[a-z]+[.][a-z]+", name)] == []
+
+
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_event_has_a_level_and_can_be_told(name):
     """The names are those of the table, in two parts, and nothing else is told."""

@@ -23,8 +23,9 @@ from trioworkers.config.watch import Pace, serve_watch
 from trioworkers.events import Event, Events
 from trioworkers.plugins import Origin, Plugins
 from trioworkers.reload import Reload, ShortError
-from trioworkers.shortage import NO_THREAD, in_thread
+from trioworkers.shortage import in_thread
 from trioworkers.sources import Sources
+from trioworkers.starved import NO_THREAD
 from trioworkers.worker import probe
 
 HANDLER = "async def handle(update, bot): ...\n"

@@ -10,6 +10,7 @@ import atexit
 import gc
 import os
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,6 +21,7 @@ from trioworkers.apply import Applier
 from trioworkers.config import FleetInForce, with_given
 from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
+from trioworkers.errors import leaves
 from trioworkers.figures import Figures
 from trioworkers.folders import kept_token
 from trioworkers.inbox.inbox import open_inbox
@@ -44,7 +46,7 @@ from trioworkers.plugins.watchdog import Watchdog
 from trioworkers.ratelimit.pace import Paces
 from trioworkers.reload import Reload
 from trioworkers.reports import Reports
-from trioworkers.shortage import in_thread
+from trioworkers.shortage import in_thread, no_memory
 from trioworkers.snapshot import Snapshots
 from trioworkers.sources import Sources
 from trioworkers.transport.deliveries import Deliveries
@@ -62,7 +64,7 @@ from trioworkers.web.sockets import UnixSocket
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from trioworkers.config import Fleet
     from trioworkers.events import Events
@@ -139,7 +141,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
             read = _Read(in_force, plugins, sources, figures)
             daemon, web = _build(ground, read, inbox, reports)
             gc.freeze()  # modules of plugins and all that was built stay
-            async with trio.open_nursery() as beside:
+            async with _ending_without_memory(events), trio.open_nursery() as beside:
                 if ground.claim is not None:
                     beside.start_soon(ground.claim.serve, partial(_told, in_force, ground.control))
                 beside.start_soon(ground.holdings.serve, reports.state_restored, reports.state_lost)
@@ -351,6 +353,23 @@ def _api_token(in_force: FleetInForce) -> Callable[[], str]:
     if in_force().api.token is None:
         made()
     return lambda: (in_force().api.token or made()).reveal()
+
+
+@asynccontextmanager
+async def _ending_without_memory(events: Events) -> AsyncIterator[None]:
+    """End the process at once, as a crash would, if what ends the daemon is a lack of memory.
+
+    Nothing can be relied on any more: a report of Trio may be lost, and whoever waits for it would wait for
+    ever. What was confirmed is durable, and the workers end with the process.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not any(isinstance(leaf, MemoryError) for leaf in leaves(error)):
+            raise
+        events.emit("daemon.stopped", level="error", reason=f"no memory: {no_memory()}")
+        atexit._run_exitfuncs()  # the log may have a thread that still writes
+        os._exit(1)
 
 
 def _leave(events: Events) -> NoReturn:

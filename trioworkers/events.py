@@ -45,7 +45,7 @@ EVENTS: Mapping[str, str] = {
     "worker.hung": "error",
     "worker.recycled": "info",
     "worker.sleeping": "info",
-    "worker.task_failed": "error",
+    "task.failed": "error",
     "zygote.ready": "info",
     "zygote.exited": "warn",
     "bot.added": "info",
@@ -62,10 +62,10 @@ EVENTS: Mapping[str, str] = {
     "transport.recovered": "info",
     "transport.unhooked": "warn",
     "transport.switched": "info",
-    "transport.pending_dropped": "warn",
+    "transport.dropped": "warn",
     "webhook.registered": "info",
     "webhook.refused": "warn",
-    "webhook.kinds_ignored": "warn",
+    "webhook.narrowed": "warn",
     "handoff.requested": "info",
     "handoff.assigned": "info",
     "handoff.released": "info",
@@ -87,7 +87,7 @@ EVENTS: Mapping[str, str] = {
     "daemon.summary": "info",
     "log.reopened": "info",
 }
-"""Every event and its usual level."""
+"""Every event and its usual level. A name is two words with a dot: what it is about, and what happened."""
 
 _USUAL = {event: LEVELS[level] for event, level in EVENTS.items()}
 NOBODY = 100  # a level that no event has

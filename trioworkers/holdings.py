@@ -20,6 +20,7 @@ from trioworkers.errors import TrioworkersError
 from trioworkers.folders import make_folder
 from trioworkers.private import write_private
 from trioworkers.shortage import in_thread
+from trioworkers.starved import is_starved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +66,9 @@ class Keepsakes:
                     self._kept.pop(path, None)
                     if found.st_size <= LARGEST:
                         self._kept[path] = stamp, path.read_bytes()
-            except OSError:
+            except OSError as error:
+                if is_starved(error):  # it cannot be looked at now, which says nothing of it
+                    continue
                 self._absent[path] = self._absent.get(path, 0) + 1
                 if self._absent[path] >= GONE_AFTER:
                     self._kept.pop(path, None)
@@ -89,8 +92,9 @@ class Keepsakes:
             changed_at = self._folder.stat().st_mtime_ns
             if self._listed[0] != changed_at or self._looks % LIST_EVERY == 0:
                 self._listed = changed_at, sorted(self._folder.glob("*.toml"))
-        except OSError:
-            self._listed = 0, []
+        except OSError as error:
+            if not is_starved(error):
+                self._listed = 0, []
         self._looks += 1
         return self._listed[1]
 

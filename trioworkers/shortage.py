@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from trioworkers.starved import NO_THREAD, find_starved
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NO_THREAD = "can't start new thread"  # the words of Python's RuntimeError
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
 
@@ -58,6 +59,21 @@ def no_thread() -> NoThreadError:
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     stack = "" if most == resource.RLIM_INFINITY else f"; or it has no memory for one: {no_memory()}"
     return NoThreadError(errno.EAGAIN, f"no thread can be started: {_limit_of_tasks()}{stack}")
+
+
+def shortage_of(error: BaseException) -> str | None:
+    """Which limit an exception, or what it came of, says is reached; None when that says nothing of one."""
+    found = find_starved(error)
+    if isinstance(found, OSError):
+        return words_of(found)
+    if isinstance(found, RuntimeError):
+        return words_of(no_thread())
+    return None if found is None else f"no memory: {no_memory()}"
+
+
+def thread_error(error: RuntimeError) -> OSError | None:
+    """The same as an OSError if it is that no thread could be started; None for any other one."""
+    return no_thread() if str(error) == NO_THREAD else None
 
 
 def words_of(error: OSError) -> str:

@@ -24,7 +24,8 @@ async def serve_couriers(
 
     Args:
         outbox: what waits.
-        deliver: sends the first piece of a dialog, or an album, and removes it; or removes it unsent.
+        deliver: sends the first piece of a dialog, or an album, and removes it; or removes it unsent, and
+            says so, where no later try could send it.
         failed: notes what `deliver` raised, before it is called again.
     """
     busy: set[Place] = set()

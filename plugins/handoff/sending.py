@@ -7,28 +7,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trioworkers_plugins.handoff.words import cut
 
-from trioworkers import BotApiError, InputFile
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers_plugins.handoff.outbox import Outbox
     from trioworkers_plugins.handoff.pieces import Piece, Place
 
+    from trioworkers import BotApiError
     from trioworkers.plugin_types import DaemonBot
 
 LARGEST_ALBUM = 10  # messages
-CARRIED = {
-    "photo": "sendPhoto",
-    "video": "sendVideo",
-    "animation": "sendAnimation",
-    "audio": "sendAudio",
-    "voice": "sendVoice",
-    "video_note": "sendVideoNote",
-    "document": "sendDocument",
-    "sticker": "sendSticker",
-}
-WITHOUT_CAPTION = ("video_note", "sticker")
 
 
 async def as_one(
@@ -78,27 +66,6 @@ async def edit(bot: DaemonBot, chat_id: int, message_id: int, piece: Piece) -> N
 def is_unchanged(error: BotApiError) -> bool:
     """Whether a copy says what its original says already."""
     return error.error_code == 400 and "message is not modified" in error.description.lower()
-
-
-async def carry(source: DaemonBot, target: DaemonBot, where: dict[str, Any], piece: Piece) -> int:
-    """Send a message again by another bot, which cannot copy it, since it is not in the chat it comes from.
-
-    Files are fetched and sent; those that are too large to be fetched are described in words.
-    """
-    if piece.media is None or piece.media["kind"] not in CARRIED:
-        return message_of(await send_text(target, where, piece))
-    kind = piece.media["kind"]
-    try:
-        file = await source.call("getFile", file_id=piece.media["file_id"])
-        content = await source.download(file["file_path"])
-    except BotApiError:
-        return message_of(await send_text(target, where, piece))
-    content_of: dict[str, Any] = {}
-    if kind not in WITHOUT_CAPTION:
-        content_of = {"caption": piece.text or None, "caption_entities": piece.entities}
-    file_name = piece.media.get("name") or f"{kind}.bin"
-    content_of[kind] = InputFile(content, filename=file_name)
-    return message_of(await target.call(CARRIED[kind], **where, **content_of))
 
 
 def message_of(made: dict[str, Any]) -> int:

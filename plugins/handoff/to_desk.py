@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trioworkers_plugins.handoff.sending import as_one, carry, edit, is_unchanged, message_of, send_text
+from trioworkers_plugins.handoff.carrying import Carrier, NotCarriedError
+from trioworkers_plugins.handoff.sending import as_one, edit, is_unchanged, message_of, send_text
 from trioworkers_plugins.handoff.topics import DeskError, is_topic_gone, trouble
 
 from trioworkers import BotApiError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from trioworkers.plugin_types import DaemonBot
 
 TOLD_AGAIN = 600.0  # seconds until the group is told again what is wrong with it
+REFUSED = "refused."  # begins the source of what says that something was refused
 DESK_PAUSE = 15.0  # seconds until a group that could not be used is tried again
 
 
@@ -27,6 +30,7 @@ class ToDesk:
     def __init__(self, core: Handoff) -> None:
         self._core = core
         self._told: dict[tuple[str, str], float] = {}
+        self._carrier = Carrier()
 
     async def deliver(self, place: Place) -> None:
         """Send the first piece of a dialog, or an album.
@@ -54,6 +58,12 @@ class ToDesk:
             if core.dialog(place).state != "bot":
                 await trio.sleep(DESK_PAUSE)
                 return
+        except BotApiError as error:
+            if error.heals:
+                raise
+            # there is no topic to say it in; what was said is in the transcript
+            words = f"A message to {name} could not be shown: Telegram refused a topic ({error.description})."
+            await self._tell_group(desk, group, words)
         await core.to_desk.remove(place, stamps)
 
     async def _sent(
@@ -74,12 +84,18 @@ class ToDesk:
             words = trouble(error)
             if words is not None:
                 raise DeskError(words) from None
-            if error.error_code >= 500:
+            if error.heals:
                 raise
-            core.plugin.log.warning(
-                "a copy was refused by Telegram", method=error.method, code=error.error_code
-            )
+            await self._tell_refused(place, pieces[0], error)
         return True
+
+    async def _tell_refused(self, place: Place, piece: Piece, error: BotApiError) -> None:
+        """Say in the topic that something is not shown there; if that is refused, too, it is in the log."""
+        core = self._core
+        core.plugin.log.warning("a copy was refused by Telegram", method=error.method, code=error.error_code)
+        if not piece.source.startswith(REFUSED):
+            words = f"⚠️ A message could not be shown here: Telegram refused it ({error.description})."
+            await core.tell_desk(place, words, f"{REFUSED}{piece.source}")
 
     async def _send(
         self, place: Place, topic: Topic, desk: DaemonBot, pieces: list[Piece], again: bool
@@ -111,10 +127,18 @@ class ToDesk:
             return
         if desk.id != place.bot_id:
             for piece in pieces:
-                made = await carry(core.bot(place.bot_id), desk, where, piece)
+                made = await self._carry(core.bot(place.bot_id), desk, where, piece)
                 await core.transcripts.pair(place, piece.message_id, made, again=again)
             return
         await self._copy(place, desk, where, pieces, again)
+
+    async def _carry(self, bot: DaemonBot, desk: DaemonBot, where: dict[str, Any], piece: Piece) -> int:
+        """Send a message again by the group's bot; where its file cannot be had, say so beside its text."""
+        try:
+            return await self._carrier.carry(bot, desk, where, piece)
+        except NotCarriedError as error:
+            described = replace(piece, described=f"{piece.described} ⚠️ {error}.".strip())
+            return message_of(await send_text(desk, where, described))
 
     async def _copy(
         self, place: Place, desk: DaemonBot, where: dict[str, Any], pieces: list[Piece], again: bool

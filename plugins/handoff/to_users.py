@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trioworkers_plugins.handoff.carrying import Carrier, NotCarriedError
 from trioworkers_plugins.handoff.pieces import Line
-from trioworkers_plugins.handoff.sending import as_one, carry, edit, is_unchanged, message_of, send_text
+from trioworkers_plugins.handoff.sending import as_one, edit, is_unchanged, message_of, send_text
 
 from trioworkers import BotApiError
 
@@ -30,6 +31,7 @@ class ToUsers:
         self._core = core
         self._awaited: dict[str, list[str | None]] = {}
         self._delivered = trio.Event()
+        self._carrier = Carrier()
 
     async def deliver(self, place: Place) -> None:
         """Send the first piece of a dialog, or an album.
@@ -94,9 +96,11 @@ class ToUsers:
                 return next(
                     (words for known, words in BLOCKED.items() if known in says), "the user cannot be reached"
                 )
-            if error.error_code >= 500 or error.error_code == 401:
+            if error.heals:
                 raise
             return f"Telegram refused it ({error.description})"
+        except NotCarriedError as error:
+            return str(error)
         return None
 
     async def _send(self, place: Place, bot: DaemonBot, desk: str | None, pieces: list[Piece]) -> None:
@@ -120,7 +124,7 @@ class ToUsers:
             return
         if desk is not None and desk != bot.name:
             for piece in pieces:
-                made = await carry(core.daemon.bot(desk), bot, where, piece)
+                made = await self._carrier.carry(core.daemon.bot(desk), bot, where, piece)
                 await core.transcripts.pair(place, made, piece.message_id)
             return
         origin: dict[str, Any] = {"from_chat_id": core.settings.group}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trioworkers_plugins.handoff.pieces import Place, Topic, from_json, to_json
@@ -108,9 +108,12 @@ class Topics:
             await self._store.set(place.key("topic"), to_json(topic))
             self._topics[place] = topic
             await pace.wait()
-            await desk.call(
-                "sendMessage", chat_id=group, message_thread_id=topic.thread, text=card(bot.name, user)
-            )
+            thread: dict[str, Any] = {"chat_id": group, "message_thread_id": topic.thread}
+            try:
+                await desk.call("sendMessage", **thread, text=card(bot.name, user))
+            except BotApiError as error:
+                if error.heals:
+                    raise
             return topic
 
     async def forget(self, place: Place, topic: Topic) -> None:

@@ -30,6 +30,8 @@ EXTRA = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")  # what 
 CAPACITY = 100_000  # events that wait: 5 s of 5,000 updates a second with one call each
 GATHERING = 0.1  # seconds between two batches: a thread for each event would cost more than the event
 SLICE = 50  # events that are encoded at a time: up to 2 ms, for which the loop may wait
+NO_THREAD = "can't start new thread"  # Python's words when the system has none
+NO_THREAD_PAUSE = 1.0  # seconds until a thread is asked for again
 LAST_WORDS = 10.0  # seconds at the end for what is not written and sent yet
 
 
@@ -88,9 +90,16 @@ async def trioworkers_serve(
 
         async def record() -> None:
             events, missed = await heard.receive()
-            problem = await trio.to_thread.run_sync(
-                recorder.record, events, missed, plugin.settings, limiter=limiter
-            )
+            while True:
+                try:
+                    problem = await trio.to_thread.run_sync(
+                        recorder.record, events, missed, plugin.settings, limiter=limiter
+                    )
+                    break
+                except RuntimeError as error:
+                    if str(error) != NO_THREAD:
+                        raise
+                await trio.sleep(NO_THREAD_PAUSE)  # the batch is kept; what comes meanwhile is in the queue
             if problem is not None:
                 plugin.log.warning(problem)
 

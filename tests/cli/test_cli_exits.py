@@ -21,7 +21,7 @@ from trioworkers.cli.status import _print
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.inbox.store import StoreError, StoreRefusedError
 from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError
-from trioworkers.shortage import NO_THREAD
+from trioworkers.starved import NO_THREAD
 from trioworkers.top.words import span
 from trioworkers.web.sockets import ListenError, SocketPathError
 

@@ -47,7 +47,7 @@ async def test_it_is_dropped_before_the_bot_fetches_it(
     assert "dropped 0 updates" in (await drop(project, input="y\n")).stdout
     assert (await drop(project, "--yes", bot="ekho")).returncode == 2
     if runs:
-        assert [event["count"] for event in project.events("transport.pending_dropped")] == [3, 0]
+        assert [event["count"] for event in project.events("transport.dropped")] == [3, 0]
         project.file.write_text(project.file.read_text().replace("enabled = false", "enabled = true"))
         assert project.run("reload").returncode == 0
     else:

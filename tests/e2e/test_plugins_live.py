@@ -199,7 +199,7 @@ def test_wrong_settings_of_a_plugin_are_refused_with_their_place(
 ) -> None:
     """By `check`, by a dry run and at the start: 78, with file, line and column."""
     plugin(project, "curious", CURIOUS)
-    project.file.write_text(table)
+    project.file.write_text(f'{table}[api]\nbind = "127.0.0.1:0"\n')  # which `run` binds first
     for words in (["check"], ["run", "--dry-run"], ["run"]):
         told = project.run(*words)
         assert told.returncode == 78, told

@@ -181,7 +181,7 @@ async def test_background_work_fails_alone(scene: Scene, nursery: trio.Nursery) 
     scene.world.faults.add(respond=faults.too_many_requests(2), method="sendMessage")
     daemon = await scene.begin(nursery, TASKS, settings={"owner": owner.id}, rate_limit="off")
     await until(lambda: [call.params["text"] for call in scene.messages() if call.ok] == ["news"])
-    (told,) = await until(lambda: scene.project.events("worker.task_failed"))
+    (told,) = await until(lambda: scene.project.events("task.failed"))
     assert told["task"] == "fails"
     assert told["error"].startswith("ValueError at news.py:")
     pid = (await daemon.bot("news"))["pid"]

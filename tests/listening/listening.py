@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 from admitting import admission_for
+from held import Held
 
 from trioworkers.inbox.gate import Stored
 from trioworkers.inbox.store import StoreError
@@ -119,6 +120,7 @@ class ListenerThread:
         self.accepted: list[int] = []
         self.failing = False
         self.errors: list[str] = []
+        self.held = Held()
         self.hold = threading.Event()
         self.hold.set()
         self.entered = threading.Event()
@@ -181,7 +183,7 @@ class ListenerThread:
                 await self.connections.serve([self.listener], self._stop)
                 nursery.cancel_scope.cancel()
 
-        trio.run(main)
+        trio.run(main, instruments=[self.held])
 
     @contextmanager
     def peer(self) -> Iterator[Peer]:

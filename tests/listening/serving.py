@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 from admitting import admission_for
+from held import Held
 from listening import TIME, Peer
 
 from trioworkers.web.app import AppContext, make_app
@@ -24,6 +25,7 @@ class ApiThread:
 
     Attributes:
         errors: what was logged at error level, or above.
+        held: how long its loop was held.
     """
 
     def __init__(self, **parts: Any) -> None:
@@ -34,6 +36,7 @@ class ApiThread:
         )
         self._parts = {**needed, "plugins": nothing, "bots": dict, "is_ready": lambda: True} | parts
         self.errors: list[str] = []
+        self.held = Held()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self.listener.getsockname()[1]
         self._started = threading.Event()
@@ -75,4 +78,4 @@ class ApiThread:
                 await nursery.start(self.connections.serve, [self.listener], self._stop)
                 self._started.set()
 
-        trio.run(main)
+        trio.run(main, instruments=[self.held])

@@ -78,7 +78,7 @@ class Desk:
         self.recorded.setdefault(update.id, {}).setdefault(key, None)
 
     def called(self, update, key, answer):
-        self.recorded[update.id][key] = answer
+        self.recorded.setdefault(update.id, {})[key] = answer
 
     async def wait_recorded(self):
         await self.written.wait()

@@ -18,6 +18,7 @@ from trioworkers.nursery.output import Output
 from trioworkers.nursery.session import SessionContext
 from trioworkers.nursery.worker import START_TIMEOUT, TERM_GRACE
 from trioworkers.protocol.frames import Drain, Heartbeat, Ready, Unfit
+from trioworkers.shortage import words_of
 
 SETTINGS = SimpleNamespace(
     worker="on_demand",
@@ -102,7 +103,7 @@ def context(nursery, tmp_path):
         (unfit_without_a_word_more, "bad token", 0),
         (ends, "it ended before it was ready: exit code 0", 0),
         (hangs, f"not ready within {START_TIMEOUT:g} s", START_TIMEOUT),
-        (None, f"it could not be started: {os.strerror(11)}", 0),
+        (None, f"it could not be started: {words_of(OSError(11, os.strerror(11)))}", 0),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -36,7 +36,7 @@ async def main():
     own = subprocess.Popen(["true"])
     async with trio.open_nursery() as nursery:
         scope = trio.CancelScope()
-        nursery.start_soon(Zygote("run", print).serve_strangers, scope)
+        nursery.start_soon(Zygote("run", print).serve_left_behind, scope)
         for _ in range(5):
             stranger = [sys.executable, "-c", STRANGER]
             await trio.to_thread.run_sync(lambda: subprocess.run(stranger, check=True))

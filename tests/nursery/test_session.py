@@ -126,12 +126,19 @@ def context_of(makes: MakesWorkers, folder: Path, told: list[tuple[str, dict[str
 
 
 @pytest.mark.parametrize(
-    ("number", "starved"), [(errno.EAGAIN, True), (errno.EMFILE, True), (errno.ENOENT, False)]
+    ("number", "starved", "limit"),
+    [
+        (errno.EAGAIN, True, "no process can be started: "),
+        (errno.EMFILE, True, "ulimit -n"),
+        (errno.ENFILE, True, "fs.file-max"),
+        (errno.ENOMEM, True, "raise "),
+        (errno.ENOENT, False, "no such file"),
+    ],
 )
 async def test_a_process_for_which_there_is_no_room_is_told_from_one_that_cannot_be(
-    tmp_path: Path, number: int, starved: bool
+    tmp_path: Path, number: int, starved: bool, limit: str
 ) -> None:
-    """The first uses up no restart budget."""
+    """The first uses up no restart budget, and names the limit."""
     told: list[tuple[str, dict[str, Any]]] = []
 
     class Full:
@@ -140,7 +147,9 @@ async def test_a_process_for_which_there_is_no_room_is_told_from_one_that_cannot
 
     ended = await WorkerSession(context_of(Full(), tmp_path, told), ORDINARY).run()
     assert (ended.exit, ended.starved) == (None, starved)
-    assert ended.problem == f"could not be started: {os.strerror(number)}"
+    assert ended.problem is not None
+    assert ended.problem.startswith("could not be started: ")
+    assert limit in ended.problem
 
 
 async def test_a_process_whose_turn_has_not_come_is_not_waited_for(
@@ -312,7 +321,7 @@ async def test_a_start_takes_its_turns_and_its_tasks_may_fail(
     assert session.is_ready
     assert pace.figures().waiting == 1
     assert (
-        "worker.task_failed",
+        "task.failed",
         {"quarantine": None, "task": "tick", "error": "ValueError at b.py:1", "missed": None},
     ) in told
     session.end("leaving")
@@ -329,7 +338,7 @@ async def test_tasks_that_fail_on_and_on_are_reported_now_and_then(
     session = WorkerSession(context_of(Plays(nursery, 0.1, *[fails] * 50), tmp_path, told), ORDINARY)
     nursery.start_soon(session.run)
     await trio.sleep(10)
-    assert sum(event == "worker.task_failed" for event, _ in told) == MOST_FAILURES
+    assert sum(event == "task.failed" for event, _ in told) == MOST_FAILURES
     await trio.sleep(FAILURES_SPAN)
     session._task_reports.report(fails)
     assert told[-1][1]["missed"] == 50 - MOST_FAILURES

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import secrets
 import signal
 import socket
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from trioworkers.protocol.orders import Prepare
 from trioworkers.worker.remains import children_of, variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 # this run of the tests' own: the end of a zygote is the end of all that bear its mark, in other runs, too
 RUN = secrets.token_hex(16)
@@ -446,7 +447,109 @@ async def test_a_system_without_room_for_another_zygote_is_asked_again(bench, mo
             await worker.ready()
     events = [event for event, _ in bench.told]
     assert events == ["zygote.ready", "zygote.exited", "zygote.exited", "zygote.ready"]
-    assert bench.told[2][1] == {"reason": "cannot be started: no room"}
+    assert bench.told[2][1]["reason"].startswith("cannot be started: no process can be started: ")
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process can open nothing more, really."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_zygote_may_die_while_no_descriptor_can_be_had(bench):
+    """Its end is waited for without a new one; another comes once there is room. The workers go on."""
+    bench.module("quiet", QUIET)
+    async with bench.zygote("fork") as zygote, bench.worker(zygote, "quiet") as worker:
+        await worker.ready()
+        with no_descriptors():
+            os.kill(bench.told[0][1]["pid"], signal.SIGKILL)
+            await until(lambda: len(bench.told) > 2)
+        async with bench.worker(zygote, "quiet") as another:
+            await another.ready()
+        assert alive(worker.process.pid)
+    reasons = [fields["reason"] for event, fields in bench.told if event == "zygote.exited"]
+    assert reasons[0] == "ended: SIGKILL"
+    assert all("ulimit -n" in reason for reason in reasons[1:])
+    assert len(reasons) > 1
+
+
+async def test_a_worker_whose_pidfd_has_no_room_here_is_not_started(bench):
+    """The kernel leaves the descriptor out; the process is ended, and the error is what it is."""
+    bench.module("quiet", QUIET)
+    async with bench.zygote("fork") as zygote:
+        (pid,) = set(children_of(os.getpid())) - bench.before
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+                await zygote.start(theirs.fileno(), ours.fileno())
+            assert children_of(pid) == []
+        async with bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+    assert [event for event, _ in bench.told] == ["zygote.ready"]
+
+
+async def test_a_zygote_without_room_for_what_it_is_handed_says_so(bench):
+    """It goes on, and starts workers once it has room."""
+    bench.module("quiet", QUIET)
+    async with bench.zygote("fork") as zygote:
+        (pid,) = set(children_of(os.getpid())) - bench.before
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        ours, theirs = socket.socketpair()
+        with ours, theirs, pytest.raises(OSError, match="Too many open files"):
+            await zygote.start(theirs.fileno(), ours.fileno())
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        async with bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+    assert [event for event, _ in bench.told] == ["zygote.ready"]
+
+
+@pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOMEM])
+async def test_a_zygote_that_nobody_could_wait_for_is_not_left_behind(bench, monkeypatch, number):
+    """The system has a process for it, and no descriptor to hold it by: it is ended, and another begun."""
+    bench.module("quiet", QUIET)
+    refused: list[int] = []
+    real = os.pidfd_open
+
+    def once_refused(pid: int) -> int:
+        if not refused:
+            refused.append(pid)
+            raise OSError(number, os.strerror(number))
+        return real(pid)
+
+    async with bench.zygote("fork") as zygote:
+        monkeypatch.setattr("trioworkers.nursery.link.os.pidfd_open", once_refused)
+        os.kill(bench.told[0][1]["pid"], signal.SIGKILL)
+        async with bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+        assert not alive(refused[0])
+    assert [event for event, _ in bench.told] == [
+        "zygote.ready",
+        "zygote.exited",
+        "zygote.exited",
+        "zygote.ready",
+    ]
+
+
+async def test_orphans_are_looked_for_once_there_is_a_descriptor_to_look_with(bench):
+    """What a worker left outlives its zygote and its worker only for as long as nobody can look."""
+    bench.module("leaves", DAEMONISE)
+    async with bench.zygote("fork") as zygote, bench.worker(zygote, "leaves") as worker:
+        left = int(await worker.line())
+        await worker.ready()
+        with no_descriptors():
+            os.kill(bench.told[0][1]["pid"], signal.SIGKILL)
+            await until(lambda: len(bench.told) > 1)
+            os.kill(worker.process.pid, signal.SIGKILL)
+            assert await worker.process.wait() == Exit(signal="SIGKILL")
+        await until(lambda: not alive(left))
 
 
 async def test_what_does_not_fit_into_an_order_is_refused_and_starts_nothing(bench):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from trioworkers.plugins import Origin, Plugins
 from trioworkers.plugins import feeds as feeds_module
 from trioworkers.plugins.services import PluginServices
 from trioworkers.plugins.watchdog import Watchdog
+from trioworkers.starved import NO_THREAD
 
 
 def daemon_of(plugin: Any) -> Any:
@@ -359,3 +361,64 @@ async def test_a_stop_ends_everything(number):
             run.events.emit("update.done", "echo")
         await trio.lowlevel.checkpoint()
     assert trio.current_time() - began < 15
+
+
+def refusing_threads(monkeypatch, refusals):
+    """The next threads cannot be had, as Python says it."""
+    run_sync = trio.to_thread.run_sync
+
+    async def refuses(*args, **options):
+        if refusals and refusals.pop():
+            raise RuntimeError(NO_THREAD)
+        return await run_sync(*args, **options)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", refuses)
+
+
+async def test_a_plain_event_hook_waits_for_a_thread(monkeypatch):
+    """That none can be had ends neither daemon nor plugin; no event is lost, and the limit is named."""
+    monkeypatch.setattr(feeds_module, "NO_THREAD_PAUSE", 0.01)
+    monkeypatch.setattr(feeds_module, "LIMIT", 0.05)
+    heard = []
+
+    @hookimpl
+    @hears(least="info", events={"bot.added"})
+    def trioworkers_event(event):
+        heard.append(event.fields["number"])
+
+    async with running(SimpleNamespace(trioworkers_event=trioworkers_event)) as run:
+        refusing_threads(monkeypatch, [True] * 20)
+        for number in range(3):
+            run.events.emit("bot.added", "echo", number=number)
+        await wait_until(lambda: len(heard) == 3)
+        assert run.plugins.found[0].state == "active"
+    assert heard == [0, 1, 2]
+    (failed,) = [event for event in run.told if event.event == "plugin.failed"]
+    assert "trioworkers_event: no thread can be started: " in failed.fields["reason"]
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [
+        (RuntimeError(NO_THREAD), "no thread can be started: "),
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (MemoryError(), "no memory: "),
+    ],
+)
+async def test_a_service_that_the_system_has_no_room_for_is_not_switched_off(autojump_clock, error, limit):
+    """It is started again for as long as that lasts."""
+    began = []
+
+    async def trioworkers_serve():
+        began.append(trio.current_time())
+        if len(began) < 9:
+            raise error
+        await trio.sleep_forever()
+
+    async with running(SimpleNamespace(trioworkers_serve=hookimpl(trioworkers_serve))) as run:
+        await trio.sleep(1000)
+        assert run.plugins.found[0].state == "active"
+        assert run.plugins.rows()[0]["failures"] == 8
+    assert len(began) == 9
+    assert run.names() == ["plugin.failed"] * 8
+    assert limit in run.told[-1].fields["reason"]

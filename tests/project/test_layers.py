@@ -67,6 +67,8 @@ LAYERS: Layers = [
             "update_bounds",
             "private",
             "masking",
+            "ip",
+            "starved",
             "shortage",
             "inbox.policy",
             "user_modules",
@@ -165,6 +167,7 @@ OF_A_WORKER = [
         "handling",
         "worker",
         "hookspecs",
+        "starved",
         "user_modules",
     )
 ]

@@ -19,6 +19,7 @@ from trioworkers.botapi.errors import BotApiError, TransportError, UndecodableEr
 from trioworkers.http.response import Response
 from trioworkers.inbox.gate import Admission, Dropped, Duplicate, Stored
 from trioworkers.inbox.store import StoreError
+from trioworkers.starved import NO_THREAD
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
 from trioworkers.transport import poll
 from trioworkers.transport.poll import LongPoll, TokenRefusedError
@@ -620,6 +621,24 @@ async def test_an_update_that_nobody_can_decode_keeps_nothing_back(nursery, text
     assert [(one.update_id, one.broken) for one in gate.arrivals] == [(1, False), (2, True), (3, False)]
     assert gate.arrivals[1].body == updates[1]
     assert api.offsets == [None, 4]
+
+
+async def test_an_answer_that_no_thread_can_be_had_for_is_a_trouble(autojump_clock, monkeypatch):
+    """The limit is named, nothing is lost, and the same is asked for again."""
+
+    async def refuses(*args, **options):
+        raise RuntimeError(NO_THREAD)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", refuses)
+    broken = UndecodableError(
+        "getUpdates", "no answer", rb'{"ok":true,"result":[{"update_id":1,"a":"\ud800"}]}'
+    )
+    api = Scripted(broken)
+    scene = await api.serve()
+    ((what, why),) = scene.told
+    assert what == "trouble"
+    assert why.startswith("no thread can be started: ")
+    assert (api.offsets, scene.accepted) == ([None, None], [])
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,28 @@ def connection(peer: str | None, **headers: str) -> Any:
     return SimpleNamespace(scope={"client": client}, headers=given, cookies={})
 
 
-@pytest.mark.parametrize(("peer", "believed"), [(None, True), ("127.0.0.1", True), ("203.0.113.9", False)])
+@pytest.mark.parametrize(
+    ("peer", "believed"),
+    [
+        (None, True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("203.0.113.9", False),
+        ("2001:db8::9", False),
+    ],
+)
 def test_only_a_proxy_on_this_machine_is_believed(peer: str | None, believed: bool) -> None:
     """Anybody else could choose the address that wrong attempts are counted for, and that events name."""
     asked = connection(peer, X_Forwarded_For="1.1.1.1, 192.0.2.7", X_Forwarded_Proto="https")
     assert source_of(asked) == ("192.0.2.7" if believed else peer)
     assert came_by_tls(asked) is believed
+
+
+def test_an_address_of_ipv4_is_the_same_one_over_ipv6() -> None:
+    """A socket for both families writes it otherwise; so may a proxy."""
+    assert source_of(connection("::ffff:203.0.113.9")) == "203.0.113.9"
+    assert source_of(connection("127.0.0.1", X_Forwarded_For="::ffff:203.0.113.9")) == "203.0.113.9"
 
 
 async def test_an_open_stream_is_admitted_as_long_as_it_would_be_again() -> None:

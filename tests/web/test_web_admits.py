@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
 from admitting import admission_for
 
+from trioworkers.starved import NO_THREAD
 from trioworkers.web.app import MARK, AppContext, make_app
 
 TOKEN = "right"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 STATUS = "/api/workers/status"
 
-OURS = ["localhost", "LOCALHOST:3001", "127.0.0.1", "127.0.0.1:3001", "127.9.9.9", "[::1]:3001", "[::1]"]
+OURS = [
+    "localhost",
+    "LOCALHOST:3001",
+    "127.0.0.1",
+    "127.0.0.1:3001",
+    "127.9.9.9",
+    "[::1]:3001",
+    "[::1]",
+    "[::ffff:127.0.0.1]:3001",
+]
 FOREIGN = ["bots.example.org", "bots.example.org:3001", "10.0.0.7:3001", "localhost.evil.example", "", ":1"]
 
 
-async def ask(
-    path: str,
-    *,
-    loopback: bool,
-    host: str,
-    headers: dict[str, str] | None = None,
-    control: bool = False,
-    local: bool = False,
-    public: bool = True,
-) -> int:
+def app_for(**admission: Any) -> Any:
     nothing: Any = None  # what is not asked here is not needed
-    app = make_app(
+    return make_app(
         AppContext(
-            admission=admission_for(TOKEN, loopback=loopback, metrics_public=lambda: public),
+            admission=admission_for(TOKEN, **admission),
             is_ready=lambda: True,
             status=lambda: {"workers": []},
             inbox=nothing,
@@ -44,6 +46,19 @@ async def ask(
             live=nothing,
         )
     )
+
+
+async def ask(
+    path: str,
+    *,
+    loopback: bool,
+    host: str,
+    headers: dict[str, str] | None = None,
+    control: bool = False,
+    local: bool = False,
+    public: bool = True,
+) -> int:
+    app = app_for(loopback=loopback, metrics_public=lambda: public)
     scope: dict[str, Any] = {MARK: True} if control else {"client": ("127.0.0.1", 1)} if local else {}
     response = await app.test_client().get(path, headers={**(headers or {}), "Host": host}, scope_base=scope)
     return int(response.status_code)
@@ -127,3 +142,24 @@ async def test_metrics_are_open_on_loopback_only_and_if_they_are_public(
     assert await ask("/metrics", loopback=loopback, host=host, public=public) == status
     assert await ask("/metrics", loopback=loopback, host=host, public=public, headers=BEARER) == 404
     assert await ask("/metrics/more", loopback=loopback, host=host, public=public) == 401
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (RuntimeError(NO_THREAD), 503, "no thread can be started: "),
+        (OSError(errno.EMFILE, "Too many open files"), 503, "ulimit -n"),
+        (RuntimeError("a secret"), 500, "internal server error"),
+    ],
+)
+async def test_a_route_without_room_in_the_system_is_503(error: Exception, status: int, told: str) -> None:
+    """A plugin's, too, which asks Trio for a thread by itself; the limit is named."""
+    app = app_for(loopback=True)
+
+    @app.get("/asks")  # type: ignore[untyped-decorator]
+    async def asks() -> dict[str, str]:
+        raise error
+
+    answer = await app.test_client().get("/asks", headers={**BEARER, "Host": "localhost"})
+    assert answer.status_code == status
+    assert told in (await answer.get_json())["error"]

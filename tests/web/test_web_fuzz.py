@@ -1,6 +1,7 @@
 """Strangers send anything: it is the client's fault or the end, nothing is logged, and others are served.
 
-Seeded and bounded; `REQUESTS=100000 SEED=7 scripts/test tests/web/test_web_fuzz.py` tries more.
+Seeded and bounded; `REQUESTS=100000 SEED=7 scripts/test tests/web/test_web_fuzz.py` tries more. `MEASURE=1`,
+with `-s` and on a quiet machine, also prints how soon `/health` was answered and how long the loop was held.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 import re
 import socket
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -18,6 +20,8 @@ from serving import ApiThread
 
 REQUESTS = int(os.environ.get("REQUESTS", "1200"))
 SEED = int(os.environ.get("SEED", "15"))
+MEASURES = bool(os.environ.get("MEASURE"))
+SOON, SHORT = 0.05, 0.02  # seconds: an answer to /health, and what holds the loop
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 METHODS = [
@@ -217,6 +221,7 @@ class Health:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self.statuses: list[int | None] = []
+        self.seconds: list[float] = []
 
     def __enter__(self) -> Health:
         self._thread.start()
@@ -230,8 +235,10 @@ class Health:
     def _ask(self) -> None:
         with self._server.peer() as peer:
             while not self._over.wait(0.01):
+                began = time.perf_counter()
                 peer.send(HEALTH)
                 self.statuses.append(peer.status())
+                self.seconds.append(time.perf_counter() - began)
 
 
 @pytest.mark.parametrize("kind", [ApiThread, ListenerThread])
@@ -249,7 +256,20 @@ def test_no_stranger_makes_a_failure_of_ours(kind: type[ApiThread | ListenerThre
                 assert server.errors == [], data
                 assert server.connections.broken == 0, data
         assert set(health.statuses) == {200}
+        if MEASURES:
+            measured(health.seconds, server.held.longest)
         until_gone(server)
+
+
+def measured(seconds: list[float], held: float) -> None:
+    """Show the figures, and compare them with their bounds."""
+    ordered = sorted(seconds)
+    p50, p99, longest = (1000 * ordered[len(ordered) * part // 1000 - 1] for part in (500, 990, 1000))
+    print(
+        f"\n/health: p50 {p50:.1f}, p99 {p99:.1f}, longest {longest:.1f} ms; loop held {1000 * held:.1f} ms"
+    )
+    assert ordered[-1] < SOON
+    assert held < SHORT
 
 
 def until_gone(server: ApiThread | ListenerThread) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import ipaddress
 import json
+import random
 import socket
 import struct
 import threading
@@ -17,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from listening import SECRET, ListenerThread, Peer, Settings, request, update
 
+from trioworkers.starved import NO_THREAD
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web import webhook as module
 
@@ -223,6 +225,21 @@ def test_a_large_packed_delivery_is_unpacked_beside_the_loop(listener):
     listener.settings.max_body = 10**8
     assert listener.ask(request(gzip.compress(b"x" * 10**8), headers=GZIP)) == 400
     assert listener.ask(request(gzip.compress(b"x" * (10**8 + 1)), headers=GZIP)) == 413
+
+
+def test_a_packed_delivery_that_no_thread_can_be_had_for_comes_again(listener, monkeypatch):
+    """503, which Telegram takes for a reason to send it again."""
+
+    async def refuses(*args, **options):
+        raise RuntimeError(NO_THREAD)
+
+    listener.settings.max_body = 10**8
+    packed = gzip.compress(update(3, random.Random(1).randbytes(20_000).hex()))
+    with monkeypatch.context() as patched:
+        patched.setattr(trio.to_thread, "run_sync", refuses)
+        assert listener.ask(request(packed, headers=GZIP)) == 503
+    assert listener.ask(request(packed, headers=GZIP)) == 200
+    assert listener.accepted == [3]
 
 
 def test_pipelined_requests_are_answered_in_order(listener):

@@ -183,7 +183,8 @@ async def test_garbage_that_holds_much_is_collected_however_few_objects_it_is(da
         gc.unfreeze()
         gc.enable()
         gc.collect()
-    assert most < 130  # of 200; how many depends on how often a busy machine lets it look
+    # of 200: what the first collection found; a busy machine may not let it look again for long
+    assert most < 180
 
 
 async def test_every_delivery_has_its_outcome(daemon, autojump_clock):

@@ -11,7 +11,8 @@ import msgspec
 import trio
 
 from trioworkers.botapi.answers import read_answer
-from trioworkers.botapi.content import copy_local, save_to
+from trioworkers.botapi.beside import beside
+from trioworkers.botapi.content import copy_local, read_local, save_to
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.form import FilePart
 from trioworkers.botapi.messages import Caller, Turn, message_of
@@ -151,7 +152,7 @@ class BotApi:
             else:
                 response = await self._wire.call(method, _encode(plain), limits)
         except httpx.InvalidURL:
-            raise TransportError(method, "not the name of a method") from None
+            raise TransportError(method, "not the name of a method", heals=False) from None
         except httpx.HTTPError as error:
             self._count(method, "failed")
             raise TransportError(method, _in_words(error)) from None
@@ -177,7 +178,7 @@ class BotApi:
         with ExitStack() as opened:
             parts: dict[str, FilePart] = {}
             for name, file in files.items():
-                content = await trio.to_thread.run_sync(file.open)
+                content = await beside(file.open)
                 if not isinstance(content, bytes):
                     opened.callback(content.close)
                 parts[name] = FilePart(file.filename, content, file.content_type)
@@ -291,20 +292,14 @@ class BotApi:
         return None if message is None else Turn(self.turns, message, caller)
 
     async def download(self, file_path: str) -> bytes:
-        """The content of a file whose `file_path` getFile told.
+        """The content of a file whose `file_path` getFile told, of at most 256 MB, all of it in memory.
 
         Raises:
             TransportError: it could not be had.
         """
         if not file_path.startswith("/"):
             return (await self._fetch(file_path, _DOWNLOAD)).body
-        content = bytearray()
-
-        async def take(part: bytes) -> None:
-            content.extend(part)
-
-        await copy_local(self._local_files, file_path, take, FILE_LIMIT)
-        return bytes(content)
+        return await read_local(self._local_files, file_path, FILE_LIMIT)
 
     async def download_file(self, file_path: str, path: Path, *, most: int = LARGEST_FILE) -> int:
         """Write the content of a file to the disk, part by part; return its size in bytes.
@@ -360,7 +355,7 @@ class BotApi:
             try:
                 response = await self._wire.fetch(file_path, limits, None if sink is None else give)
             except httpx.InvalidURL:
-                raise TransportError("download", "not the path of a file") from None
+                raise TransportError("download", "not the path of a file", heals=False) from None
             except httpx.HTTPError as error:
                 what = _in_words(error)
                 passes = what == EARLY or not isinstance(
@@ -373,7 +368,7 @@ class BotApi:
                 what = f"HTTP {response.status}"
             failures += 1
             if has_begun or not passes or failures >= TRIES:
-                raise TransportError("download", what)
+                raise TransportError("download", what, heals=passes)
             await trio.sleep(self._rng.uniform(0, _bound(failures)))
 
     def _count(self, method: str, result: CallResult) -> None:

@@ -7,9 +7,9 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
-import trio
-
+from trioworkers.botapi.beside import beside
 from trioworkers.botapi.errors import TransportError
+from trioworkers.starved import is_starved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,7 +49,7 @@ class FileContent:
         """
         if not self._left:
             return b""
-        block = await trio.to_thread.run_sync(self._file.read, min(BLOCK, self._left))
+        block = await beside(self._file.read, min(BLOCK, self._left))
         if not block:
             message = "a file became shorter while it was uploaded"
             raise OSError(message)
@@ -70,17 +70,20 @@ def open_local(folder: str, file_path: str) -> BinaryIO:
     """
     if not folder:
         what = "the server names a file on its own disk: fleet.local_files says where such files may be read"
-        raise TransportError(FETCH, what)
+        raise TransportError(FETCH, what, heals=False)
     try:
         real = os.path.realpath(file_path)
         if os.path.commonpath((os.path.realpath(folder), real)) != os.path.realpath(folder):
-            raise TransportError(FETCH, "the server names a file that is not within fleet.local_files")
+            raise TransportError(
+                FETCH, "the server names a file that is not within fleet.local_files", heals=False
+            )
         if not stat.S_ISREG(os.stat(real).st_mode):  # a fifo would block
-            raise TransportError(FETCH, "the server names what is no regular file")
+            raise TransportError(FETCH, "the server names what is no regular file", heals=False)
         return open(real, "rb", buffering=0)
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or "no such path").lower()
-        raise TransportError(FETCH, f"the file on the server's disk cannot be read: {reason}") from None
+        what = f"the file on the server's disk cannot be read: {reason}"
+        raise TransportError(FETCH, what, heals=is_starved(error)) from None
 
 
 async def copy_local(
@@ -91,12 +94,27 @@ async def copy_local(
     Raises:
         TransportError: as :func:`open_local`, or it has more than `most` bytes.
     """
-    file = await trio.to_thread.run_sync(open_local, folder, file_path)
+    file = await beside(open_local, folder, file_path)
     with file:
         if os.fstat(file.fileno()).st_size > most:
-            raise TransportError(FETCH, f"a file of more than {most} bytes")
-        while block := await trio.to_thread.run_sync(file.read, BLOCK):
+            raise TransportError(FETCH, f"a file of more than {most} bytes", heals=False)
+        while block := await beside(file.read, BLOCK):
             await sink(block)
+
+
+async def read_local(folder: str, file_path: str, most: int) -> bytes:
+    """Return the content of a file of a server on this machine.
+
+    Raises:
+        TransportError: as :func:`copy_local`.
+    """
+    content = bytearray()
+
+    async def take(part: bytes) -> None:
+        content.extend(part)
+
+    await copy_local(folder, file_path, take, most)
+    return bytes(content)
 
 
 async def save_to(path: Path, fetch: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]) -> int:
@@ -109,18 +127,18 @@ async def save_to(path: Path, fetch: Callable[[Callable[[bytes], Awaitable[None]
         Exception: what `fetch` raised.
     """
     fresh = path.with_name(f".{path.name[:100]}-{secrets.token_hex(4)}")
-    file = await trio.to_thread.run_sync(lambda: fresh.open("xb", buffering=BLOCK))
+    file = await beside(lambda: fresh.open("xb", buffering=BLOCK))
     size = 0
 
     async def write(part: bytes) -> None:
         nonlocal size
         size += len(part)
-        await trio.to_thread.run_sync(file.write, part)
+        await beside(file.write, part)
 
     try:
         await fetch(write)
-        await trio.to_thread.run_sync(file.close)
-        await trio.to_thread.run_sync(os.replace, fresh, path)
+        await beside(file.close)
+        await beside(os.replace, fresh, path)
     except BaseException:
         file.close()
         fresh.unlink(missing_ok=True)

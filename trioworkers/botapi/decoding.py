@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from trioworkers.botapi.beside import beside
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,4 +39,4 @@ async def decode(function: Callable[[Json], T], data: Json) -> T:
     except LookupError:
         limiter = trio.CapacityLimiter(1)
         _of_loop.set(limiter)
-    return await trio.to_thread.run_sync(function, data, limiter=limiter)
+    return await beside(function, data, limiter=limiter)

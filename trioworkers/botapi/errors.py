@@ -38,12 +38,18 @@ class TransportError(TrioworkersError):
     """The Bot API could not be reached, or answered with something that is not its protocol.
 
     Whether the call took effect is unknown.
+
+    Attributes:
+        method: the method that was called; `download` for a file.
+        what: what happened, in words without addresses.
+        heals: whether the same may succeed later. A file that the server does not have will not come.
     """
 
-    def __init__(self, method: str, what: str) -> None:
+    def __init__(self, method: str, what: str, *, heals: bool = True) -> None:
         super().__init__(f"{method}: {what}")
         self.method = method
         self.what = what
+        self.heals = heals
 
 
 class UndecodableError(TransportError):

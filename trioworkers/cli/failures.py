@@ -53,11 +53,11 @@ def run_or_fail(work: Callable[[], None]) -> None:
     """Do the work of a daemon; turn what can be expected to go wrong into one line and an exit code."""
     from trioworkers.config import FleetFileError
     from trioworkers.descriptors import DescriptorsError
-    from trioworkers.errors import leaves
     from trioworkers.folders import AlreadyRunningError
     from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
     from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError
-    from trioworkers.shortage import NO_THREAD, NoThreadError, no_memory, no_thread
+    from trioworkers.shortage import NoThreadError, no_memory, no_thread
+    from trioworkers.starved import NO_THREAD, find_starved
     from trioworkers.web.sockets import ListenError, SocketPathError
     from trioworkers.web.tls import CertificateError
 
@@ -82,7 +82,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
         expected = only_leaf(error)
         if isinstance(expected, RuntimeError) and str(expected) == NO_THREAD:
             expected = no_thread()
-        if any(isinstance(leaf, MemoryError) for leaf in leaves(error)):
+        if isinstance(find_starved(error), MemoryError):  # Trio's own errors come of one, too
             fail(f"memory: {no_memory()}")
         if isinstance(expected, FleetFileError):  # of plugins, which are loaded by the daemon
             refuse([str(problem) for problem in expected.problems])

@@ -6,10 +6,11 @@ lower case win (https://www.python-httpx.org/environment_variables/).
 
 from __future__ import annotations
 
-import ipaddress
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from trioworkers.ip import read_address, read_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,7 @@ def _is_excepted(entry: str, scheme: str, host: str, port: int | None) -> bool:
             return False
         entry = rest
     with suppress(ValueError):
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return read_address(host) in read_network(entry.strip("[]"))
     name, colon, number = entry.lower().rpartition(":")
     if colon and number.isdigit():
         if int(number) != port:

@@ -38,7 +38,6 @@ from trioworkers.config.values import (
     BindAddress,
     FolderPath,
     Handler,
-    IPNetwork,
     ModuleName,
     Network,
     ShardOf,
@@ -48,6 +47,7 @@ from trioworkers.config.values import (
     sorted_once,
 )
 from trioworkers.http.proxy import RULE, read_proxy
+from trioworkers.ip import IPNetwork
 from trioworkers.masking import MASK
 
 ReloadClass = Literal["live", "worker", "daemon"]

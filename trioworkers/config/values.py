@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, PlainSerializer, PlainValidator, Validatio
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.secret import SecretContext
+from trioworkers.ip import IPNetwork, is_loopback, read_network
 from trioworkers.nearest import nearest
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ UPDATE_KINDS = (
 BOT_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 BOT_NAME_RULE = 'letters, digits, "_", "-" and single dots, at most 64, the first a letter or a digit'
 
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 def expected(what: str) -> PydanticCustomError:
     """Returns the error of a value that is not what the key wants."""
@@ -96,10 +95,7 @@ class Bind:
         """Whether only this machine reaches it: loopback or a Unix socket."""
         if self.path is not None or self.host == "localhost":
             return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -212,7 +208,7 @@ def _network(value: object) -> IPNetwork:
     rule = 'an address or a network such as "10.0.0.0/8"'
     text = read_text(value, rule)
     try:
-        return ipaddress.ip_network(text, strict=False)
+        return read_network(text)
     except ValueError:
         raise expected(rule) from None
 

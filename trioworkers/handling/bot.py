@@ -298,7 +298,9 @@ class Bot:
             self._handling.calls.forget(name)
 
     async def download(self, file_path: str) -> bytes:
-        """The content of a file, by the `file_path` that `getFile` returned.
+        """The content of a file, by the `file_path` that `getFile` returned; at most 256 MB.
+
+        All of it is in memory, twice for a moment. Use :meth:`download_file` for what may be large.
 
         Raises:
             TransportError: it could not be had.

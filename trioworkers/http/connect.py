@@ -14,6 +14,7 @@ from trioworkers.http.addresses import Addresses, open_any
 from trioworkers.http.proxy import open_socks, open_tunnel
 from trioworkers.http.stream import Stream
 from trioworkers.http.tunnelled_tls import TunnelledTls
+from trioworkers.starved import NO_ROOM
 
 if TYPE_CHECKING:
     from trioworkers.http.addresses import Address
@@ -176,4 +177,8 @@ def _reason(error: OSError) -> str:
     """Why a connection could not be made, in the system's words, without addresses."""
     if isinstance(error, socket.gaierror) and error.strerror:
         return error.strerror
+    if error.errno in NO_ROOM:
+        from trioworkers.shortage import words_of  # only here: a worker does not carry it
+
+        return words_of(error)
     return os.strerror(error.errno) if error.errno else "no address answers"

@@ -78,6 +78,7 @@ async def open_inbox(
                 yield inbox
             finally:
                 writer.close()
+                nursery.start_soon(writer.end.see_through)
                 nursery.cancel_scope.cancel()
     finally:
         store.close()

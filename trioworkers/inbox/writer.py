@@ -32,6 +32,7 @@ from trioworkers.inbox.store import (
     StoreError,
     StoreFullError,
 )
+from trioworkers.inbox.thread_end import ThreadEnd
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
@@ -47,10 +48,15 @@ T = TypeVar("T")
 OPERATIONS_PER_COMMIT = 512
 PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
 GATHERING = 0.005  # seconds after a commit for which what nobody waits for gathers
+CLOSING = 0.01  # seconds until its end is submitted again for which there was no memory
 
 
 class Writer:
-    """Gives a store to the loop. Made on the loop; `serve` runs the thread until `close`."""
+    """Gives a store to the loop. Made on the loop; `serve` runs the thread until `close`.
+
+    Attributes:
+        end: of its thread.
+    """
 
     def __init__(
         self,
@@ -77,6 +83,7 @@ class Writer:
         self._committed_at = 0.0
         self._token = trio.lowlevel.current_trio_token()
         self._closed = False
+        self.end = ThreadEnd()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until :meth:`close`, then write what is left.
@@ -87,8 +94,7 @@ class Writer:
             StoreDamagedError: the store is damaged; nothing more is written, not even what was submitted.
         """
         task_status.started()
-        with trio.CancelScope(shield=True):
-            await in_thread(self._work, limiter=trio.CapacityLimiter(1))
+        await self.end.run(self._work)
 
     async def wait_broken(self) -> NoReturn:
         """Wait until a callback has raised that serves no bot in particular, and raise that."""
@@ -98,7 +104,13 @@ class Writer:
         """Let the thread end once everything submitted is written. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._put(None)
+            while True:  # without it the thread would never end; what has ended meanwhile makes room
+                try:
+                    self._put(None)
+                except MemoryError:
+                    time.sleep(CLOSING)
+                else:
+                    return
 
     async def commit(self, operations: Sequence[Operation], then: Callable[[Sequence[Any]], None]) -> None:
         """Commit the operations together; return once they are durable.
@@ -221,14 +233,19 @@ class Writer:
         if awaited:
             self._awaited = True
         if self._rest is Rest.SLEEPS or (awaited and self._rest is Rest.GATHERS):
-            self._rest = Rest.AT_WORK  # one bell is enough
-            self._bell.put(None)
+            rest, self._rest = self._rest, Rest.AT_WORK  # one bell is enough
+            try:
+                self._bell.put(None)
+            except MemoryError:  # else nobody would ring it any more
+                self._rest = rest
+                raise
 
     def _work(self) -> None:
         """The thread: gather, commit, tell; until there is nothing more, or nothing to write to."""
         waiting: deque[Job] = deque()
         try:
             self._work_off(waiting)
+            self.end.is_over = True
         except StoreDamagedError as error:
             self._closed = True
             self._gather(waiting)

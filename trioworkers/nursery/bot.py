@@ -26,7 +26,8 @@ from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.bot_context import BotContext
 from trioworkers.nursery.bot_run import BotRun
 from trioworkers.nursery.life import BROKEN, STOPPING
-from trioworkers.nursery.restart import FIRST_TRIAL, LONGEST_TRIAL
+from trioworkers.nursery.restart import FIRST_TRIAL, LONGEST_TRIAL, STARVED
+from trioworkers.starved import is_starved
 from trioworkers.transport.pending import drop_pending
 
 if TYPE_CHECKING:
@@ -95,22 +96,25 @@ class BotScope:
         """Run until drained; cancelling it ends the workers' groups and leaves no trace."""
         pause = FIRST_TRIAL
         while True:
-            began = trio.current_time()
+            began, starved = trio.current_time(), False
             try:
                 await self._run_once()
                 return
             except* Exception as group:
                 # by type and place: an exception's words may quote what a user wrote
                 self._park_broken(describe(group))
+                starved = is_starved(group)
             self._began.set()  # it may not even have begun
             self._is_broken, self._began = True, trio.Event()
             if trio.current_time() - began >= self.settings.restart.healthy_after:
                 pause = FIRST_TRIAL
             if not self._drains:
-                with trio.move_on_after(pause):
+                with trio.move_on_after(STARVED if starved else pause):
                     await self._wanted.wait()
             if self._drains:
                 return
+            if starved:  # which is nobody's mistake, and may be over soon
+                continue
             pause = FIRST_TRIAL if self._wanted.is_set() else min(2 * pause, LONGEST_TRIAL)
 
     async def _run_once(self) -> None:
@@ -199,7 +203,7 @@ class BotScope:
                 await stack.enter_async_context(self._run.nothing_fetched())
             api = BotApi(self._context.fleet().api_base, self.settings.token.reveal())
             dropped = await drop_pending(await stack.enter_async_context(api))
-        self._context.events.emit("transport.pending_dropped", self.settings.name, count=dropped)
+        self._context.events.emit("transport.dropped", self.settings.name, count=dropped)
         return dropped
 
     def retune(self, settings: BotSettings) -> None:

@@ -180,8 +180,8 @@ class _Trouble:
         self._refused = None
         self._emit("webhook.registered", reason=reason)
 
-    def kinds_ignored(self, kinds: Sequence[str]) -> None:
-        self._emit("webhook.kinds_ignored", kinds=list(kinds))
+    def webhook_narrowed(self, kinds: Sequence[str]) -> None:
+        self._emit("webhook.narrowed", kinds=list(kinds))
 
     def webhook_refused(self, reason: str, pause: float) -> None:
         if reason != self._refused:

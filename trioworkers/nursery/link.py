@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 10.0  # seconds for an answer; a zygote that is silent for longer is killed
 LAST = 3.0  # seconds that one has to end itself and its workers
+PAUSE = 0.05  # seconds until an order is sent again for which the system had no room
+NO_ROOM_TO_SEND = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})  # sendmsg(2), unix(7)
 
 
 class LostError(Exception):
@@ -41,6 +44,9 @@ class _Reply:
 class Link:
     """One zygote process, and the questions to it.
 
+    Raises:
+        OSError: the system has no process or descriptor for it; nothing is left of it.
+
     Attributes:
         judged: it is warm, or will never be.
         lost: it answers no more.
@@ -54,7 +60,7 @@ class Link:
         with theirs:
             try:
                 with held_back():
-                    self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                    process = subprocess.Popen(  # noqa: S603 - our own interpreter
                         [sys.executable, "-P", "-m", "trioworkers.worker", "zygote", str(theirs.fileno())],
                         cwd=folder,
                         env=dict(environ),
@@ -63,9 +69,16 @@ class Link:
                         pass_fds=[theirs.fileno()],
                         start_new_session=True,  # Ctrl-C in a terminal is the daemon's to hear
                     )
+                try:
+                    self._held = os.pidfd_open(process.pid)
+                except OSError:  # without it nobody could wait for its end
+                    process.kill()
+                    process.wait()
+                    raise
             except OSError:
                 ours.close()
                 raise
+            self.process = process
             ours.send(encode(prepare))  # at once: it warms up while the daemon's loop may be held up
         self.judged, self.lost, self.gone = trio.Event(), trio.Event(), trio.Event()
         self.warm = self.is_outdated = False
@@ -107,6 +120,8 @@ class Link:
     async def ask(self, order: Start | Reap | Ping, *descriptors: int) -> tuple[Any, list[int]]:
         """Give an order; return the answer and its descriptors, which are the caller's.
 
+        There are fewer descriptors than were sent where this process has no room for more.
+
         It cannot be cancelled, so that no worker is started that nobody knows of, and is bounded.
 
         Raises:
@@ -136,6 +151,10 @@ class Link:
             except BlockingIOError:
                 async with self._sending:  # only one may wait for it
                     await trio.lowlevel.wait_writable(self._end)
+            except OSError as error:
+                if error.errno not in NO_ROOM_TO_SEND:
+                    raise
+                await trio.sleep(PAUSE)  # in the end the caller has no answer in time
 
     async def _take(self) -> bool:
         """Take the answers that come next; False when these were the last."""
@@ -164,13 +183,12 @@ class Link:
                 os.close(descriptor)
 
     async def _ended(self) -> None:
-        descriptor = os.pidfd_open(self.process.pid)
         try:
             # one that is not warm has no workers, and hears nothing while it imports
             with trio.move_on_after(LAST if self.warm else 0):
-                await trio.lowlevel.wait_readable(descriptor)
+                await trio.lowlevel.wait_readable(self._held)
             self.kill()
-            await trio.lowlevel.wait_readable(descriptor)
+            await trio.lowlevel.wait_readable(self._held)
         finally:
-            os.close(descriptor)
+            os.close(self._held)
         self.process.wait()

@@ -14,7 +14,7 @@ from trioworkers.inbox.policy import longest_backoff
 
 HOUR = 3600.0  # seconds
 FIRST_TRIAL, LONGEST_TRIAL = 300.0, 3600.0  # seconds from a spent budget to a trial, doubled each time
-STARVED = 5.0  # seconds, on average, until a worker is started again for which there was no room
+STARVED = 5.0  # seconds, on average, until a worker or a bot is started again for which there was no room
 MOST_DOUBLINGS = 10  # a bot may fail for years, and a float ends at 2 ** 1024
 
 

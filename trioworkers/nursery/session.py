@@ -21,7 +21,8 @@ from trioworkers.nursery.task_reports import TaskReports
 from trioworkers.nursery.turns import WorkerTurns
 from trioworkers.nursery.worker import START_TIMEOUT, open_worker
 from trioworkers.protocol.frames import FrameError, Ping, Ready, Unfit
-from trioworkers.worker.starved import EXIT_STARVED, is_starved
+from trioworkers.shortage import words_of
+from trioworkers.starved import EXIT_STARVED, is_starved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -259,7 +260,7 @@ class WorkerSession:
         except _UnwantedError:
             self._emit("worker.exited", how="it was not started any more")
         except OSError as error:
-            self._problem = f"could not be started: {error.strerror}"
+            self._problem = f"could not be started: {words_of(error)}"
             self._starved = is_starved(error)
             self._emit("worker.exited", level="error", reason=self._problem)
         else:

@@ -16,7 +16,7 @@ MOST_FAILURES, FAILURES_SPAN = 20, 60.0  # that are reported in so many seconds
 
 
 class TaskReports:
-    """Emits `worker.task_failed` for the tasks of one worker."""
+    """Emits `task.failed` for the tasks of one worker."""
 
     def __init__(self, emit: Callable[..., None]) -> None:
         self._emit = emit
@@ -33,4 +33,4 @@ class TaskReports:
             self._missed += 1
             return
         missed, self._missed = self._missed, 0
-        self._emit("worker.task_failed", task=frame.task, error=frame.error, missed=missed or None)
+        self._emit("task.failed", task=frame.task, error=frame.error, missed=missed or None)

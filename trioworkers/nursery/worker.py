@@ -56,7 +56,12 @@ async def open_worker(
         OSError: the process could not be started.
     """
     ours, theirs = socket.socketpair()
-    reads, writes = os.pipe()
+    try:
+        reads, writes = os.pipe()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
     try:
         process = await start(theirs.fileno(), writes)
     except BaseException:

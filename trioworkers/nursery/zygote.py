@@ -19,6 +19,7 @@ from trioworkers.errors import TrioworkersError
 from trioworkers.nursery.link import LAST, Link, LostError
 from trioworkers.nursery.spawn import Exit
 from trioworkers.protocol.orders import SIZE, NotStarted, Ping, Reap, Start, encode
+from trioworkers.shortage import words_of
 from trioworkers.worker.remains import RUN, kill, orphans, strangers
 from trioworkers.worker.zygote import adopt_orphans
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from trioworkers.protocol.orders import Prepare
 
 WARM_TIMEOUT = 60.0  # seconds until a zygote has imported everything
-STRANGERS_EVERY = 1.0  # seconds between two looks for strangers' processes that have ended
+LOOK_EVERY = 1.0  # seconds between two looks for processes that nobody else reaps
+PAUSE = 0.01  # seconds until a process that was killed is looked for again
 AT_ONCE = 16  # orders under way
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between zygotes that die before they are warm
 
@@ -68,7 +70,7 @@ async def open_zygote(
     async with trio.open_nursery() as nursery:
         await nursery.start(zygote.serve, prepare, folder, {**environ, RUN: run})
         reaping = trio.CancelScope()
-        nursery.start_soon(zygote.serve_strangers, reaping)
+        nursery.start_soon(zygote.serve_left_behind, reaping)
         try:
             yield zygote
         finally:
@@ -95,6 +97,7 @@ class Zygote:
         self._process = 0  # the zygote's, warm or not
         self._newest: Link | None = None  # likewise
         self._environ: Mapping[str, str] = {}
+        self._owes_look = False  # for orphans, as there was no descriptor to look with
 
     async def serve(
         self,
@@ -117,7 +120,7 @@ class Zygote:
                 except OSError as error:
                     if self._newest is None:
                         raise
-                    how = f"cannot be started: {error.strerror}"  # for now: the system has no room
+                    how = f"cannot be started: {words_of(error)}"  # for now: the system has no room
                 else:
                     if self._newest is None:
                         task_status.started()
@@ -208,6 +211,11 @@ class Zygote:
                     await link.gone.wait()
         if isinstance(answer, NotStarted):
             raise OSError(answer.errno, os.strerror(answer.errno))
+        if not descriptors:  # there was no room for it here (unix(7), MSG_CTRUNC): nobody could wait for it
+            kill(answer.pid)
+            with suppress(LostError):  # then it is an orphan
+                await link.ask(Reap(link.next_number(), answer.pid))
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         worker = self._workers[answer.pid] = _Worker(answer.pid, descriptors[0], link, self)
         return worker
 
@@ -240,35 +248,54 @@ class Zygote:
             del self._workers[worker.pid]
         return _exit(code)
 
-    async def serve_strangers(self, scope: trio.CancelScope) -> None:
-        """Reap what came to this process as the first one of a container, until `scope` is cancelled.
+    async def serve_left_behind(self, scope: trio.CancelScope) -> None:
+        """Reap what nobody else does, until `scope` is cancelled.
 
-        Only what is found twice: a plugin that has started it in a session of its own may wait for it.
+        That is what came to this process as the first one of a container, and orphans that could not be
+        looked for when they came. Of the former only what is found twice: a plugin that has started it in a
+        session of its own may wait for it.
         """
-        if os.getpid() != 1:
-            return
         before: set[tuple[int, int]] = set()
         with scope:
             while True:
-                found = strangers({self._process, *self._workers})
-                for pid, _ in found & before:
-                    with suppress(ChildProcessError):
-                        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - it has ended
-                before = found - before
-                await trio.sleep(STRANGERS_EVERY)
+                if self._owes_look:
+                    await self._reap_orphans()
+                if os.getpid() == 1:
+                    before = self._reap_strangers(before)
+                await trio.sleep(LOOK_EVERY)
+
+    def _reap_strangers(self, before: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Reap the strangers that were there before, too; return the others."""
+        try:
+            found = strangers({self._process, *self._workers})
+        except OSError:  # no descriptor to look with
+            return before
+        for pid, _ in found & before:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        return found - before
 
     async def _reap_orphans(self) -> None:
-        """End what came to the daemon because the zygote to which it should have come had died."""
+        """End what came to the daemon because the zygote to which it should have come had died.
+
+        By their numbers, for which no descriptor is needed: what is not reaped keeps its number.
+        """
         with trio.move_on_after(LAST, shield=True):
-            while left := orphans({self._process, *self._workers}, self._run):
+            while True:
+                try:
+                    left = orphans({self._process, *self._workers}, self._run)
+                except OSError:
+                    self._owes_look = True
+                    return
+                self._owes_look = False
+                if not left:
+                    return
                 for pid in left:
-                    descriptor = os.pidfd_open(pid)
-                    try:
-                        kill(pid)
-                        await trio.lowlevel.wait_readable(descriptor)
-                        _reap(descriptor)
-                    finally:
-                        os.close(descriptor)
+                    kill(pid)
+                await trio.sleep(PAUSE)
+                for pid in left:
+                    with suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
 
 
 class _Worker:

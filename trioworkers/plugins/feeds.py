@@ -11,7 +11,8 @@ import trio
 from trioworkers.plugin_types import HEARS, Hearing
 from trioworkers.plugins.apart import call_apart
 from trioworkers.plugins.breaker import MOST_FAILURES
-from trioworkers.plugins.errors import RAISED, kind_and_place
+from trioworkers.plugins.errors import RAISED
+from trioworkers.shortage import NoThreadError, in_thread, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EVENT = "trioworkers_event"
 LIMIT = 5.0  # seconds for one event
+NO_THREAD_PAUSE = 1.0  # seconds until a thread is asked for again
 GATHERING = 0.05  # seconds for which events gather, so that a batch is worth its thread
 
 
@@ -56,7 +58,7 @@ async def _call_async(watchdog: Watchdog, plugin: Plugin, batch: Sequence[Event]
         except trio.TooSlowError:
             plugin.failed(f"{EVENT} took longer than {LIMIT:g} s")
         except RAISED as error:
-            plugin.failed(f"{EVENT} raised {kind_and_place(error)}")
+            plugin.raised(EVENT, error)
         finally:
             plugin.account.add(trio.current_time() - began)
 
@@ -64,14 +66,22 @@ async def _call_async(watchdog: Watchdog, plugin: Plugin, batch: Sequence[Event]
 async def _call_plain(plugin: Plugin, batch: Sequence[Event]) -> None:
     """Call it in a thread with the whole batch; an event that takes too long switches the plugin off.
 
-    Its thread cannot be ended, and a second one beside it would break the promise of order.
+    Its thread cannot be ended, and a second one beside it would break the promise of order. Where no thread
+    can be had, the batch waits for one: what comes meanwhile waits in the queue.
     """
     work = _Batch(plugin, batch)
     finished = trio.Event()
 
     async def run() -> None:
-        await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
-        finished.set()
+        said: str | None = None
+        while not finished.is_set():
+            try:
+                await in_thread(work.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+                finished.set()
+            except NoThreadError as error:
+                if said != (said := words_of(error)):
+                    plugin.has_no_room(f"{EVENT}: {said}")
+                await trio.sleep(NO_THREAD_PAUSE)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
@@ -79,7 +89,7 @@ async def _call_plain(plugin: Plugin, batch: Sequence[Event]) -> None:
             done = work.done
             with trio.move_on_after(LIMIT):
                 await finished.wait()
-            if not finished.is_set() and work.done == done:
+            if not finished.is_set() and work.has_begun and work.done == done:
                 work.ends = True
                 plugin.switch_off(f"{EVENT} took longer than {LIMIT:g} s, and was left behind")
                 nursery.cancel_scope.cancel()
@@ -87,23 +97,25 @@ async def _call_plain(plugin: Plugin, batch: Sequence[Event]) -> None:
     plugin.account.calls += work.done
     plugin.account.seconds += work.seconds
     plugin.account.slowest = max(plugin.account.slowest, work.slowest)
-    for reason in work.failures:
-        plugin.failed(reason)
+    for error in work.failures:
+        plugin.raised(EVENT, error)
 
 
 class _Batch:
     """Events for a plain function, in its thread; it stops after as many failures as switch a plugin off."""
 
     def __init__(self, plugin: Plugin, batch: Sequence[Event]) -> None:
+        self.has_begun = False
         self.done = 0
         self.seconds = 0.0
         self.slowest = 0.0
-        self.failures: list[str] = []
+        self.failures: list[BaseException] = []
         self.ends = False
         self._plugin = plugin
         self._batch = batch
 
     def run(self) -> None:
+        self.has_begun = True
         hook = self._plugin.hooks[EVENT]
         call = hook.function
         if "plugin" in hook.takes:
@@ -119,7 +131,7 @@ class _Batch:
                 else:
                     call()
             except RAISED as error:
-                self.failures.append(f"{EVENT} raised {kind_and_place(error)}")
+                self.failures.append(error)
             ended = time.perf_counter()
             took = ended - began
             began = ended

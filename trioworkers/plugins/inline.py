@@ -18,7 +18,7 @@ from trioworkers.handling.update import Update
 from trioworkers.plugin_store import HandlingStore
 from trioworkers.plugin_types import BotFacts, Take, Write
 from trioworkers.plugins.apart import call_apart
-from trioworkers.plugins.errors import RAISED, kind_and_place
+from trioworkers.plugins.errors import RAISED
 from trioworkers.plugins.plugin import SLOW
 from trioworkers.plugins.watchdog import HOLD
 from trioworkers.records import Once
@@ -162,7 +162,7 @@ class InlineCall:
         elif took >= SLOW:
             plugin.held_loop(self._name, took, HOLD)
         if error is not None:
-            plugin.failed(f"{self._name} raised {kind_and_place(error)}")
+            plugin.raised(self._name, error)
         return answer
 
 
@@ -209,7 +209,7 @@ class _AcceptJudge:
         except trio.TooSlowError:
             plugin.failed(f"{ACCEPT} took longer than {LATE:g} s")
         except RAISED as error:
-            plugin.failed(f"{ACCEPT} raised {kind_and_place(error)}")
+            plugin.raised(ACCEPT, error)
         finally:
             plugin.account.add(trio.current_time() - began)
         return None

@@ -14,6 +14,7 @@ from trioworkers.config import FleetFileError
 from trioworkers.plugins.apart import call_apart
 from trioworkers.plugins.breaker import Breaker
 from trioworkers.plugins.errors import RAISED, PluginError, kind_and_place
+from trioworkers.shortage import in_thread, shortage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,7 +245,7 @@ class Plugin:
             if hook.is_async:
                 return await call_apart(hook.function, given, seconds)
             with trio.fail_after(seconds):
-                return await trio.to_thread.run_sync(
+                return await in_thread(
                     lambda: hook.function(**given),
                     abandon_on_cancel=True,
                     limiter=self._thread,
@@ -252,7 +253,9 @@ class Plugin:
         except trio.TooSlowError:
             message = f"{self.name}: {name} took longer than {seconds:g} s"
         except RAISED as error:
+            shortage = shortage_of(error)
             message = f"{self.name}: {name} raised {kind_and_place(error)}"
+            message += "" if shortage is None else f": {shortage}"
         finally:
             self.account.add(trio.current_time() - began)
         raise PluginError(message)
@@ -263,6 +266,24 @@ class Plugin:
             self.switch_off(f"{name} held the loop for {took:.1f} s")
         elif took >= SLOW:
             self.emit("plugin.slow", plugin=self.name, hook=name, took=round(took, 3))
+
+    def raised(self, hook: str, error: BaseException) -> None:
+        """Count and report what a hook raised; it may switch the plugin off.
+
+        That the system has no room, for a thread or a file, is not the plugin's fault: it is reported, and
+        counts for nothing.
+        """
+        what = f"{hook} raised {kind_and_place(error)}"
+        shortage = shortage_of(error)
+        if shortage is None:
+            self.failed(what)
+        else:
+            self.has_no_room(f"{what}: {shortage}")
+
+    def has_no_room(self, reason: str) -> None:
+        """Report what the system has no room for; it says nothing of the plugin."""
+        self.account.failures += 1
+        self.emit("plugin.failed", plugin=self.name, reason=reason)
 
     def failed(self, reason: str) -> None:
         """Count and report a failure, which may switch the plugin off. `reason`: without texts."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.plugins.errors import RAISED, kind_and_place
+from trioworkers.plugins.errors import RAISED
 from trioworkers.plugins.feeds import EVENT, serve_events
 from trioworkers.plugins.inline import ACCEPT, ROUTE, STATUS
 
@@ -101,7 +101,7 @@ class PluginServices:
                     nursery.start_soon(self._run, plugin, given)
                 return
             except* RAISED as group:
-                plugin.failed(f"{SERVE} raised {kind_and_place(_first(group))}")
+                plugin.raised(SERVE, _first(group))
             if trio.current_time() - began > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             await trio.sleep(pause)

@@ -44,7 +44,7 @@ class IntakeEvents(PollEvents, Protocol):
     def webhook_registered(self, reason: str) -> None:
         """The webhook was set, because of `reason`."""
 
-    def kinds_ignored(self, kinds: Sequence[str]) -> None:
+    def webhook_narrowed(self, kinds: Sequence[str]) -> None:
         """The webhook is set, but the server does not know these kinds of updates."""
 
     def webhook_refused(self, reason: str, pause: float) -> None:
@@ -178,7 +178,7 @@ class Intake:
 
     def ignored(self, kinds: Sequence[str]) -> None:
         """It is set, without these kinds."""
-        self._events.kinds_ignored(kinds)
+        self._events.webhook_narrowed(kinds)
 
     def refused(self, reason: str, pause: float) -> None:
         """It failed; that Telegram could not be asked about a webhook that is set counts for nothing."""

@@ -19,6 +19,7 @@ from trioworkers.botapi.decoding import decode
 from trioworkers.botapi.errors import BotApiError, TransportError, UndecodableError
 from trioworkers.inbox.gate import Duplicate
 from trioworkers.inbox.store import StoreError
+from trioworkers.shortage import NoThreadError, in_thread, words_of
 from trioworkers.transport.batch import MOST_UPDATES, read_batch, read_broken_batch
 from trioworkers.transport.refusals import in_words, is_token_refused
 
@@ -141,7 +142,11 @@ class LongPoll:
             answer = await self._api.request("getUpdates", asked, silence=settings.poll_timeout + SLACK)
             return await decode(read_batch, answer)
         except UndecodableError as error:
-            return await trio.to_thread.run_sync(read_broken_batch, error.body)
+            body = error.body
+        try:
+            return await in_thread(read_broken_batch, body)
+        except NoThreadError as error:
+            raise TransportError("getUpdates", words_of(error)) from None
 
     async def _offer(self, batch: Batch) -> bool:
         """Give them to the gate and note the next offset; True when not all of them came before."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
+
+from trioworkers.ip import read_address, read_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+    from trioworkers.ip import IPAddress, IPNetwork
 
 # https://core.telegram.org/bots/webhooks#the-short-version
-TELEGRAM = (ipaddress.ip_network("149.154.160.0/20"), ipaddress.ip_network("91.108.4.0/22"))
+TELEGRAM = (read_network("149.154.160.0/20"), read_network("91.108.4.0/22"))
 
 
-def is_telegram(peer: str | None, forwarded_for: str, trusted_proxies: Sequence[Network]) -> bool:
+def is_telegram(peer: str | None, forwarded_for: str, trusted_proxies: Sequence[IPNetwork]) -> bool:
     """Whether the sender of a request is within Telegram's networks.
 
     Args:
@@ -27,7 +27,9 @@ def is_telegram(peer: str | None, forwarded_for: str, trusted_proxies: Sequence[
     return sender is not None and _within(sender, TELEGRAM)
 
 
-def find_sender(peer: str | None, forwarded_for: str, trusted_proxies: Sequence[Network]) -> Address | None:
+def find_sender(
+    peer: str | None, forwarded_for: str, trusted_proxies: Sequence[IPNetwork]
+) -> IPAddress | None:
     """The address of whoever made a request; None when a proxy that is trusted tells none that can be read.
 
     Each proxy adds at the right where it got the request from. So the entries are read from the right, as
@@ -44,19 +46,17 @@ def find_sender(peer: str | None, forwarded_for: str, trusted_proxies: Sequence[
     return address
 
 
-def _within(address: Address, networks: Sequence[Network]) -> bool:
+def _within(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
     return any(address in network for network in networks)
 
 
-def _read(text: str) -> Address | None:
+def _read(text: str) -> IPAddress | None:
     """An address as proxies write it: alone, with a port, in brackets, or IPv4 within IPv6."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        address = ipaddress.ip_address(text)
+        return read_address(text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from trioworkers.ip import read_address
+
+if TYPE_CHECKING:
+    from trioworkers.ip import IPAddress
 
 ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # of documentation: nobody's
 OURSELVES = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -29,13 +34,11 @@ def reached_at(listener: socket.socket) -> str | None:
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def _address(listener: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(listener: socket.socket) -> IPAddress | None:
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     host: str = listener.getsockname()[0]
-    address = ipaddress.ip_address(host.partition("%")[0])  # a link-local one has its interface behind it
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    return read_address(host.partition("%")[0])  # a link-local one has its interface behind it
 
 
 def _for_others(family: int) -> str:

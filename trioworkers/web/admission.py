@@ -15,10 +15,10 @@ with a cookie that changes something, and each websocket with a cookie, must com
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.ip import is_loopback, read_address
 from trioworkers.web.acts import CONTROL, LOCAL, note_actor
 from trioworkers.web.attempts import Attempts
 from trioworkers.web.sessions import LoginLinks, Sessions, cookie_name
@@ -202,7 +202,7 @@ def source_of(connection: BaseRequestWebsocket) -> str:
         return peer or LOCAL
     said = ",".join(connection.headers.getlist("X-Forwarded-For")).rpartition(",")[2].strip()
     try:
-        return str(ipaddress.ip_address(said))
+        return str(read_address(said))
     except ValueError:
         return peer or LOCAL
 
@@ -218,14 +218,16 @@ def came_by_tls(connection: BaseRequestWebsocket) -> bool:
 def _peer(connection: BaseRequestWebsocket) -> str | None:
     """The other end's address; None on a unix socket."""
     client: Any = connection.scope.get("client")
-    return str(client[0]) if client else None
+    if not client:
+        return None
+    try:
+        return str(read_address(client[0]))
+    except ValueError:
+        return str(client[0])
 
 
 def _is_local(peer: str | None) -> bool:
-    try:
-        return peer is None or ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return False
+    return peer is None or is_loopback(peer)
 
 
 def _host(connection: BaseRequestWebsocket) -> str:
@@ -253,10 +255,7 @@ def _bearer(connection: BaseRequestWebsocket) -> str | None:
 def _is_loopback(host: str) -> bool:
     """Whether a `Host` header names this machine to itself: `localhost` or a loopback address."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    try:
-        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return name == "localhost" or is_loopback(name.strip("[]"))
 
 
 def _unauthorized(message: str) -> Answer:

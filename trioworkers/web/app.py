@@ -11,7 +11,7 @@ from quart import request, websocket
 
 from trioworkers.described import Description, described
 from trioworkers.inbox.store import StoreError
-from trioworkers.shortage import in_thread, words_of
+from trioworkers.shortage import in_thread, thread_error, words_of
 from trioworkers.web.admission import MARK, OPEN
 from trioworkers.web.answers import OpenApi, Readiness, Status
 from trioworkers.web.asked import RequestRefusedError
@@ -136,6 +136,14 @@ def make_app(context: AppContext) -> QuartTrio:
     async def system_fails(error: OSError) -> tuple[dict[str, str], int]:
         """No thread, process or descriptor can be had now."""
         return {"error": words_of(error)}, 503
+
+    @app.errorhandler(RuntimeError)
+    async def no_thread_starts(error: RuntimeError) -> tuple[dict[str, str], int]:
+        """A plugin's route was refused a thread by Trio itself."""
+        refused = thread_error(error)
+        if refused is None:
+            raise error
+        return await system_fails(refused)
 
     return app
 

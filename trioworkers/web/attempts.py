@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
+from trioworkers.ip import read_address
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -117,11 +119,9 @@ def delay(wrong: int) -> float:
 def _network(source: str) -> str:
     """What an address is remembered by: itself, or the network of an IPv6 address."""
     try:
-        address = ipaddress.ip_address(source)
+        address = read_address(source)
     except ValueError:
         return source
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address), IPV6_NETWORK), strict=False))
-    return source
+    return str(address)

@@ -17,7 +17,7 @@ from trioworkers.described import Description, described
 from trioworkers.nearest import nearest
 from trioworkers.reload import ShortError
 from trioworkers.reload_history import MOST
-from trioworkers.shortage import words_of
+from trioworkers.shortage import in_thread, words_of
 from trioworkers.web.acts import emit_action
 from trioworkers.web.answers import PlanDocument, ReloadPage
 from trioworkers.web.asked import LARGEST_ID, Asked, RequestRefusedError, read_body, read_query
@@ -122,20 +122,20 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
     async def put(name: str) -> dict[str, Any]:
         asked = await read_body(TokenAsked)
         async with turn:
-            table = await trio.to_thread.run_sync(_own_table, reloads.fleet, name)
+            table = await in_thread(_own_table, reloads.fleet, name)
             return await change("bots.token", name, {**table, "token": asked.token})
 
     @routes.delete("/api/bots/<name>")
     @described(Description("Remove a bot that was added", PlanDocument, refusals=NO_BOT | REFUSED))
     async def remove(name: str) -> dict[str, Any]:
         async with turn:
-            await trio.to_thread.run_sync(_own_table, reloads.fleet, name)
+            await in_thread(_own_table, reloads.fleet, name)
             return await change("bots.remove", name, None)
 
     async def change(action: str, name: str, table: Mapping[str, Any] | None) -> dict[str, Any]:
         fleet = reloads.fleet
         with _refusals():
-            draft = await trio.to_thread.run_sync(_draft, fleet, name, table)
+            draft = await in_thread(_draft, fleet, name, table)
             plan = await reloads.run(drafts=[draft], by=g.by)
         emit_action(events, action, name)
         return plan.document()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-import trio
+from trioworkers.shortage import in_thread
 
 ENCODINGS = {b"": False, b"identity": False, b"gzip": True, b"x-gzip": True}
 """Whether a body of this Content-Encoding is packed, RFC 9110 8.4.1; others are not known."""
@@ -27,10 +27,11 @@ async def unpack(body: bytes, most: int) -> bytes:
     Raises:
         PackedError: it is damaged, cut off, or something follows it.
         TooLargeError: it would be larger.
+        NoThreadError: there is no thread.
     """
     if min(most, len(body) * _RATIO) <= _QUICK:
         return _unpack(body, most)
-    return await trio.to_thread.run_sync(_unpack, body, most)
+    return await in_thread(_unpack, body, most)
 
 
 def _unpack(body: bytes, most: int) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 from quart import request
 
+from trioworkers.shortage import NoThreadError
 from trioworkers.transport.deliveries import judge
 from trioworkers.transport.senders import is_telegram
 from trioworkers.web.bare import bare_app
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from quart.wrappers.base import BaseRequestWebsocket
     from quart_trio import QuartTrio
 
+    from trioworkers.ip import IPNetwork
     from trioworkers.transport.deliveries import Deliveries, WebhookEndpoint
-    from trioworkers.transport.senders import Network
     from trioworkers.web.admission import Answer
 
     Refusal = Callable[[BaseRequestWebsocket], Awaitable[Answer | None]]
@@ -49,7 +50,7 @@ class ListenerSettings(Protocol):
     @property
     def telegram_ips_only(self) -> bool: ...
     @property
-    def trusted_proxies(self) -> Sequence[Network]: ...
+    def trusted_proxies(self) -> Sequence[IPNetwork]: ...
 
 
 @dataclass(slots=True)
@@ -123,6 +124,8 @@ class WebhookApp:
                 status = 400
             except TooLargeError:
                 status = 413
+            except NoThreadError:  # Telegram sends it again
+                status = 503
         if status == 200 and endpoint is not None:
             status = await self._deliveries.take(endpoint, content)
         else:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trioworkers.errors import TrioworkersError, describe
+from trioworkers.starved import is_starved
 from trioworkers.user_modules import fingerprint_of, hidden_by, search_in
-from trioworkers.worker.starved import is_starved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

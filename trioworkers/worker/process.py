@@ -51,6 +51,7 @@ from trioworkers.protocol.frames import (
     Unfit,
     cut,
 )
+from trioworkers.starved import EXIT_STARVED, is_starved
 from trioworkers.worker.asks import Asks
 from trioworkers.worker.background import Background
 from trioworkers.worker.deaf import leave_to_daemon
@@ -58,7 +59,6 @@ from trioworkers.worker.handler import Handler, HandlerError, import_handler
 from trioworkers.worker.memory import Memory
 from trioworkers.worker.recorder import FrameRecorder
 from trioworkers.worker.remains import WORKER, call_this_process
-from trioworkers.worker.starved import EXIT_STARVED, is_starved
 from trioworkers.worker.turns import FrameTurns
 
 if TYPE_CHECKING:

@@ -4,6 +4,9 @@ Everything that a run starts carries the run's number in its environment, where 
 whoever may read it (proc(5), environ): a process is known by a number of 128 random bits, never by its
 name, and never by a process number alone, which may be another's by now: what it is killed by is a pidfd,
 opened before its start is compared with that of the process that was marked.
+
+Without a descriptor nothing can be looked at: functions that look raise an OSError then, rather than miss
+one.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from trioworkers.starved import is_starved
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -33,6 +38,9 @@ def end_run(run: str, *, seconds: float = 2.0) -> int:
 
     With a leader of a session go the processes of its session, marked or not. Blocks until all have ended,
     at most so many seconds: one that the kernel does not let go is left.
+
+    Raises:
+        OSError: there is no descriptor to look with.
     """
     ended: set[int] = set()
     deadline = time.monotonic() + seconds
@@ -46,7 +54,11 @@ def end_run(run: str, *, seconds: float = 2.0) -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes whose parent is `pid`, those that wait to be reaped included."""
+    """The processes whose parent is `pid`, those that wait to be reaped included.
+
+    Raises:
+        OSError: there is no descriptor to look with.
+    """
     try:
         lists = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
         return [int(child) for children in lists for child in children.read_bytes().split()]
@@ -55,10 +67,16 @@ def children_of(pid: int) -> list[int]:
 
 
 def variable_of(pid: int, name: str) -> str | None:
-    """A variable of the environment that a process was started with; None when there is none to be read."""
+    """A variable of the environment that a process was started with; None when there is none to be read.
+
+    Raises:
+        OSError: there is no descriptor to look with.
+    """
     try:
         environ = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
+    except OSError as error:
+        if is_starved(error):
+            raise
         return None
     start = f"{name}=".encode()
     return next(
@@ -71,6 +89,9 @@ def orphans(workers: Collection[int], run: str | None = None) -> list[int]:
 
     A child is one of `workers` (children, too), or from one of them that still runs, by its session or its
     environment; else it is an orphan: what has neither comes from none. With `run` only marked ones count.
+
+    Raises:
+        OSError: there is no descriptor to look with.
     """
     found = []
     for pid in children_of(os.getpid()):
@@ -87,6 +108,9 @@ def strangers(own: Collection[int]) -> set[tuple[int, int]]:
 
     They came to it as the first process of a container, of probes and of shells that were run there. Each is
     of another session than this process, of which a plugin's children are.
+
+    Raises:
+        OSError: there is no descriptor to look with.
     """
     session = os.getsid(0)
     found = {pid: _stat(pid) for pid in children_of(os.getpid()) if pid not in own}
@@ -109,7 +133,7 @@ def begin_run(path: Path) -> str:
     Blocks for what :func:`end_run` blocks. Nobody else may begin one there at the same time.
 
     Raises:
-        OSError: the file cannot be read or written.
+        OSError: the file cannot be read or written, or there is no descriptor to look with.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -144,7 +168,7 @@ def _kill(pid: int, start: int) -> bool:
     """Kill a process if it is, now that it is held on to, still the one that started then."""
     try:
         descriptor = os.pidfd_open(pid)
-    except OSError:
+    except ProcessLookupError:
         return False
     try:
         stat = _stat(pid)
@@ -188,6 +212,8 @@ class _Stat(NamedTuple):
 def _stat(pid: int) -> _Stat | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
+    except OSError as error:
+        if is_starved(error):
+            raise
         return None
     return _Stat(fields[0] not in "ZX", int(fields[1]), int(fields[3]), int(fields[19]))

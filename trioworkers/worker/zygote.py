@@ -13,6 +13,7 @@ handlers' code. Where fork is unfit it starts a fresh interpreter for each worke
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import importlib
 import os
@@ -196,6 +197,8 @@ class ZygoteMain:
             with suppress(OSError):  # it is being replaced just now: the worker says what it cannot find
                 os.chdir(self._folder)
         try:
+            if len(descriptors) < 2:  # there was no room for them here (unix(7), MSG_CTRUNC)
+                return (NotStarted(number, errno.EMFILE),)
             channel, output = descriptors
             pid = self._start(channel, output)
         except OSError as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trio
 from trioworkers_plugins.trace import plugin as plugin_module
 from trioworkers_plugins.trace.plugin import SLICE, Recorder
 
@@ -126,3 +128,36 @@ def test_five_thousand_updates_take_a_fraction_of_a_second(log: Log, recorder: R
     recorder.record(events, 0, ALL)
     assert time.thread_time() - began < 0.5
     assert len(log.lines) == 20_000
+
+
+async def test_a_batch_waits_for_a_thread(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none can be had the batch is kept, in its order, and the service goes on."""
+    monkeypatch.setattr(plugin_module, "NO_THREAD_PAUSE", 0.01)
+    run_sync, refusals = trio.to_thread.run_sync, [True] * 5
+
+    async def refuses(*args: Any, **options: Any) -> Any:
+        if refusals:
+            refusals.pop()
+            raise RuntimeError("can't start new thread")
+        return await run_sync(*args, **options)
+
+    batches = [[done(1)], [done(2)]]
+
+    class Heard:
+        async def receive(self) -> Any:
+            if not batches:
+                await trio.sleep_forever()
+            return batches.pop(0), 0
+
+    daemon: Any = SimpleNamespace(
+        log_file=lambda: log, name="fleet", version="1", events=lambda *_: nullcontext(Heard())
+    )
+    plugin: Any = SimpleNamespace(settings=ALL)
+    monkeypatch.setattr(trio.to_thread, "run_sync", refuses)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(plugin_module.trioworkers_serve, daemon, plugin)
+        with trio.fail_after(20):
+            while len(log.lines) < 2:  # noqa: ASYNC110 - of another thread
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert [line["trace_id"] for line in log.lines] == [trace_id(7, 1), trace_id(7, 2)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trioworkers.nursery.restart import STARVED, Crash, RestartBudget
+from trioworkers.starved import is_starved
 from trioworkers.worker.handler import HandlerError, import_handler
-from trioworkers.worker.starved import is_starved
 
 if TYPE_CHECKING:
     from pathlib import Path
