@@ -15,6 +15,7 @@ from trioworkers.cli.failures import refuse, run_or_fail
 from trioworkers.cli.fleet import daemon_errors, read_fleet
 from trioworkers.cli.handlers import handler_problems
 from trioworkers.cli.plugin_tables import plugin_problems
+from trioworkers.cli.start_problems import start_problems
 from trioworkers.cli.streams import patient_descriptor
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run(config: Path | None, dry_run: bool) -> None:
 
         run_or_fail(check_pidfds)  # by which handlers are tried
         plugins = load_plugins(fleet)
-        if problems := handler_problems(fleet) + plugin_problems(fleet, plugins):
+        if problems := start_problems(fleet) + handler_problems(fleet) + plugin_problems(fleet, plugins):
             refuse(problems)
         plugins.retune(fleet, plugins.validated(fleet))
         _print_plan(fleet, [plugin.name for plugin in plugins.found if plugin.is_active])
@@ -134,10 +135,17 @@ def _stream(fleet: Fleet) -> TextIO | None:
 
 
 def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from trioworkers.cli.shown import find_paper
+    from trioworkers.cli.table import Column, table_lines
 
-    table = Table("bot", "id", "transport", "handler", "starts", box=None, pad_edge=False)
+    columns = (
+        Column("bot"),
+        Column("id", 1),
+        Column("transport", 0),
+        Column("handler", 2),
+        Column("starts", 3, is_text=True),
+    )
+    rows = []
     for name, bot in sorted(fleet.bots.items()):
         if not bot.enabled:
             starts = "no, it is not enabled"
@@ -145,9 +153,9 @@ def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
             starts = "no, another shard has it"
         else:
             starts = "yes"
-        table.add_row(name, str(bot.bot_id), bot.transport, bot.handler, starts)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"fleet {fleet.name}, from {fleet.path}", markup=False)
-    console.print(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}", markup=False)
-    console.print(f"plugins: {', '.join(plugins) or 'none'}", markup=False)
-    console.print(table if fleet.bots else "no bots")
+        rows.append([name, str(bot.bot_id), bot.transport, bot.handler, starts])
+    click.echo(f"fleet {fleet.name}, from {fleet.path}")
+    click.echo(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}")
+    click.echo(f"plugins: {', '.join(plugins) or 'none'}")
+    for line in table_lines(columns, rows, find_paper()) if rows else ["no bots"]:
+        click.echo(line)
