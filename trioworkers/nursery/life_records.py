@@ -47,7 +47,7 @@ class WorkCame(msgspec.Struct, frozen=True):
 
 
 class SessionReady(msgspec.Struct, frozen=True):
-    """The worker of session `number` is ready. `code` is a fingerprint of its handler's module."""
+    """The worker of session `number` is ready. `code` is a fingerprint of the bot's code."""
 
     number: int
     code: str | None
@@ -242,7 +242,7 @@ class State(msgspec.Struct, frozen=True):
         budget: what is left of the restart budget.
         asking: those who wait for the verdict on the next session.
         asking_later: those who asked when that one had begun, and wait for the one after it.
-        code: a fingerprint of the handler's module that the last ready worker had.
+        code: a fingerprint of the bot's code that the last ready worker had.
         is_judged: there was a first verdict: a worker was ready, ended or failed, sleeps, or is in line.
         is_proven: a worker was ready.
         has_begun, is_leaving, is_over: the caller performs effects; a drain was asked for; all has ended.

@@ -137,7 +137,7 @@ class WorkerSession:
     """One worker process; :meth:`run` it once.
 
     Args:
-        on_ready: called with the fingerprint of the handler's module in the moment when the worker is ready.
+        on_ready: called with the fingerprint of the bot's code in the moment when the worker is ready.
 
     Attributes:
         worker: the worker while its process runs.

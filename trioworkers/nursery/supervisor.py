@@ -117,7 +117,7 @@ class Supervisor:
 
     @property
     def code(self) -> str | None:
-        """A fingerprint of the handler's module that the last ready worker had."""
+        """A fingerprint of the bot's code that the last ready worker had."""
         return self._life.code
 
     @property
