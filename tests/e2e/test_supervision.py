@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import trio
 from fleet_project import Daemon, Project, alive, until, workers_of
 
 from trioworkers.testing import SimBot, Telegram, serve_telegram
-
-if TYPE_CHECKING:
-    import trio
 
 ONE_OF_THEM = """
 import os, signal, time, trio
@@ -204,7 +202,7 @@ async def test_over_the_limit_the_longest_idle_sleeps_first(
 async def test_bots_over_the_limit_wait_and_say_so(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """The daemon is ready all the same; one that ends makes room."""
+    """The daemon is ready all the same; `check` and `status` name the key; one that ends makes room."""
     base = await nursery.start(serve_telegram, world)
     bots = [world.add_bot(f"bot{number}") for number in range(2)]
     project.module("echo", ONE_OF_THEM.format(deed="pass"))
@@ -217,7 +215,11 @@ async def test_bots_over_the_limit_wait_and_say_so(
     rows = (await daemon.status())["workers"]
     assert sorted(row["state"] for row in rows) == ["backoff", "running"]
     (waiting,) = [row for row in rows if row["state"] == "backoff"]
-    assert waiting["reason"] == "waits for a place: 1 workers are allowed at once"
+    assert waiting["reason"] == "waits for a place: limits.max_workers = 1 allows 1 worker at the same time"
+    says = "1 bot waits for a place: limits.max_workers = 1 allows 1 worker at the same time. Raise it"
+    for verb in ("check", "status"):
+        shown = await trio.to_thread.run_sync(project.run, verb)
+        assert (shown.returncode, says in shown.stdout) == (0, True), shown.stdout
     (worker,) = workers_of(daemon.process.pid)
     os.kill(worker, signal.SIGKILL)
 

@@ -38,6 +38,9 @@ It includes the settings of plugins: those of the fleet file at hand, or those t
 @click.option("--handlers", is_flag=True, help="Import each handler too, in a process that is thrown away.")
 @click.pass_obj
 def check(config: Path | None, handlers: bool) -> None:
+    from trioworkers.config.worker_places import held_back, places_of
+    from trioworkers.machine import this_machine
+
     fleet = read_fleet(config)
     problems = handler_problems(fleet) if handlers else []
     if fleet.plugins:
@@ -48,6 +51,8 @@ def check(config: Path | None, handlers: bool) -> None:
         refuse(problems)
     bots = "1 bot" if len(fleet.bots) == 1 else f"{len(fleet.bots)} bots"
     click.echo(f"{fleet.path}: good, {bots}")
+    if (waits := held_back(fleet, places_of(fleet.limits, this_machine()))) is not None:
+        click.echo(f"on this machine, {waits}")
 
 
 @click.command(help=SCHEMA_HELP)

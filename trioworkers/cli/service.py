@@ -108,6 +108,7 @@ def _start(fleet: Fleet) -> None:
         OSError: its log folder cannot be made, or no process started; PermissionError: others write there.
     """
     from trioworkers.cli.control import UnreachableError
+    from trioworkers.config.worker_places import held_back_now
     from trioworkers.folders import make_folder
     from trioworkers.service.claim import see_no_other
     from trioworkers.service.places import service_socket
@@ -141,6 +142,8 @@ def _start(fleet: Fleet) -> None:
             document = _ask_status(control)
         if document and document["fleet"]["pid"] == daemon.pid and document["fleet"]["state"] == "running":
             click.echo(f"runs with pid {daemon.pid}, {summary(document['workers'])}")
+            if (waits := held_back_now(document["workers"])) is not None:
+                click.echo(waits)
             daemon.returncode = 0  # it lives on without us
             return
         time.sleep(LOOK_EVERY)

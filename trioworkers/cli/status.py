@@ -42,6 +42,7 @@ def _print(document: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from trioworkers.config.worker_places import held_back_now
     from trioworkers.status import summary
 
     fleet, workers = document["fleet"], document["workers"]
@@ -69,6 +70,8 @@ def _print(document: dict[str, Any]) -> None:
     up = span(fleet["uptime_ms"])
     console.print(f"fleet {fleet['name']}: {fleet['state']}, pid {fleet['pid']}, up {up}", markup=False)
     console.print(summary(workers), markup=False)
+    if (waits := held_back_now(workers)) is not None:
+        console.print(printable(waits), markup=False)
     if fleet["config"]["error"] is not None:
         console.print("the fleet was changed and is refused; what was in force is:", style="red")
         for line in fleet["config"]["error"].splitlines():
