@@ -110,6 +110,42 @@ async def test_a_worker_that_grows_is_recycled_and_that_is_no_crash(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_bot_that_needs_more_than_its_limit_is_not_recycled_for_ever(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """The second worker stays, and the bot says what it needs; what grows from there is replaced."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("one")
+    project.module(
+        "one", "MODEL = b'x' * 90_000_000\n" + ONE_OF_THEM.format(deed="KEPT.append(b'x' * 90_000_000)")
+    )
+    settings = {**QUICK, "memory_limit": "60MB", "memory_check_interval": "200ms"}
+    project.write(base, {"one": {"token": bot.token, "handler": "one:handle", **settings}})
+    daemon = await project.start().ready()
+    needs = await until(lambda: project.events("worker.needs_memory"))
+    assert needs[0]["needs"] > 90_000_000 > needs[0]["limit"] == 60 * 2**20
+    assert len(project.events("worker.recycled")) == 1
+    row = await daemon.bot("one")
+    assert (row["state"], row["restarts"]) == ("running", 1)
+    assert row["reason"].endswith(
+        " MB from the start, more than memory_limit (60 MB), which counts from there"
+    )
+    alice = world.add_user("Alice")
+    await alice.say(bot, "hello")
+    assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+    await until(lambda: len(project.events("worker.recycled")) == 2)
+    assert project.events("worker.recycled")[1]["limit"] == needs[0]["needs"] + 60 * 2**20
+
+    async def replaced() -> bool:
+        row = await daemon.bot("one")
+        return bool(row["state"] == "running" and row["restarts"] == 2)
+
+    await until(replaced)
+    assert len(project.events("worker.needs_memory")) == 1
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     "deed",
     [
