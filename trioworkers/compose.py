@@ -207,7 +207,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         listener.bind()
     registrations = Registrations(in_force, kept_token(fleet.state_dir / "webhook-secret"), listener)
     registry = Registry(Digests(fleet.state_dir / "webhooks.json"), registrations.wait_turn)
-    slots = WorkerSlots(in_force.most_workers)
+    slots = WorkerSlots(in_force.most_workers, lambda: in_force.places().words)
     context = BotContext(
         fleet=in_force,
         inbox=inbox,

@@ -44,6 +44,7 @@ EVENTS: Mapping[str, str] = {
     "worker.exited": "info",
     "worker.hung": "error",
     "worker.recycled": "info",
+    "worker.needs_memory": "warn",
     "worker.sleeping": "info",
     "task.failed": "error",
     "zygote.ready": "info",

@@ -25,15 +25,37 @@ from importlib.machinery import (
     SourcelessFileLoader,
 )
 from importlib.util import source_hash
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
 CHECKED = b"\3\0\0\0"  # the flags of a pyc that is valid for one source only, whatever its time (PEP 552)
 HEADER = 16  # bytes of a pyc before its code: magic number, flags, and eight bytes of the source
 INSTALLED = ("site-packages", "dist-packages")
+
+
+class Loaded:
+    """The files that a process has loaded modules of users from.
+
+    Attributes:
+        files: by path, the module's name and the :func:`fingerprint_of` its source. A source is noted when it
+            is read, also when it cannot be compiled then.
+        preloaded: those of them that were loaded before, in the process that this one was forked from.
+        on_load: called after another file was noted, in whatever thread imports; it must not raise.
+    """
+
+    def __init__(self, preloaded: Loaded | None = None) -> None:
+        self.files: dict[str, tuple[str, str]] = {} if preloaded is None else dict(preloaded.files)
+        self.preloaded = frozenset(self.files)
+        self.on_load: Callable[[], object] | None = None
+
+    def note(self, path: str, name: str, fingerprint: str) -> None:
+        """Note a file (the loader's call)."""
+        self.files[path] = name, fingerprint
+        if self.on_load is not None:
+            self.on_load()
 
 
 class SourceLoader(SourceFileLoader):
@@ -44,6 +66,10 @@ class SourceLoader(SourceFileLoader):
     """
 
     fingerprint = ""
+
+    def __init__(self, fullname: str, path: str, loaded: Loaded | None = None) -> None:
+        super().__init__(fullname, path)
+        self._loaded = loaded
 
     def get_data(self, path: str) -> bytes:
         """Return a file's bytes.
@@ -56,6 +82,8 @@ class SourceLoader(SourceFileLoader):
             if not self.fingerprint:
                 self.fingerprint = fingerprint_of(data)
                 self._source_hash = source_hash(data)
+                if self._loaded is not None:
+                    self._loaded.note(self.path, self.name, self.fingerprint)
         elif path.endswith(".pyc") and data[4:8] != CHECKED:
             raise OSError(path)
         return data
@@ -69,19 +97,25 @@ class SourceLoader(SourceFileLoader):
 class _SourceHook:
     """Makes the finders of the folders of users; an entry of `sys.path_hooks`."""
 
-    def __init__(self, folders: Iterable[str]) -> None:
+    def __init__(self, folders: Iterable[str], loaded: Loaded, *, preloads: bool) -> None:
         self.folders = tuple(folder.rstrip(os.sep) for folder in folders)
+        self.loaded = loaded
+        self.preloads = preloads
 
     def __call__(self, path: str) -> FileFinder:
         is_theirs = any(path == folder or path.startswith(folder + os.sep) for folder in self.folders)
         if not is_theirs or any(part in INSTALLED for part in path.split(os.sep)) or not os.path.isdir(path):
             raise ImportError(path)
+        loader: Any = self._loader  # typeshed asks for a class, the finder only calls it
         return FileFinder(
             path,
             (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (SourceLoader, SOURCE_SUFFIXES),
+            (loader, SOURCE_SUFFIXES),
             (SourcelessFileLoader, BYTECODE_SUFFIXES),
         )
+
+    def _loader(self, fullname: str, path: str) -> SourceLoader:
+        return SourceLoader(fullname, path, self.loaded)
 
 
 def fingerprint_of(source: bytes) -> str:
@@ -98,22 +132,27 @@ def put_python_first() -> None:
     sys.path[:] = pythons + [entry for entry in sys.path if entry not in pythons]
 
 
-def search_in(folders: Sequence[str], *, last: bool = False) -> None:
+def search_in(folders: Sequence[str], *, last: bool = False) -> Loaded:
     """Let modules be found in `folders` from now on, and be loaded from their source there.
 
-    They come after Python's own modules and before installed packages, or, with `last`, after all.
+    They come after Python's own modules and before installed packages, or, with `last`, after all. Returns
+    what is loaded from there; what was loaded while they came last counts as preloaded.
     """
     rest = [entry for entry in sys.path if entry not in folders]
     place = (
         len(rest) if last else 1 + max((i for i, entry in enumerate(rest) if _is_pythons(entry)), default=-1)
     )
     sys.path[:] = [*rest[:place], *folders, *rest[place:]]
-    hook = _SourceHook(folders)
+    former = [one for one in sys.path_hooks if isinstance(one, _SourceHook)]
+    hook = _SourceHook(
+        folders, Loaded(next((one.loaded for one in former if one.preloads), None)), preloads=last
+    )
     sys.path_hooks[:] = [hook, *(one for one in sys.path_hooks if not isinstance(one, _SourceHook))]
     for entry in list(sys.path_importer_cache):
         with suppress(ImportError):
             hook(entry)
             del sys.path_importer_cache[entry]  # found by then as any other folder
+    return hook.loaded
 
 
 def do_not_search_in(folders: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ FLEET = {
 TABLE_KEYS: dict[str, Any] = {
     "limits": {
         "max_workers": ("live", 1000),
-        "max_workers_per_core": ("live", 20),
+        "max_workers_per_core": ("live", "auto"),
         "start_rate": ("live", 50.0),
     },
     "api": {

@@ -36,6 +36,7 @@ BASE: dict[str, Any] = {
     "plugins": {"dedup": {"window": "30s"}},
 }
 OTHER = {
+    "limits.max_workers_per_core": 7,
     "fleet.name": "two",
     "fleet.state_dir": "elsewhere",
     "fleet.runtime_dir": "elsewhere",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import trio
 from fleet_project import Daemon, Project, alive, until, workers_of
 
 from trioworkers.testing import SimBot, Telegram, serve_telegram
-
-if TYPE_CHECKING:
-    import trio
 
 ONE_OF_THEM = """
 import os, signal, time, trio
@@ -112,6 +110,42 @@ async def test_a_worker_that_grows_is_recycled_and_that_is_no_crash(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_bot_that_needs_more_than_its_limit_is_not_recycled_for_ever(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """The second worker stays, and the bot says what it needs; what grows from there is replaced."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("one")
+    project.module(
+        "one", "MODEL = b'x' * 90_000_000\n" + ONE_OF_THEM.format(deed="KEPT.append(b'x' * 90_000_000)")
+    )
+    settings = {**QUICK, "memory_limit": "60MB", "memory_check_interval": "200ms"}
+    project.write(base, {"one": {"token": bot.token, "handler": "one:handle", **settings}})
+    daemon = await project.start().ready()
+    needs = await until(lambda: project.events("worker.needs_memory"))
+    assert needs[0]["needs"] > 90_000_000 > needs[0]["limit"] == 60 * 2**20
+    assert len(project.events("worker.recycled")) == 1
+    row = await daemon.bot("one")
+    assert (row["state"], row["restarts"]) == ("running", 1)
+    assert row["reason"].endswith(
+        " MB from the start, more than memory_limit (60 MB), which counts from there"
+    )
+    alice = world.add_user("Alice")
+    await alice.say(bot, "hello")
+    assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+    await until(lambda: len(project.events("worker.recycled")) == 2)
+    assert project.events("worker.recycled")[1]["limit"] == needs[0]["needs"] + 60 * 2**20
+
+    async def replaced() -> bool:
+        row = await daemon.bot("one")
+        return bool(row["state"] == "running" and row["restarts"] == 2)
+
+    await until(replaced)
+    assert len(project.events("worker.needs_memory")) == 1
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     "deed",
     [
@@ -204,7 +238,7 @@ async def test_over_the_limit_the_longest_idle_sleeps_first(
 async def test_bots_over_the_limit_wait_and_say_so(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """The daemon is ready all the same; one that ends makes room."""
+    """The daemon is ready all the same; `check` and `status` name the key; one that ends makes room."""
     base = await nursery.start(serve_telegram, world)
     bots = [world.add_bot(f"bot{number}") for number in range(2)]
     project.module("echo", ONE_OF_THEM.format(deed="pass"))
@@ -217,7 +251,11 @@ async def test_bots_over_the_limit_wait_and_say_so(
     rows = (await daemon.status())["workers"]
     assert sorted(row["state"] for row in rows) == ["backoff", "running"]
     (waiting,) = [row for row in rows if row["state"] == "backoff"]
-    assert waiting["reason"] == "waits for a place: 1 workers are allowed at once"
+    assert waiting["reason"] == "waits for a place: limits.max_workers = 1 allows 1 worker at the same time"
+    says = "1 bot waits for a place: limits.max_workers = 1 allows 1 worker at the same time. Raise it"
+    for verb in ("check", "status"):
+        shown = await trio.to_thread.run_sync(project.run, verb)
+        assert (shown.returncode, says in shown.stdout) == (0, True), shown.stdout
     (worker,) = workers_of(daemon.process.pid)
     os.kill(worker, signal.SIGKILL)
 

@@ -90,7 +90,9 @@ class World:
     def tell(self, event: LifeEvent) -> None:
         """One step, with all that has to hold of it."""
         before = self.state
-        around = Surroundings(self.now, 1e9 + self.now, self.on_demand, self.has_work, self.spare, self.limit)
+        around = Surroundings(
+            self.now, 1e9 + self.now, self.on_demand, self.has_work, self.spare, str(self.limit)
+        )
         if isinstance(event, RestartAsked | ReplaceAsked):
             self.is_parked = False
         if isinstance(event, SessionEnded) and before.current and event.number == before.current.number:

@@ -72,7 +72,7 @@ class Process:
 class Stuck:
     """An executor that never ends, drained or not."""
 
-    idle_since, held_for = math.inf, 0.0
+    idle_since, held_for, taken = math.inf, 0.0, 0
 
     def fence(self, chat_id: int, done: Any) -> bool:
         return False

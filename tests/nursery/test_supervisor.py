@@ -375,7 +375,7 @@ async def test_a_restart_by_hand_waits_for_nothing(stage, nursery, autojump_cloc
     await trio.sleep(1)
     with trio.fail_after(5):
         waits = await it.supervisor.restart(by_hand=False)
-    assert waits == "waits for a place: 0 workers are allowed at once"
+    assert waits == "waits for a place: all are taken"
     it.supervisor.drain()
 
 
@@ -578,7 +578,7 @@ async def test_over_the_limit_a_bot_waits_and_says_so(stage, nursery, autojump_c
     nursery.start_soon(it.supervisor.run)
     await settle()
     assert it.supervisor.state == "backoff"
-    assert it.supervisor.reason == "waits for a place: 0 workers are allowed at once"
+    assert it.supervisor.reason == "waits for a place: all are taken"
     assert it.supervisor.judged.is_set()
     it.limit = 1
     it.places.look_again()
@@ -829,9 +829,7 @@ async def test_a_supervisor_that_is_cancelled_leaves_nothing_behind(stage, autoj
         nursery.start_soon(restart)
         await settle()
         own.cancel_scope.cancel()
-    assert answers == [
-        "waits for a place: 0 workers are allowed at once" if when == "in line" else "internal error"
-    ]
+    assert answers == ["waits for a place: all are taken" if when == "in line" else "internal error"]
     assert it.places.spare == it.limit
     assert (it.supervisor.state, it.supervisor.sessions) == ("failed", [])
 

@@ -58,6 +58,7 @@ LAYERS: Layers = [
             "version",
             "awake",
             "errors",
+            "machine",
             "described",
             "breakage",
             "nearest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import marshal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trioworkers.user_modules import SourceLoader
+from trioworkers.user_modules import SourceLoader, search_in
 from trioworkers.worker.handler import HandlerError, import_handler
 from trioworkers.worker.probe import probe_handler
 
@@ -223,3 +224,62 @@ def test_the_search_is_the_same_whatever_was_searched_before(folder: Path) -> No
     assert all("site-packages" not in entry for entry in first[:place])
     assert last == [*before, "/b", "/a"]
     assert after == before
+
+
+# -- a bot's code is that of all its modules ---------------------------------------------------------
+
+
+def code_of(folder: Path, *, preload: str = "") -> tuple[str, set[str]]:
+    """The code of the handler `bot`, and the files that were preloaded, in a process as a worker's is."""
+    code = (
+        "import importlib, sys\nfrom trioworkers.user_modules import do_not_search_in, search_in\n"
+        "from trioworkers.worker.handler import import_handler\n"
+        f"path = [{str(folder)!r}]\n"
+        f"search_in(path, last=True)\n"
+        f"if {preload!r}: importlib.import_module({preload!r})\n"
+        "do_not_search_in(path)\n"
+        "found = import_handler('bot:handle', path)\n"
+        "import json\nprint(json.dumps([found.code, sorted(found.loaded.preloaded)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    found, preloaded = json.loads(done.stdout)
+    return found, {Path(path).name for path in preloaded}
+
+
+@pytest.mark.parametrize("preload", ["", "words"])
+def test_the_code_of_a_bot_follows_the_modules_that_it_imports(folder: Path, preload: str) -> None:
+    """A module beside it, one in a package, one of before the fork; a module of nobody changes nothing."""
+    (folder / "bot.py").write_text(f"import words\nfrom shop import prices\n{HANDLE}")
+    (folder / "shop").mkdir()
+    for file in ("words.py", "shop/__init__.py", "shop/prices.py", "nobodys.py"):
+        (folder / file).write_text("X = 1\n")
+    codes = [code_of(folder, preload=preload)]
+    assert codes[0] == code_of(folder, preload=preload)
+    assert codes[0][1] == ({"words.py"} if preload else set())
+    for file in ("bot.py", "words.py", "shop/__init__.py", "shop/prices.py"):
+        (folder / file).write_text((folder / file).read_text() + "Y = 2\n")
+        codes.append(code_of(folder, preload=preload))
+    assert len({code for code, _ in codes}) == len(codes)
+    (folder / "nobodys.py").write_text("X = 2\n")
+    assert code_of(folder, preload=preload) == codes[-1]
+
+
+def test_a_source_that_cannot_be_compiled_is_noted(folder: Path) -> None:
+    """Whoever waits for it to change has to know of it."""
+    (folder / "bot.py").write_text(f"import words\n{HANDLE}")
+    (folder / "words.py").write_text("X = (\n")
+    loaded = search_in([str(folder)])
+    notes: list[int] = []
+    loaded.on_load = lambda: notes.append(len(loaded.files))
+    with pytest.raises(SyntaxError):
+        importlib.import_module("bot")
+    assert [Path(path).name for path in loaded.files] == ["bot.py", "words.py"]
+    assert notes == [1, 2]

@@ -46,6 +46,9 @@ It includes the settings of plugins: those of the fleet file at hand, or those t
 @click.option("--handlers", is_flag=True, help="Import each handler too, in a process that is thrown away.")
 @click.pass_obj
 def check(config: Path | None, handlers: bool) -> None:
+    from trioworkers.config.worker_places import held_back, places_of
+    from trioworkers.machine import this_machine
+
     fleet = _read(config)
     problems = start_problems(fleet) + (handler_problems(fleet) if handlers else [])
     if fleet.plugins:
@@ -55,6 +58,8 @@ def check(config: Path | None, handlers: bool) -> None:
     if problems:
         refuse(problems)
     click.echo(f"{fleet.path}: good, {counted(len(fleet.bots), 'bot')}")
+    if (waits := held_back(fleet, places_of(fleet.limits, this_machine()))) is not None:
+        click.echo(f"on this machine, {waits}")
     for name in sorted(fleet.secret_env_names & os.environ.keys()):
         click.echo(f"  {name} was taken from this environment; a daemon takes it from its own")
 

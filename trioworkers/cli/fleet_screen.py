@@ -9,6 +9,7 @@ import click
 from trioworkers.cli.bot_screen import marked
 from trioworkers.cli.shown import counted, printable
 from trioworkers.cli.table import Cell, Column, folded, table_lines
+from trioworkers.config.worker_places import held_back_now
 from trioworkers.status import summary
 from trioworkers.top.words import count, size, span
 from trioworkers.trouble import trouble_of, troubles_of
@@ -49,6 +50,8 @@ def fleet_lines(document: Mapping[str, Any], paper: Paper, now: float) -> list[s
     dead = sum(row["queue"]["dead"] for row in rows)
     letters = f", {counted(dead, 'dead letter')}" if dead else ""
     lines += folded(f"{summary(rows)}{letters}", paper.width)
+    if (waits := held_back_now(rows)) is not None:
+        lines += folded(printable(waits), paper.width)
     return [*lines, *_table(rows, paper, now)] if rows else lines
 
 

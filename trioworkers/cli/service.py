@@ -182,6 +182,7 @@ def _show_started(control: Path, pid: int) -> None:
     """
     from trioworkers.cli.fleet_screen import trouble_lines
     from trioworkers.cli.shown import find_paper
+    from trioworkers.config.worker_places import held_back_now
     from trioworkers.status import summary
 
     time.sleep(FIRST_ANSWERS)
@@ -189,6 +190,8 @@ def _show_started(control: Path, pid: int) -> None:
     if document is None:
         fail("the daemon was ready and has ended: see `trioworkers logs`", FAILED)
     click.echo(f"runs with pid {pid}, {summary(document['workers'])}")
+    if (waits := held_back_now(document["workers"])) is not None:
+        click.echo(printable(waits))
     for line in trouble_lines(document["workers"], find_paper(), time.time()):
         click.echo(line)
 

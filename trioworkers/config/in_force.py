@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
+
+from trioworkers.config.worker_places import Places, places_of
+from trioworkers.machine import this_machine
 
 if TYPE_CHECKING:
     from trioworkers.config.fleet import Fleet
@@ -14,7 +16,8 @@ class FleetInForce:
     """Holds the fleet that is in force. Each of its methods gives one slice, read anew each time."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+        self._machine = this_machine()
+        self.change(fleet)
 
     def __call__(self) -> Fleet:
         """The whole fleet."""
@@ -23,6 +26,7 @@ class FleetInForce:
     def change(self, fleet: Fleet) -> None:
         """Put another fleet in force (the reload's call)."""
         self._fleet = fleet
+        self._places = places_of(fleet.limits, self._machine)
 
     def own_bots(self) -> dict[str, BotSettings]:
         """The bots of this daemon's shard."""
@@ -47,9 +51,13 @@ class FleetInForce:
         """Starts of workers per second."""
         return self._fleet.limits.start_rate
 
+    def places(self) -> Places:
+        """How many worker processes there may be at the same time, and for which key."""
+        return self._places
+
     def most_workers(self) -> int:
         """How many worker processes there may be at the same time."""
-        return most_workers(self._fleet)
+        return self._places.most
 
     def dead_retention(self) -> float:
         """Seconds for which dead letters are kept."""
@@ -67,9 +75,3 @@ class FleetInForce:
 def own_bots(fleet: Fleet) -> dict[str, BotSettings]:
     """The bots of this daemon's shard."""
     return {name: bot for name, bot in fleet.bots.items() if fleet.shard.owns(bot.bot_id)}
-
-
-def most_workers(fleet: Fleet) -> int:
-    """How many worker processes there may be at the same time."""
-    limits = fleet.limits
-    return min(limits.max_workers, limits.max_workers_per_core * len(os.sched_getaffinity(0)))

@@ -35,6 +35,7 @@ from trioworkers.config.secret import Secret, resolve, secret_json_schema
 from trioworkers.config.units import Bytes, Seconds
 from trioworkers.config.values import (
     FEW,
+    AutoOrCount,
     BindAddress,
     FolderPath,
     Handler,
@@ -224,7 +225,7 @@ class Limits(_Table):
     """What the whole fleet may use."""
 
     max_workers: StrictInt = live(1000, "worker processes at the same time", ge=1)
-    max_workers_per_core: StrictInt = live(20, "worker processes per processor core", ge=1)
+    max_workers_per_core: AutoOrCount = live("auto", "worker processes per core; auto: as the memory allows")
     start_rate: Number = live(50, "worker starts per second, fleet-wide", gt=0)
 
 

@@ -12,7 +12,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
@@ -202,6 +202,13 @@ def _module(value: object) -> str:
     return text
 
 
+def _auto_or_count(value: object) -> object:
+    # a boolean is an integer in Python
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise expected('"auto" or an integer from 1 on')
+
+
 def _network(value: object) -> IPNetwork:
     if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
         return value
@@ -260,5 +267,10 @@ ShardOf = Annotated[Shard, PlainValidator(_shard), _as_text, _string(pattern=r"^
 Url = Annotated[str, PlainValidator(_url), _string(pattern="^https?://")]
 Handler = Annotated[str, PlainValidator(_handler), _string(pattern=r"^[^\s:]+:[^\s:.]+$")]
 ModuleName = Annotated[str, PlainValidator(_module), _string(minLength=1)]
+AutoOrCount = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_auto_or_count),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+]
 Network = Annotated[IPNetwork, PlainValidator(_network), _as_text, _string(minLength=2)]
 UpdateKind = Annotated[str, PlainValidator(_update_kind), _string(enum=list(UPDATE_KINDS))]

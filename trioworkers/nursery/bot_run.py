@@ -108,6 +108,7 @@ class BotRun:
             figures=figures,
             pace=self._pace,
         )
+        self._need = ordinary.need
         alone = replace(
             ordinary, output=self._outputs[1], make_executor=partial(self._make_executor, alone=True)
         )
@@ -284,7 +285,7 @@ class BotRun:
             },
             "last_exit": supervisor.last_exit,
             "next_start_at": supervisor.next_start_at or self._looks_at,
-            "reason": supervisor.reason,
+            "reason": supervisor.reason or self._need.words,
             "rate_limit": None if self._pace is None else self._pace.status(),
             "health": health_of(
                 session,

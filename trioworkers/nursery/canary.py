@@ -56,7 +56,7 @@ class _Farewell:
         problem: the worker sent something that is not a valid frame.
     """
 
-    idle_since, held_for = math.inf, 0.0
+    idle_since, held_for, taken = math.inf, 0.0, 0
 
     def __init__(self, worker: ConnectedWorker) -> None:
         self._worker = worker

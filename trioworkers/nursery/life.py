@@ -389,7 +389,7 @@ class _Step:
             return None
         if state.phase == "backoff" and state.failure is None and not state.is_in_line:
             return CRASHED_EARLY
-        return reason(state, self._around.slot_limit) or f"the bot is {state.phase}"
+        return reason(state, self._around.slots) or f"the bot is {state.phase}"
 
     def _refusal(self) -> str:
         """Why a restart cannot even be asked for."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from trioworkers.config.worker_places import WAITS
 from trioworkers.nursery.restart import WHOLE_BUDGET, RestartBudget
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class WorkCame(msgspec.Struct, frozen=True):
 
 
 class SessionReady(msgspec.Struct, frozen=True):
-    """The worker of session `number` is ready. `code` is a fingerprint of its handler's module."""
+    """The worker of session `number` is ready. `code` is a fingerprint of the bot's code."""
 
     number: int
     code: str | None
@@ -124,7 +125,7 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
         on_demand: workers are started for work only, and sleep without.
         has_work: there is an update that a worker could be given now; it matters on demand only.
         spare_slots: how many slots are left for those who are not in line yet; it may be negative.
-        slot_limit: how many slots there are.
+        slots: what says how many slots there are, in words.
     """
 
     now: float
@@ -132,10 +133,10 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
     on_demand: bool
     has_work: bool
     spare_slots: int
-    slot_limit: int
+    slots: str
 
 
-UNKNOWN = Surroundings(0.0, 0.0, on_demand=False, has_work=False, spare_slots=0, slot_limit=0)
+UNKNOWN = Surroundings(0.0, 0.0, on_demand=False, has_work=False, spare_slots=0, slots="")
 """For :class:`Broke`, which asks after nothing: what would have to be asked may be what broke."""
 
 
@@ -242,7 +243,7 @@ class State(msgspec.Struct, frozen=True):
         budget: what is left of the restart budget.
         asking: those who wait for the verdict on the next session.
         asking_later: those who asked when that one had begun, and wait for the one after it.
-        code: a fingerprint of the handler's module that the last ready worker had.
+        code: a fingerprint of the bot's code that the last ready worker had.
         is_judged: there was a first verdict: a worker was ready, ended or failed, sleeps, or is in line.
         is_proven: a worker was ready.
         has_begun, is_leaving, is_over: the caller performs effects; a drain was asked for; all has ended.
@@ -281,8 +282,11 @@ class State(msgspec.Struct, frozen=True):
         return self.successor is not None or (self.current is not None and self.current.why is None)
 
 
-def reason(state: State, slot_limit: int) -> str | None:
-    """Return why the bot is `failed`, or what it waits for, as in the status document."""
+def reason(state: State, slots: str) -> str | None:
+    """Return why the bot is `failed`, or what it waits for, as in the status document.
+
+    `slots`: what says how many slots there are.
+    """
     if state.is_in_line:
-        return f"waits for a place: {slot_limit} workers are allowed at once"
+        return WAITS + slots
     return state.failure

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trioworkers.machine import memory_groups
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 FRESH = 0.1  # seconds
 
@@ -75,31 +77,8 @@ class OomKills:
         return True
 
 
-def find_counter(proc: Path = Path("/proc/self")) -> Path | None:
+def find_counter(process: Path = Path("/proc/self")) -> Path | None:
     """The file with the counter of this process's cgroup; None where there is none."""
-    try:
-        groups = (proc / "cgroup").read_text().splitlines()
-        mounts = (proc / "mountinfo").read_text().splitlines()
-    except (OSError, ValueError):
-        return None
-    return next((path for path in _candidates(groups, mounts) if path.is_file()), None)
-
-
-def _candidates(groups: list[str], mounts: list[str]) -> Iterator[Path]:
-    """Where the file may be; see proc_pid_cgroup(5) and proc_pid_mountinfo(5)."""
-    for group in groups:
-        _, controllers, own = group.split(":", 2)
-        for mount in mounts:
-            place, _, kind = mount.partition(" - ")
-            root, folder = place.split()[3:5]
-            type_, _, options = kind.split(" ", 2)
-            if type_ == "cgroup2" and not controllers:
-                yield _below(Path(folder), root, own) / "memory.events"
-            elif type_ == "cgroup" and "memory" in controllers.split(",") and "memory" in options.split(","):
-                yield _below(Path(folder), root, own) / "memory.oom_control"
-
-
-def _below(folder: Path, root: str, own: str) -> Path:
-    """The folder of the group `own` where `root` of the hierarchy is mounted at `folder`."""
-    group, mounted = PurePosixPath(own), PurePosixPath(root)
-    return folder / group.relative_to(mounted) if group.is_relative_to(mounted) else folder
+    names = {1: "memory.oom_control", 2: "memory.events"}
+    paths = (group.folder / names[group.version] for group in memory_groups(process))
+    return next((path for path in paths if path.is_file()), None)

@@ -9,12 +9,13 @@ made; that is the handlers' matter as long as the loop answers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from trioworkers.nursery.ended import Ended
+from trioworkers.nursery.memory_need import MemoryNeed
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.start_limit import StartLimit
 from trioworkers.nursery.task_reports import TaskReports
@@ -54,6 +55,10 @@ class SessionExecutor(Protocol):
     def held_for(self) -> float:
         """Seconds for which the worker has had the oldest update in flight; 0 when there is none."""
 
+    @property
+    def taken(self) -> int:
+        """How many updates the worker was given."""
+
     def fence(self, chat_id: int, done: Callable[[], None]) -> bool:
         """Cut off all that the worker has in flight of a chat; False when there is nothing.
 
@@ -84,6 +89,8 @@ class SessionContext:
     """Counts ends; None: nobody wants them."""
     pace: BotPace | None = None
     """The bot's turns to send; None: nobody limits these."""
+    need: MemoryNeed = field(default_factory=MemoryNeed)
+    """How much memory the bot's workers need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,7 @@ class WorkerSession:
     """One worker process; :meth:`run` it once.
 
     Args:
-        on_ready: called with the fingerprint of the handler's module in the moment when the worker is ready.
+        on_ready: called with the fingerprint of the bot's code in the moment when the worker is ready.
 
     Attributes:
         worker: the worker while its process runs.
@@ -300,6 +307,7 @@ class WorkerSession:
             worker.heartbeat_at = trio.current_time()
             self._emit("worker.ready", pid=worker.pid, code=word.code)
             self.is_ready = True
+            self._context.need.begin(word.code)
             if self._on_ready is not None:
                 self._on_ready(word.code)
         return word if isinstance(word, Unfit) else None
@@ -342,8 +350,8 @@ class WorkerSession:
                 pinged_at = now
             if self.why is not None:
                 continue
-            if worker.memory > settings.memory_limit:
-                self._recycle(worker, settings.memory_limit)
+            if self._has_grown(worker, executor.taken):
+                self.end("recycled")
             elif idle_stop is not None and now - executor.idle_since >= idle_stop:
                 self.end("sleeping")
 
@@ -355,9 +363,15 @@ class WorkerSession:
         settings = self._context.settings()
         return settings.idle_stop if settings.worker == "on_demand" else None
 
-    def _recycle(self, worker: ConnectedWorker, limit: int) -> None:
-        self._emit("worker.recycled", memory=worker.memory, limit=limit)
-        self.end("recycled")
+    def _has_grown(self, worker: ConnectedWorker, taken: int) -> bool:
+        """Whether the worker has more memory than it may; what is found out by that is emitted."""
+        need, limit = self._context.need, self._context.settings().memory_limit
+        verdict = need.judge(worker.memory, limit, taken)
+        if verdict == "needed":
+            self._emit("worker.needs_memory", needs=need.base, limit=limit)
+        elif verdict == "grown":
+            self._emit("worker.recycled", memory=worker.memory, limit=need.base + limit)
+        return verdict == "grown"
 
     async def _end_hung(
         self, worker: ConnectedWorker, dialog: str | None = None, epoch: int | None = None

@@ -30,10 +30,12 @@ class WorkerSlots:
 
     Args:
         limit: returns how many there are; it is called each time.
+        words: returns what says so, for people who wait for one.
     """
 
-    def __init__(self, limit: Callable[[], int]) -> None:
+    def __init__(self, limit: Callable[[], int], words: Callable[[], str] = lambda: "all are taken") -> None:
         self._limit = limit
+        self._words = words
         self._taken = 0
         self._queue = trio.lowlevel.ParkingLot()
         self._sleepers: set[Sleeper] = set()
@@ -41,6 +43,11 @@ class WorkerSlots:
     @property
     def limit(self) -> int:
         return self._limit()
+
+    @property
+    def words(self) -> str:
+        """What says how many there are."""
+        return self._words()
 
     @property
     def spare(self) -> int:

@@ -108,7 +108,7 @@ class Supervisor:
     @property
     def reason(self) -> str | None:
         """Why the bot is `failed`, or what it waits for."""
-        return reason(self._life, self._context.slots.limit)
+        return reason(self._life, self._context.slots.words)
 
     @property
     def restarts(self) -> int:
@@ -117,7 +117,7 @@ class Supervisor:
 
     @property
     def code(self) -> str | None:
-        """A fingerprint of the handler's module that the last ready worker had."""
+        """A fingerprint of the bot's code that the last ready worker had."""
         return self._life.code
 
     @property
@@ -295,7 +295,7 @@ class Supervisor:
             on_demand=on_demand,
             has_work=on_demand and context.work.has_work and not context.is_paused(),
             spare_slots=context.slots.spare,
-            slot_limit=context.slots.limit,
+            slots=context.slots.words,
         )
 
     def _perform(self, effects: Sequence[Effect]) -> None:

@@ -91,6 +91,11 @@ class WorkerExecutor:
         oldest = next(iter(self._in_flight.values()), None)  # numbers ascend
         return 0.0 if oldest is None else self._settling.clock() - oldest.handed_at
 
+    @property
+    def taken(self) -> int:
+        """How many updates the worker was given."""
+        return self._last_number
+
     def room(self) -> int:
         """As :class:`~trioworkers.nursery.executor.Executor`."""
         if self._draining:

@@ -165,7 +165,7 @@ class Drain(Frame, frozen=True):
 
 
 class Ready(Frame, frozen=True):
-    """From the worker: the handler is imported and started. `code` is a fingerprint of its module."""
+    """From the worker: the handler is imported and started. `code` is a fingerprint of its code."""
 
     code: Annotated[str, Meta(max_length=CODE_LENGTH)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trioworkers.errors import TrioworkersError, describe
 from trioworkers.starved import is_starved
-from trioworkers.user_modules import fingerprint_of, hidden_by, search_in
+from trioworkers.user_modules import Loaded, fingerprint_of, hidden_by, search_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,13 +33,28 @@ class HandlerError(TrioworkersError):
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A handler module's functions: the one for updates, and the ones around a worker's life."""
+    """A handler module's functions: the one for updates, and the ones around a worker's life.
+
+    Attributes:
+        own_code: a short hash of the handler's own source.
+        loaded: the files of the bot's modules, those that are imported later included.
+    """
 
     handle: Callable[[Update, Bot], Awaitable[None]]
     start: Callable[[Bot], Awaitable[None]] | None
     stop: Callable[[Bot], Awaitable[None]] | None
     settings_changed: Callable[[Bot], Awaitable[None]] | None
-    code: str
+    own_code: str
+    loaded: Loaded = field(default_factory=Loaded)
+
+    @property
+    def code(self) -> str:
+        """A short hash of all sources that were loaded by now: the handler's, and those that it imports."""
+        files = sorted(self.loaded.files.values())
+        if [fingerprint for _, fingerprint in files] in ([], [self.own_code]):
+            return self.own_code
+        lines = "".join(f"{name} {fingerprint}\n" for name, fingerprint in files)
+        return fingerprint_of(f"{self.own_code}\n{lines}".encode())
 
 
 def import_handler(name: str, python_path: Sequence[str]) -> Handler:
@@ -51,7 +66,7 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
         HandlerError: there is no such module or function, importing it raised, it is not async, or another
             module has its name.
     """
-    search_in(python_path)
+    loaded = search_in(python_path)
     importlib.invalidate_caches()
     module_name, _, function = name.partition(":")
     if hidden := hidden_by(module_name, python_path):
@@ -90,6 +105,7 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
         around.get("stop"),
         around.get("settings_changed"),
         _fingerprint(module),
+        loaded,
     )
 
 

@@ -123,7 +123,7 @@ function grouped(rows) {
       const reason = row.reason ?? "unknown reason";
       add(`failed ${reason}`, () => ({ level: "bad", what: ["bot failed", "bots failed"], detail: reason, todo: adviceFor(reason), href: "#/bots?show=failed" }), row);
     } else if (row.state === "backoff" && row.reason !== null && WAITS_FOR_SLOT.test(row.reason)) {
-      add("slots", () => ({ level: "warn", what: ["bot waits for a place", "bots wait for a place"], detail: row.reason, todo: "More workers are wanted than may run. Raise limits.max_workers or max_workers_per_core, or let bots start on demand.", href: "#/bots?show=backoff" }), row);
+      add("slots", () => ({ level: "warn", what: ["bot waits for a place", "bots wait for a place"], detail: row.reason, todo: "More workers are wanted than may run. Raise the key that the reason names, or let bots start on demand.", href: "#/bots?show=backoff" }), row);
     } else if (row.state === "backoff") {
       add("backoff", () => ({ level: "warn", what: ["bot crashed and starts again", "bots crashed and start again"], detail: null, todo: "Look at the last exit. A bot that crashes too often within an hour counts as failed.", href: "#/bots?show=backoff" }), row);
     } else if (isDeaf(row)) {
