@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
 
@@ -110,23 +109,18 @@ class Connections:
 
         What was not yet accepted at the stop stays with the listening sockets, for whoever else holds them.
         Cancelling it cuts requests off: hypercorn shields what it sends, so that a peer that does not read
-        would hold it up for ever, and only the end of the connection reaches it.
+        would hold it up for ever, and only the end of the connection reaches it. The application is not
+        started up and shut down here: it may be served by several of these, one after the other, too.
         """
-        lifespan = Lifespan(self._app, self._config, {})
-        async with trio.open_nursery() as living:
-            await living.start(lifespan.handle_lifespan)
-            await lifespan.wait_for_startup()
-            async with trio.open_nursery() as severing:
-                severing.start_soon(self._sever_at_end)
-                async with trio.open_nursery() as serving:
-                    await self._accept(listeners, stop, serving, task_status)
-                    severing.cancel_scope.deadline = trio.current_time() + GRACE
-                    await self._context.terminated.set()
-                    for connection in self._idle:
-                        connection.sever()
-                severing.cancel_scope.cancel()
-            await lifespan.wait_for_shutdown()
-            living.cancel_scope.cancel()
+        async with trio.open_nursery() as severing:
+            severing.start_soon(self._sever_at_end)
+            async with trio.open_nursery() as serving:
+                await self._accept(listeners, stop, serving, task_status)
+                severing.cancel_scope.deadline = trio.current_time() + GRACE
+                await self._context.terminated.set()
+                for connection in self._idle:
+                    connection.sever()
+            severing.cancel_scope.cancel()
 
     async def _accept(
         self,

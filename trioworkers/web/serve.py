@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.utils import wrap_app
 
 from trioworkers.web.admission import MARK
 from trioworkers.web.connections import GRACE, Bounds, Connections
@@ -13,7 +17,7 @@ from trioworkers.web.sockets import UnixSocket, serve_held
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 __all__ = ["GRACE", "Web", "serve_app"]
 
@@ -43,7 +47,7 @@ class Web:
         """Serve until :meth:`close`; cancelling it cuts requests off."""
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
+                async with _life(self._app), trio.open_nursery() as nursery:
                     control = partial(serve_app, _mark(self._app))
                     await nursery.start(serve_held, control, self._control, self._stop)
                     api = partial(serve_app, self._app)
@@ -72,6 +76,21 @@ class Web:
     async def _cut_on(self, hastened: trio.Event) -> None:
         await hastened.wait()
         self._scope.cancel()
+
+
+@asynccontextmanager
+async def _life(app: Any) -> AsyncIterator[None]:
+    """Start an application up, and shut it down at the end: once, whatever sockets it is served on meanwhile.
+
+    Quart keeps the tasks of an application in one place: the end of one life would end them for all others.
+    """
+    lifespan = Lifespan(wrap_app(app, 0, "asgi"), Config(), {})
+    async with trio.open_nursery() as living:
+        await living.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        yield
+        await lifespan.wait_for_shutdown()
+        living.cancel_scope.cancel()
 
 
 def _mark(app: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
