@@ -8,6 +8,7 @@ import struct
 import threading
 import traceback
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import httpx
@@ -26,6 +27,16 @@ from trioworkers.botapi.parameters import form_fields, split_files
 from trioworkers.botapi.refusals import GroupUpgraded
 from trioworkers.botapi.wire import Wire
 from trioworkers.testing import Fault, Telegram, faults, serve_telegram
+
+
+class Id(Enum):
+    GROUP = -5
+
+
+@dataclass
+class Reply:
+    chat_id: Any
+    message_id: int = 6
 
 
 @dataclass
@@ -339,9 +350,14 @@ async def test_where_nobody_can_tell_which_group_moved_the_call_is_refused(line,
     [
         ({"chat_id": -5}, [-5]),
         ({"chat_id": "-5"}, [-5]),
-        ({"chat_id": 7}, [7]),
+        ({"chat_id": 7}, []),
+        ({"chat_id": 7, "reply_parameters": '{"chat_id": -5, "message_id": 6}'}, []),
+        ({"chat_id": 7, "reply_parameters": Reply(-5)}, [-5]),
+        ({"chat_id": 7, "reply_parameters": [Reply(Id.GROUP)]}, [-5]),
+        ({"chat_id": Id.GROUP}, [-5]),
         ({"chat_id": -1_001_234_567_890, "from_chat_id": -5}, [-5]),
-        ({"chat_id": "@channel", "from_chat_id": 7}, [7]),
+        ({"chat_id": "@channel", "from_chat_id": 7}, []),
+        ({"chat_id": -1_001_234_567_890}, []),
         ({"chat_id": 7, "from_chat_id": 8}, []),
         ({"chat_id": -5, "from_chat_id": -5}, [-5]),
         ({"chat_id": -5, "from_chat_id": "-6"}, [-5, -6]),
@@ -354,7 +370,7 @@ async def test_where_nobody_can_tell_which_group_moved_the_call_is_refused(line,
     ],
 )
 def test_the_old_group_is_known_by_the_range_of_its_id(params, chats):
-    """Wherever a chat is named; a user or a supergroup cannot be upgraded."""
+    """Wherever a chat is named, in what way so ever; a user or a supergroup cannot be upgraded."""
     assert old_chats(params) == chats
 
 
@@ -369,27 +385,38 @@ def test_an_id_is_replaced_at_every_depth():
     expected = [[{"chat_id": "-9"}, {"from_chat_id": -9, "n": -5}]]
     assert moved(given, -5, -9) == {"chat_id": 7, "user_id": -5, "text": "-5", "x": expected}
     assert given["x"][0][0] == {"chat_id": "-5"}
+    objects = {"chat_id": Id.GROUP, "reply_parameters": Reply(-5)}
+    assert moved(objects, -5, -9) == {"chat_id": -9, "reply_parameters": {"chat_id": -9, "message_id": 6}}
+
+
+async def test_a_users_message_never_goes_to_a_group_that_was_upgraded(line):
+    """Whatever the refusal was about: in a text of JSON no chat can be seen."""
+    error = faults.error(400, "Bad Request: upgraded", {"migrate_to_chat_id": -1_001_234_567_890})
+    rule = line.fault(error, times=None)
+    reply = '{"chat_id": -5, "message_id": 6}'
+    with pytest.raises(GroupUpgraded):
+        await line.api.call("sendMessage", {"chat_id": line.alice.id, "text": "x", "reply_parameters": reply})
+    assert rule.hits == 1
 
 
 async def test_a_migration_to_itself_is_not_followed_for_ever(line):
     """A server that is confused gets two calls, not a storm."""
-    chat = line.alice.id
-    error = faults.error(400, "Bad Request: group chat was upgraded", {"migrate_to_chat_id": chat + 1})
+    error = faults.error(400, "Bad Request: group chat was upgraded", {"migrate_to_chat_id": -6})
     rule = line.fault(error, times=None)
     with pytest.raises(BotApiError):
-        await line.say()
+        await line.api.call("sendMessage", {"chat_id": -5, "text": "x"})
     assert rule.hits == 2
 
 
 async def test_a_migration_there_and_back_is_followed_once(line):
     """A to B to A is two calls, not a storm."""
-    here, there = line.alice.id, line.alice.id + 1
+    here, there = -5, -6
     for chat, other in ((here, there), (there, here)):
         error = faults.error(400, "upgraded", {"migrate_to_chat_id": other})
         line.world.faults.add(method="sendMessage", chat_id=chat, respond=error, times=None)
     with trio.fail_after(5), pytest.raises(BotApiError):
-        await line.say()
-    assert len(line.world.calls_of("sendMessage")) <= 2
+        await line.api.call("sendMessage", {"chat_id": here, "text": "x"})
+    assert len(line.world.calls_of("sendMessage")) == 2
 
 
 @pytest.mark.parametrize("new", [2**70, -(2**60), [1], {}, True, "x", 1.5])

@@ -23,7 +23,8 @@ import pytest
 
 from trioworkers.botapi.client import BotApi
 from trioworkers.botapi.files import InputFile
-from trioworkers.botapi.parameters import LARGEST_TIME, SPANS, form_fields, split_files
+from trioworkers.botapi.parameters import LARGEST_TIME, SPANS, form_fields, split_files, unencodable
+from trioworkers.handling.calls import same_key
 from trioworkers.testing import Telegram, serve_telegram
 
 NOW, NEXT = 1_700_000_000.25, 1_700_000_001  # Unix seconds
@@ -32,6 +33,11 @@ NOW, NEXT = 1_700_000_000.25, 1_700_000_001  # Unix seconds
 class Mode(Enum):
     HTML = "HTML"
     SOON = timedelta(minutes=1)
+
+
+class Maybe(Enum):
+    NOTHING = None
+    ALSO = Mode.HTML
 
 
 class Style(StrEnum):
@@ -179,7 +185,8 @@ def test_a_value_is_sent_as_what_it_means(value, json, field):
         (1e300, ValueError, "expected an integer, got a float that is too large to be exact"),
         (2**64, ValueError, "expected an integer of at most 64 bits, got a larger one"),
         (date(2030, 1, 2), TypeError, "expected a datetime, or Unix seconds, got date"),
-        (datetime(2030, 1, 2).time(), TypeError, "expected what JSON can hold, or an InputFile, got time"),
+        (datetime(2030, 1, 2).time(), TypeError, "expected a datetime, or Unix seconds, got time"),
+        (time.gmtime(0), TypeError, "expected a datetime, or Unix seconds, got struct_time"),
         (datetime(2038, 1, 20, tzinfo=UTC), ValueError, "expected a time from 1970 to January 2038"),
         (datetime.max, ValueError, "expected a time from 1970 to January 2038"),
         (datetime.min, ValueError, "expected a time from 1970 to January 2038"),
@@ -187,9 +194,11 @@ def test_a_value_is_sent_as_what_it_means(value, json, field):
         (1 + 2j, TypeError, "expected what JSON can hold, or an InputFile, got complex"),
         (Fraction(1, 3), TypeError, "expected what JSON can hold, or an InputFile, got Fraction"),
         (UserString("secret"), TypeError, "expected what JSON can hold, or an InputFile, got UserString"),
-        (deque([1]), TypeError, "expected what JSON can hold, or an InputFile, got deque"),
-        (array("b"), TypeError, "expected what JSON can hold, or an InputFile, got array"),
-        (range(3), TypeError, "expected what JSON can hold, or an InputFile, got range"),
+        (deque([1]), TypeError, "expected a list, got deque"),
+        (array("b"), TypeError, "expected a list, got array"),
+        (range(3), TypeError, "expected a list, got range"),
+        ((n for n in ()), TypeError, "expected a list, got generator"),
+        ({"a": 1}.values(), TypeError, "expected a list, got dict_values"),
         (object(), TypeError, "expected what JSON can hold, or an InputFile, got object"),
         (Button, TypeError, "expected what JSON can hold, or an InputFile, got type"),
         ({1: "secret"}, TypeError, "expected texts as the names of an object's fields, got int"),
@@ -250,14 +259,19 @@ def test_a_timedelta_for_a_moment_is_added_to_now(name):
 
 
 def test_none_is_left_out_at_every_depth():
-    """A server refuses null; false, zero and what is empty are values."""
+    """A server refuses null; false, zero and what is empty are values. An Enum's value may be None, too."""
     given: dict[str, Any] = {
         "chat_id": None,
+        "parse_mode": Maybe.NOTHING,
         "reply_markup": {
             "inline_keyboard": [
                 [{"text": "a", "url": None, "web_app": {"url": "u", "x": None}}, None],
                 None,
-                (Button("b"), {"text": "", "pay": False, "n": 0, "deep": [[[{"x": None}]]]}),
+                Maybe.NOTHING,
+                (
+                    Button("b"),
+                    {"text": "", "pay": False, "n": 0, "deep": [[[{"x": None, "y": Maybe.NOTHING}]]]},
+                ),
             ]
         },
     }
@@ -308,3 +322,39 @@ def test_the_last_moment_is_what_32_bits_hold():
     assert sent(last)[0] == LARGEST_TIME
     with pytest.raises(ValueError, match="until_date: expected a time from 1970 to January 2038"):
         split_files({"until_date": last + timedelta(seconds=1)})
+
+
+def test_half_of_a_surrogate_pair_is_refused_by_the_name_of_its_parameter():
+    """A text that was cut in the midst of an emoji cannot be expressed in UTF-8."""
+    with pytest.raises(ValueError, match=r"^caption: expected text, got half of a surrogate pair") as caught:
+        raise unencodable({"chat_id": 5, "caption": "secret \ud83d"})
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"^reply_markup: expected text, got half of a surrogate pair"):
+        raise unencodable({"chat_id": 5, "reply_markup": [{"text": "\ud83d"}]})
+
+
+@pytest.mark.parametrize("made", [lambda params: same_key("sendMessage", params), split_files])
+def test_an_object_that_contains_itself_is_refused_by_the_name_of_its_parameter(made):
+    """As a value that cannot be sent, also in the keys of recorded calls."""
+    endless: dict[str, Any] = {}
+    endless["x"] = [endless]
+    with pytest.raises(ValueError, match=r"^reply_markup: expected a value that does not contain itself"):
+        made({"chat_id": 5, "reply_markup": endless})
+
+
+@pytest.mark.parametrize("document", ["file", InputFile(b"x")])
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_a_call_with_half_of_a_surrogate_pair_is_not_made(nursery, document, recorded):
+    """In a request of either kind, and where the call would be recorded first."""
+    world = Telegram(seed=1)
+    bot, alice = world.add_bot("echo"), world.add_user("Alice")
+    url = await nursery.start(serve_telegram, world)
+    params = {"chat_id": alice.id, "document": document, "caption": "\ud83d"}
+    async with BotApi(url, bot.token) as api:
+        with pytest.raises(ValueError, match=r"^caption: "):
+            await (_recorded(params) if recorded else api.call("sendDocument", params))
+    assert not world.calls_of("sendDocument")
+
+
+async def _recorded(params: dict[str, Any]) -> None:
+    same_key("sendDocument", params)

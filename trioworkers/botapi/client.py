@@ -16,7 +16,7 @@ from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.form import FilePart
 from trioworkers.botapi.messages import Caller, Turn, message_of
 from trioworkers.botapi.migration import moved, new_chat, old_chats
-from trioworkers.botapi.parameters import form_fields, split_files
+from trioworkers.botapi.parameters import form_fields, split_files, unencodable
 from trioworkers.botapi.wire import CONNECT_TIMEOUT, Wire
 from trioworkers.http.pool import ExchangeLimits
 from trioworkers.http.response import EARLY
@@ -43,7 +43,6 @@ TRIES = 5  # of a call that fails on the way or with 5xx
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0  # seconds; between tries, doubled, with full jitter
 SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 3600.0  # seconds; what a 429 may ask to wait
 MOST_ASKED = 4  # chats of one call that are asked about, to find the one that became a supergroup
-
 
 _DOWNLOAD = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, FILE_LIMIT)
 _encode = msgspec.json.Encoder().encode
@@ -139,7 +138,7 @@ class BotApi:
             BotApiError: Telegram refused it.
             TransportError: no answer, or none of the Bot API.
             OSError: a file to upload cannot be read.
-            ValueError: a file's content type cannot be one.
+            TypeError, ValueError: a parameter, or a file's content type, cannot be sent.
         """
         plain, files = split_files(params)
         limits = self._limits
@@ -150,6 +149,8 @@ class BotApi:
                 response = await self._upload(method, form_fields(plain), files, limits)
             else:
                 response = await self._wire.call(method, _encode(plain), limits)
+        except UnicodeEncodeError:
+            raise unencodable(plain) from None
         except httpx.InvalidURL:
             raise TransportError(method, "not the name of a method") from None
         except httpx.HTTPError as error:
@@ -264,8 +265,7 @@ class BotApi:
     async def _upgraded(self, params: Mapping[str, Any], new: int, patience: Patience) -> int | None:
         """The chat in a call that has become the supergroup `new`; None when nobody can tell.
 
-        Where several chats may be it, Telegram is asked about each: it refuses to say who is in the one that
-        was upgraded, and names the new id.
+        Where several may be it, Telegram is asked who is in each: of the upgraded one it names the new id.
         """
         chats = old_chats(params)
         if len(chats) <= 1:

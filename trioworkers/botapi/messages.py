@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from trioworkers.botapi.parameters import opened
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
@@ -103,7 +105,7 @@ def message_of(method: str, params: Mapping[str, Any]) -> Message | None:
     name = _counted(method)
     if name is None:
         return None
-    chat = params.get("chat_id")
+    chat = opened(params.get("chat_id"))
     if isinstance(chat, str):
         chat = chat.strip()
         key = chat.lower() if not _is_number(chat) else str(int(chat))

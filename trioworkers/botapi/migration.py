@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from trioworkers.botapi.parameters import opened
+
 if TYPE_CHECKING:
     from trioworkers.botapi.errors import BotApiError
 
@@ -27,11 +29,10 @@ def new_chat(error: BotApiError) -> int | None:
 def old_chats(params: Mapping[str, Any]) -> list[int]:
     """The ids in a call that the refusal may be about: those of groups, each once, in their order.
 
-    If none is a group's and only one chat is named at all, it can only be that one.
+    A call that names none is about a group that cannot be seen here (one within a text of JSON, say). Then
+    no chat is taken for it: the message would go to somebody else.
     """
-    chats = list(dict.fromkeys(_chats(params)))
-    groups = [chat for chat in chats if SMALLEST_GROUP <= chat < 0]
-    return groups or (chats if len(chats) == 1 else [])
+    return [chat for chat in dict.fromkeys(_chats(params)) if SMALLEST_GROUP <= chat < 0]
 
 
 def moved(params: Mapping[str, Any], old: int, new: int) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def moved(params: Mapping[str, Any], old: int, new: int) -> dict[str, Any]:
 
 
 def _chats(given: object, name: str = "") -> list[int]:
+    given = opened(given)
     if isinstance(given, Mapping):
         return [chat for key, value in given.items() for chat in _chats(value, str(key))]
     if isinstance(given, list | tuple):
@@ -49,6 +51,7 @@ def _chats(given: object, name: str = "") -> list[int]:
 
 
 def _moved(name: str, given: Any, old: int, new: int) -> Any:
+    given = opened(given)
     if isinstance(given, Mapping):
         return {key: _moved(str(key), value, old, new) for key, value in given.items()}
     if isinstance(given, list | tuple):

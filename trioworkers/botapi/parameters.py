@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections import UserString
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
+from datetime import time as clock_time
 from decimal import Decimal
 from enum import Enum
 from os import PathLike
+from time import struct_time
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -92,11 +95,23 @@ def split_files(
             files[name] = value
         elif value is not None:
             try:
-                plain[name] = walk.plain(value, name)
+                sent = walk.plain(value, name)
             except _RefusedValue as refused:
                 message = f"{name}{refused.path}: {refused.words}"
                 raise refused.kind(message) from None
+            except RecursionError:
+                message = f"{name}: expected a value that does not contain itself, nor nests without end"
+                raise ValueError(message) from None
+            if sent is not None:
+                plain[name] = sent
     return plain, files
+
+
+def unencodable(params: Mapping[str, Any]) -> ValueError:
+    """The error for parameters of which one holds half of a surrogate pair, which UTF-8 cannot express."""
+    named = next((name for name, value in params.items() if _has_half_a_pair(value)), "a parameter")
+    message = f"{named}: expected text, got half of a surrogate pair: cut texts by characters, not by UTF-16"
+    return ValueError(message)
 
 
 def form_fields(params: Mapping[str, Any]) -> dict[str, str]:
@@ -105,6 +120,14 @@ def form_fields(params: Mapping[str, Any]) -> dict[str, str]:
         name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
         for name, value in params.items()
     }
+
+
+def opened(value: Any) -> Any:
+    """An Enum's value, or the fields of an object whose class declares them; any other value as it is."""
+    while isinstance(value, Enum):
+        value = value.value
+    fields = _fields(value)
+    return value if fields is None else fields
 
 
 class _Walk:
@@ -117,7 +140,7 @@ class _Walk:
         self._clock = clock
 
     def plain(self, value: Any, name: str) -> Any:
-        """What is sent for `value`, which stands under `name`."""
+        """What is sent for `value`, which stands under `name`; None: it is left out."""
         kind = type(value)
         if kind is str or kind is bool:
             return value
@@ -138,10 +161,12 @@ class _Walk:
                 continue
             name = key if type(key) is str else _key(key)
             try:
-                made[name] = self.plain(value, name)
+                sent = self.plain(value, name)
             except _RefusedValue as refused:
                 refused.path = f".{name}{refused.path}"
                 raise
+            if sent is not None:
+                made[name] = sent
         return made
 
     def _array(self, given: list[Any] | tuple[Any, ...], name: str) -> list[Any]:
@@ -150,10 +175,12 @@ class _Walk:
             if value is None:
                 continue
             try:
-                made.append(self.plain(value, name))
+                sent = self.plain(value, name)
             except _RefusedValue as refused:
                 refused.path = f"[{place}]{refused.path}"
                 raise
+            if sent is not None:
+                made.append(sent)
         return made
 
     def _unusual(self, value: Any, name: str) -> Any:
@@ -163,7 +190,7 @@ class _Walk:
             self._files[part] = value
             return f"attach://{part}"
         if isinstance(value, Enum):
-            return self.plain(value.value, name)
+            return None if value.value is None else self.plain(value.value, name)
         if isinstance(value, datetime | timedelta) and name in TEXTS:
             raise _RefusedValue(TypeError, f"expected a text, got {_type_name(value)}")
         if isinstance(value, datetime):
@@ -185,6 +212,8 @@ class _Walk:
             return value
         if isinstance(value, Mapping):
             return self._object(value)
+        if isinstance(value, struct_time):
+            raise _refused(value)
         if isinstance(value, list | tuple):
             return self._array(value, name)
         if isinstance(value, UUID):
@@ -193,6 +222,16 @@ class _Walk:
         if fields is not None:
             return self._object(fields)
         raise _refused(value)
+
+
+def _has_half_a_pair(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return True
+    except (TypeError, ValueError, RecursionError):  # the fault of another one is not looked for
+        return False
+    return False
 
 
 def _is_span(name: str) -> bool:
@@ -281,8 +320,10 @@ def _refused(value: Any) -> _RefusedValue:
         use = "InputFile(content) for a file"
     elif isinstance(value, set | frozenset):
         use = "a list, which has an order"
-    elif isinstance(value, date):
+    elif isinstance(value, date | clock_time | struct_time):
         use = "a datetime, or Unix seconds"
+    elif isinstance(value, Iterable) and not isinstance(value, UserString | type):
+        use = "a list"
     else:
         use = WHAT_JSON_HOLDS
     return _RefusedValue(TypeError, f"expected {use}, got {_type_name(value)}")

@@ -27,7 +27,7 @@ import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
-from trioworkers.botapi.parameters import split_files
+from trioworkers.botapi.parameters import split_files, unencodable
 from trioworkers.protocol.frames import KEY_LENGTH, cut
 from trioworkers.records import shown_call
 
@@ -218,7 +218,7 @@ def same_key(method: str, params: Mapping[str, Any]) -> str:
     """What calls of the same method, chat and parameters have in common.
 
     Raises:
-        TypeError: something in the parameters cannot be sent.
+        TypeError, ValueError: something in the parameters cannot be sent.
     """
     chat = params.get("chat_id", "-")
     shown = str(chat.value if isinstance(chat, Enum) else chat)[:CHAT_LENGTH].replace(" ", "_")
@@ -234,14 +234,17 @@ def _digest(params: Mapping[str, Any]) -> str:
     """16 hexadecimal digits that tell parameters apart; those that are None are not sent and do not count.
 
     Raises:
-        TypeError: something in them cannot be sent.
+        TypeError, ValueError: something in them cannot be sent.
     """
     given = {name: value for name, value in params.items() if value is not None}
     try:
-        encoded = _encode(given)
-    except TypeError:  # something that only the walk knows, or cannot be sent
-        plain, files = split_files(given, lambda: SOME_TIME)
-        encoded = _encode(plain | {name: file.identity() for name, file in files.items()})
+        try:
+            encoded = _encode(given)
+        except (TypeError, RecursionError):  # something that only the walk knows, or cannot be sent
+            plain, files = split_files(given, lambda: SOME_TIME)
+            encoded = _encode(plain | {name: file.identity() for name, file in files.items()})
+    except UnicodeEncodeError:
+        raise unencodable(given) from None
     return blake2b(encoded, digest_size=8).hexdigest()
 
 
