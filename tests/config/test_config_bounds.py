@@ -176,6 +176,29 @@ ARRAYS = [
 ]
 
 
+class _Sliced(bytes):
+    """A file's bytes that note how much of them is asked for at once."""
+
+    slices: list[int]
+
+    def __getitem__(self, at: Any) -> Any:
+        part = super().__getitem__(at)
+        if isinstance(at, slice):
+            self.slices.append(len(part))
+        return part
+
+
+def test_a_file_is_parsed_block_by_block() -> None:
+    """The parser keeps the interpreter to itself in each step, and so holds up all bots."""
+    source = _Sliced(b"x = [" + b'"\xc3\xa9", ' * 20_000 + b"1]\ny = 1\n")
+    source.slices = []
+    positions = Positions(source)
+    assert positions.value(("y",)) == (2, 5)
+    assert positions.value(("x", 20_000)) == (1, 6 + 5 * 20_000)
+    assert sum(source.slices) >= len(source)
+    assert max(source.slices) <= 4096
+
+
 def test_there_are_arrays() -> None:
     """The next test looks at something."""
     assert (BotSettings, "allowed_updates") in ARRAYS

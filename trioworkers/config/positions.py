@@ -2,6 +2,9 @@
 
 tree-sitter parses broken files too, so a file has positions as far as it makes sense. Lines and
 columns are 1-based, columns count characters.
+
+tree-sitter keeps the interpreter to itself in each of its steps, wherever it runs. So it is given a file in
+blocks, and asked for nodes one by one: in between, the loop goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 # Deeper values have no positions of their own; they are refused anyway, and recursion stays bounded.
 _DEEPEST = 64
+BLOCK = 4096  # bytes that are parsed in one step
 _KEYS = frozenset({"bare_key", "quoted_key", "dotted_key"})
 
 
@@ -70,12 +74,15 @@ class Positions:
             if node.is_error or node.is_missing:
                 lines.update(range(node.start_point[0] + 1, node.end_point[0] + 2))
             elif node.has_error:
-                stack.extend(node.children)
+                stack.extend(_children(node))
         return frozenset(lines)
 
     @cached_property
     def _root(self) -> Node:
-        return Parser(Language(tree_sitter_toml.language())).parse(self._source).root_node
+        def read(begin: int, _: object) -> bytes:
+            return self._source[begin : begin + BLOCK]
+
+        return Parser(Language(tree_sitter_toml.language())).parse(read).root_node
 
     @cached_property
     def _lines(self) -> list[bytes]:
@@ -93,14 +100,14 @@ class Positions:
 
     def _walk(self, root: Node) -> Iterator[tuple[KeyPath, Place]]:
         lengths: dict[KeyPath, int] = {}  # how many elements an array of tables has so far
-        for node in root.children:
+        for node in _children(root):
             if node.type == "pair":
                 yield from self._pair((), node, 0)
             elif node.type in ("table", "table_array_element"):
                 yield from self._table(node, lengths)
 
     def _table(self, node: Node, lengths: dict[KeyPath, int]) -> Iterator[tuple[KeyPath, Place]]:
-        header = next((child for child in node.children if child.type in _KEYS), None)
+        header = next((child for child in _children(node) if child.type in _KEYS), None)
         if header is None:
             return
         parts = self._parts(header)
@@ -116,7 +123,7 @@ class Positions:
             if path in lengths:
                 path = (*path, lengths[path] - 1)
                 yield path, Place(_at(key), value, last)
-        for child in node.children:
+        for child in _children(node):
             if child.type == "pair":
                 yield from self._pair(path, child, 0)
 
@@ -141,7 +148,7 @@ class Positions:
         if depth > _DEEPEST:
             return
         if node.type == "inline_table":
-            for child in node.children:
+            for child in _children(node):
                 if child.type == "pair":
                     yield from self._pair(path, child, depth)
         elif node.type == "array":
@@ -167,13 +174,24 @@ class Positions:
         return row + 1, len(self._lines[row][:column].decode(errors="replace")) + 1
 
 
+def _children(node: Node) -> Iterator[Node]:
+    """A node's children, one after the other: as a list they are made in one step."""
+    cursor = node.walk()
+    more = cursor.goto_first_child()
+    while more:
+        child = cursor.node
+        if child is not None:
+            yield child
+        more = cursor.goto_next_sibling()
+
+
 def _at(node: Node) -> tuple[int, int]:
     row, column = node.start_point
     return row, column
 
 
 def _values(node: Node) -> list[Node]:
-    return [child for child in node.children if child.is_named and child.type not in ("comment", "ERROR")]
+    return [child for child in _children(node) if child.is_named and child.type not in ("comment", "ERROR")]
 
 
 def _name(key: Node) -> str:
