@@ -333,6 +333,27 @@ async def test_both_groups_may_have_moved(line, groups):
     assert (made.ok, made.params["chat_id"], made.params["from_chat_id"]) == (True, second_new, new)
 
 
+async def test_the_group_that_a_refusal_is_about_is_the_one_with_that_new_id(line, groups):
+    """Another group in the call has been upgraded as well, and stands before it."""
+    old, new, _, ids = groups
+    second = line.world.add_group("I", [line.bot, line.alice])
+    second_old, second_new = second.id, second.upgrade(line.alice)
+    error = faults.error(400, "Bad Request: upgraded", {"migrate_to_chat_id": new})
+    line.fault(error, method="copyMessage")
+    await line.api.call("copyMessage", {"chat_id": second_old, "from_chat_id": old, "message_id": ids[new]})
+    made = line.world.calls_of("copyMessage")[-1]
+    assert (made.ok, made.params["chat_id"], made.params["from_chat_id"]) == (True, second_new, new)
+
+
+async def test_no_more_than_a_few_groups_are_asked_about(line, groups):
+    """A call may name any number of them."""
+    error = faults.error(400, "Bad Request: upgraded", {"migrate_to_chat_id": -1_001_234_567_890})
+    line.fault(error)
+    with pytest.raises(GroupUpgraded):
+        await line.api.call("sendMessage", {"chat_id": -1, "x": [{"chat_id": -n} for n in range(2, 30)]})
+    assert len(line.world.calls_of("getChatMember")) == 4
+
+
 async def test_where_nobody_can_tell_which_group_moved_the_call_is_refused(line, groups):
     """A message in a wrong chat is worse than none."""
     _, _, other, ids = groups

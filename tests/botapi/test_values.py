@@ -241,6 +241,9 @@ def test_a_file_is_attached_wherever_it_stands():
         "voice_duration",
         "cache_time",
         "timeout",
+        "slow_mode_delay",
+        "message_auto_delete_time",
+        "video_start_timestamp",
     ],
 )
 def test_a_timedelta_for_a_number_of_seconds_is_that_number(name):

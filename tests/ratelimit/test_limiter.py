@@ -165,6 +165,42 @@ def test_a_chat_that_gets_much_delays_no_other():
     assert simulation.went["1"][-1] == pytest.approx(99 * (1 + 2 * QUICK))
 
 
+def test_chats_of_one_sender_take_turns():
+    """Also where a chat may be sent more than one message in a second."""
+    limiter = Limiter(RateLimit(per_second=4, per_chat=30))
+    tickets = [Ticket(Message(chat, 1, False), "s") for chat in "111112"]
+    for ticket in tickets:
+        limiter.ask(ticket, 0)
+    assert [ticket.message.chat for ticket, _ in limiter.take(0)] == ["1", "2", "1", "1"]
+
+
+def test_a_group_that_is_known_by_its_name_has_the_limit_of_groups():
+    """Nobody has a private chat by a name that begins with `@`."""
+    limiter = Limiter(TELEGRAM)
+    for number in range(20):
+        ticket = Ticket(Message("@group", 1, False), "s")
+        limiter.ask(ticket, 2 * number)
+        assert limiter.take(2 * number) == [(ticket, 0)]
+        limiter.over(ticket, 2 * number)
+    late = Ticket(Message("@group", 1, False), "s")
+    limiter.ask(late, 40)
+    assert limiter.take(40) == []
+    assert limiter.take(60) == [(late, 0)]
+
+
+def test_a_refused_chat_is_remembered_while_nothing_waits_for_it():
+    """Longer than its limits look back: until the time that Telegram named."""
+    limiter = Limiter(TELEGRAM)
+    first, late = (Ticket(Message("1", 1, False), "s") for _ in range(2))
+    limiter.ask(first, 0)
+    limiter.take(0)
+    limiter.over(first, 0, hold=30)
+    for now in (1, 5, 20):
+        assert limiter.take(now) == []
+    limiter.ask(late, 20)
+    assert limiter.take(20) == [(late, 10)]
+
+
 def test_an_answer_does_not_wait_for_a_broadcast():
     """A user writes while a thousand are sent to: the next free turn is the answer's."""
     simulation = Simulation()

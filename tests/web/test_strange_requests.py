@@ -225,6 +225,20 @@ def test_a_delivery_to_a_whole_address(webhook: ListenerThread) -> None:
     assert webhook.accepted == [8]
 
 
+@pytest.mark.parametrize("size", [10, 70_000, 200_000])
+def test_what_comes_behind_a_refused_request_resets_nothing(
+    server: ApiThread | ListenerThread, size: int
+) -> None:
+    """Its sender reads the answer to the end, however much it had sent by then."""
+    with server.peer() as peer:
+        peer.send(b"GET ?a HTTP/1.1\r\nHost: localhost\r\n\r\n" + b"x" * size)
+        received = b""
+        while part := peer.raw.recv(65536):  # a reset would be an exception
+            received += part
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.endswith(b"}")
+
+
 @pytest.mark.parametrize("lines", ["Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n"])
 def test_a_delivery_that_would_be_upgraded(webhook: ListenerThread, lines: str) -> None:
     """As clients of the JDK send each first request: the body is read, and the connection goes on."""

@@ -207,7 +207,7 @@ async def test_tasks_end_after_the_last_handling_and_before_stop(daemon, autojum
 
     async def stop(bot):
         order.append("stop")
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match=r"^background: the worker stops$"):
             bot.background(tick)
 
     daemon.start(handle, deliver(1), start=start, stop=stop)
