@@ -197,7 +197,7 @@ def test_a_value_is_sent_as_what_it_means(value, json, field):
         (deque([1]), TypeError, "expected a list, got deque"),
         (array("b"), TypeError, "expected a list, got array"),
         (range(3), TypeError, "expected a list, got range"),
-        ((n for n in ()), TypeError, "expected a list, got generator"),
+        ((n for n in [1]), TypeError, "expected a list, got generator"),
         ({"a": 1}.values(), TypeError, "expected a list, got dict_values"),
         (object(), TypeError, "expected what JSON can hold, or an InputFile, got object"),
         (Button, TypeError, "expected what JSON can hold, or an InputFile, got type"),

@@ -15,7 +15,7 @@ from trioworkers.web.serve import Web
 from trioworkers.web.sockets import UnixSocket, listen_tcp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 
@@ -29,7 +29,7 @@ class Lives:
         app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = None
 
         @app.while_serving
-        async def living() -> AsyncIterator[None]:
+        async def living() -> AsyncGenerator[None, None]:
             self.begun += 1
             app.add_background_task(self._last)
             yield
