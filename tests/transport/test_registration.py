@@ -13,7 +13,7 @@ import trio
 from trioworkers.botapi.client import BotApi
 from trioworkers.botapi.errors import BotApiError
 from trioworkers.config.values import UPDATE_KINDS
-from trioworkers.testing import Telegram, serve_telegram
+from trioworkers.testing import Telegram, faults, serve_telegram
 from trioworkers.transport import registration as module
 from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.transport.registration import (
@@ -152,6 +152,17 @@ async def test_a_server_that_refuses_is_tried_again(scene, nursery):
     scene.registration.changed()
     await scene.until(lambda: scene.observed_infos)
     assert scene.registration.is_set
+
+
+@pytest.mark.parametrize("quoted", ['"secret words"', "https://secret.example/words", "@secret_name"])
+async def test_a_refusal_is_told_without_what_it_quotes(scene, nursery, quoted):
+    """The reason is logged: a description is Telegram's, or whose server it is, and may quote anything."""
+    error = faults.error(403, f"Forbidden: bad webhook for {quoted}")
+    scene.world.faults.add(method="setWebhook", respond=error, times=None)
+    nursery.start_soon(scene.registration.serve)
+    await scene.until(lambda: scene.told)
+    (reason,) = {reason for what, reason in scene.told if what == "refused"}
+    assert reason == "setWebhook: 403 Forbidden: bad webhook for …"
 
 
 async def test_a_refused_token_ends_it(scene):
@@ -322,5 +333,5 @@ async def test_kinds_that_somebody_else_changes_later_are_set_again(scene, nurse
     nursery.start_soon(scene.registration.serve)
     await scene.until(lambda: scene.observed_infos)
     scene.bot.queue.allowed = frozenset({"poll"})
-    await scene.until(lambda: scene.bot.queue.allowed == {"message"})
-    assert ("registered", "s" * 43, "other allowed_updates are set") in scene.told
+    await scene.until(lambda: ("registered", "s" * 43, "other allowed_updates are set") in scene.told)
+    assert scene.bot.queue.allowed == {"message"}

@@ -21,6 +21,7 @@ import trio
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
+from trioworkers.botapi.quoted import without_quotes
 from trioworkers.config.values import UPDATE_KINDS
 from trioworkers.masking import mask_tokens
 from trioworkers.shortage import in_thread
@@ -347,5 +348,5 @@ def _token_refused(error: BotApiError) -> TokenRefusedError | None:
 
 def _in_words(error: BotApiError | TransportError) -> str:
     if isinstance(error, BotApiError):
-        return f"{error.method}: {error.error_code} {clean(error.description)}"
+        return f"{error.method}: {error.error_code} {clean(without_quotes(error.description))}"
     return f"{error.method}: {error.what}"
