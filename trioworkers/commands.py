@@ -10,6 +10,18 @@ wrong ends the command with one line and the usual exit code.
 
 from trioworkers.cli.control import Codes, ask_or_fail
 from trioworkers.cli.exits import FAILED, USAGE
-from trioworkers.cli.shown import counted, moment, printable
+from trioworkers.cli.shown import counted, find_paper, moment, printable
+from trioworkers.cli.table import Column, table_lines
 
-__all__ = ["FAILED", "USAGE", "Codes", "ask_or_fail", "counted", "moment", "printable"]
+__all__ = [
+    "FAILED",
+    "USAGE",
+    "Codes",
+    "Column",
+    "ask_or_fail",
+    "counted",
+    "find_paper",
+    "moment",
+    "printable",
+    "table_lines",
+]

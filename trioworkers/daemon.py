@@ -18,6 +18,7 @@ from trioworkers.inbox.store import StoreError
 from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.service.watchdog import Part
 from trioworkers.status import DaemonFacts, status_document, summary, summed_up
+from trioworkers.trouble import unwell_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -301,7 +302,10 @@ class Daemon:
         await parts.fleet.ready.wait()
         if parts.report.state == "starting":
             parts.report.become("running")
-            parts.events.emit("daemon.ready", status=summary(parts.fleet.status()))
+            rows = parts.fleet.status()
+            not_well = unwell_words(rows) or None
+            level = "warn" if not_well else None
+            parts.events.emit("daemon.ready", level=level, status=summary(rows), not_well=not_well)
             parts.announcer.ready()
             parts.greet()
         task_status.started(self)

@@ -290,7 +290,7 @@ class Reload:
             raise
         self._given = prepared.given
         self._watched = plan.fleet.watched
-        self.last = LastReload(time.time())
+        self.last = LastReload(time.time(), kept=plan.kept)
         self._said = None, 0.0
         self._count(good=True)
 
@@ -306,7 +306,7 @@ class Reload:
         emitted is not emitted again, unless somebody asks when it has long scrolled away.
         """
         self._watched = error.watched or self._watched
-        self.last = LastReload(time.time(), str(error))
+        self.last = LastReload(time.time(), str(error), self.last.kept)
         self._count(good=False)
         problems = [str(problem) for problem in error.problems]
         self._note("refused", problems=problems)

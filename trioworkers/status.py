@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LastReload:
-    """How the last reload went. `at`: Unix seconds; `error`: all problems, one line each."""
+    """How the last reload went.
+
+    Attributes:
+        at: Unix seconds.
+        error: all problems, one line each.
+        kept: keys that were changed and wait for a restart of the daemon.
+    """
 
     at: float
     error: str | None = None
+    kept: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ def status_document(fleet: Fleet, facts: DaemonFacts, workers: Sequence[dict[str
                 "last_reload_ok": facts.last_reload.error is None,
                 "last_reload_at": facts.last_reload.at,
                 "error": facts.last_reload.error,
+                "kept": list(facts.last_reload.kept),
             },
         },
         "workers": list(workers),

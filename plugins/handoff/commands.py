@@ -10,7 +10,17 @@ from urllib.parse import quote
 
 import click
 
-from trioworkers.commands import FAILED, USAGE, Codes, ask_or_fail, moment, printable
+from trioworkers.commands import (
+    FAILED,
+    USAGE,
+    Codes,
+    Column,
+    ask_or_fail,
+    find_paper,
+    moment,
+    printable,
+    table_lines,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +59,14 @@ The text is read from standard input: it never stands on the command line, which
 \b
   trioworkers handoff say support:12345 < answer.txt
 """
-COLUMNS = ("id", "state", "operator", "reason", "since", "unanswered")
+COLUMNS = (
+    Column("id"),
+    Column("state"),
+    Column("operator", 3),
+    Column("since", 2),
+    Column("unanswered", 4),
+    Column("reason", 1, is_text=True),
+)
 
 
 @click.group(help=HELP)
@@ -68,11 +85,8 @@ def list_handoffs(config: Path | None, as_json: bool) -> None:
     if not found:
         click.echo("no handoffs")
         return
-    rows = [COLUMNS, *map(_cells, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    for line in table_lines(COLUMNS, list(map(_cells, found)), find_paper()):
+        click.echo(line)
 
 
 @handoff.command(help=TAKE)
@@ -140,7 +154,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["id"],
         row["state"],
         operator,
-        row["reason"] or "-",
         moment(row["since"]),
         str(row["unanswered"]),
+        printable(row["reason"] or "-"),
     )

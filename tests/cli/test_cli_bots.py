@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from top_fleets import bot
 
 from trioworkers.cli import control, main
 
@@ -27,7 +28,12 @@ class Daemon:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
-        self.answer: Any = {**ROW, "queue": {"ready": 3, "dead": 0}, "last_exit": EXIT}
+        self.answer: Any = {
+            **bot("echo", queue={"ready": 3, "in_flight": 0, "retry": 0, "dead": 2}, last_exit=EXIT),
+            **ROW,
+            "origin": "/srv/fleet.toml",
+            "settings": {"poll_timeout": 50.0},
+        }
         self.refused: control.DaemonRefusedError | None = None
 
     def __call__(
@@ -56,11 +62,11 @@ def call(*words: str) -> Result:
 
 
 def test_a_list_is_a_table_or_json(daemon: Daemon) -> None:
-    """A head and a line for each; a reason stands with the state."""
+    """A head and a line for each; a reason stands last."""
     daemon.answer = {"bots": [{**ROW, "state": "failed", "reason": "no\x1b such module", "pid": None}]}
     lines = call("bots", "list").stdout.splitlines()
-    assert lines[0].split() == ["bot", "id", "state", "handler", "code", "pid"]
-    assert lines[1].split("  ") == ["echo", "11", "failed (no? such module)", "echo:handle", "c0de", "-"]
+    assert lines[0].split() == ["bot", "id", "state", "handler", "code", "pid", "reason"]
+    assert lines[1].split() == ["echo", "11", "failed", "echo:handle", "c0de", "-", "no?", "such", "module"]
     assert json.loads(call("bots", "list", "--json").stdout) == daemon.answer["bots"]
     daemon.answer = {"bots": []}
     assert call("bots", "list").stdout == "no bots\n"
@@ -71,11 +77,12 @@ def test_one_bot_is_shown_with_its_last_exit(daemon: Daemon) -> None:
     """A line for each field, and what the last worker said; no character of it steers the terminal."""
     shown = call("bots", "show", "echo").stdout
     assert daemon.asked == [("/api/bots/echo", None)]
-    for line in ("state  running", "queue  ready 3, dead 0", "reason  -", "  last ?[31mwords"):
+    for line in ("echo: it runs", "  dead letters  2", "    | last ?[31mwords"):
         assert line in shown.splitlines()
-    assert "signal SIGKILL, oom true" in shown
+    assert "  last exit     killed, since memory ran out, at 1970-01-12T13:46:40Z" in shown
+    assert '  poll_timeout = "50s"' in shown
     daemon.answer["last_exit"] = None
-    assert "last_exit  -" in call("bots", "show", "echo").stdout
+    assert "last exit" not in call("bots", "show", "echo").stdout
     assert json.loads(call("bots", "show", "echo", "--json").stdout) == daemon.answer
 
 

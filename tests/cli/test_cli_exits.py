@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 from trioworkers.cli import control, main
 from trioworkers.cli.failures import run_or_fail
-from trioworkers.cli.status import _print
+from trioworkers.cli.fleet_screen import fleet_lines
+from trioworkers.cli.shown import find_paper
 from trioworkers.folders import AlreadyRunningError
 from trioworkers.inbox.store import StoreError, StoreRefusedError
 from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError
@@ -257,14 +258,15 @@ def test_json_is_json_only(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_status_has_a_line_for_each_bot_and_no_colour_in_a_pipe(
     fleet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two lines about the fleet, the head, the bots."""
+    """What is not well stands first, and in the row of its bot."""
     rows = [row(), row(bot="two", state="failed", reason="token refused", pid=None, memory_bytes=None)]
     monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: document(*rows))
     result = call("status")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert len(lines) == 5
-    assert "failed (token refused)" in lines[4]
+    assert lines[1:3] == ["1 of 2 bots is not well:", "  failed (token refused): two"]
+    assert lines[-2].split()[:2] == ["two", "failed"]
+    assert lines[-2].endswith("  token refused")
     assert "\x1b" not in result.stdout
 
 
@@ -274,25 +276,29 @@ def test_a_refused_fleet_is_seen_in_the_status(fleet: Path, monkeypatch: pytest.
     refused["fleet"]["config"]["error"] = "fleet.toml:1:1: one\nfleet.toml:2:1: two"
     monkeypatch.setattr("trioworkers.cli.control.ask", lambda *_, **__: refused)
     lines = call("status").stdout.splitlines()
-    assert lines[2:5] == [
-        "the fleet was changed and is refused; what was in force is:",
+    assert lines[1:4] == [
+        "the changed fleet is refused; the old one runs:",
         "  fleet.toml:1:1: one",
         "  fleet.toml:2:1: two",
     ]
 
 
-def test_status_has_colour_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And none where NO_COLOR is set."""
+def test_status_has_colour_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none where NO_COLOR is set, on a dumb terminal, or in a file."""
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's way to pretend that it is one
     monkeypatch.delenv("NO_COLOR", raising=False)
-    _print(document(row()))
-    assert "\x1b[32mrunning" in capsys.readouterr().out
+
+    def shown() -> str:
+        return "\n".join(fleet_lines(document(row()), find_paper(), 0))
+
+    assert "\x1b" not in shown()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\x1b[32mrunning" in shown()
     monkeypatch.setenv("NO_COLOR", "1")
-    _print(document(row()))
-    assert "\x1b[32m" not in capsys.readouterr().out
+    assert "\x1b" not in shown()
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in shown()
 
 
 @pytest.mark.parametrize("figure", [10**400, -(10**400), 1e308, float("inf"), float("nan")])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from io import StringIO
-
 import pytest
-from rich.console import Console
 
-from trioworkers.cli.plugins import table_of
+from trioworkers.cli.plugins import plugin_lines
+from trioworkers.cli.shown import Paper
 
 ROW = {
     "name": "quiet_hours",
@@ -17,14 +15,14 @@ ROW = {
     "failures": 12,
     "seconds": 12.5,
     "slowest_ms": 5.25,
+    "missed_events": 0,
+    "reason": None,
     "hooks": ["trioworkers_accept", "trioworkers_web"],
 }
 
 
 def shown(width):
-    console = Console(file=StringIO(), width=width, highlight=False)
-    console.print(table_of([ROW], width))
-    return console.file.getvalue()  # type: ignore[attr-defined] # a StringIO
+    return "\n".join(plugin_lines([ROW], Paper(width)))
 
 
 @pytest.mark.parametrize("width", [50, 69, 80, 1000])
@@ -40,4 +38,12 @@ def test_names_states_and_numbers_are_never_cut_off(width):
 def test_a_wide_terminal_shows_everything():
     """The hooks, too, without their common beginning."""
     assert all(word in shown(1000) for word in ("12.10.1", "12.50s", "5.2ms", "accept web"))
-    assert "12.10.1" not in shown(50)
+    assert "12.10.1" not in shown(40)
+
+
+def test_a_plugin_that_is_not_loaded_comes_first_with_the_reason():
+    """Also where the table is long."""
+    off = {**ROW, "name": "broken", "reason": "SyntaxError at broken.py:3", "origin": "plugins/broken.py"}
+    first, second, *_ = plugin_lines([ROW, off], Paper())
+    assert first == "broken is not loaded: SyntaxError at broken.py:3"
+    assert second == "  from plugins/broken.py"

@@ -6,6 +6,8 @@ import re
 
 from playwright.sync_api import expect
 
+from trioworkers.testing.faults import error
+
 FAILS = """
 async def handle(update, bot):
     raise RuntimeError("always")
@@ -44,6 +46,21 @@ def test_what_is_not_well_comes_first(run_fleet, open_dashboard) -> None:
     expect(screen.page.get_by_role("heading", level=1)).to_have_text("crashing")
     expect(screen.page.get_by_label("Last exit", exact=True)).to_contain_text("with code 3")
     expect(screen.page.get_by_label("Last exit", exact=True)).to_contain_text("the oven is on fire")
+
+
+def test_a_bot_that_hears_nothing_is_seen(run_fleet, open_dashboard) -> None:
+    """Although its worker is in good health; with the reason, and what to do."""
+    fleet = run_fleet({"bots": {"echo": {"poll_timeout": 1}}})
+    screen = open_dashboard(fleet)
+    problems = screen.page.locator(".problems")
+    expect(problems).to_contain_text("all well")
+    conflict = error(409, "Conflict: terminated by other getUpdates request")
+    fleet.telegram.add_fault(conflict, method="getUpdates", times=None)
+    expect(problems).to_contain_text("1 bot hears nothing", timeout=60_000)
+    expect(problems).to_contain_text("another poller uses this token")
+    problems.get_by_role("link", name="echo", exact=True).first.click()
+    expect(screen.page.get_by_text("It runs, but it hears nothing since")).to_be_visible()
+    expect(screen.page.get_by_text("What to do: stop the other program")).to_be_visible()
 
 
 def test_a_refused_reload_is_told_until_it_is_mended(run_fleet, open_dashboard) -> None:

@@ -67,7 +67,7 @@ async def test_letters_are_listed_shown_replayed_and_purged(
         assert "secret" not in said
     assert "secret1" in (await run(project, "dlq", "show", first, "--payload")).stdout
     unknown = await run(project, "dlq", "replay", "--bot", "fragil")
-    assert (unknown.returncode, "did you mean fragile" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "did you mean fragile" in unknown.stderr) == (2, True)
 
     purged = await run(project, "dlq", "purge", str(letters[-1]["id"]))
     assert purged.stdout == "purged 1 dead letter\n"

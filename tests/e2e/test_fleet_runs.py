@@ -324,7 +324,7 @@ async def test_the_status_document_has_the_promised_shape(
     document = await daemon.status()
     assert set(document) == {"fleet", "workers"}
     assert set(document["fleet"]) == {"name", "version", "pid", "uptime_ms", "state", "config"}
-    assert set(document["fleet"]["config"]) == {"hash", "last_reload_ok", "last_reload_at", "error"}
+    assert set(document["fleet"]["config"]) == {"hash", "last_reload_ok", "last_reload_at", "error", "kept"}
     row = await daemon.bot("one")
     keys = (
         "bot bot_id state pid transport uptime_ms messages errors latency_ms restarts memory_bytes"

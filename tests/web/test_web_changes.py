@@ -36,6 +36,8 @@ class FileReloads:
     async def run(self, *, drafts: Iterable[Draft] = (), dry: bool = False, by: str = "") -> Plan:
         old, drafts = self.fleet, list(drafts)
         new = load_fleet(self.file, {}, drafts=drafts)
+        if dry:
+            return plan_reload(old, new)
         for draft in drafts:
             draft.commit()
         self.fleet = new
@@ -45,6 +47,7 @@ class FileReloads:
 class Api:
     def __init__(self, folder: Path) -> None:
         (folder / "state").mkdir()
+        self.refused: set[str] = set()
         self.own = folder / "state" / "fleet.d" / "new.toml"
         file = folder / "fleet.toml"
         file.write_text('[bots.old]\ntoken = "1:abc"\nhandler = "a:b"\n')
@@ -64,8 +67,13 @@ class Api:
                 reloads=self.reloads,
                 plugins=nothing,
                 live=nothing,
+                refuses_token=self.refuses_token,
             )
         )
+
+    async def refuses_token(self, fleet: Fleet, name: str) -> bool:
+        """What Telegram would say."""
+        return fleet.bots[name].token.reveal() in self.refused
 
     async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -81,6 +89,19 @@ class Api:
 @pytest.fixture
 async def api(tmp_path: Path) -> Api:
     return Api(tmp_path)
+
+
+async def test_a_token_that_telegram_refuses_changes_nothing(api: Api) -> None:
+    """Whoever typed it is told at once; of a bot that has another one, that goes on."""
+    api.refused = {"7:abc", "9:abc"}
+    status, answer = await api.ask("POST", "/api/bots", {"name": "new", "bot": BOT})
+    assert status == 422
+    assert "bots.new.token: Telegram refuses this token" in answer["error"]
+    assert not api.own.exists()
+    api.refused = {"9:abc"}
+    assert await api.add() == 200
+    assert (await api.ask("PUT", "/api/bots/new", {"token": "9:abc"}))[0] == 422
+    assert "7:abc" in api.own.read_text()
 
 
 WAYS = [("PUT", {"token": "8:abc"}), ("DELETE", None)]
@@ -172,6 +193,6 @@ async def test_a_body_of_very_many_tables_is_not_read(api: Api) -> None:
 async def test_a_name_that_is_nearly_right(api: Api) -> None:
     """It is named; what is far too long is compared with nothing."""
     status, answer = await api.ask("DELETE", "/api/bots/odl")
-    assert (status, answer["error"]) == (404, "there is no bot odl, did you mean old")
+    assert (status, answer["error"]) == (404, "this daemon runs no bot of that name, did you mean old")
     status, answer = await api.ask("DELETE", f"/api/bots/{'x' * 5000}")
     assert (status, "mean" in answer["error"]) == (404, False)

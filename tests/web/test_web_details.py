@@ -32,7 +32,7 @@ def test_a_bot_is_shown_whole_and_without_secrets(fleet) -> None:
     assert "sk-secret" not in answer.text
     assert fleet.bots["echo"].token.partition(":")[2] not in answer.text
     printed = fleet.command("bots", "show", "echo").stdout
-    assert "  retry.attempts  8" in printed.splitlines()
+    assert "  retry.attempts = 8" in printed.splitlines()
     assert "sk-secret" not in printed
 
 

@@ -347,7 +347,7 @@ async def test_a_request_that_is_wrong_is_told_what_was_expected(
 
 async def test_an_unknown_bot_is_answered_with_the_nearest_name(served: Served) -> None:
     """404, on every route that takes a name; a number that no id can be is a name."""
-    near = {"error": "bot: this daemon runs no bot of that name, did you mean echo"}
+    near = {"error": "this daemon runs no bot of that name, did you mean echo"}
     answer = await served.control.get("/api/dlq?bot=ecko")
     assert (answer.status_code, answer.json()) == (404, near)
     for verb in ("replay", "purge"):
@@ -355,7 +355,7 @@ async def test_an_unknown_bot_is_answered_with_the_nearest_name(served: Served) 
         assert (answer.status_code, answer.json()) == (404, near)
     for number in ("9" * 19, "0" * 5000):
         answer = await served.control.get(f"/api/dlq?bot={number}")
-        assert answer.json() == {"error": "bot: this daemon runs no bot of that name"}
+        assert answer.json() == {"error": "this daemon runs no bot of that name"}
 
 
 async def test_over_tcp_all_of_it_wants_the_token(served: Served) -> None:

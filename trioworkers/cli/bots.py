@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tomllib
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import click
 
 from trioworkers.cli.bot_name import BotName
 from trioworkers.cli.exits import USAGE
-from trioworkers.cli.shown import counted, moment, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from trioworkers.cli.shown import counted, find_paper, printable
 
 HELP = """The bots of the running fleet, one by one.
 
@@ -63,8 +60,8 @@ ADD = """Add a bot to the running fleet, and to those that start with it.
 
 \b
 The daemon writes it to <state_dir>/fleet.d/NAME.toml, with mode 0600. The token never stands on the
-command line: it is read from standard input, or the bot gets it from a file, a variable or a
-credential of the daemon's.
+command line: it is asked for, or read from standard input, or the bot gets it from a file, a variable
+or a credential of the daemon's. A token that Telegram refuses is refused here, too.
 
 \b
   trioworkers bots add shop --handler shop:handle --token-file /etc/bots/shop.token
@@ -88,7 +85,6 @@ the daemon starts, drop, and enable it. Without a running daemon the command spe
 \b
   trioworkers bots drop-pending support
 """
-COLUMNS = ("bot", "id", "state", "handler", "code", "pid")
 
 
 @click.group(help=HELP)
@@ -100,19 +96,15 @@ def bots() -> None:
 @click.option("--json", "as_json", is_flag=True, help="A list of objects.")
 @click.pass_obj
 def list_bots(config: Path | None, as_json: bool) -> None:
+    from trioworkers.cli.bot_screen import list_lines
     from trioworkers.cli.control import ask_or_fail
 
     found = ask_or_fail(config, "/api/bots")["bots"]
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    rows = [COLUMNS, *map(_cells, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows if found else ():
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
-    if not found:
-        click.echo("no bots")
+    for line in list_lines(found, find_paper()):
+        click.echo(line)
 
 
 @bots.command(help=SHOW)
@@ -120,23 +112,17 @@ def list_bots(config: Path | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As an object.")
 @click.pass_obj
 def show(config: Path | None, bot: str, as_json: bool) -> None:
+    from trioworkers.cli.bot_screen import bot_lines
+    from trioworkers.config import BotSettings
+    from trioworkers.config.units import with_units
+
     found = _ask(config, bot)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    for name, value in found.items():
-        if name == "last_exit" and value is not None:
-            stderr = value.pop("stderr")
-            value["at"] = moment(value["at"])
-            click.echo(f"last_exit  {_words(value)}")
-            for line in stderr:
-                click.echo(f"  {printable(line)}")
-        elif name == "settings":
-            click.echo("settings")
-            for key, setting in _flat(value):
-                click.echo(f"  {key}  {_words(setting)}")
-        else:
-            click.echo(f"{name}  {_words(value)}")
+    settings = with_units(BotSettings, found["settings"])
+    for line in bot_lines(found, settings, find_paper(), time.time()):
+        click.echo(line)
 
 
 @bots.command(help=ADD)
@@ -146,7 +132,11 @@ def show(config: Path | None, bot: str, as_json: bool) -> None:
 @click.option("--token-env", help="A variable of the daemon's environment.")
 @click.option("--token-credential", help="A credential of the daemon's unit.")
 @click.option(
-    "--set", "keys", multiple=True, metavar="KEY=VALUE", help="A further key, its value as in TOML."
+    "--set",
+    "keys",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A further key, its value as in TOML: --set 'settings.greeting=\"hi\"'.",
 )
 @click.pass_obj
 def add(
@@ -158,7 +148,8 @@ def add(
     token_credential: str | None,
     keys: tuple[str, ...],
 ) -> None:
-    from trioworkers.cli.control import ask_or_fail
+    from trioworkers.cli.added import Given, KeyGivenError, read_keys
+    from trioworkers.cli.control import Codes, ask_or_fail
     from trioworkers.cli.plans import print_plan
 
     sources = {
@@ -169,18 +160,26 @@ def add(
     given = {name: value for name, value in sources.items() if value is not None}
     if len(given) > 1:
         raise click.UsageError("expected one of --token-file, --token-env and --token-credential")
-    table = _table(keys)
-    table["token"] = given or sys.stdin.readline().strip()
+    try:
+        table, options = read_keys(keys)
+    except KeyGivenError as error:
+        raise click.UsageError(str(error)) from None
+    table["token"] = given or _read_token(bot)
+    source = next((f"--token-{name} {value}" for name, value in given.items()), "the token")
+    options["token"] = source if "env" not in given else f"{source}, of the daemon's environment"
     if handler is not None:
         table["handler"] = handler
-    print_plan(ask_or_fail(config, "/api/bots", {"name": bot, "bot": table}, timeout=None))
+        options["handler"] = f"--handler {handler}"
+    codes = Codes(cited=Given(bot, table, options).cited)
+    print_plan(ask_or_fail(config, "/api/bots", {"name": bot, "bot": table}, timeout=None, codes=codes))
 
 
-def _table(keys: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        return tomllib.loads("\n".join(keys))
-    except tomllib.TOMLDecodeError as error:
-        raise click.BadParameter(f"expected KEY=VALUE with a value as in TOML: {error}") from None
+def _read_token(bot: str) -> str:
+    """The token from standard input; a terminal is asked for it, and does not show it."""
+    if sys.stdin.isatty():
+        prompt = f"token of {printable(bot)}, as @BotFather gave it (not shown)"
+        return str(click.prompt(prompt, hide_input=True, err=True)).strip()
+    return sys.stdin.readline().strip()
 
 
 @bots.command(help=REMOVE)
@@ -238,33 +237,3 @@ def _ask(config: Path | None, bot: str, action: str | None = None) -> Any:
     if action is None:
         return ask_or_fail(config, path, codes=Codes(missing=USAGE))
     return ask_or_fail(config, f"{path}/{action}", {}, timeout=None, codes=Codes(missing=USAGE))
-
-
-def _cells(bot: dict[str, Any]) -> tuple[str, ...]:
-    reason = f" ({printable(bot['reason'])})" if bot["reason"] else ""
-    code, pid = bot["code"] or "-", bot["pid"] or "-"
-    return (
-        bot["bot"],
-        str(bot["bot_id"]),
-        bot["state"] + reason,
-        printable(bot["handler"]),
-        printable(code),
-        str(pid),
-    )
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
-    if value is None:
-        return "-"
-    return printable(json.dumps(value) if not isinstance(value, str) else value)
-
-
-def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of nested tables with their values, as `retry.attempts`."""
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value

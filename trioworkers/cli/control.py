@@ -11,15 +11,18 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trioworkers.cli.exits import BAD_CONFIGURATION, FAILED, NOT_PERMITTED, TRY_AGAIN, UNREACHABLE
 from trioworkers.cli.failures import fail, refuse
-from trioworkers.cli.shown import printable
+from trioworkers.cli.shown import printable_lines
 from trioworkers.config import FleetFileError, find_fleet_file, find_runtime_dir
 from trioworkers.errors import TrioworkersError
 from trioworkers.service.claim import PATIENCE, Claimed, Told, ask_claim, find_claims
 from trioworkers.service.places import CONTROL_SOCKET, service_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SYSTEM_SOCKET = Path("/run/trioworkers/control.sock")
 TIMEOUT = 10.0  # seconds
@@ -31,12 +34,14 @@ LOOK_EVERY = 0.05  # seconds
 class Codes:
     """Exit codes: `absent` where no daemon runs, `missing` where it does not have what was asked for.
 
-    With a code of `quiet` nothing is printed when the daemon refuses, which has logged why.
+    With a code of `quiet` nothing is printed when the daemon refuses, which has logged why. `cited` says each
+    problem of a refused fleet in other words.
     """
 
     absent: int = UNREACHABLE
     missing: int = FAILED
     quiet: frozenset[int] = frozenset()
+    cited: Callable[[str], str] = str
 
 
 USUAL = Codes()
@@ -170,7 +175,7 @@ def ask(
     if response.status < 400:
         return answer
     if isinstance(answer, dict) and isinstance(answer.get("error"), str):
-        raise DaemonRefusedError(response.status, printable(answer["error"]))
+        raise DaemonRefusedError(response.status, printable_lines(answer["error"]))
     raise _unreachable(control, f"HTTP {response.status}")
 
 
@@ -199,6 +204,8 @@ def ask_or_fail(
         code = by_status.get(error.status, FAILED)
         if code in codes.quiet:
             sys.exit(code)
+        if error.status == 422:
+            refuse([codes.cited(problem) for problem in str(error).splitlines()])
         fail(str(error), code)
 
 

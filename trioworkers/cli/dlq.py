@@ -10,11 +10,16 @@ from urllib.parse import urlencode
 import click
 
 from trioworkers.cli.bot_name import BotName
-from trioworkers.cli.shown import counted, moment, printable
+from trioworkers.cli.exits import USAGE
+from trioworkers.cli.shown import counted, find_paper, moment, printable
+from trioworkers.cli.table import Column, table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from trioworkers.cli.control import Codes
+    from trioworkers.cli.shown import Paper
 
 HELP = """Dead letters: updates that were given up, kept with the reason.
 
@@ -55,7 +60,15 @@ PURGE = """Forget dead letters for good.
 """
 PAGE = 500
 ID = click.IntRange(1, 2**63 - 1)
-COLUMNS = ("id", "bot", "chat", "update", "attempts", "died", "reason")
+COLUMNS = (
+    Column("id"),
+    Column("bot"),
+    Column("chat", 4),
+    Column("update", 1),
+    Column("attempts", 0),
+    Column("died", 3),
+    Column("reason", 2, is_text=True),
+)
 
 
 @click.group(help=HELP)
@@ -102,7 +115,7 @@ def replay(config: Path | None, ids: tuple[int, ...], bot: str | None, everythin
     chosen = _chosen(ids, bot, everything)
     if len(chosen) != 1:
         raise click.UsageError("expected exactly one of ID…, --bot and --all")
-    answer = ask_or_fail(config, "/api/dlq/replay", chosen, timeout=None)
+    answer = ask_or_fail(config, "/api/dlq/replay", chosen, timeout=None, codes=_codes(bot))
     click.echo(f"replayed {counted(answer['replayed'], 'dead letter')}")
 
 
@@ -141,7 +154,7 @@ def purge(
         click.confirm("forget all dead letters of all bots for good?", abort=True)
     if older_than is not None:
         chosen["older_than"] = older_than
-    answer = ask_or_fail(config, "/api/dlq/purge", chosen, timeout=None)
+    answer = ask_or_fail(config, "/api/dlq/purge", chosen, timeout=None, codes=_codes(bot))
     click.echo(f"purged {counted(answer['purged'], 'dead letter')}")
 
 
@@ -149,6 +162,13 @@ def _chosen(ids: tuple[int, ...], bot: str | None, everything: bool) -> dict[str
     """What the daemon is asked to take; one key for each way in which it was said."""
     ways = {"ids": list(ids) or None, "bot": bot, "all": everything or None}
     return {way: value for way, value in ways.items() if value is not None}
+
+
+def _codes(bot: str | None) -> Codes:
+    """That a bot is unknown is wrong usage, as everywhere."""
+    from trioworkers.cli.control import Codes
+
+    return Codes() if bot is None else Codes(missing=USAGE)
 
 
 def _pages(config: Path | None, bot: str | None, limit: int | None) -> Iterator[list[dict[str, Any]]]:
@@ -159,7 +179,7 @@ def _pages(config: Path | None, bot: str | None, limit: int | None) -> Iterator[
     while after is not None and limit != 0:
         size = PAGE if limit is None else min(PAGE, limit)
         query = {"after": after, "limit": size, **({} if bot is None else {"bot": bot})}
-        page = ask_or_fail(config, f"/api/dlq?{urlencode(query)}")
+        page = ask_or_fail(config, f"/api/dlq?{urlencode(query)}", codes=_codes(bot))
         yield page["letters"]
         after = page["next"]
         limit = None if limit is None else limit - len(page["letters"])
@@ -175,25 +195,34 @@ def _print_json(pages: Iterator[list[dict[str, Any]]]) -> None:
 
 
 def _print_table(pages: Iterator[list[dict[str, Any]]]) -> None:
-    widths: list[int] | None = None
-    for page in pages:
-        rows = [_cells(letter) for letter in page]
-        if widths is None:  # those of the first page
-            if not rows:
-                click.echo("no dead letters")
-                return
-            rows.insert(0, COLUMNS)
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            click.echo("  ".join(cells).rstrip())
+    paper = find_paper()
+    for number, page in enumerate(pages):
+        if number == 0 and not page:
+            click.echo("no dead letters")
+            return
+        lines = letter_lines(page, paper)
+        for line in lines if number == 0 else lines[1:]:  # one line of titles
+            click.echo(line)
 
 
-def _cells(letter: dict[str, Any]) -> tuple[str, ...]:
+def letter_lines(letters: list[dict[str, Any]], paper: Paper) -> list[str]:
+    """The lines of a page of dead letters, with the titles."""
+    return table_lines(COLUMNS, [_cells(letter) for letter in letters], paper)
+
+
+def _cells(letter: dict[str, Any]) -> list[str]:
     bot = f"- ({letter['bot_id']})" if letter["bot"] is None else letter["bot"]
     chat = "-" if letter["chat_id"] is None else str(letter["chat_id"])
     attempts, died = str(letter["attempts"]), moment(letter["died_at"])
-    return str(letter["id"]), bot, chat, str(letter["update_id"]), attempts, died, printable(letter["reason"])
+    return [
+        str(letter["id"]),
+        bot,
+        chat,
+        str(letter["update_id"]),
+        attempts,
+        died,
+        printable(letter["reason"]),
+    ]
 
 
 def _print_letter(letter: dict[str, Any]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from trioworkers.cli.shown import find_paper, printable
+from trioworkers.cli.table import Column, folded, table_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.table import Table
+    from trioworkers.cli.shown import Paper
 
 HELP = """Show the plugins of the running daemon: version, origin, hooks, calls, failures, time.
 
@@ -23,11 +25,16 @@ failures; a change of its settings or a restart of the daemon switches it on aga
   trioworkers plugins
   trioworkers plugins --json | jq '.[] | select(.failures > 0)'
 """
-COLUMNS = ("plugin", "version", "state", "calls", "failures", "time", "slowest", "hooks")
-NUMBERS = ("calls", "failures", "time", "slowest")
-PIPED = 1000  # columns, so that a line of a plugin stays one line for grep
-NARROW = 70  # columns, below which only the essential columns are shown
-ESSENTIAL = ("plugin", "state", "calls", "failures")
+COLUMNS = (
+    Column("plugin"),
+    Column("version", 1),
+    Column("state"),
+    Column("calls", 4, is_right=True),
+    Column("failures", 5, is_right=True),
+    Column("time", 3, is_right=True),
+    Column("slowest", 2, is_right=True),
+    Column("hooks", 2, is_text=True, least=16),
+)
 PREFIX = "trioworkers_"
 
 
@@ -35,41 +42,31 @@ PREFIX = "trioworkers_"
 @click.option("--json", "as_json", is_flag=True, help="A list of objects.")
 @click.pass_obj
 def plugins(config: Path | None, as_json: bool) -> None:
-    from rich.console import Console
-
     from trioworkers.cli.control import ask_or_fail
-    from trioworkers.cli.shown import printable
 
     found = ask_or_fail(config, "/api/plugins")["plugins"]
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED)
-    console.print(table_of(found, console.width) if found else "no plugins")
-    for row in found:
+    for line in plugin_lines(found, find_paper()):
+        click.echo(line)
+
+
+def plugin_lines(rows: list[dict[str, Any]], paper: Paper) -> list[str]:
+    """The lines of `plugins`; those that are not loaded or were switched off come first, with the reason."""
+    if not rows:
+        return ["no plugins"]
+    lines = []
+    for row in rows:
+        if row["reason"]:
+            lines += folded(
+                f"{printable(row['name'])} is {row['state']}: {printable(row['reason'])}", paper.width
+            )
+            lines += folded(f"  from {printable(row['origin'])}", paper.width)
         if row["missed_events"]:
             missed = f"{row['missed_events']:,} events came faster than it took them, and were lost"
-            console.print(f"{printable(row['name'])}: {missed}", markup=False)
-        if row["reason"]:
-            console.print(f"{printable(row['name'])}: {printable(row['reason'])}", markup=False)
-            console.print(f"  from {printable(row['origin'])}", markup=False)
-
-
-def table_of(rows: list[dict[str, Any]], width: int) -> Table:
-    """The table for a terminal of so many columns; no name, state or number is cut off in a narrow one."""
-    from rich.table import Table
-
-    from trioworkers.cli.shown import printable
-
-    table = Table(box=None, pad_edge=False)
-    shown = [place for place, name in enumerate(COLUMNS) if width >= NARROW or name in ESSENTIAL]
-    for name in (COLUMNS[place] for place in shown):
-        justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "hooks")
-    for row in rows:
-        cells = _cells(row)
-        table.add_row(*(printable(cells[place]) for place in shown))
-    return table
+            lines += folded(f"{printable(row['name'])}: {missed}", paper.width)
+    return lines + table_lines(COLUMNS, [tuple(map(printable, _cells(row))) for row in rows], paper)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

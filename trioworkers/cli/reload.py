@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 HELP = """Read the fleet anew, now, and apply what changed; print what was done.
 
 \b
-The daemon does so by itself when a file changes. With any problem nothing changes at all, and the problems
-are printed with exit code 78.
+The daemon does so by itself when a file changes, unless fleet.watch is false: then --dry-run shows what
+a change would do before it is done. Where the daemon was quicker, --dry-run shows what it did. With any
+problem nothing changes at all, and the problems are printed with exit code 78.
 
 \b
   trioworkers reload
@@ -32,11 +33,17 @@ are printed with exit code 78.
 def reload(config: Path | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
     from trioworkers.cli.control import Codes, ask_or_fail
     from trioworkers.cli.exits import BAD_CONFIGURATION
-    from trioworkers.cli.plans import print_plan
+    from trioworkers.cli.plans import dry_run_lines, has_changes, print_plan
 
     if quiet and (dry_run or as_json):
         raise click.UsageError("expected --quiet without --dry-run and --json")
     codes = Codes(quiet=frozenset({BAD_CONFIGURATION} if quiet else ()))
     plan = ask_or_fail(config, "/api/reload", {"dry_run": dry_run}, timeout=None, codes=codes)
-    if not quiet:
+    if dry_run and not as_json:
+        past = None
+        if not has_changes(plan):
+            past = next(iter(ask_or_fail(config, "/api/reloads?limit=1")["reloads"]), None)
+        for line in dry_run_lines(plan, past):
+            click.echo(line)
+    elif not quiet:
         print_plan(plan, as_json=as_json)

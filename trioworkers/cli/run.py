@@ -134,10 +134,17 @@ def _stream(fleet: Fleet) -> TextIO | None:
 
 
 def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from trioworkers.cli.shown import find_paper
+    from trioworkers.cli.table import Column, table_lines
 
-    table = Table("bot", "id", "transport", "handler", "starts", box=None, pad_edge=False)
+    columns = (
+        Column("bot"),
+        Column("id", 1),
+        Column("transport", 0),
+        Column("handler", 2),
+        Column("starts", 3, is_text=True),
+    )
+    rows = []
     for name, bot in sorted(fleet.bots.items()):
         if not bot.enabled:
             starts = "no, it is not enabled"
@@ -145,9 +152,9 @@ def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
             starts = "no, another shard has it"
         else:
             starts = "yes"
-        table.add_row(name, str(bot.bot_id), bot.transport, bot.handler, starts)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"fleet {fleet.name}, from {fleet.path}", markup=False)
-    console.print(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}", markup=False)
-    console.print(f"plugins: {', '.join(plugins) or 'none'}", markup=False)
-    console.print(table if fleet.bots else "no bots")
+        rows.append([name, str(bot.bot_id), bot.transport, bot.handler, starts])
+    click.echo(f"fleet {fleet.name}, from {fleet.path}")
+    click.echo(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}")
+    click.echo(f"plugins: {', '.join(plugins) or 'none'}")
+    for line in table_lines(columns, rows, find_paper()) if rows else ["no bots"]:
+        click.echo(line)

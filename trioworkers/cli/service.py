@@ -49,10 +49,16 @@ reason. The others follow a tenth of the fleet at a time, each after it has fini
 Exit 1 also when a bot has no ready worker in the end.
 
 \b
+With --daemon it is `stop` and then `start`: for keys that wait for a restart of the daemon, and for another
+version of trioworkers. A daemon that systemd runs is restarted by systemctl.
+
+\b
   trioworkers restart
+  trioworkers restart --daemon
 """
 LOOK_EVERY = 0.05  # seconds
 LAST_LINES = 20
+FIRST_ANSWERS = 1.0  # seconds in which Telegram usually refuses a token that is none
 
 
 @click.command(help=START)
@@ -65,11 +71,22 @@ def start(config: Path | None) -> None:
 @click.command(help=STOP)
 @click.pass_obj
 def stop(config: Path | None) -> None:
+    _stop(config)
+    click.echo("stopped")
+
+
+def _stop(config: Path | None, *, to_start: Fleet | None = None) -> None:
+    """Ask the daemon to stop, and return when it has ended; exits with 3 when none runs.
+
+    `to_start`: the fleet that is started afterwards; exits with 1 when systemd runs its daemon.
+    """
     from trioworkers.cli.control import UnreachableError, find_socket
     from trioworkers.config import FleetFileError
+    from trioworkers.service.places import service_name
 
     try:
-        daemon = _find_daemon(find_socket(config))
+        control = find_socket(config)
+        daemon, pid = _find_daemon(control)
     except FleetFileError as error:
         refuse([str(problem) for problem in error.problems])
     except PermissionError as error:
@@ -77,6 +94,9 @@ def stop(config: Path | None) -> None:
     except UnreachableError as error:
         fail(str(error), UNREACHABLE)
     with open(daemon, "rb"):  # closes it
+        if to_start is not None and (control.parent != to_start.runtime_dir or _is_service(pid)):
+            unit = service_name(to_start.path)
+            fail(f"systemd runs the daemon (pid {pid}): `systemctl restart {unit}` restarts it", FAILED)
         try:
             signal.pidfd_send_signal(daemon, signal.SIGTERM)
         except ProcessLookupError:
@@ -84,14 +104,20 @@ def stop(config: Path | None) -> None:
         except PermissionError:
             fail("the daemon runs as another user", NOT_PERMITTED)
         select.select([daemon], [], [])
-    click.echo("stopped")
 
 
 @click.command(help=RESTART)
+@click.option("--daemon", "is_whole", is_flag=True, help="Stop the daemon, too, and start it again.")
 @click.pass_obj
-def restart(config: Path | None) -> None:
+def restart(config: Path | None, is_whole: bool) -> None:
     from trioworkers.cli.control import ask_or_fail
 
+    if is_whole:
+        fleet = read_fleet(config)  # a bad file must not end a daemon that runs
+        _stop(config, to_start=fleet)
+        click.echo("stopped")
+        run_or_fail(lambda: _start(fleet))
+        return
     done = ask_or_fail(config, "/api/restart", {}, timeout=None)
     click.echo(f"replaced {counted(done['replaced'], 'worker')}")
     for bot, reason in done["failed"].items():
@@ -111,7 +137,6 @@ def _start(fleet: Fleet) -> None:
     from trioworkers.folders import make_folder
     from trioworkers.service.claim import see_no_other
     from trioworkers.service.places import service_socket
-    from trioworkers.status import summary
 
     control = fleet.runtime_dir / "control.sock"
     try:
@@ -140,13 +165,36 @@ def _start(fleet: Fleet) -> None:
         with suppress(UnreachableError):
             document = _ask_status(control)
         if document and document["fleet"]["pid"] == daemon.pid and document["fleet"]["state"] == "running":
-            click.echo(f"runs with pid {daemon.pid}, {summary(document['workers'])}")
             daemon.returncode = 0  # it lives on without us
+            _show_started(control, daemon.pid)
             return
         time.sleep(LOOK_EVERY)
     for line in errors.read_text(errors="replace").splitlines()[-LAST_LINES:]:
         click.echo(printable(line), err=True)
     sys.exit(daemon.returncode if daemon.returncode > 0 else FAILED)
+
+
+def _show_started(control: Path, pid: int) -> None:
+    """Say that it runs, and what is not well.
+
+    A token that Telegram refuses is known a moment after READY, which waits for no answer of Telegram's. So
+    this looks for so long, or until something is not well.
+    """
+    from trioworkers.cli.fleet_screen import trouble_lines
+    from trioworkers.cli.shown import find_paper
+    from trioworkers.status import summary
+    from trioworkers.trouble import troubles_of
+
+    deadline = time.monotonic() + FIRST_ANSWERS
+    document = None
+    while document is None or (time.monotonic() < deadline and not troubles_of(document["workers"])):
+        document = _ask_status(control)
+        if document is None:
+            fail("the daemon was ready and has ended: see `trioworkers logs`", FAILED)
+        time.sleep(LOOK_EVERY)
+    click.echo(f"runs with pid {pid}, {summary(document['workers'])}")
+    for line in trouble_lines(document["workers"], find_paper(), time.time()):
+        click.echo(line)
 
 
 def _ask_status(control: Path) -> Any:
@@ -159,8 +207,17 @@ def _ask_status(control: Path) -> Any:
         return None
 
 
-def _find_daemon(control: Path) -> int:
-    """A descriptor of the process that listens there; exits with 3 when none does.
+def _is_service(pid: int) -> bool:
+    """Whether a service manager waits for what the process has to say."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return any(variable.startswith(b"NOTIFY_SOCKET=") for variable in environ.read().split(b"\0"))
+    except OSError:  # it has just ended, or it is another user's, who says so when it is signalled
+        return False
+
+
+def _find_daemon(control: Path) -> tuple[int, int]:
+    """A descriptor of the process that listens there, and its number; exits with 3 when none does.
 
     The kernel says which it is, whatever the daemon answers, or if it answers at all; and the descriptor
     means that process and never another that got its number.
@@ -183,7 +240,7 @@ def _find_daemon(control: Path) -> int:
         peer = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         pid, _, _ = struct.unpack("3i", peer)
         try:
-            return os.pidfd_open(pid)
+            return os.pidfd_open(pid), pid
         except ProcessLookupError:
             fail("no daemon is running: it has just ended", NOT_RUNNING)
         except OSError:  # of another container, it has no number here

@@ -14,10 +14,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
@@ -99,3 +100,38 @@ Seconds = Annotated[float, _Unit(parse_duration, "number", f"^{_DURATION.pattern
 
 Bytes = Annotated[int, _Unit(parse_size, "integer", f"^{_SIZE.pattern}$")]
 """A size in bytes; the file may say `"150MB"`, which is 150 x 2^20."""
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as the fleet file may have it, in the largest unit that needs no fraction: `90s`, `10m`."""
+    if seconds and seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def size_text(number: int) -> str:
+    """A size as the fleet file may have it, in the largest unit that needs no fraction: `150MB`."""
+    for unit in ("GB", "MB", "KB"):
+        if number and number % _BYTES[unit] == 0:
+            return f"{number // _BYTES[unit]}{unit}"
+    return f"{number}B"
+
+
+def with_units(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a model, as JSON holds them, with durations and sizes as texts with their units."""
+    said: dict[str, Any] = {}
+    for name, value in values.items():
+        field = model.model_fields.get(name)
+        units = [one for one in field.metadata if isinstance(one, _Unit)] if field is not None else []
+        inner = None if field is None else field.annotation
+        if units and isinstance(value, int | float):
+            is_size = units[0].parse is parse_size
+            said[name] = size_text(int(value)) if is_size else duration_text(float(value))
+        elif isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            said[name] = with_units(inner, value)
+        else:
+            said[name] = value
+    return said

@@ -286,6 +286,8 @@ class BotScope:
         if self._run is not None:
             with self._own_breakage():
                 row = self._run.status()
+                if row["reason"] is None and row["health"]["intake"] is not None:
+                    row["reason"] = row["health"]["intake"]["problem"]
         return {
             "bot": self.settings.name,
             "bot_id": self.settings.bot_id,
@@ -326,7 +328,7 @@ class BotScope:
         """What is known before its run: it waits for one that has its bot id, name or log."""
         tally = self._context.inbox.tally(self.settings.bot_id)
         unknown = ("pid", "webhook", "uptime_ms", "memory_bytes", "last_heartbeat_age_ms", "code")
-        health = {"alive": False, "responsive": False, "progressing": True}
+        health = {"alive": False, "responsive": False, "progressing": True, "receiving": True}
         return {
             **dict.fromkeys(unknown),
             "transport": "poll" if self.settings.transport == "poll" else "webhook",
@@ -339,7 +341,7 @@ class BotScope:
             "next_start_at": None,
             "reason": BROKEN if self._is_broken else None,
             "rate_limit": None,
-            "health": {**health, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
+            "health": {**health, "intake": None, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
         }
 
     @property

@@ -291,6 +291,7 @@ class BotRun:
                 self._settings(),
                 now,
                 waits=self._pace is not None and self._pace.figures().waiting > 0,
+                deafness=self._intake.deafness,
             ),
         }
 

@@ -13,6 +13,7 @@ from trioworkers.errors import describe
 from trioworkers.transport.batch import LARGEST_ANSWER
 from trioworkers.transport.intake import Intake, IntakeContext
 from trioworkers.transport.poll import TokenRefusedError
+from trioworkers.transport.reception import BROKE, Reception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +64,7 @@ class BotIntake:
         self._gate = gate
         self._webhooks = webhooks
         self._emit = emit
+        self._reception = Reception()
         self._intake: Intake | None = None
         endpoint, target = self._open(), self._target()
         endpoint.expect(settings().enabled and target is not None)
@@ -81,6 +83,12 @@ class BotIntake:
         """What Telegram last said of the webhook, while there is one."""
         info = None if self._intake is None else self._intake.info
         return None if info is None else info.document()
+
+    @property
+    def deafness(self) -> dict[str, Any] | None:
+        """Why no updates come in, since when, and what to do; None: they do."""
+        found = self._reception.deafness()
+        return None if found is None else found.document()
 
     def changed(self) -> None:
         """Settings changed: obey them at once."""
@@ -106,13 +114,16 @@ class BotIntake:
                     registry=self._webhooks.registry,
                     events=_Trouble(self._emit),
                     rng=self._rng,
+                    reception=self._reception,
                 )
                 self._intake = Intake(api, context)
                 try:
                     await self._intake.serve()
                 except TokenRefusedError:
+                    self._reception.left()
                     raise
                 except Exception as error:  # a mistake of ours must not silence a bot for good
+                    self._reception.failed(BROKE)
                     self._emit("transport.trouble", level="error", reason="internal", error=describe(error))
                 finally:
                     self._intake = None

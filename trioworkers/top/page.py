@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ def page_of(state: TopState, width: int, now: float, *, is_plain: bool = False) 
     if own:
         lines += [Text(), Text(" its latest events", "bold")]
         for event in own:
-            at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
+            at = words.clock(event["at"])
             lines.append(Text.assemble(f" {at} {plain(event['event'])}", (fields_of(event), "dim")))
     return lines
 
@@ -97,7 +96,7 @@ def figures(shown: Shown) -> Iterator[tuple[str, str]]:
 
 def _next_start(row: Mapping[str, Any]) -> str:
     at = row.get("next_start_at")
-    return "" if at is None else f", next start at {time.strftime('%H:%M:%S', time.localtime(at))}"
+    return "" if at is None else f", next start at {words.clock(at)}"
 
 
 def last_exit(row: Mapping[str, Any], width: int) -> Iterator[Text]:
@@ -108,7 +107,7 @@ def last_exit(row: Mapping[str, Any], width: int) -> Iterator[Text]:
     how = plain(ended.get("signal") or f"exit code {ended.get('code')}")
     if ended.get("oom"):
         how += ", since memory ran out"
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ended["at"]))
+    at = words.moment(ended["at"])
     yield from wrapped("last exit", f"{how}, at {at}", width)
     for line in (ended.get("stderr") or [])[-STDERR:]:
         yield Text(f"   {plain(line)}", "dim")

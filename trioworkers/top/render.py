@@ -6,7 +6,6 @@ colour alone.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,8 +71,8 @@ class Column:
 
 
 def _state(shown: Shown) -> str:
-    """The state, with a mark at a bot that runs and is not well: its reason may have no room."""
-    return f"{shown.state} !" if shown.state == "running" and shown.trouble else shown.state
+    """The state, with a mark at a bot that seems well by it and is not: its reason may have no room."""
+    return f"{shown.state} !" if shown.is_unwell else shown.state
 
 
 def _style(shown: Shown) -> str:
@@ -81,7 +80,7 @@ def _style(shown: Shown) -> str:
 
 
 COLUMNS = (
-    Column("state", 9, 0, None, lambda shown, _: _state(shown), is_left=True),
+    Column("state", 10, 0, None, lambda shown, _: _state(shown), is_left=True),
     Column("up", 7, 74, None, lambda shown, _: words.span(shown.row.get("uptime_ms"))),
     Column("upd/s", 6, 36, "rate", lambda shown, _: words.rate(shown.pace.rate)),
     Column("median", 7, 66, "latency", lambda shown, _: words.brief(shown.row.get("latency_ms"))),
@@ -97,7 +96,7 @@ COLUMNS = (
     ),
 )  # fmt: skip
 TITLES = {"name": "bot", "trouble": "bot, by trouble"}
-SHORTEST_NAME, LONGEST_NAME = 12, 32
+SHORTEST_NAME = 12
 WHOLE = 110  # columns from which on states and totals have one line
 REASON = 16  # columns that the reason of a row's trouble gets at least, or it has no place there
 
@@ -110,7 +109,7 @@ def render(state: TopState, screen: Screen, clock: float) -> list[Text]:
     rows = state.table(now)
     lines = head(state, screen, clock)
     if screen.is_paper:
-        return _cut(lines + _table(state, screen, rows, screen.height), screen)
+        return lines + _table(state, screen, rows, screen.height)  # for a program: nothing is cut
     foot = [*_selected(state, now), _keys(state)]
     if state.shows_help:
         body = [Text.assemble((f"  {keys:<16}", "bold"), does) for keys, does in HELP]
@@ -167,7 +166,7 @@ def _sums(state: TopState, now: float) -> tuple[Text, Text]:
     states = Text(" 1 bot: " if len(rows) == 1 else f" {len(rows)} bots: ")
     counts = Counter(shown.state for shown in found)
     known = list(STATES)
-    unwell = sum(shown.trouble is not None and shown.state == "running" for shown in found)
+    unwell = sum(shown.is_unwell for shown in found)
     for name in sorted(counts, key=lambda name: known.index(name) if name in STATES else len(known)):
         states.append(f"{counts[name]} {plain(name)}", STATES.get(name, ""))
         if name == "running" and unwell:
@@ -182,13 +181,13 @@ def _sums(state: TopState, now: float) -> tuple[Text, Text]:
 
 
 def _table(state: TopState, screen: Screen, rows: Sequence[Shown], room: int) -> list[Text]:
-    columns = [column for column in COLUMNS if column.least <= screen.width]
-    taken = sum(column.width + 1 for column in columns) + 2
     if not state.mirror.fleet:
         return []
     longest = max((cell_len(plain(shown.bot)) for shown in rows), default=0)
     title = TITLES.get(state.order, "bot")
-    name = max(SHORTEST_NAME, len(title) + 2, min(longest, LONGEST_NAME, screen.width - taken))
+    columns = _columns(screen, max(SHORTEST_NAME, len(title) + 2, longest))
+    room_left = screen.width if screen.is_paper else screen.width - 2 - sum(one.width + 1 for one in columns)
+    name = max(SHORTEST_NAME, len(title) + 2, min(longest, room_left))
     lines = [Text()] if room > 4 else []
     lines.append(_titles(state, columns, name))
     if not rows:
@@ -199,13 +198,25 @@ def _table(state: TopState, screen: Screen, rows: Sequence[Shown], room: int) ->
     if len(rows) > room and room > 1:
         room -= 1  # for the line that says how many there are
     first = max(0, min(place - room // 2, len(rows) - room))
-    lines += [
-        _row(shown, columns, name, screen, is_selected=shown.bot == state.selected and not screen.is_paper)
-        for shown in rows[first : first + room]
-    ]
+    seen = rows[first : first + room]
+    names = [plain(shown.bot) for shown in seen]
+    for shown, word in zip(seen, words.shortened(names, name, is_plain=screen.is_plain), strict=True):
+        is_selected = shown.bot == state.selected and not screen.is_paper
+        lines.append(_row(shown, columns, word.ljust(name), screen, is_selected=is_selected))
     if len(rows) > room:
         lines.append(Text(f"  {first + 1} to {first + min(room, len(rows))} of {len(rows)} bots", "dim"))
     return lines
+
+
+def _columns(screen: Screen, name: int) -> list[Column]:
+    """The most important columns that fit beside names of that width; the state is always one of them."""
+    left, shown = screen.width - 2 - name, [COLUMNS[0]]
+    left -= COLUMNS[0].width + 1
+    for column in sorted(COLUMNS[1:], key=lambda column: column.least):
+        if column.least <= screen.width and column.width + 1 <= left:
+            shown.append(column)
+            left -= column.width + 1
+    return [column for column in COLUMNS if column in shown]
 
 
 def _titles(state: TopState, columns: Sequence[Column], name: int) -> Text:
@@ -219,9 +230,9 @@ def _titles(state: TopState, columns: Sequence[Column], name: int) -> Text:
     return line
 
 
-def _row(shown: Shown, columns: Sequence[Column], name: int, screen: Screen, *, is_selected: bool) -> Text:
+def _row(shown: Shown, columns: Sequence[Column], name: str, screen: Screen, *, is_selected: bool) -> Text:
     line = Text("> " if is_selected else "  ")
-    line.append(set_cell_size(plain(shown.bot), name), "bold" if is_selected else "")
+    line.append(name, "bold" if is_selected else "")
     for column in columns:
         text = plain(column.cell(shown, screen))
         style = _style(shown) if column.title == "state" else ""
@@ -231,9 +242,10 @@ def _row(shown: Shown, columns: Sequence[Column], name: int, screen: Screen, *, 
         line.append(" ")
         line.append(padded, style)
     room = screen.width - cell_len(line.plain) - 2
-    if shown.trouble is not None and room >= REASON:
+    if shown.trouble is not None and (screen.is_paper or room >= REASON):
         trouble = Text(plain(shown.trouble), "red" if shown.state == "failed" else "yellow")
-        trouble.truncate(room, overflow="crop" if screen.is_plain else "ellipsis")
+        if not screen.is_paper:
+            trouble.truncate(room, overflow="crop" if screen.is_plain else "ellipsis")
         line.append("  ").append_text(trouble)
     if is_selected:
         line.stylize("reverse")
@@ -248,7 +260,7 @@ def _events(state: TopState) -> list[Text]:
 
 def event_line(event: Mapping[str, Any]) -> Text:
     """An event on one line."""
-    at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
+    at = words.clock(event["at"])
     line = Text(f" {at} ")
     line.append(plain(event["event"]), LEVELS.get(event["level"], ""))
     if event.get("bot"):

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.trouble import trouble_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -64,21 +66,22 @@ class Shown:
     @property
     def rank(self) -> int:
         """The less well it is, the lower."""
-        if self.trouble is not None and self.state in ("running", "paused"):
+        if self.is_unwell:
             return UNWELL
         return RANKS.get(self.state, STOPPED)
 
     @property
     def trouble(self) -> str | None:
         """Why it is not well, in words; None: it is."""
-        health = self.row.get("health") or {}
-        if self.row.get("reason"):
-            return str(self.row["reason"])
-        if health.get("alive") and not health.get("responsive", True):
-            return "its worker does not answer"
-        if not health.get("progressing", True):
-            return "an update takes longer than its time limit"
-        return None
+        found = trouble_of(self.row)
+        if found is None:
+            return None
+        return (found.why or None) if self.state in ("failed", "backoff") else found.words
+
+    @property
+    def is_unwell(self) -> bool:
+        """Whether it is not well, although its state alone says that it is."""
+        return self.trouble is not None and self.state not in ("failed", "backoff")
 
 
 def _number(name: str) -> Callable[[Shown], float]:

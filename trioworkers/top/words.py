@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from trioworkers.logs.render import printable
@@ -32,6 +33,39 @@ def span(milliseconds: float | None) -> str:
     if seconds < 86400:
         return f"{seconds // 3600}h {seconds % 3600 // 60:02}m"
     return f"{seconds // 86400}d {seconds % 86400 // 3600:02}h"
+
+
+def moment(unix: float) -> str:
+    """A moment in UTC, as logs begin their lines: `2026-11-24T02:36:51Z`."""
+    try:
+        return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def clock(unix: float) -> str:
+    """The time of that moment: `02:36:51Z`."""
+    return moment(unix).rpartition("T")[2]
+
+
+def shortened(names: Sequence[str], width: int, *, is_plain: bool = False) -> list[str]:
+    """The names in so many columns, cut where they still differ: at the end, in the middle or in front.
+
+    Names that no cut keeps apart are returned whole.
+    """
+    mark = "~" if is_plain else "…"
+    left = width - len(mark)
+    half = left // 2
+    if left < 1:
+        return list(names)
+    for kept in (left, left - half, 0):  # columns of the beginning; the others are of the end
+        short = [
+            name if len(name) <= width else name[:kept] + mark + name[len(name) - (left - kept) :]
+            for name in names
+        ]
+        if len(set(short)) == len(set(names)):
+            return short
+    return list(names)
 
 
 def brief(milliseconds: float | None) -> str:

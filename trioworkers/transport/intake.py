@@ -17,7 +17,8 @@ import trio
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.transport.auto import AutoSwitch
 from trioworkers.transport.poll import LongPoll, PollEvents, PollSettings
-from trioworkers.transport.registration import Registration, error_age
+from trioworkers.transport.reception import NOT_REGISTERED, Reception
+from trioworkers.transport.registration import Registration, clean, error_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +64,7 @@ class IntakeContext:
         registry: what the registrations of all bots share.
         events: who hears of it.
         rng: where jitter comes from.
+        reception: is told how the way in fares.
     """
 
     gate: TakesUpdates
@@ -72,6 +74,7 @@ class IntakeContext:
     registry: Registry
     events: IntakeEvents
     rng: random.Random = field(default_factory=random.Random)
+    reception: Reception = field(default_factory=Reception)
 
 
 class Intake:
@@ -93,6 +96,7 @@ class Intake:
         self._endpoint = context.endpoint
         self._wanted = context.wanted
         self._events = context.events
+        self._reception = context.reception
         self._api = api
         self._gate = context.gate
         self._rng = context.rng
@@ -131,6 +135,7 @@ class Intake:
             transport = "poll" if target is None else "webhook"
             left, self.transport = self.transport, transport
             if left and left != transport:
+                self._reception.left()
                 self._events.switched(transport, self._reason)
             with self._stint:
                 if target is None:
@@ -147,7 +152,8 @@ class Intake:
                 await self._registration.delete()
         with trio.move_on_after(self._polling_time()):
             # a new one each time: an offset from before a webhook might confirm what nobody has seen
-            await LongPoll(self._api, self._gate, self._settings, self._events, self._rng).serve()
+            poll = LongPoll(self._api, self._gate, self._settings, self._events, self._rng, self._reception)
+            await poll.serve()
         self._auto.try_webhook()
         self._reason = "polled long enough"
 
@@ -172,6 +178,7 @@ class Intake:
     def registered(self, secret: str, reason: str | None) -> None:
         """It is set: the endpoint knows, and `auto`."""
         self._endpoint.registered(secret)
+        self._reception.recovered()
         self._auto.registered(trio.current_time())
         if reason is not None:
             self._events.webhook_registered(reason)
@@ -183,12 +190,17 @@ class Intake:
     def refused(self, reason: str, pause: float) -> None:
         """It failed; that Telegram could not be asked about a webhook that is set counts for nothing."""
         self._events.webhook_refused(reason, pause)
+        if not self._registration.is_set:
+            self._reception.failed(f"{NOT_REGISTERED}: {reason}")
         if self._setting == "auto" and not self._registration.is_set:
             self._end(self._auto.registration_failed(trio.current_time()))
 
     def observed(self, info: WebhookInfo) -> None:
         """It is set, and this is how it does."""
         self.info = info
+        self._reception.observed(
+            info.pending_update_count, info.last_error_date, clean(info.last_error_message or "")
+        )
         if self._setting == "auto":
             pending, age = info.pending_update_count, error_age(info)
             self._end(self._auto.observed(trio.current_time(), pending, age))

@@ -20,6 +20,14 @@ from trioworkers.botapi.errors import BotApiError, TransportError, UndecodableEr
 from trioworkers.inbox.gate import Duplicate
 from trioworkers.inbox.store import StoreError
 from trioworkers.transport.batch import MOST_UPDATES, read_batch, read_broken_batch
+from trioworkers.transport.reception import (
+    INBOX,
+    OTHER_POLLER,
+    OTHER_WEBHOOK,
+    RATE,
+    WEBHOOK_REMOVED,
+    Reception,
+)
 from trioworkers.transport.refusals import in_words, is_token_refused
 
 if TYPE_CHECKING:
@@ -33,8 +41,8 @@ TOO_SOON = 0.1  # seconds: an answer without a new update that came faster was n
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between polls that fail, doubled, with jitter
 WEBHOOK_IS_SET = "can't use getUpdates method while webhook is active"
 CONFLICTS = {
-    "terminated by other getUpdates request": "another poller uses this token",
-    "terminated by setWebhook request": "somebody set a webhook",
+    "terminated by other getUpdates request": OTHER_POLLER,
+    "terminated by setWebhook request": OTHER_WEBHOOK,
 }  # what Telegram's descriptions hold, and what is told of it
 
 
@@ -78,6 +86,7 @@ class LongPoll:
         gate: takes each batch, which is confirmed to Telegram once it has.
         settings: the settings in force.
         events: who hears of conflicts and failures.
+        reception: is told how the polls go.
     """
 
     def __init__(
@@ -87,12 +96,14 @@ class LongPoll:
         settings: Callable[[], PollSettings],
         events: PollEvents,
         rng: random.Random | None = None,
+        reception: Reception | None = None,
     ) -> None:
         self._api = api
         self._gate = gate
         self._settings = settings
         self._events = events
         self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._reception = reception or Reception()
         self._offset: int | None = None
         self._failures = 0
         self._webhook_is_set = False
@@ -104,6 +115,8 @@ class LongPoll:
             TokenRefusedError: the token was refused (401, or 404 for one that is malformed).
         """
         while True:
+            if self._failures:
+                self._reception.tries()
             try:
                 if self._webhook_is_set:
                     await self._api.request("deleteWebhook", {})  # never drops what is pending
@@ -115,8 +128,9 @@ class LongPoll:
             except TransportError as error:
                 await self._pause(error.what)
             except StoreError:
-                await self._pause("the inbox does not accept")
+                await self._pause(INBOX)
             else:
+                self._reception.recovered()
                 if self._failures:
                     self._failures = 0
                     self._events.recovered()
@@ -162,10 +176,10 @@ class LongPoll:
         if is_token_refused(error):
             raise TokenRefusedError from None
         if error.error_code == 429:
-            await self._pause("429 Too Many Requests", at_least=retry_after(error))
+            await self._pause(RATE, at_least=retry_after(error))
         elif error.error_code == 409 and WEBHOOK_IS_SET in error.description:
             self._webhook_is_set = True
-            await self._pause("a webhook is set, it is removed")
+            await self._pause(WEBHOOK_REMOVED)
         elif error.error_code == 409:
             told = [words for theirs, words in CONFLICTS.items() if theirs in error.description]
             await self._pause(told[0] if told else "409 Conflict", conflict=True)
@@ -176,6 +190,10 @@ class LongPoll:
         self._failures += 1
         bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
         pause = max(at_least, self._rng.uniform(bound / 2, bound))
-        emit = self._events.conflict if conflict else self._events.trouble
-        emit(reason, pause)
+        if conflict:
+            self._reception.conflicted(reason)
+            self._events.conflict(reason, pause)
+        else:
+            self._reception.failed(reason)
+            self._events.trouble(reason, pause)
         await trio.sleep(pause)

@@ -25,6 +25,7 @@ class Readiness(TypedDict):
 class ConfigState(TypedDict):
     hash: str
     last_reload_ok: bool
+    kept: list[str]
     last_reload_at: float
     error: str | None
 
@@ -53,10 +54,18 @@ class LastExit(TypedDict):
     stderr: list[str] | str | None
 
 
+class IntakeTrouble(TypedDict):
+    problem: str
+    since: float
+    remedy: str
+
+
 class WorkerHealth(TypedDict):
     alive: bool
     responsive: bool
     progressing: bool
+    receiving: bool
+    intake: IntakeTrouble | None
     loop_lag_ms: int
     oldest_in_flight_ms: int
 

@@ -25,13 +25,15 @@ from trioworkers.web.live import live_routes
 from trioworkers.web.plugins import plugin_routes
 from trioworkers.web.signin import signin_routes
 from trioworkers.web.static import Dashboard
+from trioworkers.web.tokens import refuses_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from quart_trio import QuartTrio
 
+    from trioworkers.config import Fleet
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.live.feed import LiveFeed
@@ -65,6 +67,7 @@ class AppContext:
         reloads: changes the fleet.
         plugins: the plugins of this run.
         live: the feed of the live stream.
+        refuses_token: whether Telegram refuses the token that a bot of a fleet would have.
         address: where the API is reached, as `http://host:port`; None on a unix socket.
     """
 
@@ -80,6 +83,7 @@ class AppContext:
     reloads: Reloads
     plugins: Plugins
     live: LiveFeed
+    refuses_token: Callable[[Fleet, str], Awaitable[bool]] = refuses_token
     address: str | None = None
 
 
@@ -91,7 +95,7 @@ def make_app(context: AppContext) -> QuartTrio:
     app.register_blueprint(bot_routes(bots, context.restarts, events))
     app.register_blueprint(detail_routes(bots, lambda: context.reloads.fleet))
     app.register_blueprint(backup_routes(context.backs_up, context.backups, events))
-    app.register_blueprint(change_routes(context.reloads, events))
+    app.register_blueprint(change_routes(context.reloads, events, context.refuses_token))
     app.register_blueprint(plugin_routes(context.plugins, events))
     dashboard = Dashboard()
     app.register_blueprint(dashboard.routes())

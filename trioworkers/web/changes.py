@@ -23,7 +23,7 @@ from trioworkers.web.answers import PlanDocument, ReloadPage
 from trioworkers.web.asked import LARGEST_ID, Asked, RequestRefusedError, read_body, read_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from trioworkers.config import Draft, Fleet, Plan
     from trioworkers.events import Events
@@ -78,13 +78,17 @@ REFUSED = {
     422: "the fleet is refused: all its problems",
     500: "a file cannot be written or read",
 }
-NO_BOT = {404: "there is no bot of that name"}
+REFUSED_BY_TELEGRAM = "Telegram refuses this token, expected one of @BotFather's"
+NO_BOT = {404: "this daemon runs no bot of that name"}
 
 
-def change_routes(reloads: Reloads, events: Events) -> Blueprint:
+def change_routes(
+    reloads: Reloads, events: Events, refuses_token: Callable[[Fleet, str], Awaitable[bool]]
+) -> Blueprint:
     """`POST /api/reload`, `GET /api/reloads`, `POST /api/bots`, `PUT` and `DELETE /api/bots/<name>`.
 
     Each change answers with the plan that was carried out. A fleet that is refused is 422, with its problems.
+    So is a token that Telegram refuses, for which `refuses_token` asks: nothing is written then.
     """
     routes = Blueprint("changes", __name__)
     turn = trio.StrictFIFOLock()  # what a change is decided by holds until it is done
@@ -136,9 +140,15 @@ def change_routes(reloads: Reloads, events: Events) -> Blueprint:
         fleet = reloads.fleet
         with _refusals():
             draft = await trio.to_thread.run_sync(_draft, fleet, name, table)
+            if table is not None:
+                await see_known(await reloads.run(drafts=[draft], dry=True), name)
             plan = await reloads.run(drafts=[draft], by=g.by)
         emit_action(events, action, name)
         return plan.document()
+
+    async def see_known(plan: Plan, name: str) -> None:
+        if name in plan.fleet.bots and await refuses_token(plan.fleet, name):
+            raise FleetFileError([plan.fleet.problem_at(("bots", name, "token"), REFUSED_BY_TELEGRAM)])
 
     return routes
 
@@ -152,7 +162,8 @@ def _own_table(fleet: Fleet, name: str) -> Mapping[str, Any]:
     """
     if name not in fleet.bots:
         near = nearest(name, fleet.bots)
-        raise RequestRefusedError(404, f"there is no bot {name}" + (f", did you mean {near}" if near else ""))
+        hint = f", did you mean {near}" if near else ""
+        raise RequestRefusedError(404, f"this daemon runs no bot of that name{hint}")
     try:
         draft_removal(fleet, name)
     except NotDynamicError as error:

@@ -195,7 +195,7 @@ def _bot_id(name: str, bots: Mapping[str, int]) -> int:
         return int(name)
     near = nearest(name, bots)
     hint = f", did you mean {near}" if near else ""
-    raise RequestRefusedError(404, f"bot: this daemon runs no bot of that name{hint}")
+    raise RequestRefusedError(404, f"this daemon runs no bot of that name{hint}")
 
 
 async def _owners(inbox: Inbox, ids: Sequence[int]) -> dict[int, int]:

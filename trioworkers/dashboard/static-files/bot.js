@@ -2,7 +2,7 @@
 
 import { ApiError } from "./api.js";
 import { badge, count, duration, el, plural, rate, replace, setText, time } from "./dom.js";
-import { adviceFor, exitInWords, inWords, memoryInWords, startsIn } from "./health.js";
+import { adviceFor, exitInWords, inWords, isDeaf, memoryInWords, startsIn } from "./health.js";
 import { logPanel } from "./log.js";
 import { eventLine } from "./overview.js";
 import { settingsPanel } from "./settings.js";
@@ -72,8 +72,9 @@ export function mount(root, { api, live, path, announce, confirm }) {
     if (state.dataset.state !== row.state) state.dataset.state = row.state;
     setText(state, row.state);
     setText(words, inWords(row));
-    advice.hidden = row.state !== "failed";
-    if (!advice.hidden) setText(advice, adviceFor(row.reason));
+    advice.hidden = row.state !== "failed" && !isDeaf(row);
+    if (row.state === "failed") setText(advice, adviceFor(row.reason));
+    else if (!advice.hidden) setText(advice, `What to do: ${row.health.intake.remedy}.`);
     setText(pause, busy === "pause" ? "Pausing…" : busy === "resume" ? "Resuming…" : row.paused ? "Resume" : "Pause");
     setText(restart, busy === "restart" ? "Restarting…" : "Restart");
     pause.disabled = restart.disabled = busy !== null || live.state !== "live";
@@ -95,6 +96,7 @@ export function mount(root, { api, live, path, announce, confirm }) {
       ["Alive", yes(health.alive)],
       ["Responsive", health.alive ? `${yes(health.responsive)}; its loop was ${duration(health.loop_lag_ms)} late` : "no process"],
       ["Makes progress", health.oldest_in_flight_ms > 0 ? `${yes(health.progressing)}; the oldest update is in flight for ${duration(health.oldest_in_flight_ms)}` : yes(health.progressing)],
+      ["Receives updates", yes(health.receiving !== false)],
       ["Code", row.code === null ? "–" : el("code", {}, row.code)],
       ["Telegram id", String(row.bot_id)],
     ];

@@ -2,7 +2,7 @@
 
 import { bytes, count, duration, el, plural, rate, replace, setAttribute, setText } from "./dom.js";
 import { Grid } from "./grid.js";
-import { inWords, severity, startsIn } from "./health.js";
+import { inWords, isDeaf, severity, startsIn } from "./health.js";
 import { drawSpark, sparkLine } from "./spark.js";
 
 export const title = "Bots";
@@ -76,7 +76,7 @@ export function mount(root, { live, query, navigate }) {
   function showState({ badge, note }, row) {
     if (badge.dataset.state !== row.state) badge.dataset.state = row.state;
     setText(badge, row.state);
-    const more = row.state === "backoff" ? startsIn(row) : row.state === "failed" ? (row.reason ?? "") : "";
+    const more = row.state === "backoff" ? startsIn(row) : row.state === "failed" || isDeaf(row) ? (row.reason ?? "") : "";
     setText(note, more);
     setAttribute(note, "title", more === "" ? null : more); // it may be cut off
   }

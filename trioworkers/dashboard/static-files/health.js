@@ -25,8 +25,13 @@ export function isUnwell(row) {
 export function severity(row) {
   if (row.state === "failed") return 3;
   if (row.state === "backoff") return 2;
-  if (isSilent(row) || isStuck(row) || hasWebhookTrouble(row)) return 2;
+  if (isDeaf(row) || isSilent(row) || isStuck(row) || hasWebhookTrouble(row)) return 2;
   return row.queue.dead > 0 ? 1 : 0;
+}
+
+// Whether no updates reach a bot that is there for them; its worker may be in good health all the while.
+export function isDeaf(row) {
+  return row.health?.receiving === false && row.state !== "stopped";
 }
 
 export function isSilent(row) {
@@ -55,6 +60,7 @@ export function inWords(row) {
     case "paused":
       return `Paused: updates are accepted, and none is handled.${left}`;
     case "sleeping":
+      if (isDeaf(row)) return `Asleep, and it hears nothing: ${row.health.intake.problem}.`;
       return "Asleep: it has no process until an update comes.";
     case "starting":
       return `Its worker is starting.${left}`;
@@ -63,6 +69,7 @@ export function inWords(row) {
     case "stopped":
       return "It does not run.";
     default:
+      if (isDeaf(row)) return `It runs, but it hears nothing since ${moment(row.health.intake.since)}: ${row.health.intake.problem}.${left}`;
       if (isSilent(row)) return `Its worker runs, but has sent no sign of life in time.${left}`;
       if (isStuck(row)) return `An update has been in flight for longer than its time limit.${left}`;
       if (row.queue.retry > 0) return `It runs; ${plural(row.queue.retry, "update")} failed and will be tried again.`;
@@ -119,6 +126,9 @@ function grouped(rows) {
       add("slots", () => ({ level: "warn", what: ["bot waits for a place", "bots wait for a place"], detail: row.reason, todo: "More workers are wanted than may run. Raise limits.max_workers or max_workers_per_core, or let bots start on demand.", href: "#/bots?show=backoff" }), row);
     } else if (row.state === "backoff") {
       add("backoff", () => ({ level: "warn", what: ["bot crashed and starts again", "bots crashed and start again"], detail: null, todo: "Look at the last exit. A bot that crashes too often within an hour counts as failed.", href: "#/bots?show=backoff" }), row);
+    } else if (isDeaf(row)) {
+      const { problem, remedy } = row.health.intake;
+      add(`deaf ${problem}`, () => ({ level: "bad", what: ["bot hears nothing", "bots hear nothing"], detail: problem, todo: `${remedy[0].toUpperCase()}${remedy.slice(1)}.`, href: "#/bots?show=unwell" }), row);
     } else if (isSilent(row)) {
       add("silent", () => ({ level: "warn", what: ["bot does not answer", "bots do not answer"], detail: "no sign of life in time", todo: "Its handler may block the loop. It is killed after hang_timeout; the stacks are in its log then.", href: "#/bots?show=unwell" }), row);
     } else if (isStuck(row)) {
