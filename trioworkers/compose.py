@@ -24,7 +24,7 @@ from trioworkers.figures import Figures
 from trioworkers.folders import kept_token
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.file import open_file
-from trioworkers.inbox.store import StoreRefusedError
+from trioworkers.inbox.store import StoreRefusedError, store_problem
 from trioworkers.live.feed import LiveFeed
 from trioworkers.nursery.bot_context import BotContext
 from trioworkers.nursery.fleet import FleetScope
@@ -321,8 +321,8 @@ async def _with_plugins(ground: Ground) -> tuple[FleetInForce, Plugins, Sources]
 
 
 def _open_store(fleet: Fleet, reports: Reports, holdings: Holdings) -> Store:
-    if fleet.store.url != "sqlite":
-        message = 'store.url: PostgreSQL is not available in this version, expected "sqlite"'
+    if problem := store_problem(fleet.store.url):
+        message = f"store.url: {problem}"
         raise StoreRefusedError(message)
     return open_file(
         fleet.state_dir / DATABASE,

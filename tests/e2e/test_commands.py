@@ -105,6 +105,76 @@ async def test_a_pause_outlives_the_daemon_and_loses_nothing(
     nursery.cancel_scope.cancel()
 
 
+async def test_the_daemon_is_restarted_by_one_command(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Keys that wait for it are in force then. A bad file, or systemd, keeps the daemon that runs."""
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("one")
+    table = {"one": {"token": bot.token, "handler": "echo:handle"}}
+    project.write(base, table)
+    absent = await run(project, "restart", "--daemon")
+    assert absent.returncode == 3
+    assert (await run(project, "start")).returncode == 0
+    try:
+        before = json.loads((await run(project, "status", "--json")).stdout)["fleet"]
+        project.write(
+            base, table, fleet={"name": "other"}, log={"format": "json"}, store={"durability": "normal"}
+        )
+        await run(project, "reload")
+        waiting = (await run(project, "status")).stdout
+        assert "kept until `trioworkers restart --daemon`: store.durability" in waiting
+        good = project.file.read_text()
+        project.file.write_text("[fleet\n")
+        assert (await run(project, "restart", "--daemon")).returncode == 78
+        project.file.write_text(good)
+        done = await run(project, "restart", "--daemon")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == "stopped"
+        after = json.loads((await run(project, "status", "--json")).stdout)["fleet"]
+        assert after["pid"] != before["pid"]
+        assert (before["config"]["kept"], after["config"]["kept"]) == ([], [])
+    finally:
+        await run(project, "stop")
+    project.environ["NOTIFY_SOCKET"] = str(project.folder / "absent.sock")
+    daemon = await project.start().ready()
+    refused = await run(project, "restart", "--daemon")
+    assert refused.returncode == 1
+    assert "systemctl restart trioworkers." in refused.stderr
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_dry_run_shows_what_the_watch_did(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """The daemon is quicker than whoever types; without the watch it shows what a reload would do."""
+    base = await nursery.start(serve_telegram, world)
+    bots = {name: world.add_bot(name) for name in ("one", "two")}
+    tables = {name: {"token": bot.token, "handler": "echo:handle"} for name, bot in bots.items()}
+    project.write(base, {"one": tables["one"]})
+    daemon = await project.start().ready()
+    assert (await run(project, "reload", "--dry-run")).stdout == (
+        "nothing to do: what the files say is in force\n"
+    )
+    project.write(base, tables)
+    await until(lambda: project.events("reload.applied"))
+    shown = (await run(project, "reload", "--dry-run")).stdout
+    assert shown.startswith(
+        "nothing to do: what the files say is in force\nthe last reload was applied at 20"
+    )
+    assert ", caused by a changed file:\n  added two\n  unchanged 1 bot\n" in shown
+    assert await daemon.stop() == 0
+    project.write(base, tables, fleet={"watch": False})
+    daemon = await project.start().ready()
+    project.write(base, {"one": tables["one"]}, fleet={"watch": False})
+    shown = (await run(project, "reload", "--dry-run")).stdout
+    assert shown == "a reload would do this:\n  removed two\n  unchanged 1 bot\n"
+    assert len((await daemon.status())["workers"]) == 2
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_restart_tries_a_refused_token_again(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:

@@ -145,6 +145,7 @@ LAYERS: Layers = [
             "cli.plans",
             "cli.plugin_tables",
             "cli.shells",
+            "cli.start_problems",
             "cli.way",
         ),
         ("cli.pending",),

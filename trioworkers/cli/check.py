@@ -9,20 +9,28 @@ from typing import TYPE_CHECKING
 import click
 
 from trioworkers.cli.failures import refuse
-from trioworkers.cli.fleet import read_fleet
 from trioworkers.cli.handlers import handler_problems
 from trioworkers.cli.plugin_tables import plugin_problems
+from trioworkers.cli.shown import counted
+from trioworkers.cli.start_problems import start_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trioworkers.config import Fleet
+
 CHECK_HELP = """Validate the fleet file: exit 0, or 78 with one line for each problem.
 
 \b
-Each line is FILE:LINE:COLUMN: KEY: what is wrong, what was expected.
+Each line is FILE:LINE:COLUMN: KEY: what is wrong, what was expected. Tokens that come from variables are
+looked up in the environment of this command; for a daemon its own counts.
+
+\b
   trioworkers -c fleet.toml check
   trioworkers -c fleet.toml check --handlers
 """
+VARIABLE = "the environment variable "
+ABSENT = "variables are looked up in this environment; what counts is that of the daemon, say of its unit"
 SCHEMA_HELP = """Print the JSON Schema of the fleet file, for completion in editors.
 
 \b
@@ -38,16 +46,30 @@ It includes the settings of plugins: those of the fleet file at hand, or those t
 @click.option("--handlers", is_flag=True, help="Import each handler too, in a process that is thrown away.")
 @click.pass_obj
 def check(config: Path | None, handlers: bool) -> None:
-    fleet = read_fleet(config)
-    problems = handler_problems(fleet) if handlers else []
+    fleet = _read(config)
+    problems = start_problems(fleet) + (handler_problems(fleet) if handlers else [])
     if fleet.plugins:
         from trioworkers.plugins import load_plugins
 
         problems += plugin_problems(fleet, load_plugins(fleet))
     if problems:
         refuse(problems)
-    bots = "1 bot" if len(fleet.bots) == 1 else f"{len(fleet.bots)} bots"
-    click.echo(f"{fleet.path}: good, {bots}")
+    click.echo(f"{fleet.path}: good, {counted(len(fleet.bots), 'bot')}")
+    for name in sorted(fleet.secret_env_names & os.environ.keys()):
+        click.echo(f"  {name} was taken from this environment; a daemon takes it from its own")
+
+
+def _read(config: Path | None) -> Fleet:
+    """The fleet; where a variable is missing, it is said whose environment a daemon has."""
+    from trioworkers.config import FleetFileError, find_fleet_file, load_fleet
+
+    try:
+        return load_fleet(find_fleet_file(config, os.environ), os.environ)
+    except FleetFileError as error:
+        problems = [str(problem) for problem in error.problems]
+        if any(f": {VARIABLE}" in problem for problem in problems):
+            click.echo(f"trioworkers: {ABSENT}", err=True)
+        refuse(problems)
 
 
 @click.command(help=SCHEMA_HELP)

@@ -15,6 +15,7 @@ from trioworkers.cli.failures import refuse, run_or_fail
 from trioworkers.cli.fleet import daemon_errors, read_fleet
 from trioworkers.cli.handlers import handler_problems
 from trioworkers.cli.plugin_tables import plugin_problems
+from trioworkers.cli.start_problems import start_problems
 from trioworkers.cli.streams import patient_descriptor
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run(config: Path | None, dry_run: bool) -> None:
 
         run_or_fail(check_pidfds)  # by which handlers are tried
         plugins = load_plugins(fleet)
-        if problems := handler_problems(fleet) + plugin_problems(fleet, plugins):
+        if problems := start_problems(fleet) + handler_problems(fleet) + plugin_problems(fleet, plugins):
             refuse(problems)
         plugins.retune(fleet, plugins.validated(fleet))
         _print_plan(fleet, [plugin.name for plugin in plugins.found if plugin.is_active])

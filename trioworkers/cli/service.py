@@ -178,20 +178,16 @@ def _show_started(control: Path, pid: int) -> None:
     """Say that it runs, and what is not well.
 
     A token that Telegram refuses is known a moment after READY, which waits for no answer of Telegram's. So
-    this looks for so long, or until something is not well.
+    this looks after that moment.
     """
     from trioworkers.cli.fleet_screen import trouble_lines
     from trioworkers.cli.shown import find_paper
     from trioworkers.status import summary
-    from trioworkers.trouble import troubles_of
 
-    deadline = time.monotonic() + FIRST_ANSWERS
-    document = None
-    while document is None or (time.monotonic() < deadline and not troubles_of(document["workers"])):
-        document = _ask_status(control)
-        if document is None:
-            fail("the daemon was ready and has ended: see `trioworkers logs`", FAILED)
-        time.sleep(LOOK_EVERY)
+    time.sleep(FIRST_ANSWERS)
+    document = _ask_status(control)
+    if document is None:
+        fail("the daemon was ready and has ended: see `trioworkers logs`", FAILED)
     click.echo(f"runs with pid {pid}, {summary(document['workers'])}")
     for line in trouble_lines(document["workers"], find_paper(), time.time()):
         click.echo(line)

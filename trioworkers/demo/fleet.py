@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 SETTLE = 8.0  # seconds that the fleet has at the end for what is under way
 LOOK_EVERY = 0.05  # seconds
+USUAL = (Path("/usr/bin"), Path("/usr/local/bin"))  # every terminal looks for programs there
 TEMPORARY_LIMIT = 50  # bytes; the control socket's path below it may have 107, unix(7)
 ABOUT = {
     "echo": "says what it hears; what it cannot repeat it drops",
@@ -99,10 +101,18 @@ async def run_demo(stop: Stop, screen: Screen, *, seconds: float, people: int, s
         async with trio.open_nursery() as nursery:
             api_base = await nursery.start(serve_telegram, town)
             fleet = load_fleet(write_fleet(folder, api_base, bots), {})
-            screen.introduce(people, f"trioworkers -c {shlex.quote(str(fleet.path))} status")
+            screen.introduce(people, f"{_program()} -c {shlex.quote(str(fleet.path))} status")
             talked = await _perform(fleet, stop, screen, town, crowd, seconds)
             nursery.cancel_scope.cancel()
         return Summary(talked, people, await trio.to_thread.run_sync(_count, fleet, town, bots))
+
+
+def _program() -> str:
+    """How this program is called from another terminal, which may not search its environment."""
+    program = Path(sys.executable).with_name("trioworkers")
+    if program.parent in USUAL or not program.exists():
+        return "trioworkers"
+    return shlex.quote(str(program))
 
 
 def _temporary() -> str:

@@ -48,6 +48,11 @@ class StoreDamagedError(StoreError):
     """The store's file is not whole any more; nothing may be written to it, and no method works any more."""
 
 
+def store_problem(url: str) -> str | None:
+    """Return why there is no store for this `store.url`, or None."""
+    return None if url == "sqlite" else 'PostgreSQL is not available in this version, expected "sqlite"'
+
+
 class StoreWrite(msgspec.Struct, frozen=True, gc=False):
     """A plugin's value that is written together with what becomes of an update; a `value` of None removes it.
 
