@@ -10,7 +10,7 @@ wrong ends the command with one line and the usual exit code.
 
 from trioworkers.cli.control import Codes, ask_or_fail
 from trioworkers.cli.exits import FAILED, USAGE
-from trioworkers.cli.shown import counted, find_paper, moment, printable
+from trioworkers.cli.shown import Paper, counted, find_paper, moment, printable
 from trioworkers.cli.table import Column, table_lines
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "USAGE",
     "Codes",
     "Column",
+    "Paper",
     "ask_or_fail",
     "counted",
     "find_paper",

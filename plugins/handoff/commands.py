@@ -25,6 +25,8 @@ from trioworkers.commands import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trioworkers.commands import Paper
+
 HELP = """Dialogs that operators have, or that wait for one.
 
 \b
@@ -82,11 +84,13 @@ def list_handoffs(config: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    if not found:
-        click.echo("no handoffs")
-        return
-    for line in table_lines(COLUMNS, list(map(_cells, found)), find_paper()):
+    for line in handoff_lines(found, find_paper()):
         click.echo(line)
+
+
+def handoff_lines(found: list[dict[str, Any]], paper: Paper) -> list[str]:
+    """The lines of `handoff list`."""
+    return table_lines(COLUMNS, list(map(_cells, found)), paper) if found else ["no handoffs"]
 
 
 @handoff.command(help=TAKE)
@@ -156,5 +160,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         operator,
         moment(row["since"]),
         str(row["unanswered"]),
-        printable(row["reason"] or "-"),
+        printable(row["reason"] or ""),
     )

@@ -119,7 +119,9 @@ async def test_a_plugin_is_switched_on_changed_and_switched_off_by_a_reload(
     daemon = await project.start().ready()
     before = (await daemon.bot("echo"))["pid"]
     assert await answers("take this spam") == "take this spam"
-    assert (await daemon.ask("/api/curious")) == {"error": "the plugin curious is not active"}
+    assert (await daemon.ask("/api/curious")) == {
+        "error": "the plugin curious is not active: add [plugins.curious] to the fleet file"
+    }
 
     write(curious={"word": "spam"})
     await until(lambda: [event for event in project.events("plugin.log") if event["says"] == "serving"])

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(GOLDEN.parents[1] / "top"))
 
 from top_fleets import HEALTHY, bot, snapshot, watching  # noqa: E402 - found by pytest's settings otherwise
+from trioworkers_plugins.handoff.commands import handoff_lines  # noqa: E402
 
 from trioworkers.cli.bot_screen import bot_lines, list_lines  # noqa: E402
 from trioworkers.cli.dlq import letter_lines  # noqa: E402
@@ -104,6 +105,17 @@ def plugins() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def handoffs() -> list[dict[str, Any]]:
+    """Dialogs that operators have, or that wait for one."""
+    usual = {"operator": None, "name": None, "since": NOW - 3600, "unanswered": 2}
+    return [
+        {**usual, "id": "customer-support-emea-0001:1000001", "state": "queued",
+         "reason": "asks for a refund of an order that the warehouse has sent twice"},
+        {**usual, "id": "customer-support-emea-0002:1000002", "state": "assigned", "name": "Berta",
+         "operator": "77", "reason": ""},
+    ]  # fmt: skip
+
+
 def plans() -> Iterator[tuple[str, list[str]]]:
     """What `reload --dry-run` prints: before the daemon has seen the file, and after."""
     nothing: dict[str, Any] = {
@@ -135,6 +147,7 @@ def screens() -> Iterator[tuple[str, list[str]]]:
             yield f"bots-show-{name}-{of}", bot_lines(row, settings, paper, NOW)
         yield f"dlq-list-{of}", letter_lines(letters(), paper)
         yield f"plugins-{of}", plugin_lines(plugins(), paper)
+        yield f"handoff-list-{of}", handoff_lines(handoffs(), paper)
 
 
 def kept(lines: list[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from screens import GOLDEN, NOW, WIDTHS, document, fleet, kept, screens
 
 from trioworkers.cli.fleet_screen import fleet_lines
-from trioworkers.cli.shown import Paper
+from trioworkers.cli.shown import Paper, find_paper, printable
 from trioworkers.top.words import shortened
 
 SCREENS = dict(screens())
@@ -66,6 +66,19 @@ def test_piped_rows_are_whole_and_plain() -> None:
         "hears nothing for 1h 02m (another poller uses this token)"
     )
     assert "\x1b" not in "".join(lines)
+
+
+def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever COLUMNS says, what is piped is whole."""
+    monkeypatch.setenv("COLUMNS", "50")
+    assert find_paper() == Paper(None, has_colours=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert find_paper().width == 50
+
+
+def test_lines_of_a_reason_are_words_of_one_line() -> None:
+    """A row is a line; what would steer the terminal is seen."""
+    assert printable("first\nsecond\tthird\x1b[2J") == "first second third?[2J"
 
 
 @pytest.mark.parametrize(

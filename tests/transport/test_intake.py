@@ -18,9 +18,11 @@ from trioworkers.inbox.gate import Gate
 from trioworkers.inbox.inbox import Inbox, open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.testing import Telegram, serve_telegram
+from trioworkers.testing.faults import server_error
 from trioworkers.transport import auto, registration
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.intake import Intake, IntakeContext
+from trioworkers.transport.reception import Reception
 from trioworkers.transport.registration import Digests, Registry, Wanted, WebhookInfo
 from trioworkers.web.connections import Bounds, Connections
 from trioworkers.web.sockets import listen_tcp
@@ -65,6 +67,8 @@ class Scene:
     deliveries: Deliveries
     listener: Any
     stop: trio.Event
+    reception: Reception
+    later: list[float]  # seconds by which the reception's clock is ahead
 
     async def until(self, condition) -> None:
         with trio.fail_after(30):
@@ -83,6 +87,8 @@ async def scene(nursery, tmp_path, monkeypatch):
     bot, alice = world.add_bot("echo"), world.add_user("Alice")
     base = await nursery.start(serve_telegram, world)
     settings, events = Settings(), Told()
+    later = [0.0]
+    reception = Reception(lambda: time.time() + later[0])
     async with (
         open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox,
         BotApi(base, bot.token) as api,
@@ -103,9 +109,12 @@ async def scene(nursery, tmp_path, monkeypatch):
             lambda: Wanted(url, SECRET),
             Registry(Digests(tmp_path / "webhooks.json"), partial(trio.sleep, 0)),
             events,
+            reception=reception,
         )
         intake = Intake(api, context)
-        yield Scene(world, bot, alice, settings, inbox, intake, events, deliveries, listener, stop)
+        yield Scene(
+            world, bot, alice, settings, inbox, intake, events, deliveries, listener, stop, reception, later
+        )
         inner.cancel_scope.cancel()
     nursery.cancel_scope.cancel()
 
@@ -265,4 +274,27 @@ async def test_a_change_of_something_else_asks_telegram_nothing(scene, nursery, 
     scene.alice.send(scene.bot, "hello")
     await scene.until(lambda: scene.accepted() == 1)
     assert len(scene.world.calls) == asked
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_webhook_that_cannot_be_set_is_a_bot_that_hears_nothing(scene, nursery):
+    """Until it is set; and when Telegram says that it does not reach it, while updates wait."""
+    rule = scene.world.faults.add(respond=server_error(502), method="setWebhook", times=None)
+    scene.settings.transport = "webhook"
+    scene.intake.changed()
+    nursery.start_soon(scene.intake.serve)
+    await scene.until(lambda: scene.events.reasons("webhook_refused"))
+    scene.later[0] = 60.0
+    assert scene.reception.deafness().problem.startswith("the webhook cannot be set: ")
+    scene.world.faults.remove(rule)
+    await scene.until(lambda: scene.events.reasons("webhook_registered"))
+    assert scene.reception.deafness() is None
+    said = "Connection refused"
+    failing = WebhookInfo(pending_update_count=3, last_error_date=int(time.time()), last_error_message=said)
+    scene.intake.observed(failing)
+    assert scene.reception.deafness().problem == f"Telegram does not reach the webhook: {said}"
+    scene.settings.transport = "poll"
+    scene.intake.changed()
+    await scene.until(lambda: scene.intake.transport == "poll")
+    assert scene.reception.deafness() is None
     nursery.cancel_scope.cancel()

@@ -43,6 +43,7 @@ digits, or <bot_id>:<update_id>.
 """
 SYSTEM_LOGS = Path("/var/log/trioworkers")
 LOOK_EVERY = 0.2  # seconds
+NAMED = 10  # bots that an error names
 
 
 @click.command(help=HELP)
@@ -110,7 +111,8 @@ def _path(config: Path | None, bot: str | None) -> Path:
         names |= {log[1] for log in logs if log}
     if bot not in names:
         near = nearest(bot, names)
-        expected = f"did you mean {near}" if near else f"expected one of {', '.join(sorted(names))}"
+        all_names = ", ".join(sorted(names)) if len(names) <= NAMED else "those of `trioworkers bots list`"
+        expected = f"did you mean {near}" if near else f"expected one of {all_names}"
         fail(f"{json.dumps(bot)} is no bot, {expected if names else 'there are none'}", USAGE)
     return folder / f"worker_{bot}.log"
 

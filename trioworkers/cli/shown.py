@@ -34,8 +34,9 @@ def find_paper() -> Paper:
 
 
 def printable(text: str) -> str:
-    """The text on one line, without what would steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """The text on one line, without what would steer a terminal; lines are joined by spaces."""
+    joined = " ".join(text.split("\n")).replace("\t", " ")
+    return "".join(character if character.isprintable() else "?" for character in joined)
 
 
 def printable_lines(text: str) -> str:

@@ -16,7 +16,7 @@ ABSURD = 10**15  # no memory, uptime or count comes near it; a worker, which run
 
 def plain(text: object) -> str:
     """A text of others on one line, without what would steer the terminal."""
-    return printable(str(text)).replace("\t", " ")
+    return printable(str(text).replace("\n", " ")).replace("\t", " ")
 
 
 def span(milliseconds: float | None) -> str:

@@ -99,7 +99,9 @@ def add_plugin_routes(
         owner = owners.get(request.blueprint or "")
         if owner is None or owner.is_active:
             return None
-        return {"error": f"the plugin {owner.name} is not active"}, 404
+        table = f"add [plugins.{owner.name}] to the fleet file"
+        remedy = table if owner.state == "inactive" else "`trioworkers plugins` says why"
+        return {"error": f"the plugin {owner.name} is not active: {remedy}"}, 404
 
     @app.after_request
     async def tell(response: Response) -> Response:
