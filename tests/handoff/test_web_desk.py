@@ -194,7 +194,7 @@ def test_dialogs_are_listed(asked):
     """As a table, as JSON, and in words where there are none."""
     asked.answer = {"handoffs": [ROW]}
     lines = run("list").output.splitlines()
-    assert lines[0].split() == ["id", "state", "operator", "reason", "since", "unanswered"]
+    assert lines[0].split() == ["id", "state", "operator", "since", "unanswered", "reason"]
     assert lines[1].startswith("support:5  queued  -")
     assert json.loads(run("list", "--json").output) == [ROW]
     asked.answer = {"handoffs": []}

@@ -112,6 +112,10 @@ def test_a_page_says_how_the_bot_is_in_words() -> None:
     [
         (bot("a"), "it works"),
         (bot("a", health={**HEALTHY, "responsive": False}), "it works, but its worker does not answer"),
+        (
+            bot("a", health={**HEALTHY, "intake": {"problem": "HTTP 502", "since": 0, "remedy": "wait"}}),
+            "it works, but hears nothing: HTTP 502, since 1970-01-01T00:00:00Z",
+        ),
         (bot("a", "paused"), "it is paused: updates are accepted and wait"),
         (
             bot("a", "backoff", queue={"ready": 0, "in_flight": 0, "retry": 3, "dead": 0}),

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from trioworkers.top import words
 from trioworkers.top.words import plain
+from trioworkers.trouble import trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +38,9 @@ def page_of(state: TopState, width: int, now: float, *, is_plain: bool = False) 
     if shown is None:
         return [Text(), Text(f" {plain(state.opened)} is not in the fleet any more", "yellow")]
     lines = [Text(), Text(f" {plain(shown.bot)}", "bold"), *wrapped("", health(shown), width), Text()]
+    found = trouble_of(shown.row)
+    if found is not None:
+        lines += wrapped("what to do", plain(found.remedy.replace("BOT", shown.bot)), width)
     for name, value in figures(shown):
         lines += wrapped(name, value, width)
     bars = words.spark(shown.pace.seconds, max(10, min(60, width - LABEL - 1)), is_plain=is_plain)
@@ -69,6 +73,9 @@ def health(shown: Shown) -> str:
     }.get(shown.state, shown.state)  # fmt: skip
     if trouble is not None:
         said += f", {'but ' if shown.state == 'running' else ''}{plain(trouble)}"
+        found = trouble_of(row)
+        if found is not None and found.since is not None:
+            said += f", since {words.moment(found.since)}"
     if queue.get("retry"):
         said += f"; {queue['retry']} updates wait for another attempt"
     return said
