@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
     from contextlib import AbstractContextManager
 
+    from trioworkers.botapi.methods import Methods
     from trioworkers.events import Subscription
     from trioworkers.figures import FleetFigures
     from trioworkers.handling.update import Update
+else:
+
+    class Methods(Protocol):
+        """A stub: all methods with their parameters, for type checkers and editors."""
+
 
 HEARS = "trioworkers_hears"
 FINE = frozenset({"update.stored", "update.delivered", "update.call"})
@@ -181,7 +187,7 @@ class PluginHandle(Protocol):
         """Return when a reload has changed the plugin's settings."""
 
 
-class DaemonBot(Protocol):
+class DaemonBot(Methods, Protocol):
     """A bot as functions of the daemon see it: a :class:`~trioworkers.Bot` with storage.
 
     For a `Take`, what `store` sets and deletes is committed in the transaction that ends the update: never
@@ -206,6 +212,9 @@ class DaemonBot(Protocol):
     async def call(self, method: str, /, *, once: str | None = None, **params: Any) -> Any:
         """As :meth:`trioworkers.Bot.call`; recorded only within a `Take`."""
 
+    async def download(self, file_path: str) -> bytes:
+        """As :meth:`trioworkers.Bot.download`."""
+
     async def download_to(
         self, file_path: str, sink: Callable[[bytes], Awaitable[None]], *, most: int, total: float
     ) -> None:
@@ -213,9 +222,6 @@ class DaemonBot(Protocol):
 
         A bot of `PluginDaemon.bot` has it, one of a `Take` does not.
         """
-
-    def __getattr__(self, name: str) -> Any:
-        """Each Bot API method by its name in snake case."""
 
 
 class LogFile(Protocol):

@@ -69,7 +69,8 @@ class Operators:
     async def handle(self, update: Update, bot: DaemonBot) -> None:
         """Handle an update of the group: it is never given to a bot."""
         core = self._core
-        message, group = update.raw.get(update.kind), core.settings.group
+        message: Any = update.raw.get(update.kind)
+        group = core.settings.group
         if update.kind not in ("message", "edited_message") or not isinstance(message, dict) or group is None:
             return
         operator = read_operator(message, group, core.settings.operators)

@@ -230,7 +230,7 @@ async def test_what_ended_before_needs_no_fence_and_can_call_nothing_more_after_
     assert (scene.outcome, scene.fenced_at) == ("done", 1)
     assert scene.bot is not None
     with pytest.raises(FencedError):
-        await scene.bot.send_message(chat_id=1)
+        await scene.bot.send_message(chat_id=1, text="late")
     assert scene.api.made == []
 
 

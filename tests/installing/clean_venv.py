@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).parents[2]
 
 
 def build_wheel(project: Path, into: Path) -> Path:
@@ -18,14 +25,28 @@ def build_wheel(project: Path, into: Path) -> Path:
     return wheel
 
 
-def make_venv(folder: Path, wheels: list[Path]) -> Path:
-    """Make an environment that has the wheels and what trioworkers depends on; return its interpreter."""
+def build_own_wheel(into: Path) -> Path:
+    """Build the wheel of this checkout; return its path."""
+    checkout = into / "checkout"  # a copy, as a build leaves files behind
+    for name in ("trioworkers", "plugins", "share"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, checkout)
+    return build_wheel(checkout, into)
+
+
+def make_venv(folder: Path, wheels: list[Path], others: Iterable[str] = ()) -> Path:
+    """Make an environment that has the wheels and what trioworkers depends on; return its interpreter.
+
+    `others`: further distributions that it has, with what they depend on.
+    """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    for name in closure("trioworkers"):
+    python = folder / "bin" / "python"
+    for name in closure("trioworkers").union(others, *map(closure, others)):
         _link(name, site)
-    _pip("install", "--no-deps", "--no-index", "--target", str(site), *map(str, wheels))
-    return folder / "bin" / "python"
+    _pip("--python", str(python), "install", "--no-deps", "--no-index", *map(str, wheels))
+    return python
 
 
 def closure(name: str) -> set[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 
 import pytest
-from clean_venv import build_wheel, make_venv
-from documents import ROOT, blocks, file_block, page
+from clean_venv import build_own_wheel, build_wheel, make_venv
+from documents import blocks, file_block, page
 
 SCRIPT = """
 import json, sys
@@ -63,13 +62,7 @@ def python(tmp_path_factory):
     (source / "audit.py").write_text(file_block(text, "python", "audit.py"))
     (project,) = [block for block in blocks(text, "text") if block.startswith("[build-system]\n")]
     (source / "pyproject.toml").write_text(project)
-    checkout = folder / "checkout"  # a copy, as a build leaves files behind
-    for name in ("trioworkers", "plugins", "share"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, checkout)
-    wheels = [build_wheel(checkout, folder), build_wheel(source, folder)]
-    return make_venv(folder / "venv", wheels)
+    return make_venv(folder / "venv", [build_own_wheel(folder), build_wheel(source, folder)])
 
 
 def test_a_plugin_from_a_wheel_sees_ten_thousand_updates(python, tmp_path):

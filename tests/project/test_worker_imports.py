@@ -64,7 +64,10 @@ def loaded(tmp_path_factory):
     ["asyncio", "hypercorn", "jinja2", "pluggy", "psutil", "pydantic", "pytest", "quart", "quart_trio"]
     + ["sqlite3", "structlog", "tomli_w", "tree_sitter", "tree_sitter_toml", "trio_websocket", "wsproto"]
     + ["click", "pygments", "rich", "h11", "httpcore", "multipart"]
-    + [f"trioworkers.{name}" for name in ("cli", "config", "daemon", "inbox", "status", "testing", "web")],
+    + [
+        f"trioworkers.{name}"
+        for name in ("cli", "config", "daemon", "inbox", "status", "testing", "types", "web")
+    ],
 )
 def test_a_worker_does_not_load(loaded, name):
     """What only the daemon, the commands or the tests need stays out of a worker's memory."""

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
     from trioworkers.botapi.client import BotApi
     from trioworkers.botapi.messages import Turn
+    from trioworkers.botapi.methods import Methods
     from trioworkers.handling.calls import Calls
     from trioworkers.handling.fence import HandlingFence
     from trioworkers.handling.log import BotLog
 
     BeginsTask = Callable[[Callable[..., Awaitable[None]], tuple[Any, ...]], None]
     AsksDaemon = Callable[[str, bytes], Awaitable[msgspec.Raw]]
+else:
+    Methods = object  # a stub: all methods with their parameters, for type checkers and editors
 
 
 LONGEST_WAITS = 3600.0  # seconds that Telegram may prolong one handling by, all waits together
@@ -161,7 +164,7 @@ class Handling:
             self.fence.end_request()
 
 
-class Bot:
+class Bot(Methods):
     """A bot, for one handling: `settings` stay as they were when it began.
 
     Attributes:
@@ -316,17 +319,19 @@ class Bot:
         """
         return await self._api.download_file(file_path, Path(to))
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        """Each Bot API method by its name in snake case: `bot.send_message` is sendMessage."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        method = _method(name)
+    if not TYPE_CHECKING:  # a type checker has each method from the stub, and finds one that is misspelt
 
-        async def call(**params: Any) -> Any:
-            return await self.call(method, **params)
+        def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+            """Each Bot API method by its name in snake case: `bot.send_message` is sendMessage."""
+            if name.startswith("_"):
+                raise AttributeError(name)
+            method = _method(name)
 
-        call.__name__ = name
-        return call
+            async def call(**params: Any) -> Any:
+                return await self.call(method, **params)
+
+            call.__name__ = name
+            return call
 
 
 @cache

@@ -13,6 +13,12 @@ from trioworkers.records import trace_id as trace_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trioworkers import types
+
+    MaybeNone = (
+        Any  # None at times; to say so would make every handler of messages check for it (typeshed's way)
+    )
+
 
 class UpdateHead(Protocol):
     """What orders and names an update."""
@@ -49,6 +55,10 @@ class Update:
             the first. They are handled once, and share its end. Empty otherwise.
     """
 
+    kind: types.UpdateKind
+    chat_id: int | MaybeNone
+    user_id: int | MaybeNone
+
     def __init__(
         self,
         body: bytes,
@@ -62,7 +72,7 @@ class Update:
         if head is None:
             head = read_update(body)
         self.update_id = head.update_id
-        self.kind = head.kind
+        self.kind = head.kind  # type: ignore[assignment] # a kind that is newer than the table stays as it is
         self.key = head.key
         self.chat_id = head.chat_id
         self.user_id = head.user_id
@@ -91,9 +101,9 @@ class Update:
         return f"<Update {self.idempotency_key} {self.kind} attempt={self.attempt}>"
 
     @cached_property
-    def raw(self) -> dict[str, Any]:
+    def raw(self) -> types.Update:
         """The update as Telegram sent it."""
-        return decode_body(self.body)
+        return decode_body(self.body)  # type: ignore[return-value] # as Telegram sent it, whatever that is
 
     @property
     def text(self) -> str | None:
@@ -101,7 +111,7 @@ class Update:
 
         Of a rich message it is what stands in its blocks, in lines.
         """
-        content = self.raw.get(self.kind)
+        content: Any = self.raw.get(self.kind)
         if not isinstance(content, dict):
             return None
         text = content.get("text", content.get("caption"))

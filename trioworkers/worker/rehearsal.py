@@ -30,7 +30,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 async def handle(update: Update, bot: Bot) -> None:
     """The handler that is rehearsed: an echo."""
-    await bot.send_message(chat_id=update.chat_id, text=update.text)
+    await bot.send_message(chat_id=update.chat_id, text=update.text or "")
 
 
 def rehearse() -> None:

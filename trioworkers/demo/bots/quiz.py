@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trioworkers import Bot, Drop, Update
+
+if TYPE_CHECKING:
+    from trioworkers.types import InlineKeyboardMarkup
 
 QUESTIONS = [
     ("Which planet has the most moons?", ["Saturn", "Mars", "Venus"]),
@@ -45,6 +48,6 @@ async def judge(update: Update, bot: Bot) -> None:
     await bot.answer_callback_query(callback_query_id=query["id"])
 
 
-def keyboard(buttons: dict[str, str]) -> dict[str, Any]:
+def keyboard(buttons: dict[str, str]) -> InlineKeyboardMarkup:
     """One row of buttons, by their text; what they send back is the value."""
     return {"inline_keyboard": [[{"text": text, "callback_data": data} for text, data in buttons.items()]]}
