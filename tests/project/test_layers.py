@@ -70,6 +70,7 @@ LAYERS: Layers = [
             "shortage",
             "inbox.policy",
             "user_modules",
+            "types",
         ),
         ("config", "protocol", "http", "botapi", "figures"),
         ("nursery.restart", "nursery.life", "nursery.life_records", "plugin_settings", "bot_server"),
@@ -122,7 +123,7 @@ LAYERS: Layers = [
         ("testing.telegram",),
         ("testing.delivery",),
         ("testing.server",),
-        ("testing.threaded",),
+        ("testing.threaded", "testing.in_process"),
         ("testing.fleet",),
         ("testing.__init__", "testing.fixtures"),
         ("client",),
@@ -278,8 +279,13 @@ def test_what_decides_is_pure(name):
 
 
 def test_the_simulator_stands_alone():
-    """The simulator imports nothing else of ours, and only the demo uses it."""
-    assert _strange("trioworkers.testing", []) == []
+    """The simulator imports nothing else of ours, and only the demo uses it. Beside it stands the bot that a
+    test gives to a handler, which is a real one."""
+    bot = "trioworkers.testing.in_process"
+    strange = _strange("trioworkers.testing", [])
+    assert {arrow.partition(" ")[0] for arrow in strange} == {bot}
+    assert _strange(bot, ["trioworkers.testing", *OF_A_WORKER]) == []
+    assert {name for name in MODULES if bot in GRAPH[name]} == {"trioworkers.testing"}
     users = {name for name in MODULES for one in GRAPH[name] if under(one, ["trioworkers.testing"])}
     assert {under(name, ["trioworkers.testing", "trioworkers.demo"]) for name in users} == {
         "trioworkers.testing",

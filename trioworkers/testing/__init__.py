@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trioworkers.testing.faults import Fault, Faults, Rule
     from trioworkers.testing.fleet import FleetFailed, Person, RunningFleet, running
     from trioworkers.testing.folder import FleetFolder
+    from trioworkers.testing.in_process import SimulatedBot, make_press, make_update, open_bot
     from trioworkers.testing.params import Upload
     from trioworkers.testing.server import serve_telegram
     from trioworkers.testing.telegram import Telegram
@@ -52,10 +53,14 @@ __all__ = [
     "SimBot",
     "SimGroup",
     "SimUser",
+    "SimulatedBot",
     "Telegram",
     "TelegramThread",
     "Upload",
     "faults",
+    "make_press",
+    "make_update",
+    "open_bot",
     "running",
     "serve_telegram",
 ]
@@ -76,9 +81,13 @@ _HOMES = {
     "SimBot": "bots",
     "SimGroup": "users",
     "SimUser": "users",
+    "SimulatedBot": "in_process",
     "Telegram": "telegram",
     "TelegramThread": "threaded",
     "Upload": "params",
+    "make_press": "in_process",
+    "make_update": "in_process",
+    "open_bot": "in_process",
     "running": "fleet",
     "serve_telegram": "server",
 }
