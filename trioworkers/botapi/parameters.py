@@ -21,6 +21,7 @@ from uuid import UUID
 import msgspec
 
 from trioworkers.botapi.files import InputFile
+from trioworkers.errors import with_plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,7 @@ def split_files(
                 plain[name] = walk.plain(value, name)
             except _RefusedValue as refused:
                 message = f"{name}{refused.path}: {refused.words}"
-                raise refused.kind(message) from None
+                raise with_plain_words(refused.kind(message), f"{name}: {refused.words}") from None
     return plain, files
 
 
