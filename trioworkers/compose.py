@@ -28,6 +28,7 @@ from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, store_problem
 from trioworkers.live.feed import LiveFeed
+from trioworkers.logs.bots import BotEvents
 from trioworkers.nursery.bot_context import BotContext
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from trioworkers.holdings import Holdings
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.store import Store
+    from trioworkers.logs.echo import Terminal
+    from trioworkers.logs.files import RotatedFile
     from trioworkers.nursery.zygote import Zygote
     from trioworkers.plugins import Plugins
     from trioworkers.service.announcer import Announcer
@@ -97,8 +100,8 @@ class Ground:
         handed: further sockets that systemd handed over, by name.
         announcer: reports to systemd.
         holdings: what the daemon holds on disk.
+        terminal: what is shown on the terminal that the daemon runs on.
         claim: by which commands find it; None where it has none.
-        show_link: is given a login link when the daemon is ready, unless nobody can see it.
     """
 
     fleet: Fleet
@@ -111,8 +114,8 @@ class Ground:
     handed: Mapping[str, Sequence[socket.socket]]
     announcer: Announcer
     holdings: Holdings
+    terminal: Terminal
     claim: Claim | None = None
-    show_link: Callable[[str], None] | None = None
 
     @property
     def listeners(self) -> Sequence[socket.socket]:
@@ -223,14 +226,20 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         figures=read.figures,
         worker_plugins=plugins.for_workers,
         paces=paces,
+        echo=ground.terminal.echo,
     )
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 
     def greet() -> None:
-        if ground.show_link is not None and address is not None:
-            ground.show_link(make_link(admission.links, address))
+        if ground.terminal.show_link is not None and address is not None:
+            ground.terminal.show_link(make_link(admission.links, address))
 
     bots = FleetScope(in_force.own_bots(), context)
+
+    def log_of(name: str) -> RotatedFile | None:
+        bot = bots.get_bots().get(name)
+        return None if bot is None else bot.log
+
     applier = Applier(in_force, events, ground.zygote, listener, slots, bots)
     restarts = RollingRestarts(events.emit)
     reload = Reload(in_force, ground.environ, sources=sources, apply=applier, events=events)
@@ -279,6 +288,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
             snapshots=snapshots,
             live=live,
             paces=paces,
+            bot_events=BotEvents(events, log_of, lambda: in_force().log.throttle_window),
             greet=greet,
             announcer=ground.announcer,
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.live.feed import LiveFeed
+    from trioworkers.logs.bots import BotEvents
     from trioworkers.nursery.fleet import FleetScope
     from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.nursery.zygote import Zygote
@@ -67,6 +68,7 @@ class DaemonParts:
         snapshots: of what is counted for metrics.
         live: the feed of the live stream.
         paces: the bots' turns to send.
+        bot_events: what happens to bots, written to their logs.
         announcer: reports to systemd.
         greet: called when it is ready.
     """
@@ -87,6 +89,7 @@ class DaemonParts:
     snapshots: Snapshots
     live: LiveFeed
     paces: Paces
+    bot_events: BotEvents
     announcer: Announcer
     greet: Callable[[], None] = lambda: None
 
@@ -170,6 +173,7 @@ class Daemon:
             nursery.start_soon(parts.snapshots.serve)
             nursery.start_soon(parts.live.serve)
             nursery.start_soon(parts.paces.serve)
+            await nursery.start(parts.bot_events.serve)
             nursery.start_soon(self._serve_restarts)
             nursery.start_soon(self._serve_webhook_changes)
             await nursery.start(parts.services.serve)

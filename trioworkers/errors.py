@@ -12,6 +12,9 @@ import re
 import traceback
 from datetime import timedelta
 from types import CodeType
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class TrioworkersError(Exception):
@@ -77,12 +80,32 @@ def leaves(error: BaseException) -> list[BaseException]:
 def describe(error: BaseException) -> str:
     """An exception by its type and the line of the bot's own code that it comes from, without its message.
 
-    `ValueError at support.py:12 in handle`: a message may quote what a user wrote. Of a group, the first
-    one in it, and how many there are besides.
+    `ValueError at support.py:12 in handle`: a message may quote what a user wrote. Words
+    that :func:`with_plain_words` gave it are shown. Of a group, the first one in it, and how many there are
+    besides.
     """
     first, *others = leaves(error)
     more = f", and {len(others)} more" if others else ""
-    return f"{type(first).__name__}{place_of(error)}{more}"
+    words = getattr(first, _PLAIN, "")
+    return f"{_type_name(first)}{f': {words}' if words else ''}{place_of(error)}{more}"
+
+
+def with_plain_words(error: E, words: str) -> E:
+    """Give an exception of ours words that quote no value, which logs may show; returns the exception."""
+    setattr(error, _PLAIN, words)
+    return error
+
+
+_PLAIN = "_trioworkers_words"
+
+
+_NAMELESS = ("error", "Error")
+
+
+def _type_name(error: BaseException) -> str:
+    """`re.error` for those that have no name of their own."""
+    kind = type(error)
+    return f"{kind.__module__.lstrip('_')}.{kind.__name__}" if kind.__name__ in _NAMELESS else kind.__name__
 
 
 def place_of(error: BaseException) -> str:
@@ -130,15 +153,19 @@ def _lines(error: BaseException) -> list[_Line]:
 
 
 def _shown(line: _Line) -> str:
-    code, number = line
+    return f" at {place_in(*line)}"
+
+
+def place_in(code: CodeType, number: int | None) -> str:
+    """A line of code as `support.py:12 in handle`."""
     folder, _, name = code.co_filename.rpartition(os.sep)
     if name == "__init__.py":
         name = f"{folder.rpartition(os.sep)[2]}/{name}"
-    return f" at {name}:{number} in {code.co_name}"
+    return f"{name}:{number} in {code.co_name}"
 
 
 def _own(lines: list[_Line]) -> list[_Line]:
-    return [line for line in lines if not _is_foreign(line[0].co_filename)]
+    return [line for line in lines if is_own(line[0].co_filename)]
 
 
 def _installed(lines: list[_Line]) -> list[_Line]:
@@ -152,8 +179,18 @@ def _installed(lines: list[_Line]) -> list[_Line]:
     return [line for line in lines if package and line[0].co_filename.startswith(package[0])]
 
 
-def _is_foreign(file: str) -> bool:
+_TRIO = ("trio", "outcome")  # and the package that it carries results in
+
+
+def is_ours(file: str) -> bool:
+    """Whether a file of code is of trioworkers, or of Trio, on which it calls the bot's code."""
     installed = _INSTALLED.match(file)
-    return (
-        file.startswith((_OURS, _PYTHON, "<")) if installed is None else installed[2] != "trioworkers_plugins"
-    )
+    return file.startswith(_OURS) or (installed is not None and installed[2] in _TRIO)
+
+
+def is_own(file: str) -> bool:
+    """Whether a file of code is the bot's own: neither Python's, nor ours, nor of an installed package."""
+    installed = _INSTALLED.match(file)
+    if installed is not None:
+        return installed[2] == "trioworkers_plugins"
+    return not file.startswith((_OURS, _PYTHON, "<"))

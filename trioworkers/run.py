@@ -18,6 +18,7 @@ import trio
 from trioworkers.descriptors import check_pidfds, raise_limit
 from trioworkers.folders import DAEMON_LOCK, locked, make_folder
 from trioworkers.holdings import Holdings, Keepsakes
+from trioworkers.logs.echo import Terminal
 from trioworkers.nursery.zygote import open_zygote
 from trioworkers.protocol.orders import Prepare
 from trioworkers.service.announcer import Announcer
@@ -31,7 +32,7 @@ from trioworkers.worker.remains import begin_run
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.config import Bind, Fleet
@@ -56,7 +57,7 @@ async def run_daemon(
     requests: Requests,
     *,
     environ: Mapping[str, str] = os.environ,
-    show_link: Callable[[str], None] | None = None,
+    terminal: Terminal | None = None,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the fleet until a stop is requested, then end it gracefully within `fleet.shutdown_timeout`.
@@ -69,7 +70,7 @@ async def run_daemon(
         events: where it is emitted what happens.
         requests: what is asked of the daemon, its end above all.
         environ: the daemon's environment.
-        show_link: is given a login link for the dashboard when the daemon is ready; it must not log it.
+        terminal: what is shown on the terminal that it runs on, besides the log.
 
     Raises (in groups, what comes after the locks):
         AlreadyRunningError: another daemon holds the state directory, listens on our sockets or has bots of
@@ -127,7 +128,7 @@ async def run_daemon(
                 announcer=announcer,
                 holdings=holdings,
                 claim=claim,
-                show_link=show_link,
+                terminal=terminal or Terminal(),
             )
             await run_fleet(ground, task_status)
     events.emit("daemon.stopped")

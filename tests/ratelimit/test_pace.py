@@ -209,7 +209,7 @@ async def test_waits_for_turns_take_no_time(autojump_clock, paces, server):
         await trio.sleep(1.1)
 
     outcome = await handled.handle(too_long, 1)
-    assert (outcome.result, outcome.error) == ("retry", "took longer than 1 s")
+    assert (outcome.result, outcome.error[:20]) == ("retry", "took longer than 1 s")
 
 
 async def test_a_handling_that_fails_says_how_long_it_waited(autojump_clock, paces, server):

@@ -321,7 +321,7 @@ FAILURES = {
     "syntax error": (
         "my_handler:handle",
         f"x = '{SECRET}'\ndef (",
-        r"syntax error at .*my_handler\.py:2",
+        r"syntax error at .*my_handler\.py:2:5: invalid syntax",
     ),
     "raises": (
         "my_handler:handle",

@@ -248,7 +248,7 @@ def test_a_line_is_json_with_the_logs_fields(lines):
     BotLog(bot="echo").bind(trace_id="ab").info("order\nplaced", order=7, who={"é": [1]})
     (line,) = lines()
     at = line.pop("at")
-    assert at.endswith("+00:00")
+    assert at.endswith("Z")
     assert line == {
         "level": "info",
         "event": "order\nplaced",
@@ -286,14 +286,16 @@ def test_fields_may_have_any_name_and_replace_each_other(lines):
 
 
 def test_an_exception_is_logged_without_what_it_says(lines):
-    """Type and place; and without one there is no error field."""
+    """Type, place and traceback; and without one there is no error field."""
+    words = "what the user wrote"
     try:
-        raise ValueError("what the user wrote")
+        raise ValueError(words)
     except ValueError:
         BotLog().exception("failed", order=1)
     BotLog().exception("no exception")
     failed, none = lines()
     assert failed["error"].startswith("ValueError at test_worker_parts.py:")
+    assert failed["traceback"].endswith(": raise ValueError(words)")
     assert "error" not in none
     assert "user wrote" not in json.dumps([failed, none])
 

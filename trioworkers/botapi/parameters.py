@@ -24,6 +24,7 @@ from uuid import UUID
 import msgspec
 
 from trioworkers.botapi.files import InputFile
+from trioworkers.errors import with_plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,10 +99,10 @@ def split_files(
                 sent = walk.plain(value, name)
             except _RefusedValue as refused:
                 message = f"{name}{refused.path}: {refused.words}"
-                raise refused.kind(message) from None
+                raise with_plain_words(refused.kind(message), f"{name}: {refused.words}") from None
             except RecursionError:
                 message = f"{name}: expected a value that does not contain itself, nor nests without end"
-                raise ValueError(message) from None
+                raise with_plain_words(ValueError(message), message) from None
             if sent is not None:
                 plain[name] = sent
     return plain, files

@@ -66,6 +66,7 @@ def _serve(fleet: Fleet) -> None:
     from trioworkers.awake import AwakeClock
     from trioworkers.events import Events
     from trioworkers.logs import open_log
+    from trioworkers.logs.echo import Terminal
     from trioworkers.logs.files import RotatedFile
     from trioworkers.run import UMASK, run_daemon
     from trioworkers.stacks import task_stacks
@@ -95,7 +96,9 @@ def _serve(fleet: Fleet) -> None:
             await nursery.start(watch_signals, requests, others)
             _show_threads()
             await nursery.start(log.serve)
-            await run_daemon(fleet, events, requests, environ=environ, show_link=_link_shown())
+            await run_daemon(
+                fleet, events, requests, environ=environ, terminal=Terminal(_link_shown(), log.echo)
+            )
             nursery.cancel_scope.cancel()
 
     trio.run(serve, clock=AwakeClock(tick=TICK, counts_steps=False))

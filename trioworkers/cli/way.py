@@ -145,7 +145,7 @@ def _words(line: Line) -> tuple[str, str]:
     event = str(told["event"])
     if not line.is_event:
         bot = line.source.removeprefix("worker_").removesuffix(".log")
-        return "log", f"{bot}: {event}{_fields(told, ORIGIN)}"
+        return "log", f"{bot}: {event}{_fields(told, (*ORIGIN, 'traceback'))}"
     name = event.removeprefix("update.")
     match event:
         case "update.stored":

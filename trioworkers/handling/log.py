@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from trioworkers.errors import describe
+from trioworkers.handling.failure import failure_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,15 +73,16 @@ class BotLog:
         self._write("error", event, fields)
 
     def exception(self, event: str, /, **fields: Any) -> None:
-        """An error with where the current exception was raised; not what it says, which may be private."""
+        """An error with the current exception: its type and traceback. What it says may be private."""
         error = sys.exception()
-        where = {} if error is None else {"error": describe(error)}
+        where = {} if error is None else failure_fields(error)
         self._write("error", event, where | fields)
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if LEVELS[level] < self._least:
             return
-        at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
+        now = datetime.fromtimestamp(time.time(), UTC)
+        at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         traced = {} if self._update is None else {"trace_id": self._update.trace_id}
         line = {"at": at, "level": level, "event": event, **self._fields, **traced, **fields}
         try:

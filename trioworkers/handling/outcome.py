@@ -7,13 +7,12 @@ letter, which is read by those who may read the update itself: there is what Tel
 from __future__ import annotations
 
 from trioworkers.botapi.errors import BotApiError, TransportError
-from trioworkers.botapi.quoted import without_quotes
 from trioworkers.errors import Dead, Drop, Retry, describe, leaves, own_place_of
 from trioworkers.handling.bot import WaitsTooLong
+from trioworkers.handling.failure import METHOD, in_words
 from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, Outcome, cut
 
 WORDS = 2000  # characters that are kept of what a handler says of an update
-METHOD = 200  # of a method's name, which a handler may have made up
 
 
 def outcome_of(delivery: int, error: BaseException, stood: float = 0.0) -> Outcome:
@@ -40,8 +39,7 @@ def outcome_of(delivery: int, error: BaseException, stood: float = 0.0) -> Outco
     if isinstance(first, BotApiError):
         return Outcome(delivery, "retry", error=_refused(first), words=_in_full(first), stood=stood)
     if isinstance(first, TransportError):
-        failed = f"TransportError {first.method[:METHOD]}: {first.what}{own_place_of(error)}"
-        return Outcome(delivery, "retry", error=cut(failed, ERROR_LENGTH), stood=stood)
+        return Outcome(delivery, "retry", error=cut(in_words(error), ERROR_LENGTH), stood=stood)
     return Outcome(delivery, "retry", error=cut(describe(error), ERROR_LENGTH), stood=stood)
 
 
@@ -53,8 +51,7 @@ def _refused(error: BotApiError) -> str:
 
 def _in_full(error: BotApiError) -> str:
     """A refusal in Telegram's words, for the dead letter, without what they quote."""
-    said = f"{error.method[:METHOD]}: {error.error_code} {without_quotes(error.description)}"
-    return cut(said + own_place_of(error), WORDS)
+    return cut(in_words(error), WORDS)
 
 
 def _plain(words: object) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
 
+from trioworkers.logs.echo import echoed
 from trioworkers.logs.lines import FileSink, Lines, StreamSink
 from trioworkers.logs.render import rendering, stamp
 from trioworkers.logs.throttle import Throttle
@@ -55,6 +56,7 @@ def open_log(
         clock: seconds, for the windows.
     """
     stream = stream or sys.stderr  # Python has None for a descriptor that is closed
+    terminal: tuple[Render, Lines] | None = None
     sinks: dict[Render, list[Lines]] = {}  # what is one rendering is made once for all its sinks
     if stream is not None and not _leads_nowhere(stream):
         if format == "auto":
@@ -62,12 +64,24 @@ def open_log(
         colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
         render = rendering(format, colors=colors)
         sinks[render] = [Lines(StreamSink(stream), _lost(render))]
+        if stream.isatty():
+            terminal = render, sinks[render][0]
     if file is not None:
         render = rendering("json")
         sinks.setdefault(render, []).append(Lines(FileSink(file), _lost(render)))
-    log = Log(sinks, throttle_window, clock)
+    log = Log(sinks, throttle_window, clock, terminal)
     _hear_libraries(log)
     return log
+
+
+def told_of(event: Event) -> dict[str, Any]:
+    """An event as what a line tells."""
+    told: dict[str, Any] = {"event": event.event, "level": event.level, "at": stamp(event.at)}
+    if event.bot is not None:
+        told["bot"] = event.bot
+    if event.trace_id is not None:
+        told["trace_id"] = event.trace_id
+    return {**told, **event.fields}
 
 
 def _lost(render: Render) -> Callable[[int], str]:
@@ -88,8 +102,10 @@ class Log:
         sinks: Mapping[Render, Sequence[Lines]],
         throttle_window: Callable[[], float],
         clock: Callable[[], float],
+        terminal: tuple[Render, Lines] | None = None,
     ) -> None:
         self._sinks = sinks
+        self._terminal = terminal
         self._window = throttle_window
         self._clock = clock
         self._throttle = Throttle()
@@ -97,20 +113,28 @@ class Log:
 
     def __call__(self, event: Event) -> None:
         """Log an event. With the daemon's last one comes what is held: nobody could tell it later."""
-        told: dict[str, Any] = {"event": event.event, "level": event.level, "at": stamp(event.at)}
-        if event.bot is not None:
-            told["bot"] = event.bot
-        if event.trace_id is not None:
-            told["trace_id"] = event.trace_id
         if event.event == LAST_EVENT:
             self.flush()
-        self.write({**told, **event.fields})
+        self.write(told_of(event))
 
     def write(self, told: Mapping[str, Any]) -> None:
         """Log what is told: `event`, `level`, `at` and fields; a repeat is held for its window."""
         with self._lock:
             if self._throttle.admits(told, self._clock(), self._window()):
                 self._put([told])
+
+    @property
+    def echo(self) -> Callable[[str, bytes], None] | None:
+        """Shows on the terminal what a bot wrote, given its name; None when no terminal is written to."""
+        if self._terminal is None:
+            return None
+        render, lines = self._terminal
+
+        def show(bot: str, data: bytes) -> None:
+            for line in echoed(bot, data, render):
+                lines.write(line)
+
+        return show
 
     def flush(self) -> None:
         """Write what is held, with its counts."""

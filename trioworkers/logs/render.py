@@ -53,10 +53,12 @@ def rendering(format: str, *, colors: bool = False) -> Render:
 
     def text(told: Mapping[str, Any]) -> str:
         shown = {printable(name): _shown(value) for name, value in told.items()}
+        lines = shown.pop("traceback", None)
         if "at" in shown:
             shown = {"timestamp": shown.pop("at"), **shown}
         prefix = PRIORITY.get(str(told.get("level")), "<6>") if format == "journal" else ""
-        return f"{prefix}{redact(str(console(None, '', shown)))}\n"
+        below = "" if lines is None else "".join(f"\n    {line}" for line in str(lines).split("\n"))
+        return f"{prefix}{redact(str(console(None, '', shown)).rstrip() + below)}\n"
 
     return text
 

@@ -55,6 +55,11 @@ class Throttle:
     def __init__(self) -> None:
         self._windows: OrderedDict[tuple[str, ...], _Window] = OrderedDict()  # by when they were opened
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it holds nothing, and waits for the end of no window."""
+        return not self._windows
+
     def admits(self, told: Mapping[str, Any], now: float, length: float) -> bool:
         """Whether to write it now; otherwise it is held, and comes out of :meth:`due`."""
         kind = kind_of(told) if length > 0 else None

@@ -89,7 +89,8 @@ def find_lines(source: str, lines: Iterable[bytes], prefix: str, lost: list[floa
 def way_of(lines: Iterable[Line], *, has_trace_log: bool, lost: Iterable[float] = ()) -> Way:
     """Put the lines about one update together; there is at least one. `lost`: when lines were lost.
 
-    An event that both logs of the daemon have is kept once, as `trace.log` has it, whose times are finer.
+    An event that both logs of the daemon have is kept once, as `trace.log` has it, whose times are finer;
+    one that a bot's log has, too, is kept as the daemon's.
     """
     lines = sorted(_without_doubles(list(lines)), key=lambda line: line.at)
     events = [line.told for line in lines if line.is_event]
@@ -108,7 +109,10 @@ def way_of(lines: Iterable[Line], *, has_trace_log: bool, lost: Iterable[float] 
 
 def _without_doubles(lines: list[Line]) -> Iterator[Line]:
     traced = Counter(_moment(line) for line in lines if line.source == TRACE)
+    events = {_moment(line) for line in lines if line.is_event}
     for line in lines:
+        if not line.is_event and _moment(line) in events:  # the daemon's own, in the bot's log, too
+            continue
         if line.source == MASTER and traced[_moment(line)] > 0:
             traced[_moment(line)] -= 1
         else:

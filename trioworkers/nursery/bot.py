@@ -47,6 +47,7 @@ class BotScope:
     Attributes:
         settings: the settings in force.
         log_path: the file that the bot's output goes to.
+        log: that file, which has no other writer.
         ended: set by whoever runs it, when it has been drained.
     """
 
@@ -54,7 +55,7 @@ class BotScope:
         self.settings = settings
         self._context = context
         self.log_path = context.fleet().log_dir / f"worker_{settings.name}.log"
-        self._log = RotatedFile(self.log_path, self._log_settings)
+        self.log = RotatedFile(self.log_path, self._log_settings)
         self._gate = Gate(
             settings.name,
             settings.bot_id,
@@ -119,7 +120,7 @@ class BotScope:
 
     async def _run_once(self) -> None:
         self._wanted = trio.Event()
-        self._run = run = BotRun(self._get_settings, self._context, self._log)
+        self._run = run = BotRun(self._get_settings, self._context, self.log)
         self._is_broken = False
         self._began.set()
         if self._stops_intake or not self.settings.enabled:

@@ -45,6 +45,7 @@ class BotContext:
         figures: counts for metrics; None: nobody wants them.
         touched: the bots whose row of the status may have changed, for whoever shows them.
         paces: the bots' turns to send; None: nobody limits these.
+        echo: is given a bot's name and what it prints; None: nobody looks on.
     """
 
     fleet: Callable[[], Fleet]
@@ -62,3 +63,4 @@ class BotContext:
     figures: Figures | None = None
     touched: set[str] = field(default_factory=set)
     paces: Paces | None = None
+    echo: Callable[[str, bytes], None] | None = None

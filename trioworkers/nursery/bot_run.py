@@ -92,7 +92,8 @@ class BotRun:
         route = context.hooks.route(settings)
         self._scheduler = Scheduler(self._settling, self._fault, self._is_paused, route)
         token = bot.token.reveal()
-        self._outputs = Output(log, token), Output(log, token)
+        echo = None if context.echo is None else partial(context.echo, bot.name)
+        self._outputs = Output(log, token, echo), Output(log, token, echo)
         self._rng = rng
         self._asks = BotAsks(bot.name, context.ask)
         self._executors: trio.Nursery | None = None

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trioworkers.logs.files import RotatedFile
 
 READ_SIZE = 64 * 1024
@@ -34,10 +36,12 @@ class Output:
         file: the log file. Each write is of 128 KiB at most and within the budget, so it is made on the
             loop.
         token: what must not appear in it.
+        echo: is given what was written, the token blotted out; None: nobody looks on. It must not block.
     """
 
-    def __init__(self, file: RotatedFile, token: str) -> None:
+    def __init__(self, file: RotatedFile, token: str, echo: Callable[[bytes], None] | None = None) -> None:
         self._file = file
+        self._echo = echo
         self._forms = _forms(token)
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._allowance = float(BURST)
@@ -125,6 +129,8 @@ class Output:
             self._cut = self._cut and not data
         copied = max(0, written - len(note))
         self._allowance -= copied
+        if self._echo is not None and copied:
+            self._echo(data[:copied])
         self._drop(data[copied:])
 
     def _drop(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ import trio
 
 from trioworkers.errors import describe
 from trioworkers.handling.bot import Bot, Handling
+from trioworkers.handling.failure import failure_fields
 from trioworkers.protocol.frames import ERROR_LENGTH, TASK_LENGTH, TaskFailed, cut
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Background:
 
     def _report(self, function: object, bot: Bot, error: BaseException) -> None:
         name = getattr(function, "__qualname__", type(function).__name__)
-        bot.log.error("background task failed", task=name, error=describe(error))
+        bot.log.error("background task failed", task=name, **failure_fields(error))
         self._channel.send(TaskFailed(cut(name, TASK_LENGTH), cut(describe(error), ERROR_LENGTH)))
 
 

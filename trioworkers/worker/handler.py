@@ -79,7 +79,7 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
         message = f"{name}: {what} was not found in {', '.join(python_path)}"
         raise HandlerError(message) from None
     except SyntaxError as error:
-        message = f"{name}: syntax error at {error.filename}:{error.lineno}"
+        message = f"{name}: syntax error at {error.filename}:{error.lineno}:{error.offset}: {error.msg}"
         raise HandlerError(message) from None
     except BaseException as error:  # user code: SystemExit and the like are no reason to die silently
         hidden = _hidden_need(error, python_path)

@@ -25,6 +25,7 @@ from trioworkers.botapi.server import Server
 from trioworkers.errors import describe
 from trioworkers.handling.bot import Bot, Handling
 from trioworkers.handling.calls import Calls
+from trioworkers.handling.failure import failure_fields
 from trioworkers.handling.fence import HandlingFence, close_all
 from trioworkers.handling.handle import handle
 from trioworkers.handling.log import BotLog
@@ -43,6 +44,7 @@ from trioworkers.protocol.frames import (
     FrameError,
     Go,
     Heartbeat,
+    Outcome,
     Ping,
     Ready,
     Retune,
@@ -55,10 +57,12 @@ from trioworkers.starved import EXIT_STARVED, is_starved
 from trioworkers.worker.asks import Asks
 from trioworkers.worker.background import Background
 from trioworkers.worker.deaf import leave_to_daemon
+from trioworkers.worker.failures import Failures
 from trioworkers.worker.handler import Handler, HandlerError, import_handler
 from trioworkers.worker.memory import Memory
 from trioworkers.worker.recorder import FrameRecorder
 from trioworkers.worker.remains import WORKER, call_this_process
+from trioworkers.worker.std_logging import handled, hear_logging
 from trioworkers.worker.turns import FrameTurns
 
 if TYPE_CHECKING:
@@ -146,24 +150,27 @@ async def serve_worker(end: socket.socket) -> int:
         end_group()
     if first.plugins:  # here, as it brings pluggy with it; and before the bot's own modules can be found
         from trioworkers.worker.plugins import WorkerPlugins
+    log = BotLog(first.tuning.log_level, bot=first.name)
+    hear_logging(lambda: log)
     try:
         handler = import_handler(first.handler, first.python_path)
     except HandlerError as error:
         if error.starved:
-            BotLog(first.tuning.log_level, bot=first.name).error("no room for the handler", error=str(error))
+            log.error("no room for the handler", error=str(error))
             return EXIT_STARVED
         channel.send(Unfit("handler cannot be imported", cut(str(error), WORDS_LENGTH)))
         await channel.flush()
         return EXIT_UNFIT
     plugins = None
     if first.plugins:
-        plugins = WorkerPlugins(first.plugins, BotLog(first.tuning.log_level, bot=first.name))
+        plugins = WorkerPlugins(first.plugins, log)
     connections = CALLS_AT_ONCE * first.concurrency
     meter = CallMeter() if first.counts_calls else None
     server = Server(first.api_base, first.proxy, first.is_test, first.local_files)
     async with BotApi(server, first.token, connections=connections, meter=meter) as api:
         worker = Worker(first, handler, channel, api, meter, plugins)
         api.turns = worker.turns
+        hear_logging(lambda: worker.log)
         return await worker.run(others)
 
 
@@ -172,6 +179,7 @@ class Worker:
 
     Attributes:
         turns: where its messages wait for their turn.
+        log: the bot's log, with the settings in force.
     """
 
     def __init__(
@@ -193,11 +201,12 @@ class Worker:
         self._api = api
         self.turns = FrameTurns(channel, configure.tuning.takes_turns)
         self._meter = meter
-        self._log = BotLog(configure.tuning.log_level, bot=configure.name)
+        self.log = BotLog(configure.tuning.log_level, bot=configure.name)
         self._is_started, self._is_drained = trio.Event(), trio.Event()
         self._in_flight: dict[int, HandlingFence] = {}
         self._asks = Asks(channel)
         self._background = Background(self._bot, channel, self._ask_later)
+        self._failures = Failures()
         self._exit_code = 1  # when it did not start
 
     async def run(self, frames: list[ToWorker]) -> int:
@@ -267,11 +276,11 @@ class Worker:
         elif isinstance(frame, Retune):
             changed = frame.settings != self._tuning.settings
             self._tuning = frame
-            self._log = BotLog(frame.log_level, bot=self._name)
+            self.log = BotLog(frame.log_level, bot=self._name)
             self.turns.is_on = frame.takes_turns
-            self._background.retune(frame.settings, self._log)
+            self._background.retune(frame.settings, self.log)
             if self._plugins is not None:
-                self._plugins.retune(frame.plugin_settings, self._log)
+                self._plugins.retune(frame.plugin_settings, self.log)
             if changed:
                 handlings.start_soon(self._emit_changed, frame.handler_timeout)
         elif isinstance(frame, Drain):
@@ -279,9 +288,10 @@ class Worker:
 
     async def _handle(self, frame: Deliver) -> None:
         seen: tuple[Bot, Update] | None = None
+        update: Update | None = None
 
         async def run(handling: Handling) -> None:
-            nonlocal seen
+            nonlocal seen, update
             update = Update(
                 bytes(frame.update),
                 bot_id=self._bot_id,
@@ -293,17 +303,23 @@ class Worker:
                 update.key = frame.key
             if frame.parts is not None:
                 update.join([bytes(part) for part in frame.parts])
+            handled.set(update)
             bot = self._bot(handling, update)
             if self._surrounding is not None:
                 seen = bot, update
                 await self._surrounding.before(bot, update)
             await self._handler.handle(update, bot)
 
+        def failed(outcome: Outcome, error: BaseException) -> None:
+            log = self.log if update is None else self.log.about(update)
+            self._failures.write(log, outcome, error, frame.attempt)
+
         fence = self._in_flight[frame.delivery]
         recorder = FrameRecorder(frame.delivery, self._channel, self._is_alone)
         calls = None if frame.calls is None else Calls(frame.calls, recorder)
         try:
-            outcome = await handle(run, calls, self._tuning.handler_timeout, frame.delivery, fence)
+            limit = self._tuning.handler_timeout
+            outcome = await handle(run, calls, limit, frame.delivery, fence, failed)
             if outcome.result == "done":
                 recorder.take_back()
             if self._surrounding is not None and seen is not None and outcome.result != "fenced":
@@ -342,11 +358,11 @@ class Worker:
                     handling.on_stand = self._stand
                 await function(self._bot(handling))
         except (Exception, SystemExit) as error:  # SystemExit would end the worker, and nobody knew why
-            self._log.error(f"{name} failed", error=describe(error))
+            self.log.error(f"{name} failed", **failure_fields(error))
             self._exit_code = EXIT_STARVED if is_starved(error) else 1
             return False
         if scope.cancelled_caught:
-            self._log.error(f"{name} failed", error=f"took longer than {limit:g} s")
+            self.log.error(f"{name} failed", error=f"took longer than {limit:g} s")
         return not scope.cancelled_caught
 
     async def _ask_later(self, name: str, params: bytes) -> msgspec.Raw:
@@ -373,5 +389,5 @@ class Worker:
     def _bot(self, handling: Handling | None = None, update: Update | None = None) -> Bot:
         if handling is not None and self._is_started.is_set():  # the daemon listens from then on
             handling.asks = self._asks.ask
-        log = self._log if update is None else self._log.about(update)
+        log = self.log if update is None else self.log.about(update)
         return Bot(self._name, self._bot_id, self._tuning.settings, log, self._api, handling)
