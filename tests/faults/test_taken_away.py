@@ -330,14 +330,15 @@ def test_a_daemon_that_may_have_no_more_memory_lives_or_says_so() -> None:
         with town.limited(resource.RLIMIT_AS, pages * resource.getpagesize()):
             assert not all([_takes_a_large_request(town) for _ in range(20)]), "nothing was taken away"
             town.hear(MEANWHILE)
-        if town.fleet.process.poll() is not None:
-            assert "memory" in town.folder.log.read_text().splitlines()[-1]
-            town.fleet.start()
         town.hear(AFTER)
         town.end()
-        town.fleet.wait_for(town.all_answered, PATIENCE)
+        process = town.fleet.process
+        town.fleet.wait_for(lambda: process.poll() is not None or town.all_answered(), PATIENCE)
+        if process.poll() is not None:
+            assert "memory" in town.folder.log.read_text().splitlines()[-1]
+            town.fleet.start()
+            town.fleet.wait_for(town.all_answered, PATIENCE)
         assert town.fleet.events("update.dead") == []
-        town.fleet.stop()
 
 
 def _takes_a_large_request(town: Town) -> bool:
