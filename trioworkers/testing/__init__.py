@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trioworkers.testing.fleet import FleetFailed, Person, RunningFleet, running
     from trioworkers.testing.folder import FleetFolder
     from trioworkers.testing.params import Upload
+    from trioworkers.testing.purchases import PaymentFailed
     from trioworkers.testing.server import serve_telegram
     from trioworkers.testing.telegram import Telegram
     from trioworkers.testing.threaded import TelegramThread
@@ -45,6 +46,7 @@ __all__ = [
     "FleetFolder",
     "Message",
     "NothingSaid",
+    "PaymentFailed",
     "Person",
     "Refused",
     "Rule",
@@ -69,6 +71,7 @@ _HOMES = {
     "FleetFolder": "folder",
     "Message": "chats",
     "NothingSaid": "users",
+    "PaymentFailed": "purchases",
     "Person": "fleet",
     "Refused": "answers",
     "Rule": "faults",
