@@ -15,7 +15,14 @@ from trioworkers.testing.typed import is_structured
 
 NAMES = sorted(bot_api().methods)
 SCALARS = {"Integer": 7, "Float": 1.5, "String": "x", "Boolean": True, "InputFile": "attach://file"}
-LEFT_TO_METHODS = {"reply_markup", "media", "message_ids", "allowed_updates", "suggested_tip_amounts"}
+LEFT_TO_METHODS = {
+    "reply_markup",
+    "reply_parameters",
+    "media",
+    "message_ids",
+    "allowed_updates",
+    "suggested_tip_amounts",
+}
 
 
 def value_of(types):

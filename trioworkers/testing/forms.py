@@ -55,7 +55,6 @@ _MAY_MISS = {
 """Required by the table, but a call without it means something, or the method itself has the words."""
 
 _JSON_NAMES = {
-    "reply_parameters": "reply parameters",
     "link_preview_options": "link preview options",
     "reaction": "reaction types",
     "shipping_options": "shipping options",
@@ -76,11 +75,10 @@ _PARTS = {
     "ChatPermissions": "chat permissions",
     "InlineQueryResult": "inline query result",
     "InputMediaAudio": "InputMedia",
-    "ReplyParameters": "",
     "LinkPreviewOptions": "",
 }
 _READ_BY_METHODS = frozenset(
-    {"reply_markup", "allowed_updates", "message_ids", "media", "suggested_tip_amounts"}
+    ["reply_markup", "reply_parameters", "allowed_updates", "message_ids", "media", "suggested_tip_amounts"]
 )
 """The methods read these themselves: they have rules beyond the table, or Telegram forgives what is wrong."""
 
@@ -92,7 +90,7 @@ class Form:
         required: those without which Telegram refuses the call.
     """
 
-    __slots__ = ("_structured", "_types", "name", "required")
+    __slots__ = ("_plain", "_types", "name", "required")
 
     def __init__(self, name: str, method: Method) -> None:
         self.name = name
@@ -101,9 +99,9 @@ class Form:
             one for one, value in method.parameters.items() if value.required and one not in may_miss
         )
         self._types = {one: value.types for one, value in method.parameters.items()}
-        self._structured = {
-            one: is_structured(types) and one not in _READ_BY_METHODS for one, types in self._types.items()
-        }
+        self._plain = frozenset(
+            one for one, types in self._types.items() if not is_structured(types) or one in _READ_BY_METHODS
+        )
 
     def check(self, params: Params) -> list[str]:
         """Check a call; the names that the method does not have are returned.
@@ -113,17 +111,21 @@ class Form:
         """
         values = params.values
         for name in self.required:
-            if values.get(name) in (None, "") and name not in params.files:
+            value = values.get(name)
+            if (value is None or value == "") and name not in params.files:
                 raise bad_request(_missing(self.name, name))
+        plain = self._plain
+        others = [name for name in values if name not in plain]
+        return self._check_others(params, others) if others else others
+
+    def _check_others(self, params: Params, names: list[str]) -> list[str]:
         unknown: list[str] = []
-        structured = self._structured
-        for name, value in values.items():
-            nested = structured.get(name)
-            if nested:
-                if value is not None and value != "":
-                    self._check_nested(name, value, params)
-            elif nested is None:
+        for name in names:
+            value = params.values[name]
+            if name not in self._types:
                 unknown.append(name)
+            elif value is not None and value != "":
+                self._check_nested(name, value, params)
         return unknown
 
     def _check_nested(self, name: str, value: object, params: Params) -> None:

@@ -9,6 +9,7 @@ from trioworkers.testing.keyboards import BadKeyboard, read_markup
 from trioworkers.testing.markup.entities import utf16_length
 from trioworkers.testing.markup.formatted import BadText, read_formatted
 from trioworkers.testing.params import read_integer
+from trioworkers.testing.typed import Malformed, check_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 4096  # UTF-16 units after parsing
 CAPTION_LIMIT = 1024
+_PLAIN_REPLY = frozenset({"message_id", "allow_sending_without_reply"})
 
 
 def format_text(world: World, text: str, parse_mode: str, entities: object) -> tuple[str, list[Entity]]:
@@ -154,10 +156,16 @@ def _answered(chat: Chat, message_id: int, optional: bool) -> dict[str, Any]:
 
 
 def _read_reply(world: World, bot: SimBot, chat: Chat, reply: Any) -> dict[str, Any]:
-    message_id, optional = (
-        read_integer(reply.get("message_id")),
-        bool(reply.get("allow_sending_without_reply")),
-    )
+    if not isinstance(reply, dict):
+        raise bad_request("object expected as reply parameters")
+    if not reply:
+        return {}
+    if "message_id" not in reply or any(name not in _PLAIN_REPLY for name in reply):
+        try:
+            check_object("ReplyParameters", reply)
+        except Malformed as error:
+            raise bad_request(error.words[0].lower() + error.words[1:]) from None
+    message_id, optional = read_integer(reply["message_id"]), bool(reply.get("allow_sending_without_reply"))
     origin = chat
     if reply.get("chat_id"):
         origin = world.chat_of(bot, reply["chat_id"], "chat_id")
@@ -210,19 +218,27 @@ def check_kind(bot: SimBot, chat: Chat, content: Mapping[str, Any]) -> None:
 
 def say(world: World, bot: SimBot, params: Params, chat: Chat, content: dict[str, Any]) -> Message:
     """Send what was checked already."""
-    fields = place(world, bot, params, chat)
     values = params.values
+    fields = place(world, bot, params, chat)
     if chat.members or chat.permissions:
         check_kind(bot, chat, content)
-    if "protect_content" in values and params.flag("protect_content"):
+    if len(values) > 2:  # more than a chat and a text
+        fields.update(_read_options(params, chat))
+    return chat.add(bot.brief, int(world.clock()), {**fields, **content}, by_bot=True)
+
+
+def _read_options(params: Params, chat: Chat) -> dict[str, Any]:
+    """The fields of a message that come from how it is sent, not from what it is."""
+    fields: dict[str, Any] = {}
+    if params.flag("protect_content"):
         fields["has_protected_content"] = True
-    if "message_effect_id" in values and params.text("message_effect_id"):
+    if params.text("message_effect_id"):
         if chat.kind != "private":
             raise bad_request("message effects can be used only in private chats")
         fields["effect_id"] = params.text("message_effect_id")
-    if "business_connection_id" in values and params.text("business_connection_id"):
+    if params.text("business_connection_id"):
         fields["business_connection_id"] = params.text("business_connection_id")
-    return chat.add(bot.brief, int(world.clock()), {**fields, **content}, by_bot=True)
+    return fields
 
 
 def find_message(chat: Chat, params: Params, what: str) -> Message:
