@@ -111,6 +111,7 @@ def test_a_file_is_the_same_wherever_it_is_shown():
         "test_hello.py",
         "short.py",
         "test_short.py",
+        "test_pays.py",
         "audit.py",
     }
     assert [name for name, texts in shown.items() if len(texts) > 1] == []
@@ -126,12 +127,12 @@ def test_the_fleet_file_of_the_readme_is_good(tmp_path):
 def test_the_example_tests_pass(tmp_path):
     """The README's bot, the page's plugin and the tests of both, as they are shown, in a folder."""
     (tmp_path / "hello.py").write_text(file_block(README.read_text(), "python", "hello.py"))
-    for name in ("test_hello.py", "short.py", "test_short.py"):
+    for name in ("test_hello.py", "short.py", "test_short.py", "test_pays.py"):
         (tmp_path / name).write_text(file_block(page("testing.md"), "python", name))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "4 passed" in result.stdout
+    assert "5 passed" in result.stdout
 
 
 def commands_shown(text):

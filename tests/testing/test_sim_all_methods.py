@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from documents import code, rows
 
-from trioworkers.testing import Refused, Telegram, Upload
+from trioworkers.testing import Refused, SimUser, Telegram, Upload
 from trioworkers.testing.facts import bot_api
 from trioworkers.testing.methods.table import all_methods, find_method
 from trioworkers.testing.params import Params
@@ -39,6 +40,20 @@ def test_the_whole_table_is_known():
     assert {method.name for method in all_methods().values()} == set(NAMES)
     assert find_method("SENDMESSAGE").name == "sendMessage"
     assert find_method("sendMesage") is None
+
+
+def test_the_page_lists_what_does_something():
+    """Each method with an effect is in docs/testing.md, and no other."""
+    listed = [name for row in rows("testing.md", "simulated") for name in code(row[1])]
+    assert sorted(listed) == sorted(method.name for method in all_methods().values() if method.behaves)
+
+
+def test_the_page_lists_what_people_do():
+    """Each public method of a simulated user is in docs/testing.md, and no other."""
+    listed = {name.partition("(")[0] for row in rows("testing.md", "people") for name in code(row[0])}
+    assert listed == {
+        name for name in dir(SimUser) if not name.startswith("_") and callable(getattr(SimUser, name))
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
