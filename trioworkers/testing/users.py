@@ -115,11 +115,10 @@ class SimUser(Buyer, Voter, Joiner):
         caption: str = "",
         *,
         filename: str = "file.bin",
-        content_type: str = "",
         group: SimGroup | None = None,
     ) -> int:
         """Send a `video`, `voice`, `audio`, `animation`, `video_note` or `sticker`; returns the update id."""
-        return self._send_file(bot, kind, Upload(filename, content_type, content), caption, group)
+        return self._send_file(bot, kind, Upload(filename, "", content), caption, group)
 
     def send_photo(
         self, bot: SimBot, content: bytes, caption: str = "", *, group: SimGroup | None = None
