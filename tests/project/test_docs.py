@@ -115,6 +115,7 @@ def test_a_file_is_the_same_wherever_it_is_shown():
         "short.py",
         "test_handle.py",
         "test_hello.py",
+        "test_pays.py",
         "test_reminder.py",
         "test_short.py",
     }

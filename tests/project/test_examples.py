@@ -18,6 +18,7 @@ FILES = {
     "test_hello.py": page("testing.md"),
     "short.py": page("testing.md"),
     "test_short.py": page("testing.md"),
+    "test_pays.py": page("testing.md"),
     "reminder.py": page("handlers.md"),
     "test_reminder.py": page("testing.md"),
     "albums.py": page("handlers.md"),
@@ -78,6 +79,7 @@ def folder(tmp_path):
         ("test_reminder.py", 1),
         ("test_hello.py", 1),
         ("test_short.py", 3),
+        ("test_pays.py", 1),
         *((name, 1) for name in OURS),
     ],
 )

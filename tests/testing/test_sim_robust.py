@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trioworkers.testing import Refused, Telegram
 from trioworkers.testing.bodies import read_params
-from trioworkers.testing.methods.table import METHODS
+from trioworkers.testing.methods.table import all_methods
 from trioworkers.testing.params import Params, Upload
 
 NAMES = [
@@ -86,7 +86,7 @@ VALUES = st.recursive(
 @given(
     calls=st.lists(
         st.tuples(
-            st.sampled_from(sorted(METHODS)),
+            st.sampled_from(sorted(all_methods())),
             st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6),
             st.sampled_from([None, "chat_id"]),
         ),

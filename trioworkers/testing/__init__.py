@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trioworkers.testing.folder import FleetFolder
     from trioworkers.testing.in_process import SimulatedBot, make_press, make_update, open_bot
     from trioworkers.testing.params import Upload
+    from trioworkers.testing.purchases import PaymentFailed
     from trioworkers.testing.server import serve_telegram
     from trioworkers.testing.telegram import Telegram
     from trioworkers.testing.threaded import TelegramThread
@@ -46,6 +47,7 @@ __all__ = [
     "FleetFolder",
     "Message",
     "NothingSaid",
+    "PaymentFailed",
     "Person",
     "Refused",
     "Rule",
@@ -74,6 +76,7 @@ _HOMES = {
     "FleetFolder": "folder",
     "Message": "chats",
     "NothingSaid": "users",
+    "PaymentFailed": "purchases",
     "Person": "fleet",
     "Refused": "answers",
     "Rule": "faults",

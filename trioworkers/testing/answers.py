@@ -64,8 +64,13 @@ def too_many_requests(retry_after: int) -> Refused:
 
 
 def not_found() -> Refused:
-    """A 404: no such method, or a path in which no token can be read."""
+    """A 404: a path in which no token can be read, or a file that is not there."""
     return Refused(404, "Not Found")
+
+
+def method_not_found() -> Refused:
+    """A 404: the token is a bot's, and there is no such method."""
+    return Refused(404, "Not Found: method not found")
 
 
 def unauthorized() -> Refused:

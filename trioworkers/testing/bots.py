@@ -66,6 +66,9 @@ class SimBot:
             "supports_inline_queries": True,
         }
         self.commands: dict[str, list[dict[str, Any]]] = {}
+        self.profile: dict[tuple[str, str], str] = {}
+        self.menu_buttons: dict[int, dict[str, Any]] = {}
+        self.default_rights: dict[bool, frozenset[str]] = {}
         self.last_message_id = 0
         self.last_offset: int | None = None
         self.last_poll_at = -math.inf

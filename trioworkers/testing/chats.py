@@ -14,25 +14,9 @@ from trioworkers.testing.signal import Signal
 
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.memberships import Member
 
 Message = dict[str, Any]
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """What somebody is in a chat: a ChatMember's status and, for administrators, the rights."""
-
-    status: str = "member"
-    rights: frozenset[str] = frozenset()
-
-    @property
-    def present(self) -> bool:
-        """Whether this member is in the chat now."""
-        return self.status not in {"left", "kicked"}
-
-    def may(self, right: str) -> bool:
-        """Whether this member has an administrator's right (`can_manage_topics`, …)."""
-        return self.status == "creator" or right in self.rights
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +29,7 @@ class Topic:
     icon_custom_emoji_id: str = ""
     closed: bool = False
     deleted: bool = False
+    hidden: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +42,12 @@ class Chat:
         sent: what bots said, in order, as it stands now; deleted messages stay in this list.
         trimmed: how many of them were left out at the front, for `history`.
         changed: fires when a bot says or edits something.
+        permissions: what members without further rights may do; empty for everything.
+        pinned: ids of the pinned messages, the newest last.
+        invites: the ChatInviteLink of each link.
+        requests: the link of each user who asks to be let in.
+        settings: further fields of a ChatFullInfo.
+        reactions: of each message and each user or bot.
     """
 
     id: int
@@ -75,6 +66,12 @@ class Chat:
     sent: list[Message] = field(default_factory=list)
     trimmed: int = 0
     changed: Signal = field(default_factory=Signal)
+    permissions: dict[str, bool] = field(default_factory=dict)
+    pinned: list[int] = field(default_factory=list)
+    invites: dict[str, dict[str, Any]] = field(default_factory=dict)
+    requests: dict[int, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    reactions: dict[tuple[int, int], list[dict[str, Any]]] = field(default_factory=dict)
     brief: dict[str, Any] = field(init=False)
     last_message_id: int = 0
 
@@ -138,6 +135,30 @@ class Chat:
         else:
             self.check_member(bot)
 
+    def restricts(self, bot: SimBot) -> bool:
+        """Whether a bot may not send everything here; administrators always may."""
+        if self.kind == "private":
+            return False
+        member = self.members[bot.id]
+        return member.status == "restricted" or (bool(self.permissions) and not member.leads)
+
+    def allows(self, bot: SimBot, permission: str) -> bool:
+        """Whether a bot that is no administrator has a permission (`can_send_polls`, …)."""
+        member = self.members[bot.id]
+        if member.status == "restricted" and not member.permissions.get(permission, False):
+            return False
+        return self.permissions.get(permission, True)
+
+    def rename(self, title: str) -> None:
+        """Give it another title; messages that were sent before show it too."""
+        self.title = self.brief["title"] = title
+
+    def delete(self, message_id: int) -> Message:
+        """Take a message away, also from those that are pinned."""
+        if message_id in self.pinned:
+            self.pinned.remove(message_id)
+        return self.messages.pop(message_id)
+
     def delete_topic(self, topic: Topic) -> None:
         """Delete a topic and all its messages; its id stays known as one that is gone."""
         topic.deleted = True
@@ -152,6 +173,9 @@ class Chat:
             Refused: the topic is unknown, deleted, or closed to this bot.
         """
         if thread_id == 0 or (self.forum and thread_id == 1):
+            general = self.topics.get(1) if self.forum else None
+            if general is not None and general.closed and not self.members[bot.id].may("can_manage_topics"):
+                raise bad_request("TOPIC_CLOSED")
             return {}
         if thread_id < 0:
             raise bad_request("invalid message thread identifier specified")

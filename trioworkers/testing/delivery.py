@@ -17,7 +17,7 @@ import trio
 
 from trioworkers.testing.answers import Refused
 from trioworkers.testing.bodies import read_params
-from trioworkers.testing.methods.table import METHODS
+from trioworkers.testing.methods.table import find_method
 
 if TYPE_CHECKING:
     from trioworkers.testing.bots import SimBot
@@ -130,9 +130,9 @@ def _run_response(telegram: Telegram, bot: SimBot, content_type: bytes, body: by
     """Execute the call that a webhook's answer may carry; its result is for nobody."""
     try:
         params = read_params("", content_type.decode("latin-1"), body)
-        method = params.text("method").lower()
-        if method in METHODS and not method.startswith(NEVER_IN_A_RESPONSE):
-            telegram.run(bot, METHODS[method].name, params)
+        method = find_method(params.text("method"))
+        if method is not None and not method.name.lower().startswith(NEVER_IN_A_RESPONSE):
+            telegram.run(bot, method.name, params)
     except Refused:
         return
 

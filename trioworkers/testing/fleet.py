@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,6 +69,23 @@ class Person:
     def presses(self, message: Message, button: str, bot: str | None = None) -> int:
         """Press an inline button by its text or callback data; return the update id."""
         return self._fleet.telegram.press(self.sim, self._fleet.sim_bot(bot), message, button)
+
+    def pays(self, invoice: Message | str, bot: str | None = None, *, tip: int = 0) -> int:
+        """Pay an invoice, as :meth:`SimUser.pay`; return the update id of the successful payment.
+
+        Raises:
+            PaymentFailed: the bot refused the payment, or did not answer in time.
+        """
+        pay = partial(self.sim.pay, self._fleet.sim_bot(bot), invoice, tip=tip)
+        return self._fleet.telegram.do_async(pay)
+
+    def votes(self, message: Message, *options: int) -> None:
+        """Vote in a poll by the numbers of its options."""
+        self._fleet.telegram.do(self.sim.vote, message, *options)
+
+    def reacts(self, message: Message, *emoji: str) -> int:
+        """React to a message; return the update id, 0 if no bot is told."""
+        return self._fleet.telegram.do(self.sim.react, message, *emoji)
 
     def hears(self, bot: str | None = None, timeout: float = 10.0) -> Message:
         """Return the bot's next message to this person, as Telegram describes it: `["text"]` is its text.

@@ -29,13 +29,18 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class Params:
-    """The named values of one request and the files that came with it."""
+    """The named values of one request and the files that came with it.
 
-    __slots__ = ("files", "values")
+    Attributes:
+        decoded: nested objects that came as JSON in a string, as far as they were read already.
+    """
+
+    __slots__ = ("decoded", "files", "values")
 
     def __init__(self, values: Mapping[str, Any], files: Mapping[str, Upload] | None = None) -> None:
         self.values = values
         self.files: Mapping[str, Upload] = files or {}
+        self.decoded: dict[str, Any] = {}
 
     def __contains__(self, name: str) -> bool:
         return self.values.get(name) is not None
@@ -70,6 +75,8 @@ class Params:
         value = self.values.get(name)
         if not isinstance(value, str):
             return value
+        if name in self.decoded:
+            return self.decoded[name]
         if not value.strip():
             return None
         try:

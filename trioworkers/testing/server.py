@@ -16,11 +16,18 @@ from urllib.parse import unquote
 import h11
 import trio
 
-from trioworkers.testing.answers import Described, Refused, encode_refusal, encode_result, not_found
+from trioworkers.testing.answers import (
+    Described,
+    Refused,
+    encode_refusal,
+    encode_result,
+    method_not_found,
+    not_found,
+)
 from trioworkers.testing.bodies import read_params
 from trioworkers.testing.calls import Call
 from trioworkers.testing.delivery import deliver_webhooks
-from trioworkers.testing.methods.table import METHODS
+from trioworkers.testing.methods.table import find_method
 from trioworkers.testing.params import Params
 from trioworkers.testing.polling import open_poll, wait_poll
 from trioworkers.testing.world import TOKEN
@@ -154,9 +161,9 @@ async def answer_request(
         content_type = next((value for name, value in request.headers if name == b"content-type"), b"")
         try:
             bot = telegram.authenticate(token, test=test)
-            entry = METHODS.get(method.lower())
+            entry = find_method(method)
             if entry is None:
-                raise not_found()
+                raise method_not_found()
             params = read_params(query, content_type.decode("latin-1"), body)
         except Refused as refused:
             _note(telegram, token, method, Params({}), refused=refused)

@@ -9,12 +9,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from trioworkers.testing.answers import Described, Refused, not_found
+from trioworkers.testing.answers import Described, Refused, bad_request, method_not_found
 from trioworkers.testing.bots import SimBot
 from trioworkers.testing.calls import Call
-from trioworkers.testing.chats import Member, Message
 from trioworkers.testing.limits import SendLimits
-from trioworkers.testing.methods.table import METHODS
+from trioworkers.testing.memberships import Member
+from trioworkers.testing.methods.table import find_method
 from trioworkers.testing.params import Params
 from trioworkers.testing.queue import UpdateQueue
 from trioworkers.testing.users import SimGroup, SimUser
@@ -22,6 +22,27 @@ from trioworkers.testing.world import TOKEN, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from trioworkers.testing.chats import Message
+
+LEGACY_PARAMETERS = frozenset(
+    [
+        "allow_sending_without_reply",
+        "can_send_media_messages",
+        "correct_option_id",
+        "disable_web_page_preview",
+        "edit_message",
+        "method",
+        "png_sticker",
+        "reply_to_message_id",
+        "switch_pm_parameter",
+        "switch_pm_text",
+        "thumb",
+        "tgs_sticker",
+        "webm_sticker",
+    ]
+)
+"""Parameters of older versions of the Bot API, which Telegram takes; `method` is of webhooks' answers."""
 
 
 class Telegram(World):
@@ -36,12 +57,15 @@ class Telegram(World):
         repeat_guard: slow clients that repeat an offset or fight over a bot, as Telegram does.
         rate_limits: answer 429 beyond 30 messages/s, 1/s per chat, 20/min per group.
         new_tokens_per_minute: answer 429 when more bots than that call for the first time.
+        refuse_unknown: answer 400 to a parameter that its method does not have. Telegram ignores such
+            parameters, so they are only noted otherwise.
         on_confirm: called with a bot and the update ids at the moment it loses the right to ask
             for them again; it must not block.
 
     Attributes:
         faults: what goes wrong on purpose.
         webhooks_changed: fires when a webhook is set or deleted.
+        unknown_parameters: the parameters that bots sent and no such method has, by method.
     """
 
     def __init__(
@@ -55,6 +79,7 @@ class Telegram(World):
         repeat_guard: bool = True,
         rate_limits: bool = False,
         new_tokens_per_minute: int | None = None,
+        refuse_unknown: bool = False,
         on_confirm: Callable[[SimBot, list[int]], None] | None = None,
     ) -> None:
         super().__init__(
@@ -66,6 +91,8 @@ class Telegram(World):
             limits=SendLimits(rate_limits, new_tokens_per_minute),
         )
         self.on_confirm = on_confirm
+        self.refuse_unknown = refuse_unknown
+        self.unknown_parameters: dict[str, set[str]] = {}
         self.record = record is not False
         self._calls: deque[Call] = deque(maxlen=None if record is True else int(record))
 
@@ -189,10 +216,21 @@ class Telegram(World):
         Raises:
             Refused: what Telegram would answer.
         """
-        entry = METHODS.get(method.lower())
+        entry = find_method(method)
         if entry is None:
-            raise not_found()
+            raise method_not_found()
+        unknown = entry.form.check(params)
+        if unknown:
+            self._note_unknown(entry.name, unknown)
         return entry.run(self, bot, params)
+
+    def _note_unknown(self, method: str, names: list[str]) -> None:
+        unknown = sorted(set(names) - LEGACY_PARAMETERS)
+        if not unknown:
+            return
+        self.unknown_parameters.setdefault(method, set()).update(unknown)
+        if self.refuse_unknown:
+            raise bad_request(f"{method} has no parameter {', '.join(unknown)}")
 
     def run(self, bot: SimBot, method: str, params: Params) -> object:
         """:meth:`execute` and record the call.

@@ -10,36 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioworkers.testing.accounts import Account
-from trioworkers.testing.chats import Chat, Member, Message, Topic
+from trioworkers.testing.changes import change_member, tell_blocked
+from trioworkers.testing.chats import Chat, Message, Topic
+from trioworkers.testing.joining import Joiner
+from trioworkers.testing.memberships import ADMIN_RIGHTS, Member
+from trioworkers.testing.opinions import Voter
 from trioworkers.testing.params import Upload
+from trioworkers.testing.purchases import Buyer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trioworkers.testing.accounts import Account
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.world import World
-
-ADMIN_RIGHTS = frozenset(
-    [
-        "can_manage_chat",
-        "can_delete_messages",
-        "can_restrict_members",
-        "can_promote_members",
-        "can_change_info",
-        "can_invite_users",
-        "can_pin_messages",
-        "can_manage_topics",
-    ]
-)
 
 
 class NothingSaid(AssertionError):
     """A bot did not say in time what was expected of it."""
 
 
-class SimUser(Account):
-    """One person; made by :meth:`Telegram.add_user`."""
+class SimUser(Buyer, Voter, Joiner):
+    """One person; made by :meth:`Telegram.add_user`.
+
+    Attributes:
+        inline_messages: the last message sent through inline mode, by the id of its bot.
+    """
 
     def __init__(
         self, world: World, user_id: int, first_name: str, username: str, language_code: str
@@ -48,6 +44,7 @@ class SimUser(Account):
         self._world = world
         self._read: dict[tuple[int, int], int] = {}
         self._said: dict[int, Message] = {}
+        self.inline_messages: dict[int, Message] = {}
 
     def __repr__(self) -> str:
         return f"<SimUser {self.id}>"
@@ -109,6 +106,19 @@ class SimUser(Account):
         if message is None:
             raise LookupError(f"{self!r} said nothing to {bot!r}")
         return message
+
+    def send_file(
+        self,
+        bot: SimBot,
+        kind: str,
+        content: bytes,
+        caption: str = "",
+        *,
+        filename: str = "file.bin",
+        group: SimGroup | None = None,
+    ) -> int:
+        """Send a `video`, `voice`, `audio`, `animation`, `video_note` or `sticker`; returns the update id."""
+        return self._send_file(bot, kind, Upload(filename, "", content), caption, group)
 
     def send_photo(
         self, bot: SimBot, content: bytes, caption: str = "", *, group: SimGroup | None = None
@@ -210,31 +220,43 @@ class SimUser(Account):
         rows = message.get("reply_markup", {}).get("inline_keyboard", [])
         for pressed in (button_ for row in rows for button_ in row):
             if button in (pressed.get("text"), pressed.get("callback_data")):
-                query = {
-                    "id": self._new_query(bot),
-                    "from": self.brief,
-                    "message": message,
-                    "chat_instance": str(message["chat"]["id"]),
-                    "data": pressed.get("callback_data", ""),
-                }
-                return bot.queue.push({"callback_query": query})
-        raise LookupError(f"message {message['message_id']} has no button that reads {button!r}")
+                return bot.queue.push({"callback_query": self._callback(bot, message, pressed)})
+        raise LookupError(f"message {message.get('message_id')} has no button that reads {button!r}")
+
+    def _callback(self, bot: SimBot, message: Message, pressed: dict[str, Any]) -> dict[str, Any]:
+        query: dict[str, Any] = {"id": self._world.ask(bot), "from": self.brief}
+        if "chat" in message:
+            query |= {"message": message, "chat_instance": str(message["chat"]["id"])}
+        else:
+            query |= {"inline_message_id": self._inline_id(message), "chat_instance": str(self.id)}
+        if "callback_game" in pressed:
+            return query | {"game_short_name": message["game"]["title"]}
+        return query | {"data": pressed.get("callback_data", "")}
+
+    def _inline_id(self, message: Message) -> str:
+        found = (one for one, (_, kept) in self._world.inline_messages.items() if kept is message)
+        return next(found, "")
 
     def inline_query(self, bot: SimBot, query: str, offset: str = "") -> int:
         """Type `@bot query` somewhere; returns the update id."""
-        content = {"id": self._new_query(bot), "from": self.brief, "query": query, "offset": offset}
+        content = {"id": self._world.ask(bot), "from": self.brief, "query": query, "offset": offset}
         return bot.queue.push({"inline_query": content})
 
     def choose_inline_result(self, bot: SimBot, result_id: str, query: str) -> int:
-        """Send one of the bot's inline results; returns the update id."""
-        return bot.queue.push(
-            {"chosen_inline_result": {"result_id": result_id, "from": self.brief, "query": query}}
-        )
+        """Send one of the bot's inline results; returns the update id.
 
-    def _new_query(self, bot: SimBot) -> str:
-        query_id = str(self._world.dice.randrange(10**17, 10**18))
-        self._world.queries[query_id] = (bot.id, self._world.clock())
-        return query_id
+        The message is in :attr:`inline_messages` if the bot answered a query with such a result; the bot can
+        edit it if it has a keyboard.
+        """
+        chosen = {"result_id": result_id, "from": self.brief, "query": query}
+        for owner, contents in reversed(self._world.inline_results.values()):
+            if owner == bot.id and result_id in contents:
+                inline_id = self._world.add_inline_message(bot, contents[result_id])
+                self.inline_messages[bot.id] = self._world.inline_messages[inline_id][1]
+                if "reply_markup" in contents[result_id]:
+                    chosen["inline_message_id"] = inline_id
+                break
+        return bot.queue.push({"chosen_inline_result": chosen})
 
     def start(self, bot: SimBot) -> int:
         """Press Start: say `/start`."""
@@ -251,8 +273,7 @@ class SimUser(Account):
     def _set_blocked(self, bot: SimBot, blocked: bool) -> int:
         chat = self._world.dialog(bot, self.id)
         chat.blocked = blocked
-        old, new = ("member", "kicked") if blocked else ("kicked", "member")
-        return _tell_member(self._world, bot, chat, self, Member(old), Member(new))
+        return tell_blocked(self._world, bot, chat, self.brief, blocked)
 
 
 class SimGroup:
@@ -271,6 +292,10 @@ class SimGroup:
         """Make somebody an administrator with these rights."""
         self.chat.members[who.id] = Member("administrator", frozenset(rights))
 
+    def own(self, who: Account) -> None:
+        """Make somebody the owner."""
+        self.chat.members[who.id] = Member("creator")
+
     def demote(self, who: SimBot | Account) -> None:
         """Make somebody a plain member."""
         self.chat.members[who.id] = Member()
@@ -284,11 +309,7 @@ class SimGroup:
         self._set(who, Member("kicked"), by)
 
     def _set(self, who: SimBot | Account, new: Member, by: SimUser) -> None:
-        old = self.chat.members.get(who.id, Member("left"))
-        self.chat.members[who.id] = new
-        bot = self._world.bots.get(who.id)
-        if bot is not None:
-            _tell_member(self._world, bot, self.chat, by, old, new)
+        change_member(self._world, self.chat, who.id, new, by.brief)
 
     def add_topic(self, name: str) -> int:
         """Open a forum topic by hand; returns its message_thread_id."""
@@ -330,12 +351,3 @@ class SimGroup:
         old.migrated_to = new.id
         self.chat = new
         return new.id
-
-
-def _tell_member(world: World, bot: SimBot, chat: Chat, by: SimUser, old: Member, new: Member) -> int:
-    states = {
-        name: {"user": bot.brief, "status": member.status}
-        for name, member in (("old_chat_member", old), ("new_chat_member", new))
-    }
-    content = {"chat": chat.brief, "from": by.brief, "date": int(world.clock()), **states}
-    return bot.queue.push({"my_chat_member": content})

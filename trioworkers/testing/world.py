@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from trioworkers.testing.accounts import Account
     from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.chats import Message
+    from trioworkers.testing.ledger import Payment, SimInvoice, SimPoll
     from trioworkers.testing.limits import SendLimits
     from trioworkers.testing.params import Params
 
@@ -45,6 +47,18 @@ class World:
         queries: who was asked, and when, by the id of each query that is not answered yet.
         query_answers: the parameters of each answer, by the id of its query.
         webhooks_changed: fires when a webhook is set or deleted.
+        answered: fires when a bot answered a query.
+        web: what bots may send by URL: the content of each URL that is not a 404.
+        drafts: the last draft of each bot in each private chat, by their ids.
+        inline_messages: bot and message of each inline_message_id.
+        inline_results: bot, and the message of each result, of each inline query that was answered.
+        prepared_messages: bot and message of each prepared inline message.
+        polls: bot, chat and message of each poll.
+        paid_media: the payload of each message with paid media, by chat and message id.
+        invoices: what each invoice asks for, by `<chat id>/<message id>` or its link.
+        payments: who paid what to which bot, by its charge id.
+        scores: of each game, by user.
+        uses: how many joined by each invite link that has a limit.
     """
 
     def __init__(
@@ -72,6 +86,18 @@ class World:
         self.queries: dict[str, tuple[int, float]] = {}
         self.query_answers: dict[str, dict[str, Any]] = {}
         self.webhooks_changed = Signal()
+        self.answered = Signal()
+        self.web: dict[str, bytes] = {}
+        self.drafts: dict[tuple[int, int], str] = {}
+        self.inline_messages: dict[str, tuple[int, Message]] = {}
+        self.inline_results: dict[str, tuple[int, dict[str, dict[str, Any]]]] = {}
+        self.prepared_messages: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.polls: dict[str, SimPoll] = {}
+        self.paid_media: dict[tuple[int, int], str] = {}
+        self.invoices: dict[str, SimInvoice] = {}
+        self.payments: dict[str, Payment] = {}
+        self.scores: dict[str, dict[int, int]] = {}
+        self.uses: dict[str, int] = {}
         self._by_token: dict[str, SimBot] = {}
 
     # -- bots and tokens --
@@ -119,6 +145,11 @@ class World:
             raise Refused(400, "Logged out")
         return bot
 
+    def account(self, user_id: int) -> dict[str, Any] | None:
+        """The User object of a person or a bot; None for an id that nobody has."""
+        found = self.bots.get(user_id) or self.users.get(user_id)
+        return None if found is None else found.brief
+
     def pending(self, bot: SimBot) -> int:
         """How many updates of a bot are not confirmed yet."""
         return len(bot.queue)
@@ -129,6 +160,21 @@ class World:
             bot.webhook.close()
             bot.webhook = None
             self.webhooks_changed.fire()
+
+    def add_inline_message(self, bot: SimBot, content: dict[str, Any]) -> str:
+        """Keep a message that somebody sent through inline mode, and return its inline_message_id."""
+        inline_id = f"AQAAA{''.join(self.dice.choices(_SECRET, k=22))}"
+        self.inline_messages[inline_id] = (
+            bot.id,
+            {"date": int(self.clock()), "via_bot": bot.brief, **content},
+        )
+        return inline_id
+
+    def ask(self, bot: SimBot) -> str:
+        """A new query for a bot, which it has to answer; returns its id."""
+        query_id = str(self.dice.randrange(10**17, 10**18))
+        self.queries[query_id] = (bot.id, self.clock())
+        return query_id
 
     # -- chats --
 
@@ -160,7 +206,10 @@ class World:
         Raises:
             Refused: none is named, none is known, or the bot may not see it.
         """
-        value = params.values.get(name)
+        return self.chat_of(bot, params.values.get(name), name)
+
+    def chat_of(self, bot: SimBot, value: object, name: str = "chat_id") -> Chat:
+        """The chat of an id or `@username`; see :meth:`find_chat`."""
         if value is None or value == "":
             raise bad_request(f"{name} is empty")
         if isinstance(value, str) and value.startswith("@"):
