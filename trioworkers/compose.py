@@ -22,11 +22,14 @@ from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
 from trioworkers.figures import Figures
 from trioworkers.folders import kept_token
+from trioworkers.gateway.endpoint import Endpoint
+from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError
 from trioworkers.live.feed import LiveFeed
 from trioworkers.nursery.bot_context import BotContext
+from trioworkers.nursery.command_session import Commands
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills, find_counter
@@ -136,12 +139,14 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
             commits=None if figures is None else figures.commits,
             journal=reports.inbox_journal,
         ) as inbox:
-            read = _Read(in_force, plugins, sources, figures)
+            endpoint = Endpoint(reports.endpoint_broke)
+            read = _Read(in_force, plugins, sources, figures, endpoint)
             daemon, web = _build(ground, read, inbox, reports)
             gc.freeze()  # modules of plugins and all that was built stay
             async with trio.open_nursery() as beside:
                 if ground.claim is not None:
                     beside.start_soon(ground.claim.serve, partial(_told, in_force, ground.control))
+                beside.start_soon(endpoint.serve)
                 beside.start_soon(ground.holdings.serve, reports.state_restored, reports.state_lost)
                 async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
                     warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
@@ -158,12 +163,14 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The fleet with its plugins, before anything runs. `figures`: None where nobody wants metrics."""
+    """The fleet with its plugins, before anything runs. `figures`: None where nobody wants metrics;
+    `endpoint`: where bots that are programs ask."""
 
     in_force: FleetInForce
     plugins: Plugins
     sources: Sources
     figures: Figures | None
+    endpoint: Endpoint
 
 
 def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple[Daemon, Web]:
@@ -221,6 +228,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         figures=read.figures,
         worker_plugins=plugins.for_workers,
         paces=paces,
+        commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json")),
     )
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 

@@ -66,6 +66,8 @@ EVENTS: Mapping[str, str] = {
     "webhook.registered": "info",
     "webhook.refused": "warn",
     "webhook.kinds_ignored": "warn",
+    "gateway.withheld": "warn",
+    "gateway.trouble": "error",
     "handoff.requested": "info",
     "handoff.assigned": "info",
     "handoff.released": "info",

@@ -95,6 +95,7 @@ LAYERS: Layers = [
         ("transport",),
         ("worker",),
         ("trioworkers.__init__",),
+        ("gateway",),
         ("nursery",),
         ("dashboard",),
         ("reload", "reports", "web"),
@@ -166,6 +167,7 @@ OF_A_WORKER = [
         "worker",
         "hookspecs",
         "user_modules",
+        "private",
     )
 ]
 FOR_PLUGINS = [

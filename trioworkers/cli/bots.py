@@ -247,7 +247,7 @@ def _cells(bot: dict[str, Any]) -> tuple[str, ...]:
         bot["bot"],
         str(bot["bot_id"]),
         bot["state"] + reason,
-        printable(bot["handler"]),
+        printable(bot["handler"] or " ".join(bot["command"])),
         printable(code),
         str(pid),
     )

@@ -137,7 +137,7 @@ def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("bot", "id", "transport", "handler", "starts", box=None, pad_edge=False)
+    table = Table("bot", "id", "transport", "handler or command", "starts", box=None, pad_edge=False)
     for name, bot in sorted(fleet.bots.items()):
         if not bot.enabled:
             starts = "no, it is not enabled"
@@ -145,7 +145,7 @@ def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
             starts = "no, another shard has it"
         else:
             starts = "yes"
-        table.add_row(name, str(bot.bot_id), bot.transport, bot.handler, starts)
+        table.add_row(name, str(bot.bot_id), bot.transport, bot.shown, starts)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"fleet {fleet.name}, from {fleet.path}", markup=False)
     console.print(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}", markup=False)

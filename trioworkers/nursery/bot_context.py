@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.nursery.asks import AskDaemon
     from trioworkers.nursery.bot_hooks import BotHooks
+    from trioworkers.nursery.command_session import Commands
     from trioworkers.nursery.intake import Webhooks
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.paused import PausedBots
@@ -45,6 +46,7 @@ class BotContext:
         figures: counts for metrics; None: nobody wants them.
         touched: the bots whose row of the status may have changed, for whoever shows them.
         paces: the bots' turns to send; None: nobody limits these.
+        commands: what the daemon has for bots that are programs; None: there are none.
     """
 
     fleet: Callable[[], Fleet]
@@ -62,3 +64,4 @@ class BotContext:
     figures: Figures | None = None
     touched: set[str] = field(default_factory=set)
     paces: Paces | None = None
+    commands: Commands | None = None
