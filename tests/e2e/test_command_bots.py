@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -431,9 +432,12 @@ async def test_kills_of_the_program_lose_nothing(
     )
     for number in range(40):
         await alice.say(bot, f"m{number}")
+
+    def has_said(more_than: int) -> bool:
+        return len(world.calls_of("sendMessage")) > more_than
+
     for _ in range(10):
-        before = len(world.calls_of("sendMessage"))
-        await until(lambda before=before: len(world.calls_of("sendMessage")) > before)
+        await until(partial(has_said, len(world.calls_of("sendMessage"))))
         if project.tally(bot)["done"] < 35:
             worker = (await until(lambda: workers_of(daemon.process.pid)))[0]
             for program in children_of(worker):

@@ -26,15 +26,16 @@ GET = b"GET /bot1:a/getMe?x=1 HTTP/1.1\r\nX: y\r\n\r\n"
 
 def read(reader, data, sizes):
     """All parts of `data`, fed in pieces; blocks of one body are joined."""
-    parts = []
+    parts: list[object] = []
     at = 0
     for size in sizes:
         reader.feed(data[at : at + size])
         at += size
         while reader.parts:
             part = reader.parts.popleft()
-            if isinstance(part, bytes) and parts and isinstance(parts[-1], bytes):
-                part = parts.pop() + part
+            if isinstance(part, bytes) and parts and isinstance(last := parts[-1], bytes):
+                parts.pop()
+                part = last + part
             parts.append(part)
     return parts
 

@@ -46,17 +46,21 @@ class BotCommands:
         self._settings = settings
         self._kinds: tuple[str, ...] | None = None
         bot_id = settings().bot_id  # the same for all of a run
-        self._context = context.commands and CommandContext(
-            commands=context.commands,
-            fleet=context.fleet,
-            server=lambda: (server_of(context.fleet(), settings()), settings().token.reveal()),
-            scheduler=scheduler,
-            settling=settling,
-            fault=fault,
-            pending=lambda: context.inbox.tally(bot_id).pending,
-            allows=self.allow,
-            meter=None if context.figures is None else context.figures.calls,
-            turns=None if context.paces is None else OwnTurns(context.paces, bot_id),
+        self._context = (
+            None
+            if context.commands is None
+            else CommandContext(
+                commands=context.commands,
+                fleet=context.fleet,
+                server=lambda: (server_of(context.fleet(), settings()), settings().token.reveal()),
+                scheduler=scheduler,
+                settling=settling,
+                fault=fault,
+                pending=lambda: context.inbox.tally(bot_id).pending,
+                allows=self.allow,
+                meter=None if context.figures is None else context.figures.calls,
+                turns=None if context.paces is None else OwnTurns(context.paces, bot_id),
+            )
         )
 
     @property
