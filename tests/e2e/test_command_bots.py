@@ -188,7 +188,8 @@ async def test_what_concerns_its_updates_is_answered_by_the_daemon(
     await alice.say(bot, "early")
     project.module("program", PROGRAM)
     (folder / "bot.py").write_text(FIRST_WORDS)
-    project.write(base, {"shop": table(bot, cwd=str(folder), environment=environ, settings={"a": 1})})
+    own = table(bot, cwd=str(folder), environment=environ, poll_timeout="1s")
+    project.write(base, {"shop": own})
     daemon = await project.start().ready()
     assert await text(alice, bot) == "echo early"
     seen = json.loads(seen_file.read_text())
