@@ -24,8 +24,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from trioworkers import hookimpl
 from trioworkers.config import Fleet
+from trioworkers.config.declare import REQUIRED, Number, live
 from trioworkers.config.messages import faults
-from trioworkers.config.settings import REQUIRED, Number, live
 from trioworkers.config.units import Seconds
 from trioworkers.config.values import expected
 from trioworkers.plugin_types import Bots

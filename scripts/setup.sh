@@ -120,6 +120,24 @@ set_up_prometheus() {
   rm -rf "$folder"
 }
 
+# Libraries of other people's bots, from PyPI and npm, for tests of commands: in folders of their own, so that their
+# versions meet nothing of ours. Without them, these tests are skipped.
+set_up_libraries() {
+  local listed=$ROOT/tests/libraries folder=$ROOT/.tools/libraries wanted
+  wanted=$(cat "$listed"/{requirements.txt,constraints.txt,package-lock.json} | sha256sum)
+  [ "$wanted" != "$(cat "$folder/installed" 2>/dev/null)" ] || return 0
+  command -v npm >/dev/null || { say "npm is missing, the libraries of bots cannot be had"; return 0; }
+  say "fetching libraries of bots from PyPI and npm into .tools: this once"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp "$listed"/package.json "$listed"/package-lock.json "$folder"
+  { "$VENV/bin/python" -m pip install -qq --target "$folder/python" -c "$listed/constraints.txt" \
+    -r "$listed/requirements.txt" &&
+    npm ci --silent --no-audit --no-fund --prefix "$folder"; } >&2 ||
+    { say "the libraries of bots could not be installed"; return 0; }
+  printf '%s\n' "$wanted" >"$folder/installed"
+}
+
 # A browser for the tests of the dashboard: Debian's chromium, and axe-core from npm, which judges what a screen reader
 # gets. Tests that need them fail where they cannot be had.
 AXE=4.14.1

@@ -24,12 +24,15 @@ from trioworkers.descriptors import needed, raise_limit
 from trioworkers.errors import leaves
 from trioworkers.figures import Figures
 from trioworkers.folders import kept_token
+from trioworkers.gateway.endpoint import Endpoint
+from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, store_problem
 from trioworkers.live.feed import LiveFeed
 from trioworkers.logs.bots import BotEvents
 from trioworkers.nursery.bot_context import BotContext
+from trioworkers.nursery.command_session import Commands
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills, find_counter
@@ -141,12 +144,14 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
             commits=None if figures is None else figures.commits,
             journal=reports.inbox_journal,
         ) as inbox:
-            read = _Read(in_force, plugins, sources, figures)
+            endpoint = Endpoint(reports.endpoint_broke)
+            read = _Read(in_force, plugins, sources, figures, endpoint)
             daemon, web = _build(ground, read, inbox, reports)
             gc.freeze()  # modules of plugins and all that was built stay
             async with _ending_without_memory(events), trio.open_nursery() as beside:
                 if ground.claim is not None:
                     beside.start_soon(ground.claim.serve, partial(_told, in_force, ground.control))
+                beside.start_soon(endpoint.serve)
                 beside.start_soon(ground.holdings.serve, reports.state_restored, reports.state_lost)
                 async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
                     warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
@@ -163,12 +168,13 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The fleet with its plugins, before anything runs. `figures`: None where nobody wants metrics."""
+    """What there is before anything runs. `figures`: None where nobody wants metrics."""
 
     in_force: FleetInForce
     plugins: Plugins
     sources: Sources
     figures: Figures | None
+    endpoint: Endpoint
 
 
 def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple[Daemon, Web]:
@@ -210,14 +216,13 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         listener.bind()
     registrations = Registrations(in_force, kept_token(fleet.state_dir / "webhook-secret"), listener)
     registry = Registry(Digests(fleet.state_dir / "webhooks.json"), registrations.wait_turn)
-    slots = WorkerSlots(in_force.most_workers, lambda: in_force.places().words)
     context = BotContext(
         fleet=in_force,
         inbox=inbox,
         makes=ground.zygote,
         events=events,
         may_start=StartRate(in_force.start_rate).wait,
-        slots=slots,
+        slots=(slots := WorkerSlots(in_force.most_workers, lambda: in_force.places().words)),
         webhooks=Webhooks(deliveries, registrations.wanted, registry),
         paused=PausedBots(fleet.state_dir / "paused.json"),
         oom=OomKills(find_counter()),
@@ -227,6 +232,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         worker_plugins=plugins.for_workers,
         paces=paces,
         echo=ground.terminal.echo,
+        commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json")),
     )
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 

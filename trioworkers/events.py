@@ -67,6 +67,8 @@ EVENTS: Mapping[str, str] = {
     "webhook.registered": "info",
     "webhook.refused": "warn",
     "webhook.narrowed": "warn",
+    "gateway.withheld": "warn",
+    "gateway.trouble": "error",
     "handoff.requested": "info",
     "handoff.assigned": "info",
     "handoff.released": "info",

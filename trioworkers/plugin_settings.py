@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from trioworkers.config.declare import REQUIRED, Number, Text, live
 from trioworkers.config.secret import Secret
-from trioworkers.config.settings import REQUIRED, Number, Text, live
 from trioworkers.config.units import Bytes, Seconds
 from trioworkers.config.values import expected, refused
 

@@ -251,7 +251,8 @@ class Reload:
         fleet = plan.fleet
         starting = [*plan.added, *plan.replaced]
         starting += [name for name, keys in plan.retuned.items() if "enabled" in keys]
-        bots = {name: fleet.bots[name].handler for name in sorted(starting) if fleet.bots[name].enabled}
+        enabled = [fleet.bots[name] for name in sorted(starting) if fleet.bots[name].enabled]
+        bots = {bot.name: bot.handler for bot in enabled if bot.handler is not None}
         limiter = trio.CapacityLimiter(PROBES)
         found: dict[str, str | None] = {}
 
@@ -268,10 +269,12 @@ class Reload:
                 nursery.start_soon(probe, handler)
         if short:
             raise short[0]
+        wrong = {bot.name: ("command", fleet.program_problem(bot, self._environ)) for bot in enabled}
+        wrong |= {name: ("handler", found[handler]) for name, handler in bots.items()}
         return {
-            name: fleet.problem_at(("bots", name, "handler"), problem)
-            for name, handler in bots.items()
-            if (problem := found[handler]) is not None
+            name: fleet.problem_at(("bots", name, key), problem)
+            for name, (key, problem) in wrong.items()
+            if problem is not None
         }
 
     async def _do(self, prepared: _Prepared) -> None:

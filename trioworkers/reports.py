@@ -81,6 +81,10 @@ class Reports:
         fields = {"level": "error", "reason": "internal", "error": describe(error)}
         self._events.emit("transport.trouble", name, **fields)
 
+    def endpoint_broke(self, error: Exception) -> None:
+        """A mistake of ours ended a connection of a program whose bot is not known."""
+        self._events.emit("gateway.trouble", error=describe(error))
+
     def attempt_refused(self, source: str, what: str) -> None:
         """Somebody presented a wrong token or login link to the API."""
         self._events.emit("control.refused", source=source, reason=what)

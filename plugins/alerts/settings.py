@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StrictInt, ValidationInfo
 from trioworkers_plugins.alerts.book import Rules
 from trioworkers_plugins.alerts.kinds import NAMES, AlertKind
 
-from trioworkers.config.settings import at_key
+from trioworkers.config.declare import at_key
 from trioworkers.plugin_settings import PluginSettings, Seconds, Secret, Text, expected, live
 
 Chat = Annotated[StrictInt | Text, Field(description="a chat's id or @name")]

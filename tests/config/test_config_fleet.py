@@ -75,6 +75,10 @@ TABLE_KEYS: dict[str, Any] = {
 BOT_KEYS: dict[str, Any] = {
     "token": ("worker", Secret("123:abc")),
     "handler": ("worker", "echo:handle"),
+    "command": ("worker", None),
+    "cwd": ("worker", None),
+    "acknowledge": ("live", "auto"),
+    "token_passed": ("worker", "local"),
     "enabled": ("live", True),
     "transport": ("live", "poll"),
     "settings": ("live", {}),

@@ -73,6 +73,9 @@ OTHER = {
     "bots.worker": "on_demand",
     "bots.proxy": "socks5://127.0.0.1:1080",
     "bots.environment": "test",
+    "bots.cwd": "/srv",
+    "bots.acknowledge": "poll",
+    "bots.token_passed": "real",
     "fleet.proxy": "socks5://127.0.0.1:1080",
     "fleet.local_files": "/srv",
     "bots.restart": {"per_hour": 9},
@@ -113,7 +116,7 @@ ALL_KEYS = [
     for table, model in TABLES.items()
     if table != "defaults"
     for key in file_keys(model)
-    if key not in ("tls_cert", "tls_key", "shard")  # these have tests of their own
+    if key not in ("tls_cert", "tls_key", "shard", "command")  # these have tests of their own
 ]
 
 

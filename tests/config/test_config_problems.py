@@ -138,10 +138,10 @@ ONE_FAULT = [
     ),
     (
         BOT + "name = 'x'",
-        "4:1: bots.echo.name: unknown key, expected one of token, handler, enabled, transport, settings, poll_timeout, allowed_updates, albums, callbacks, concurrency, handler_timeout, on_failure, retry, replay_safe, rate_limit, worker, idle_stop, heartbeat_interval, hang_timeout, memory_limit, memory_check_interval, restart, proxy, environment",
+        "4:1: bots.echo.name: unknown key, expected one of token, handler, command, cwd, acknowledge, token_passed, enabled, transport, settings, poll_timeout, allowed_updates, albums, callbacks, concurrency, handler_timeout, on_failure, retry, replay_safe, rate_limit, worker, idle_stop, heartbeat_interval, hang_timeout, memory_limit, memory_check_interval, restart, proxy, environment",
     ),
     ("[bots.x]\nhandler = 'a:b'", "1:1: bots.x.token: missing, expected a string or a table"),
-    ("[bots.x]\ntoken = '1:a'", '1:1: bots.x.handler: missing, expected "module:function"'),
+    ("[bots.x]\ntoken = '1:a'", '1:1: bots.x.handler: missing, expected "module:function", or a command'),
     (BOT + "poll_timeout = 51", "4:16: bots.echo.poll_timeout: expected at most 50, got 51"),
     (BOT + "poll_timeout = '1m'", "4:16: bots.echo.poll_timeout: expected at most 50, got 60"),
     (BOT + "concurrency = 0", "4:15: bots.echo.concurrency: expected at least 1, got 0"),
@@ -307,13 +307,13 @@ def test_no_fault_hides_behind_another(tmp_path):
         "webhook.tls_cert: needs tls_key beside it",
         "webhook.max_body: expected at least 1, got 0",
         "webhook.public_url: expected an https address, because api_base is Telegram's own",
-        'bots."not so".handler: missing, expected "module:function"',
+        'bots."not so".handler: missing, expected "module:function", or a command',
         'bots."not so": expected a name of letters, digits, "_", "-" and single dots, at most 64, the first a letter or a digit',
         'bots."not so".token: the bots "a" and "not so" have the same bot id, expected one bot per id',
         'bots."not so".retry.factor: expected at least 1, got 0',
         'bots."not so".retry.initial: expected at most max, which is 1 s, got 5 s',
         'bots."not so".hang_timeout: expected more than heartbeat_interval, which is 45 s, got 1 s',
-        'bots.c.handler: missing, expected "module:function"',
+        'bots.c.handler: missing, expected "module:function", or a command',
         "bots.c.token: the environment variable NOPE is not set",
     ]
 

@@ -100,6 +100,7 @@ LAYERS: Layers = [
         ("transport",),
         ("worker",),
         ("trioworkers.__init__",),
+        ("gateway",),
         ("nursery",),
         ("dashboard",),
         ("reload", "reports", "web"),
@@ -177,6 +178,7 @@ OF_A_WORKER = [
         "hookspecs",
         "starved",
         "user_modules",
+        "private",
     )
 ]
 FOR_PLUGINS = [

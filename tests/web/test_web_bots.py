@@ -32,6 +32,7 @@ class Played:
             name=self.name,
             bot_id=7,
             handler="one:handle",
+            command=None,
             enabled=True,
             worker="always",
             settings={"key": "a-secret"},

@@ -1,4 +1,4 @@
-"""Whether the handlers of a fleet can be imported, tried without running it."""
+"""Whether the handlers of a fleet can be imported, and its commands be found, without running it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ def handler_problems(fleet: Fleet) -> list[str]:
     for name, bot in fleet.bots.items():
         if not bot.enabled:
             continue
-        if bot.handler not in found:
-            found[bot.handler] = probe_handler(bot.handler, path, fleet.folder, environ)
-        problem = found[bot.handler]
+        if bot.handler is None:
+            key, problem = "command", fleet.program_problem(bot, environ)
+        else:
+            if bot.handler not in found:
+                found[bot.handler] = probe_handler(bot.handler, path, fleet.folder, environ)
+            key, problem = "handler", found[bot.handler]
         if problem is not None:
-            problems.append(str(fleet.problem_at(("bots", name, "handler"), problem)))
+            problems.append(str(fleet.problem_at(("bots", name, key), problem)))
     return problems

@@ -145,7 +145,7 @@ def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
         Column("bot"),
         Column("id", 1),
         Column("transport", 0),
-        Column("handler", 2),
+        Column("handler or command", 2),
         Column("starts", 3, is_text=True),
     )
     rows = []
@@ -156,7 +156,7 @@ def _print_plan(fleet: Fleet, plugins: list[str]) -> None:
             starts = "no, another shard has it"
         else:
             starts = "yes"
-        rows.append([name, str(bot.bot_id), bot.transport, bot.handler, starts])
+        rows.append([name, str(bot.bot_id), bot.transport, bot.shown, starts])
     click.echo(f"fleet {fleet.name}, from {fleet.path}")
     click.echo(f"state {fleet.state_dir}, API {fleet.api.bind}, Bot API {fleet.api_base}")
     click.echo(f"plugins: {', '.join(plugins) or 'none'}")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.canonical import digest_of
+from trioworkers.config.command import filled, program_problem
 from trioworkers.config.defaults import merge
 from trioworkers.config.messages import faults
 from trioworkers.config.places import SettingOrigins
@@ -72,6 +73,13 @@ class Fleet(FleetKeys):
         if path[0] == "bots" and len(path) > 1 and (plugin := self.sources.get(str(path[1]))):
             return Problem(Path(plugin), 0, 0, dotted(path), message)
         return self._read().problem(path, message, at_key=at_key)
+
+    def program_problem(self, bot: BotSettings, environ: Mapping[str, str]) -> str | None:
+        """Returns why the command of a bot cannot be started, as far as that can be seen; None: nothing."""
+        if bot.command is None:
+            return None
+        path = filled(bot.environment, {}).get("PATH", environ.get("PATH"))
+        return program_problem(bot.command, bot.cwd or self.folder, path)
 
     def origin(self, bot: str) -> str:
         """Returns the file that a bot's table stands in, or the name of the plugin that gave it.

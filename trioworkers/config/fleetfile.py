@@ -279,7 +279,8 @@ class _Reading:
         """Reports what is wrong with `[defaults]` whatever bot uses it, and returns that."""
         if "name" in defaults:
             self._report(("defaults", "name"), unknown_key("name", file_keys(BotSettings)), at_key=True)
-        stand_in = {"token": "1:stand-in", "handler": "stand:in", **defaults, "name": "defaults"}
+        handled = {} if "command" in defaults else {"handler": "stand:in"}
+        stand_in = {"token": "1:stand-in", **handled, **defaults, "name": "defaults"}
         reported = set()
         try:
             BotSettings.model_validate(stand_in, context=self._surroundings)

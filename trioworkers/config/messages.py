@@ -45,7 +45,7 @@ _BOUNDS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
-_MISSING = {"token": "a string or a table", "handler": '"module:function"'}
+_MISSING = {"token": "a string or a table"}
 
 
 def toml_type(value: object) -> str:

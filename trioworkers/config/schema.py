@@ -18,7 +18,6 @@ from trioworkers.config.settings import (
     FleetKeys,
     Limits,
     LogSettings,
-    ReloadClass,
     StoreSettings,
     Webhook,
 )
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from trioworkers.config.declare import ReloadClass
     from trioworkers.config.problems import KeyPath
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -110,17 +110,18 @@ def fleet_schema(plugins: Mapping[str, type[BaseModel]] | None = None) -> dict[s
         "type": "object",
         "properties": tables,
         "additionalProperties": False,
-        "allOf": [_demanded(key) for key in ("token", "handler")],
+        "allOf": [_demanded("token"), _demanded("handler", "command")],
         "$defs": definitions,
     }
     return {**_cleaned(schema), "title": "fleet.toml"}
 
 
-def _demanded(key: str) -> dict[str, Any]:
-    """Demands `key` of every bot unless `[defaults]` has it."""
+def _demanded(*keys: str) -> dict[str, Any]:
+    """Demands one of the keys of every bot unless `[defaults]` has one."""
+    one = {"required": [keys[0]]} if len(keys) == 1 else {"anyOf": [{"required": [key]} for key in keys]}
     return {
-        "if": {"not": {"properties": {"defaults": {"required": [key]}}, "required": ["defaults"]}},
-        "then": {"properties": {"bots": {"additionalProperties": {"required": [key]}}}},
+        "if": {"not": {"properties": {"defaults": one}, "required": ["defaults"]}},
+        "then": {"properties": {"bots": {"additionalProperties": one}}},
     }
 
 

@@ -11,13 +11,11 @@ Durations are seconds, sizes bytes, paths absolute. Everything here is frozen.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     StrictBool,
@@ -31,6 +29,17 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.canonical import Digested
+from trioworkers.config.command import Command, Environment, either, no_albums
+from trioworkers.config.declare import (
+    REQUIRED,
+    Number,
+    Table,
+    Text,
+    at_key,
+    live,
+    per_daemon,
+    per_worker,
+)
 from trioworkers.config.secret import Secret, resolve, secret_json_schema
 from trioworkers.config.units import Bytes, Seconds
 from trioworkers.config.values import (
@@ -51,42 +60,7 @@ from trioworkers.http.proxy import RULE, read_proxy
 from trioworkers.ip import IPNetwork
 from trioworkers.masking import MASK
 
-ReloadClass = Literal["live", "worker", "daemon"]
-REQUIRED: Any = ...
 DIRECT = "direct"  # in the place of a proxy's address: none, whatever the fleet or the environment has
-_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
-
-
-class _Declare(Protocol):
-    def __call__(self, default: Any, about: str, **constraints: Any) -> Any: ...
-
-
-def _key(reload: ReloadClass) -> _Declare:
-    def declare(default: Any, about: str, **constraints: Any) -> Any:
-        # Bounds are repeated for the schema: pydantic leaves them out where a string is read to a number.
-        bounds = {_BOUNDS[name]: bound for name, bound in constraints.items() if name in _BOUNDS}
-        extra: dict[str, Any] = {"x-reload": reload, **bounds}
-        return Field(default, description=about, json_schema_extra=extra, **constraints)
-
-    return declare
-
-
-live = _key("live")
-per_worker = _key("worker")
-per_daemon = _key("daemon")
-
-
-def at_key(key: str, problem: str) -> PydanticCustomError:
-    """Returns the error of one key that belongs to another of its table.
-
-    Rules between keys are validators of the later key, which see those before it that are right: rules of
-    the whole table would be looked at only once all else in it is right.
-    """
-    return PydanticCustomError("at_key", "{problem}", {"problem": problem, "key": key})
-
-
-Text = Annotated[str, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _TOKEN = re.compile(r"[0-9]{1,19}:[A-Za-z0-9_-]{1,256}")
 _WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -142,16 +116,6 @@ def _store_url(value: object, info: ValidationInfo) -> str:
     return url
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        validate_default=True,
-        arbitrary_types_allowed=True,
-    )
-
-
 def _from_initial_on(longest: float, info: ValidationInfo) -> float:
     initial = info.data.get("initial", 0.0)
     if initial > longest:
@@ -177,7 +141,7 @@ def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:
 ProxyAddress = Annotated[Secret, AfterValidator(_proxy_address)]
 
 
-class FleetKeys(_Table):
+class FleetKeys(Table):
     """The fleet as a whole."""
 
     name: Text = live("fleet", "the fleet's name in status, metrics and alerts", min_length=1, max_length=64)
@@ -221,7 +185,7 @@ class FleetKeys(_Table):
     )
 
 
-class Limits(_Table):
+class Limits(Table):
     """What the whole fleet may use."""
 
     max_workers: StrictInt = live(1000, "worker processes at the same time", ge=1)
@@ -229,7 +193,7 @@ class Limits(_Table):
     start_rate: Number = live(50, "worker starts per second, fleet-wide", gt=0)
 
 
-class Api(_Table):
+class Api(Table):
     """The dashboard, the status and the live stream."""
 
     bind: BindAddress = per_daemon("127.0.0.1:3001", "where the API listens")
@@ -240,7 +204,7 @@ class Api(_Table):
     metrics_public: StrictBool = live(True, "/metrics needs no token while the API is bound to loopback")
 
 
-class Webhook(_Table):
+class Webhook(Table):
     """The listener that Telegram delivers to."""
 
     bind: BindAddress = per_daemon("0.0.0.0:8443", "where the webhook listens while a bot needs it")
@@ -263,7 +227,7 @@ class Webhook(_Table):
     max_body: Bytes = live("1MB", "the largest delivery that is read", ge=1)
 
 
-class StoreSettings(_Table):
+class StoreSettings(Table):
     """Where updates are kept until they are handled."""
 
     url: Annotated[
@@ -280,7 +244,7 @@ class StoreSettings(_Table):
     dead_retention: Seconds = live("30d", "how long dead letters are kept", gt=0)
 
 
-class LogSettings(_Table):
+class LogSettings(Table):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warn", "error"] = live("info", "the least level that is written")
@@ -293,7 +257,7 @@ class LogSettings(_Table):
     keep: StrictInt = live(3, "how many rotated files of each log are kept", ge=1, le=1000)
 
 
-class RetrySettings(_Table):
+class RetrySettings(Table):
     """How a failed update is tried again."""
 
     attempts: StrictInt = live(8, "attempts in all", ge=1)
@@ -305,7 +269,7 @@ class RetrySettings(_Table):
     )
 
 
-class RestartSettings(_Table):
+class RestartSettings(Table):
     """How a crashed worker is started again."""
 
     initial: Seconds = live("1s", "the pause before the first restart", ge=0)
@@ -315,7 +279,7 @@ class RestartSettings(_Table):
     healthy_after: Seconds = live("10m", "a worker that lived this long starts anew at `initial`", ge=0)
 
 
-class RateLimit(_Table):
+class RateLimit(Table):
     """How many messages a bot sends at most; messages beyond it wait for their turn."""
 
     per_second: Number = live(30, "messages per second in all", gt=0)
@@ -343,14 +307,26 @@ _RATE_LIMIT = BeforeValidator(_rate_limit, json_schema_input_type=Literal["off",
 UpdateKinds = Annotated[tuple[UpdateKind, ...], AfterValidator(sorted_once), FEW]
 
 
-class BotSettings(_Table, Digested):
+class BotSettings(Table, Digested):
     """One bot: the keys of `[bots.NAME]`, merged with `[defaults]`."""
 
     name: str = Field(description="the table's name; no key of the file")
     token: Annotated[Secret, AfterValidator(_bot_token)] = per_worker(
         REQUIRED, 'the bot\'s token: "123:abc", { env = "…" }, { file = "…" } or { credential = "…" }'
     )
-    handler: Handler = per_worker(REQUIRED, "module:function, a Trio async function")
+    handler: Handler | None = per_worker(None, "module:function, a Trio async function; or `command`")
+    command: Annotated[Command | None, AfterValidator(either)] = per_worker(
+        None, 'a program in place of a handler: ["node", "bot.js"]'
+    )
+    cwd: FolderPath | None = per_worker(
+        None, "the command's working directory; the fleet file's folder where none is named"
+    )
+    acknowledge: Literal["auto", "poll", "receipt"] = live(
+        "auto", "when a command has handled an update: poll, receipt; auto: receipt, so far"
+    )
+    token_passed: Literal["local", "real"] = per_worker(
+        "local", "the token that a command is given: one of this process, or the bot's own"
+    )
     enabled: StrictBool = live(True, "a bot that is not enabled neither receives nor handles updates")
     transport: Literal["poll", "webhook", "auto"] = live("poll", "how updates come")
     settings: Mapping[str, Any] = live({}, "handed to the handler", repr=False)
@@ -360,7 +336,7 @@ class BotSettings(_Table, Digested):
     allowed_updates: UpdateKinds = live(
         [], "the kinds of updates wanted; none named means Telegram's default"
     )
-    albums: Seconds = live(
+    albums: Annotated[Seconds, AfterValidator(no_albums)] = live(
         0, "an album is handled at once, when no part has come for this long; 0: part by part", ge=0, le=60
     )
     callbacks: Literal["chat", "own_lane"] = live(
@@ -389,9 +365,22 @@ class BotSettings(_Table, Digested):
     proxy: ProxyAddress | None = per_worker(
         None, "by which this bot's Bot API is reached, in place of the fleet's proxy; \"direct\": by none"
     )
-    environment: Literal["production", "test"] = per_worker(
-        "production", "test: the bot lives at Telegram's test servers, and is called by /bot<token>/test/"
+    environment: Environment = per_worker(
+        "production",
+        "test: the bot lives at Telegram's test servers, and is called by /bot<token>/test/;"
+        " or a table of variables for the command",
+        repr=False,
     )
+
+    @property
+    def shown(self) -> str:
+        """Its handler or its program, as lists of bots have it."""
+        return self.handler or " ".join(self.command or ())
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the bot lives at Telegram's test servers."""
+        return bool(self.environment == "test")
 
     @property
     def bot_id(self) -> int:

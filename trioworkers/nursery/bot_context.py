@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.nursery.asks import AskDaemon
     from trioworkers.nursery.bot_hooks import BotHooks
+    from trioworkers.nursery.command_session import Commands
     from trioworkers.nursery.intake import Webhooks
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.paused import PausedBots
@@ -46,6 +47,7 @@ class BotContext:
         touched: the bots whose row of the status may have changed, for whoever shows them.
         paces: the bots' turns to send; None: nobody limits these.
         echo: is given a bot's name and what it prints; None: nobody looks on.
+        commands: what the daemon has for bots that are programs; None: there are none.
     """
 
     fleet: Callable[[], Fleet]
@@ -64,3 +66,4 @@ class BotContext:
     touched: set[str] = field(default_factory=set)
     paces: Paces | None = None
     echo: Callable[[str, bytes], None] | None = None
+    commands: Commands | None = None

@@ -20,12 +20,14 @@ from trioworkers.breakage import Breakage
 from trioworkers.figures import RunFigures
 from trioworkers.inbox.gate import Gate
 from trioworkers.nursery.asks import BotAsks
+from trioworkers.nursery.bot_commands import BotCommands
 from trioworkers.nursery.delivery import Activity, Settling
 from trioworkers.nursery.function_executor import FunctionContext, FunctionExecutor
 from trioworkers.nursery.health import health_of
-from trioworkers.nursery.intake import FIRST_LOOK, LONGEST_LOOK, BotIntake
+from trioworkers.nursery.intake import FIRST_LOOK, BotIntake
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
+from trioworkers.nursery.refused_token import RefusedToken
 from trioworkers.nursery.scheduler import Scheduler
 from trioworkers.nursery.session import SessionContext
 from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
@@ -96,6 +98,7 @@ class BotRun:
         self._outputs = Output(log, token, echo), Output(log, token, echo)
         self._rng = rng
         self._asks = BotAsks(bot.name, context.ask)
+        self._commands = BotCommands(settings, context, self._settling, self._scheduler, self._fault.note)
         self._executors: trio.Nursery | None = None
         self._functions = None if route is None else self._make_functions()
         ordinary = SessionContext(
@@ -116,10 +119,18 @@ class BotRun:
         self.supervisor = Supervisor(
             ordinary,
             SupervisorContext(
-                self._scheduler.work, self._is_paused, context.slots, context.may_start, rng, touch=touch
+                self._scheduler.work,
+                self._is_paused,
+                context.slots,
+                context.may_start,
+                rng,
+                self._commands.make_session,
+                touch,
+                lambda: self._commands.is_program,
             ),
         )
-        self._quarantine = Quarantine(alone, self._scheduler.suspect_work, context.may_start, self._is_paused)
+        suspects = self._scheduler.suspect_work
+        self._quarantine = Quarantine(alone, suspects, context.may_start, self._has_no_quarantine)
         self._unproven = trio.CancelScope()
         gate = Gate(
             bot.name,
@@ -129,12 +140,14 @@ class BotRun:
             context.hooks.judges(settings),
             lambda: settings().callbacks == "own_lane",
         )
-        self._intake = BotIntake(settings, gate, context.webhooks, self._emit, rng, self._meter)
+        self._intake = BotIntake(
+            self._commands.intake_settings, gate, context.webhooks, self._emit, rng, self._meter
+        )
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
+        self._commands.refetch = lambda: self._fetching.cancel()
         self._fetch_turn = trio.Lock()  # held while nothing may be fetched
-        self._asked_again = trio.Event()
-        self._looks_at: float | None = None  # when a refused token is tried again, Unix seconds
+        self._refused = RefusedToken(self._is_known, rng)
 
     async def run(self) -> None:
         """Run until drained; cancelling it ends the workers' groups and leaves no trace.
@@ -184,7 +197,7 @@ class BotRun:
         """As :meth:`~trioworkers.nursery.bot.BotScope.restart`."""
         if self._quarantine.session is not None:
             self._quarantine.session.end("restarted")
-        self._asked_again.set()
+        self._refused.ask_again()
         return await self.supervisor.restart(by_hand=by_hand)
 
     @asynccontextmanager
@@ -196,7 +209,7 @@ class BotRun:
 
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
-        return await self.supervisor.try_worker()
+        return None if self._commands.is_program else await self.supervisor.try_worker()
 
     def poke(self) -> None:
         """Let all look again who wait for work: the bot was paused or resumed."""
@@ -250,7 +263,8 @@ class BotRun:
             self._quarantine.session.end("replaced")
         if fetch_anew:
             self._fetching.cancel()
-        self._asked_again.set()  # a refused token parks the bot, not only its intake
+        self._backlog.poke()  # a bot that was a program has no quarantine, and may have one now
+        self._refused.ask_again()  # a refused token parks the bot, not only its intake
         self.supervisor.replace()
 
     def breaks(self, error: Exception) -> None:
@@ -285,7 +299,7 @@ class BotRun:
                 "dead": tally.dead,
             },
             "last_exit": supervisor.last_exit,
-            "next_start_at": supervisor.next_start_at or self._looks_at,
+            "next_start_at": supervisor.next_start_at or self._refused.looks_at,
             "reason": supervisor.reason or self._need.words,
             "rate_limit": None if self._pace is None else self._pace.status(),
             "health": health_of(
@@ -338,31 +352,10 @@ class BotRun:
                     self.supervisor.park(REFUSED)
                     if trio.current_time() - began > pause:  # it worked meanwhile
                         pause = FIRST_LOOK
-                    pause = await self._wait_until_known(pause)
-
-    async def _wait_until_known(self, pause: float) -> float:
-        """Return once the bot is asked for again, or its token, which was refused, is known again.
-
-        A token that was revoked is refused for ever, but a passing trouble at Telegram looks the same. So it
-        is tried again after `pause` seconds, then after doubled times, with jitter. The bot stays failed all
-        the while. Returns the next pause.
-        """
-        self._asked_again = trio.Event()
-        while not self._asked_again.is_set():
-            wait = self._rng.uniform(pause / 2, pause)
-            self._looks_at = time.time() + wait
-            with trio.move_on_after(wait):
-                await self._asked_again.wait()
-                break
-            pause = min(2 * pause, LONGEST_LOOK)
-            is_known = await self._intake.is_known(self._server()[0])
-            if is_known and not self._asked_again.is_set():
-                self._looks_at = None
-                self._emit("transport.recovered", after=REFUSED)
-                self.supervisor.replace()
-                return pause
-        self._looks_at = None
-        return FIRST_LOOK
+                    pause, is_known = await self._refused.wait(pause)
+                    if is_known:
+                        self._emit("transport.recovered", after=REFUSED)
+                        self.supervisor.replace()
 
     def _make_executor(self, worker: ConnectedWorker, *, alone: bool) -> WorkerExecutor:
         return WorkerExecutor(worker, self._scheduler, self._settling, alone=alone, asks=self._asks)
@@ -381,6 +374,9 @@ class BotRun:
         )
         return FunctionExecutor(context, self._scheduler)
 
+    async def _is_known(self) -> bool:
+        return await self._intake.is_known(self._server()[0])
+
     def _server(self) -> tuple[Server, str]:
         settings = self._settings()
         return server_of(self._context.fleet(), settings), settings.token.reveal()
@@ -396,6 +392,9 @@ class BotRun:
 
     def _is_paused(self) -> bool:
         return self._bot_id in self._context.paused
+
+    def _has_no_quarantine(self) -> bool:
+        return self._commands.is_program or self._is_paused()
 
     def _emit(self, event: str, **fields: Any) -> None:
         self._context.events.emit(event, self._settings().name, **fields)

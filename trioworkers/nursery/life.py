@@ -231,7 +231,8 @@ class _Step:
         state = self.state
         if state.is_leaving or state.is_over:
             return
-        if state.current is None or not state.current.is_ready or self._spare_slots <= 0:
+        beside = self._spare_slots > 0 and not self._around.is_alone
+        if state.current is None or not state.current.is_ready or not beside:
             self._renew("replaced")
             return
         self._forgive()

@@ -126,6 +126,7 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
         has_work: there is an update that a worker could be given now; it matters on demand only.
         spare_slots: how many slots are left for those who are not in line yet; it may be negative.
         slots: what says how many slots there are, in words.
+        is_alone: no second worker runs beside the bot's own: it may have a port, or files, of its own.
     """
 
     now: float
@@ -134,6 +135,7 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
     has_work: bool
     spare_slots: int
     slots: str
+    is_alone: bool = False
 
 
 UNKNOWN = Surroundings(0.0, 0.0, on_demand=False, has_work=False, spare_slots=0, slots="")

@@ -58,6 +58,10 @@ class Output:
         """Blot this one out, too, from now on."""
         self._forms = sorted({*self._forms, *_forms(token)}, key=len, reverse=True)
 
+    def forget(self, token: str) -> None:
+        """This one opens nothing any more, and may appear."""
+        self._forms = [form for form in self._forms if form not in _forms(token)]
+
     async def copy(self, descriptor: int, tail: deque[str] | None = None) -> None:
         """Copy what comes from the pipe at `descriptor`, which it closes, until its end.
 

@@ -176,7 +176,8 @@ def choose_canaries(bots: Mapping[str, Rolls]) -> list[str]:
     working = {name: bot for name, bot in bots.items() if bot.state not in ("failed", "stopped")}
     chosen: dict[str, str] = {}
     for name in sorted(working, key=lambda name: working[name].state not in ("running", "paused")):
-        chosen.setdefault(working[name].settings.handler, name)
+        if (handler := working[name].settings.handler) is not None:  # a program is not run twice at a time
+            chosen.setdefault(handler, name)
     return list(chosen.values())
 
 

@@ -20,20 +20,19 @@ from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.start_limit import StartLimit
 from trioworkers.nursery.task_reports import TaskReports
 from trioworkers.nursery.turns import WorkerTurns
-from trioworkers.nursery.worker import START_TIMEOUT, open_worker
+from trioworkers.nursery.worker import START_TIMEOUT, ConnectedWorker, open_worker
 from trioworkers.protocol.frames import FrameError, Ping, Ready, Unfit
 from trioworkers.shortage import words_of
 from trioworkers.starved import EXIT_STARVED, is_starved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from trioworkers.config import BotSettings
     from trioworkers.figures import Figures
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
-    from trioworkers.nursery.worker import ConnectedWorker
     from trioworkers.protocol.frames import Configure
     from trioworkers.ratelimit.pace import BotPace
 
@@ -91,6 +90,8 @@ class SessionContext:
     """The bot's turns to send; None: nobody limits these."""
     need: MemoryNeed = field(default_factory=MemoryNeed)
     """How much memory the bot's workers need."""
+    first_word: Callable[[ConnectedWorker], Awaitable[Ready | Unfit | None]] = ConnectedWorker.first_word
+    """Waits until a worker says that it is ready, as :meth:`ConnectedWorker.first_word`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +297,7 @@ class WorkerSession:
         self._starting.begin()
         with self._starting.scope:
             try:
-                word = await worker.first_word()
+                word = await self._context.first_word(worker)
             except FrameError as error:
                 self._problem = str(error)
         if self._starting.scope.cancelled_caught and self.why is None:

@@ -68,6 +68,8 @@ class SupervisorContext:
     make_session: MakesSessions = WorkerSession
     touch: Callable[[], None] = lambda: None
     """Called when what the status shows of the workers may have changed."""
+    is_alone: Callable[[], bool] = lambda: False
+    """Returns whether no second worker may run beside the bot's own."""
 
 
 @dataclass(slots=True, eq=False)
@@ -296,6 +298,7 @@ class Supervisor:
             has_work=on_demand and context.work.has_work and not context.is_paused(),
             spare_slots=context.slots.spare,
             slots=context.slots.words,
+            is_alone=context.is_alone(),
         )
 
     def _perform(self, effects: Sequence[Effect]) -> None:

@@ -37,7 +37,7 @@ def configuration_of(settings: BotSettings, context: BotContext) -> Configure:
         proxy=server.proxy,
         is_test=server.is_test,
         local_files=server.local_files,
-        handler=settings.handler,
+        handler=settings.handler or "",
         python_path=[str(path) for path in fleet.python_path],
         concurrency=settings.concurrency,
         tuning=tuning_of(settings, context),

@@ -73,10 +73,24 @@ class Retune(Frame, frozen=True):
     takes_turns: bool = False
 
 
+class Program(msgspec.Struct, array_like=True, frozen=True):
+    """The program that a worker starts and watches in place of a handler.
+
+    `words`: the program and its arguments; `folder`: its working directory; `environ`: its variables, beside
+    the worker's own; `settings_file`: where it finds the bot's `settings`, as JSON.
+    """
+
+    words: list[str]
+    folder: str
+    environ: dict[str, str]
+    settings_file: str
+
+
 class Configure(Frame, frozen=True):
     """To the worker, first of all: what it is. The token and its proxy travel here and nowhere else.
 
-    `counts_calls`: its heartbeats say what calls it made.
+    `counts_calls`: its heartbeats say what calls it made. `program`: what it runs in place of `handler`; then
+    it needs no token, and has none.
     """
 
     name: str
@@ -92,6 +106,7 @@ class Configure(Frame, frozen=True):
     proxy: str = ""
     is_test: bool = False
     local_files: str = ""
+    program: Program | None = None
 
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):

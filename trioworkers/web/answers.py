@@ -113,6 +113,7 @@ class BotRow(TypedDict):
     bot: str
     bot_id: int
     handler: str | None
+    command: list[str] | None
     enabled: bool
     worker: str
     state: State

@@ -144,6 +144,7 @@ def bot_row(bot: BotScope) -> dict[str, Any]:
         "bot": settings.name,
         "bot_id": settings.bot_id,
         "handler": settings.handler,
+        "command": None if settings.command is None else list(settings.command),
         "enabled": settings.enabled,
         "worker": settings.worker,
         **{name: status[name] for name in ("state", "reason", "paused", "pid", "code", "transport")},

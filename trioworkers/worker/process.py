@@ -148,6 +148,10 @@ async def serve_worker(end: socket.socket) -> int:
         end_group()
     if not isinstance(first, Configure):
         end_group()
+    if first.program is not None:
+        from trioworkers.worker.program import serve_program
+
+        return await serve_program(first.program, first.tuning, channel, others)
     if first.plugins:  # here, as it brings pluggy with it; and before the bot's own modules can be found
         from trioworkers.worker.plugins import WorkerPlugins
     log = BotLog(first.tuning.log_level, bot=first.name)

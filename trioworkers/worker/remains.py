@@ -185,6 +185,19 @@ def _processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
+def session_share() -> int:
+    """The proportional share of memory (PSS) of all processes of this one's session, in bytes.
+
+    The kernel adds it up page by page, some milliseconds for each process.
+    """
+    session, share = os.getsid(0), 0
+    for pid in _processes():
+        if _session_of(pid) == session:
+            with suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as rollup:
+                share += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith(b"Pss:"))
+    return share
+
+
 def _session_of(pid: int) -> int:
     try:
         return os.getsid(pid)

@@ -1,0 +1,108 @@
+"""Bots of other libraries, as their READMEs show them, run by `command`: real libraries, real processes.
+
+A bot differs from its README by the token and the address of the server, which it reads from its environment.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fleet_project import Project, until
+
+from trioworkers.testing import Telegram, serve_telegram
+
+if TYPE_CHECKING:
+    import trio
+
+    from trioworkers.testing import SimBot, SimUser
+
+ROOT = Path(__file__).parents[2]
+BOTS = ROOT / "tests" / "libraries" / "bots"
+LIBRARIES = ROOT / ".tools" / "libraries"
+CHATS, EACH = 30, 10
+
+pytestmark = pytest.mark.skipif(
+    not (LIBRARIES / "installed").exists(), reason="scripts/test fetches the libraries"
+)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A library, and how it is run. `poll`: its polls say that what they confirm was handled."""
+
+    words: tuple[str, ...]
+    poll: bool = False
+    at_once: int = 1
+
+
+NODE, PYTHON = shutil.which("node") or "node", sys.executable
+MODES = {
+    "telegraf": Mode((NODE, "telegraf.js"), poll=True, at_once=16),
+    "grammy": Mode((NODE, "grammy.js"), poll=True),
+    "grammy-runner": Mode((NODE, "grammy_runner.js")),
+    "node-telegram-bot-api": Mode((NODE, "node_telegram_bot_api.js")),
+    "aiogram": Mode((PYTHON, "aiogram_bot.py")),
+    "aiogram-serial": Mode((PYTHON, "aiogram_bot.py", "serial"), poll=True),
+    "python-telegram-bot": Mode((PYTHON, "python_telegram_bot.py")),
+    "python-telegram-bot-concurrent": Mode((PYTHON, "python_telegram_bot.py", "concurrent")),
+    "telebot": Mode((PYTHON, "telebot_bot.py")),
+    "telebot-serial": Mode((PYTHON, "telebot_bot.py", "serial"), poll=True),
+    "telebot-async": Mode((PYTHON, "telebot_async.py")),
+}
+
+
+def table(bot: SimBot, mode: Mode, **more: Any) -> dict[str, Any]:
+    """The bot's table of the fleet file."""
+    environ = {
+        "BOT_TOKEN": "{token}",
+        "API_ROOT": "{api}",
+        "PYTHONPATH": str(LIBRARIES / "python"),
+        "NODE_PATH": str(LIBRARIES / "node_modules"),
+    }
+    return {
+        "token": bot.token,
+        "command": list(mode.words),
+        "cwd": str(BOTS),
+        "environment": environ,
+        "acknowledge": "poll" if mode.poll else "receipt",
+        "concurrency": mode.at_once,
+        **more,
+    }
+
+
+async def answers(user: SimUser, bot: SimBot, count: int) -> list[str]:
+    """The texts of the next messages of a bot to a person."""
+    return [(await user.expect(bot, timeout=60))["text"] for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", MODES)
+async def test_a_bot_as_its_readme_shows_it_answers_every_update_once(
+    project: Project, world: Telegram, nursery: trio.Nursery, name: str
+) -> None:
+    """300 updates in 30 chats: each is answered once, and in order where a poll says what was handled."""
+    mode = MODES[name]
+    base = await nursery.start(serve_telegram, world)
+    bot = world.add_bot("shop")
+    project.write(base, {"shop": table(bot, mode)})
+    daemon = await project.start().ready()
+    people = [world.add_user(f"user{number}") for number in range(CHATS)]
+    for number in range(EACH):
+        for one in people:
+            await one.say(bot, f"m{number}")
+    wanted = [f"echo m{number}" for number in range(EACH)]
+    for one in people:
+        got = await answers(one, bot, EACH)
+        assert (got if mode.poll else sorted(got)) == wanted
+    await until(lambda: project.tally(bot)["done"] == CHATS * EACH)
+    assert await daemon.stop() == 0
+    assert len(world.calls_of("sendMessage")) == CHATS * EACH
+    assert project.tally(bot)["pending"] == 0
+    secret = bot.token.partition(":")[2]
+    logs = [project.log, *(project.folder / "state" / "logs").iterdir()]
+    assert not any(secret in log.read_text() for log in logs)
+    nursery.cancel_scope.cancel()

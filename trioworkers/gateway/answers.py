@@ -1,0 +1,32 @@
+"""Answers of ours to programs, in the Bot API's form."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
+
+
+def result(value: Any) -> bytes:
+    """The body of an answer that has this result."""
+    return b'{"ok":true,"result":%s}' % _encode(value)
+
+
+def whole(status: int, body: bytes, *, keeps_alive: bool = True) -> bytes:
+    """A whole response with a JSON body."""
+    return b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n%s" % (
+        status,
+        HTTPStatus(status).phrase.encode(),
+        len(body),
+        b"" if keeps_alive else b"connection: close\r\n",
+        body,
+    )
+
+
+def refused(status: int, words: str = "") -> bytes:
+    """The body of an answer that says why there is no result."""
+    described = f"{HTTPStatus(status).phrase}: {words}" if words else HTTPStatus(status).phrase
+    return _encode({"ok": False, "error_code": status, "description": described})

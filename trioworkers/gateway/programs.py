@@ -1,0 +1,136 @@
+"""A program's connection to the endpoint: its requests, read part by part, and what is sent to it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trioworkers.gateway.messages import END, READ_SIZE, RequestHead, RequestReader
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from trioworkers.http.stream import Stream
+
+SENDING = 120.0  # seconds for the program to take something of what it is sent
+
+
+class GoneError(OSError):
+    """The program has closed the connection, or takes nothing."""
+
+
+class ProgramConnection:
+    """One connection.
+
+    Args:
+        stream: its bytes.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._reader = RequestReader()
+
+    @property
+    def parts(self) -> deque[Any]:
+        """What has been read and not been taken."""
+        return self._reader.parts
+
+    async def next_head(self, idle: float, head: float) -> RequestHead | None:
+        """Return the head of the next request; None at the end of the connection.
+
+        `idle`: seconds until its first byte; `head`: seconds from there to its end.
+
+        Raises:
+            MessageError: it is not a valid request.
+        """
+        with trio.move_on_after(idle) as limit:
+            while not self.parts:
+                data = await self._stream.receive()
+                if not data:
+                    return None
+                self._reader.feed(data)
+                limit.deadline = min(limit.deadline, trio.current_time() + head)
+            part = self.parts.popleft()
+            assert isinstance(part, RequestHead)  # noqa: S101 - for mypy; a message begins with its head
+            return part
+        return None
+
+    async def next_part(self) -> Any:
+        """Return the next block of the body, or :data:`END`.
+
+        Raises:
+            GoneError: the connection has ended.
+            MessageError: it is not a valid request.
+        """
+        while not self.parts:
+            await self._feed()
+        return self.parts.popleft()
+
+    def take_blocks(self) -> tuple[list[bytes], bool]:
+        """Return what has been read of the body, and whether that is all of it."""
+        blocks: list[bytes] = []
+        while self.parts:
+            part = self.parts.popleft()
+            if part is END:
+                return blocks, True
+            blocks.append(part)
+        return blocks, False
+
+    async def gather(self, most: int) -> None:
+        """Read until the body has ended, or so many bytes of it have been read; nothing of it is taken."""
+        while END not in self.parts:
+            if sum(len(part) for part in self.parts if isinstance(part, bytes)) >= most:
+                return
+            await self._feed()
+
+    async def read_body(self, most: int) -> bytes | None:
+        """Return the whole body; None when it has more than so many bytes, of which the rest is not read."""
+        await self.gather(most + 1)
+        blocks, is_whole = self.take_blocks()
+        body = b"".join(blocks)
+        return body if is_whole and len(body) <= most else None
+
+    async def _feed(self) -> None:
+        with trio.move_on_after(SENDING):
+            data = await self._stream.receive()
+            if data:
+                self._reader.feed(data)
+                return
+        raise GoneError
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it.
+
+        Raises:
+            GoneError: the program takes nothing.
+            OSError, trio.ClosedResourceError: the connection has ended.
+        """
+        taken = self._stream.send_nowait(data)
+        while taken < len(data):
+            with trio.move_on_after(SENDING) as limit:
+                await self._stream.wait_writable()
+            if limit.cancelled_caught:
+                raise GoneError
+            taken += self._stream.send_nowait(memoryview(data)[taken : taken + READ_SIZE])
+
+    async def wait_gone(self) -> None:
+        """Return when the program has closed the connection. What it sends meanwhile is kept.
+
+        A client that waits for an answer sends nothing; one that sends further requests ahead is read no
+        further than a block, and seen to be gone when it is answered.
+        """
+        while not self.parts:
+            with suppress(OSError):
+                data = await self._stream.receive()
+                if data:
+                    self._reader.feed(data)
+                    continue
+            return
+        await trio.sleep_forever()
+
+    def close(self) -> None:
+        """Close it."""
+        self._reader.close()
+        self._stream.close()

@@ -1,0 +1,104 @@
+"""One program's connections to the Bot API server. They are its own: a slow bot holds up no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import httpx
+import trio
+
+from trioworkers.botapi.wire import CONNECT_TIMEOUT, tls_context
+from trioworkers.gateway.messages import ResponseReader
+from trioworkers.http.connect import Connector
+from trioworkers.http.pool import IDLE
+from trioworkers.http.proxy import read_proxy
+
+if TYPE_CHECKING:
+    from trioworkers.botapi.server import Server
+    from trioworkers.http.stream import Stream
+
+MOST_IDLE = 64
+
+
+class Upstream:
+    """Connections to the server of one bot, used again while they are idle.
+
+    Args:
+        server: the Bot API server.
+        token: the bot's own token, which is put into targets.
+
+    Attributes:
+        path: what the server's address has before `/bot`.
+        host: the field Host of requests.
+    """
+
+    def __init__(self, server: Server, token: str) -> None:
+        base = httpx.URL(server.base)
+        tls = tls_context() if base.scheme == "https" else None
+        proxy = read_proxy(server.proxy) if server.proxy else None
+        if proxy is not None and proxy.scheme == "https":
+            proxy = replace(proxy, tls=tls_context())
+        self.path = base.raw_path.rstrip(b"/")
+        self.host = base.netloc
+        self.token = token
+        self.is_test = server.is_test
+        self._connector = Connector(base.host, base.port or (443 if tls else 80), tls, proxy)
+        self._idle: list[UpstreamConnection] = []
+        self._is_closed = False
+
+    async def take(self) -> UpstreamConnection:
+        """Return a connection that nobody uses.
+
+        Raises:
+            httpx.TransportError: there is none to be had.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if trio.current_time() < connection.trusted_until and connection.stream.is_quiet():
+                return connection
+            connection.close()
+        with trio.move_on_after(CONNECT_TIMEOUT):
+            return UpstreamConnection(await self._connector.connect())
+        message = "cannot connect: timed out"
+        raise httpx.ConnectTimeout(message)
+
+    def put_back(self, connection: UpstreamConnection) -> None:
+        """It has answered, and may be used again."""
+        self._connector.worked(connection.stream)
+        if self._is_closed or len(self._idle) >= MOST_IDLE:
+            connection.close()
+            return
+        connection.trusted_until = trio.current_time() + IDLE
+        self._idle.append(connection)
+
+    def broke(self, connection: UpstreamConnection) -> None:
+        """It did not answer as it should: close it."""
+        self._connector.failed(connection.stream)
+        connection.close()
+
+    def close(self) -> None:
+        """Close what is idle, and keep nothing from now on."""
+        self._is_closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+class UpstreamConnection:
+    """A connection, and the reader of what comes on it.
+
+    Attributes:
+        trusted_until: when it has been idle for too long, trio time.
+    """
+
+    __slots__ = ("reader", "stream", "trusted_until")
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.reader = ResponseReader()
+        self.trusted_until = 0.0
+
+    def close(self) -> None:
+        """Close it, once."""
+        self.reader.close()
+        self.stream.close()

@@ -1,0 +1,199 @@
+"""A program as an executor: updates go out as answers to its polls, and its next poll confirms them.
+
+It has the suspects, too, one at a time and before all others: a second process beside the bot's own, as
+other bots have for them, might want the same port, or the same files.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import trio
+
+from trioworkers.nursery.worker import Gone
+from trioworkers.protocol.frames import FrameError, Heartbeat, Outcome
+from trioworkers.records import belongs_to_chat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trioworkers.gateway.local_bot import LocalBot
+    from trioworkers.nursery.delivery import Delivery, Settling
+    from trioworkers.nursery.scheduler import Scheduler
+    from trioworkers.nursery.worker import ConnectedWorker
+
+
+class Handed:
+    """A delivery as a local bot has it in hand."""
+
+    __slots__ = ("body", "delivery")
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.body = delivery.update.body
+
+
+class CommandExecutor:
+    """Keeps one program supplied with its bot's updates until it ends. :meth:`run` once.
+
+    What it had in hand when it ended is lost, and each such update becomes a suspect; what a program had
+    that was drained too late is put back.
+
+    Args:
+        worker: the worker that runs the program.
+        bot: the program at the endpoint.
+        scheduler: hands it updates.
+        settling: what deliveries need.
+    """
+
+    held_for = 0.0  # how long a handling takes is the program's business: it is hung when it does not poll
+
+    def __init__(
+        self, worker: ConnectedWorker, bot: LocalBot, scheduler: Scheduler, settling: Settling
+    ) -> None:
+        self._worker = worker
+        self._bot = bot
+        self._scheduler = scheduler
+        self._settling = settling
+        self._idle_since = trio.current_time()
+        self._draining = self._has_let_go = False
+        self._fences: list[tuple[set[Delivery], Callable[[], None]]] = []
+        self._in_hand: set[Delivery] = set()
+        self._suspect: Delivery | None = None
+        self._how = ""
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many updates the program was given."""
+        return self._taken
+
+    @property
+    def idle_since(self) -> float:
+        """Since when it has had nothing in hand, trio time; infinite while it has."""
+        return math.inf if self._in_hand else self._idle_since
+
+    # -- what the scheduler and the endpoint ask ------------------------------------------------------
+
+    def room(self) -> int:
+        """As :class:`~trioworkers.nursery.executor.Executor`; nothing while there are suspects."""
+        if self._draining or self._suspect is not None or self._scheduler.suspect_work.has_work:
+            return 0
+        return self._bot.room()
+
+    def begin(self, delivery: Delivery) -> None:
+        """As :class:`~trioworkers.nursery.executor.Executor`."""
+        if not self._bot.waits:  # its poll was answered, or ended, while the update was looked up
+            delivery.put_back()
+            return
+        self._taken += 1
+        self._in_hand.add(delivery)
+        self._bot.give(Handed(delivery))
+        delivery.delivered()
+
+    def room_for_suspect(self) -> int:
+        """One, while the program waits and has nothing else."""
+        return 0 if self._draining or self._in_hand else min(1, self._bot.room())
+
+    def begin_suspect(self, delivery: Delivery) -> None:
+        """Give the program a suspect, and nothing else until it has handled it."""
+        self._suspect = delivery if self._bot.waits else None
+        self.begin(delivery)
+
+    def confirm(self, items: Sequence[Handed]) -> None:
+        """The program polls for what follows these: they are done."""
+        for item in items:
+            delivery = item.delivery
+            self._in_hand.discard(delivery)
+            if delivery is self._suspect:
+                self._suspect = None
+            delivery.settle(Outcome(0, "done"))
+        self._idle_since = trio.current_time()
+        for waited_for, done in self._fences:
+            waited_for.intersection_update(self._in_hand)
+            if not waited_for:
+                done()
+        self._fences = [fence for fence in self._fences if fence[0]]
+        self._let_go_when_idle()
+
+    def refill(self) -> None:
+        """The program waits for updates: suspects first."""
+        self._scheduler.refill("suspects")
+        self._scheduler.refill("ordinary")
+
+    # -- what the session asks ------------------------------------------------------------------------
+
+    def fence(self, chat_id: int, done: Callable[[], None]) -> bool:
+        """Wait for what it has in hand of a chat, which nobody can cut off; False when that is nothing.
+
+        A program that takes too long is ended by the session, as a worker would be.
+        """
+        of_chat = {one for one in self._in_hand if belongs_to_chat(one.update.key, chat_id)}
+        if of_chat:
+            self._fences.append((of_chat, done))
+        return bool(of_chat)
+
+    def drain(self) -> None:
+        """Give nothing more; once nothing is in hand, answer its polls with nothing and ask it to end."""
+        self._draining = True
+        self._let_go_when_idle()
+
+    def _let_go_when_idle(self) -> None:
+        if self._draining and not self._in_hand and not self._has_let_go:
+            self._has_let_go = True
+            self._bot.let_go()
+            self._worker.drain()
+
+    async def run(self) -> None:
+        """Work until the program has ended."""
+        self._bot.serve_with(self)
+        suspects = _Suspects(self)
+        try:
+            with self._scheduler.hands_to(suspects, "suspects"), self._scheduler.hands_to(self):
+                await self._listen()
+            if not self._draining:
+                self._lose()
+        finally:
+            for item in self._bot.close():
+                cast("Handed", item).delivery.put_back()
+            self._in_hand.clear()
+
+    def _lose(self) -> None:
+        items = self._bot.close()
+        alone = len(items) == 1
+        for item in items:
+            cast("Handed", item).delivery.lose(alone=alone, how=self._how)
+
+    async def _listen(self) -> None:
+        try:
+            while frames := await self._worker.receive():
+                for frame in frames:
+                    if isinstance(frame, Heartbeat):
+                        self._take_in(frame)
+                    elif isinstance(frame, Gone):
+                        self._how = frame.how
+                await self._settling.backlog.wait_recorded()
+        except FrameError as error:
+            self._settling.events.emit("worker.refused", self._settling.bot, reason=str(error))
+
+    def _take_in(self, heartbeat: Heartbeat) -> None:
+        """Note that it lives. Whether it responds, its polls say while there is something to poll for."""
+        worker = self._worker
+        worker.memory = heartbeat.memory
+        has_work = bool(self._in_hand) or self._scheduler.work.has_work
+        if self._bot.waits or not has_work:
+            worker.heartbeat_at = trio.current_time()
+        else:
+            worker.heartbeat_at = max(worker.heartbeat_at or 0.0, self._bot.polled_at)
+        self._settling.touch()
+        if self._settling.figures is not None:
+            self._settling.figures.heard(heartbeat.lag, heartbeat.calls, heartbeat.waited)
+
+
+class _Suspects:
+    """The executor of suspects: the same program."""
+
+    def __init__(self, executor: CommandExecutor) -> None:
+        self.room = executor.room_for_suspect
+        self.begin = executor.begin_suspect
