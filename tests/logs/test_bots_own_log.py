@@ -87,7 +87,7 @@ def test_what_happened_stands_once_in_the_way_of_an_update(fleet):
     (dead,) = fleet.expect_events("update.dead", 1)
     fleet.wait_for(lambda: "update.dead" in logged(fleet))
     way = fleet.command("logs", "--trace", dead["trace_id"]).stdout
-    steps = [line.split()[1:2] for line in way.splitlines()]
+    steps = [line.split()[2:3] for line in way.splitlines()]  # after a time and its unit
     assert steps.count(["dead"]) == 1, way
     assert "shop: update.dead" not in way
     assert "shop: handler failed" in way
