@@ -78,6 +78,7 @@ BOT_KEYS: dict[str, Any] = {
     "command": ("worker", None),
     "cwd": ("worker", None),
     "acknowledge": ("live", "auto"),
+    "redirect": ("worker", True),
     "token_passed": ("worker", "local"),
     "enabled": ("live", True),
     "transport": ("live", "poll"),

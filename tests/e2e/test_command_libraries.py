@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 BOTS = ROOT / "tests" / "libraries" / "bots"
 LIBRARIES = ROOT / ".tools" / "libraries"
 CHATS, EACH = 30, 10
+TELEGRAM = "https://api.telegram.org"
 
 pytestmark = pytest.mark.skipif(
     not (LIBRARIES / "installed").exists(), reason="scripts/test fetches the libraries"
@@ -105,4 +106,51 @@ async def test_a_bot_as_its_readme_shows_it_answers_every_update_once(
     secret = bot.token.partition(":")[2]
     logs = [project.log, *(project.folder / "state" / "logs").iterdir()]
     assert not any(secret in log.read_text() for log in logs)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("name", MODES)
+async def test_a_bot_whose_code_knows_telegram_alone_is_redirected(
+    project: Project, world: Telegram, nursery: trio.Nursery, name: str
+) -> None:
+    """Nothing of it says where the daemon is; each library's way of asking Telegram comes to us."""
+    mode = MODES[name]
+    base = await nursery.start(serve_telegram, world)
+    bot, alice = world.add_bot("shop"), world.add_user("Alice")
+    own = table(bot, mode)
+    own["environment"]["API_ROOT"] = TELEGRAM
+    project.write(base, {"shop": own})
+    daemon = await project.start().ready()
+    for number in range(3):
+        await alice.say(bot, f"m{number}")
+    assert sorted(await answers(alice, bot, 3)) == ["echo m0", "echo m1", "echo m2"]
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("words", [(NODE, "fetch.mjs"), (PYTHON, "urllib_bot.py")], ids=["node", "python"])
+async def test_what_a_language_has_itself_is_redirected_and_the_users_preloads_run(
+    project: Project, world: Telegram, nursery: trio.Nursery, words: tuple[str, str]
+) -> None:
+    """Global fetch, imports of node:https and urllib; NODE_OPTIONS and a sitecustomize of the user's own."""
+    base = await nursery.start(serve_telegram, world)
+    bot, alice = world.add_bot("shop"), world.add_user("Alice")
+    project.module("sitecustomize", "import of_mine\nof_mine.VALUE = 'ran'\n")
+    project.module("of_mine", "VALUE = 'did not run'\n")
+    (project.folder / "own preload.cjs").write_text('process.env.MINE = "ran";\n')
+    own = table(bot, Mode(words, poll=True))
+    own["environment"] |= {
+        "API_ROOT": TELEGRAM,
+        "PYTHONPATH": str(project.folder),
+        "NODE_OPTIONS": f'--require "{project.folder}/own preload.cjs"',
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    project.write(base, {"shop": own})
+    daemon = await project.start().ready()
+    await alice.say(bot, "m")
+    assert await answers(alice, bot, 1) == ["echo m"]
+    log = project.folder / "state" / "logs" / "worker_shop.log"
+    assert (await until(lambda: log.exists() and log.read_text())).lower() == "mine ran true\n"
+    assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

@@ -324,6 +324,9 @@ class BotSettings(Table, Digested):
     acknowledge: Literal["auto", "poll", "receipt"] = live(
         "auto", "when a command has handled an update: poll, receipt; auto: receipt, so far"
     )
+    redirect: StrictBool = per_worker(
+        True, "a command's requests for the Bot API server come to the daemon, whatever its code says"
+    )
     token_passed: Literal["local", "real"] = per_worker(
         "local", "the token that a command is given: one of this process, or the bot's own"
     )

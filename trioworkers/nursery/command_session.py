@@ -6,12 +6,16 @@ Everything else of its life (starts, ends, hangs, memory, output) is that of any
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
+from trioworkers.config.checks import OFFICIAL_API
 from trioworkers.config.command import filled
+from trioworkers.gateway import endpoint as gateway_endpoint
 from trioworkers.gateway.local_bot import LocalBot, LocalContext
 from trioworkers.gateway.tokens import make_token
 from trioworkers.gateway.upstream import Upstream
@@ -21,7 +25,6 @@ from trioworkers.protocol.frames import FrameError, Ping, Program, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from trioworkers.botapi.messages import Turns
     from trioworkers.botapi.meter import CallMeter
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from trioworkers.nursery.session import SessionContext, SessionKind
     from trioworkers.nursery.worker import ConnectedWorker
     from trioworkers.protocol.frames import Configure, Unfit
+
+
+PRELOAD = Path(gateway_endpoint.__file__).parent / "preload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,11 @@ class CommandSession:
             "TELOXIDE_API_URL": base,
             **filled(settings.environment, values),
         }
-        program = Program(list(settings.command or ()), str(settings.cwd or fleet.folder), environ, str(file))
+        preload = str(PRELOAD) if settings.redirect else ""
+        if settings.redirect:
+            environ["TRIOWORKERS_REDIRECT"] = ",".join(redirected_hosts(fleet.api_base))
+        words, folder = list(settings.command or ()), str(settings.cwd or fleet.folder)
+        program = Program(words, folder, environ, str(file), preload)
         return msgspec.structs.replace(self._configure_worker(), token="", proxy="", program=program)
 
     async def _first_word(self, worker: ConnectedWorker) -> Ready | Unfit | None:
@@ -208,6 +218,16 @@ class CommandSession:
 
     def _make_executor(self, worker: ConnectedWorker) -> CommandExecutor:
         return CommandExecutor(worker, self._bot, self._command.scheduler, self._command.settling)
+
+
+def redirected_hosts(api_base: str) -> list[str]:
+    """The hosts whose requests a program's preload sends to the endpoint, with their ports where unusual."""
+    parts = urlsplit(api_base)
+    usual = 443 if parts.scheme == "https" else 80
+    own = parts.hostname or ""
+    if parts.port not in (None, usual):
+        own = f"{own}:{parts.port}"
+    return sorted({urlsplit(OFFICIAL_API).hostname or "", own})
 
 
 def settings_file(runtime_dir: Path, name: str) -> Path:

@@ -77,13 +77,15 @@ class Program(msgspec.Struct, array_like=True, frozen=True):
     """The program that a worker starts and watches in place of a handler.
 
     `words`: the program and its arguments; `folder`: its working directory; `environ`: its variables, beside
-    the worker's own; `settings_file`: where it finds the bot's `settings`, as JSON.
+    the worker's own; `settings_file`: where it finds the bot's `settings`, as JSON; `preload`: the folder of
+    what is loaded into it before its own code, empty for nothing.
     """
 
     words: list[str]
     folder: str
     environ: dict[str, str]
     settings_file: str
+    preload: str = ""
 
 
 class Configure(Frame, frozen=True):

@@ -33,12 +33,15 @@ from trioworkers.worker.deaf import DEAF
 from trioworkers.worker.remains import session_share
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trioworkers.protocol.channel import Channel
     from trioworkers.protocol.frames import Program, ToWorker
 
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 STOP_GRACE = 10.0  # seconds from TERM to KILL
 FIRST_LOOK = 2.0  # seconds until the memory of a program that has just started is looked at
+LOOPBACK = "127.0.0.1"
 CANNOT_START = "command cannot be started"
 
 
@@ -55,7 +58,7 @@ async def serve_program(program: Program, tuning: Retune, channel: Channel, fram
             program.words,
             stdin=subprocess.DEVNULL,
             cwd=program.folder,
-            env={**os.environ, **program.environ},
+            env=environment_of(program, os.environ),
             preexec_fn=_hear_signals,
         )
     except OSError as error:
@@ -75,6 +78,24 @@ async def serve_program(program: Program, tuning: Retune, channel: Channel, fram
     if code < 0:
         _end_by(-code)
     return code
+
+
+def environment_of(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a program: those of `environ`, its own, and what makes its calls come to us.
+
+    No proxy stands before the endpoint, and the preloads of Node.js and Python come before those that the
+    user has.
+    """
+    variables = {**environ, **program.environ}
+    for name in ("NO_PROXY", "no_proxy"):
+        variables[name] = ",".join(filter(None, (variables.get(name), LOOPBACK)))
+    if program.preload:
+        quoted = f"{program.preload}/redirect.cjs".replace("\\", "\\\\").replace('"', '\\"')
+        options = f'--require "{quoted}"', variables.get("NODE_OPTIONS")
+        variables["NODE_OPTIONS"] = " ".join(filter(None, options))
+        paths = program.preload, variables.get("PYTHONPATH")
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return variables
 
 
 class _Guard:

@@ -1,0 +1,63 @@
+// Loaded into a bot's Node.js before its own code (NODE_OPTIONS): requests for the Bot API server go to the daemon.
+// Without the variables that the daemon sets it does nothing. Tried with Node.js 20: node-fetch, request, global fetch.
+"use strict";
+
+const base = process.env.TRIOWORKERS_API_BASE;
+const hosts = new Set((process.env.TRIOWORKERS_REDIRECT || "").split(",").filter(Boolean));
+
+if (base && hosts.size) {
+  const http = require("http");
+  const https = require("https");
+  const { syncBuiltinESMExports } = require("module");
+  const daemon = new URL(base);
+  const agent = new http.Agent({ keepAlive: true });
+  const request = http.request;
+
+  const isFor = (host, port, usual) => hosts.has(!port || Number(port) === usual ? host : `${host}:${port}`);
+
+  // The options of a request to the daemon instead, or null: it is for somebody else.
+  const redirected = (url, options, usual) => {
+    const host = options.hostname || options.host || (url && url.hostname) || "localhost";
+    const port = options.port || (url && url.port);
+    if (!isFor(host, port, usual)) return null;
+    const path = options.path || (url ? url.pathname + url.search : "/");
+    const changed = { path, protocol: "http:", hostname: daemon.hostname, host: daemon.hostname, port: daemon.port, agent };
+    const kept = { ...options, ...changed };
+    for (const name of ["href", "servername", "auth", "defaultPort", "createConnection", "_defaultAgent"]) delete kept[name];
+    return kept;
+  };
+
+  for (const [module, usual] of [[http, 80], [https, 443]]) {
+    const original = module.request;
+    const wrapped = function (first, second, third) {
+      const url = typeof first === "string" ? new URL(first) : first instanceof URL ? first : null;
+      const options = url ? (second && typeof second === "object" ? second : {}) : first || {};
+      const callback = [second, third].find((one) => typeof one === "function");
+      const changed = redirected(url, options, usual);
+      return changed ? request.call(http, changed, callback) : original.apply(this, arguments);
+    };
+    module.request = wrapped;
+    module.get = function (...args) {
+      const made = wrapped.apply(this, args);
+      made.end();
+      return made;
+    };
+  }
+  syncBuiltinESMExports();
+
+  const fetch = globalThis.fetch;
+  if (fetch) {
+    globalThis.fetch = (input, init) => {
+      const address = typeof input === "string" ? input : input instanceof URL ? input.href : input.url;
+      let url;
+      try {
+        url = new URL(address);
+      } catch {
+        return fetch(input, init);
+      }
+      if (!isFor(url.hostname, url.port, url.protocol === "https:" ? 443 : 80)) return fetch(input, init);
+      const target = base + url.pathname + url.search;
+      return typeof input === "string" || input instanceof URL ? fetch(target, init) : fetch(new Request(target, input), init);
+    };
+  }
+}
