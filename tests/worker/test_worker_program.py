@@ -11,9 +11,12 @@ def variables(environ, own=None, preload=""):
 
 
 def test_no_proxy_stands_before_the_endpoint():
-    """What the user has excepted stays excepted."""
-    found = variables({"HTTPS_PROXY": "http://p", "NO_PROXY": "a,b"})
-    assert found == {"HTTPS_PROXY": "http://p", "NO_PROXY": "a,b,127.0.0.1", "no_proxy": "127.0.0.1"}
+    """What the user has excepted stays excepted, by whichever of the two names a library reads."""
+    expected = {"NO_PROXY": "a,b,127.0.0.1", "no_proxy": "a,b,127.0.0.1"}
+    assert variables({"NO_PROXY": "a,b"}) == expected
+    assert variables({}, {"no_proxy": "a,b"}) == expected
+    both = variables({"NO_PROXY": "a", "no_proxy": "b"})
+    assert both == {"NO_PROXY": "a,127.0.0.1", "no_proxy": "b,127.0.0.1"}
 
 
 def test_a_bots_own_variables_win():

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trioworkers.protocol.frames import Configure, Unfit
 
 
-PRELOAD = Path(gateway_endpoint.__file__).parent / "preload"
+PRELOAD = Path(gateway_endpoint.__file__).parent / "preload-files"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,10 @@ def environment_of(program: Program, environ: Mapping[str, str]) -> dict[str, st
     user has.
     """
     variables = {**environ, **program.environ}
-    for name in ("NO_PROXY", "no_proxy"):
-        variables[name] = ",".join(filter(None, (variables.get(name), LOOPBACK)))
+    capital, small = variables.get("NO_PROXY"), variables.get("no_proxy")
+    # both, as some read only one; where one was missing, it must not hide what the other says
+    variables["NO_PROXY"] = ",".join(filter(None, (capital or small, LOOPBACK)))
+    variables["no_proxy"] = ",".join(filter(None, (small or capital, LOOPBACK)))
     if program.preload:
         quoted = f"{program.preload}/redirect.cjs".replace("\\", "\\\\").replace('"', '\\"')
         options = f'--require "{quoted}"', variables.get("NODE_OPTIONS")

@@ -102,11 +102,9 @@ class Finder(importlib.abc.MetaPathFinder):
         """Return the module's spec, whose loader changes it; None for all others."""
         if name not in CHANGES:
             return None
-        sys.meta_path.remove(self)
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            sys.meta_path.insert(0, self)
+        others = (one for one in list(sys.meta_path) if one is not self and hasattr(one, "find_spec"))
+        found = (one.find_spec(name, path, target) for one in others)
+        spec = next((one for one in found if one is not None), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
