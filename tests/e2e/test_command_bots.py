@@ -420,6 +420,27 @@ async def test_the_real_token_is_passed_where_the_file_says_so(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_program_is_left_as_it_is_where_the_file_says_so(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """Without `redirect` nothing is loaded into it, and a change of the key replaces the process."""
+    source = """
+import os
+print(os.environ.get("TRIOWORKERS_REDIRECT"), "preload-files" in os.environ.get("PYTHONPATH", ""), flush=True)
+"""
+    daemon, bot, alice, base = await begin(project, nursery, world, source + ECHO)
+    log = project.folder / "state" / "logs" / "worker_shop.log"
+    host = base.removeprefix("http://")
+    await until(lambda: log.exists() and log.read_text() == f"{host},api.telegram.org True\n")
+    project.write(base, {"shop": table(bot, redirect=False)}, fleet=QUIET)
+    assert "replaced shop: redirect" in project.run("reload").stdout
+    await until(lambda: log.read_text().endswith("\nNone False\n"))
+    await alice.say(bot, "m")
+    assert await text(alice, bot) == "echo m"
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_kills_of_the_program_lose_nothing(
     project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:

@@ -203,8 +203,10 @@ RUN_ON_IMPORT = {
     "trioworkers.worker.__main__",
     "trioworkers.cli.main",
     "trioworkers.cli",
+    "trioworkers.gateway.preload-files.sitecustomize",
 }
-"""Entry points, the one module that gathers the verbs, and the one that puts Python's modules first."""
+"""Entry points, the one module that gathers the verbs, the one that puts Python's modules first, and what Python
+loads before a bot of another library."""
 
 DEFINITIONS = (
     ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
