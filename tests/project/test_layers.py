@@ -205,8 +205,8 @@ RUN_ON_IMPORT = {
     "trioworkers.cli",
     "trioworkers.gateway.preload-files.sitecustomize",
 }
-"""Entry points, the one module that gathers the verbs, the one that puts Python's modules first, and what Python
-loads before a bot of another library."""
+"""Entry points, the one module that gathers the verbs, the one that puts Python's modules first, and the one
+that Python loads before a bot of another library."""
 
 DEFINITIONS = (
     ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
