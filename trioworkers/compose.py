@@ -27,6 +27,7 @@ from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError
 from trioworkers.live.feed import LiveFeed
 from trioworkers.nursery.bot_context import BotContext
+from trioworkers.nursery.code_watch import CodeWatch
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills, find_counter
@@ -97,6 +98,9 @@ class Ground:
         holdings: what the daemon holds on disk.
         claim: by which commands find it; None where it has none.
         show_link: is given a login link when the daemon is ready, unless nobody can see it.
+        watches_code: workers are replaced when their code changes.
+        console: the terminal for breakpoints of bots that run without time limits, empty where there is no
+            terminal; None: nobody debugs.
     """
 
     fleet: Fleet
@@ -111,6 +115,8 @@ class Ground:
     holdings: Holdings
     claim: Claim | None = None
     show_link: Callable[[str], None] | None = None
+    watches_code: bool = False
+    console: str | None = None
 
     @property
     def listeners(self) -> Sequence[socket.socket]:
@@ -206,6 +212,11 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
     registrations = Registrations(in_force, kept_token(fleet.state_dir / "webhook-secret"), listener)
     registry = Registry(Digests(fleet.state_dir / "webhooks.json"), registrations.wait_turn)
     slots = WorkerSlots(in_force.most_workers, lambda: in_force.places().words)
+    code = None
+    if ground.watches_code:
+        code = CodeWatch(
+            lambda: bots.get_bots(), lambda: in_force().python_path, ground.zygote.renew, events.emit
+        )
     context = BotContext(
         fleet=in_force,
         inbox=inbox,
@@ -221,6 +232,8 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         figures=read.figures,
         worker_plugins=plugins.for_workers,
         paces=paces,
+        console=ground.console,
+        on_code=None if code is None else code.report,
     )
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 
@@ -278,6 +291,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
             live=live,
             paces=paces,
             greet=greet,
+            code=code,
             announcer=ground.announcer,
         )
     )
@@ -317,7 +331,7 @@ async def _with_plugins(ground: Ground) -> tuple[FleetInForce, Plugins, Sources]
     sources = Sources(plugins, ground.events)
     await sources.ask(ground.fleet)
     fleet = await in_thread(with_given, ground.fleet, sources.tables)
-    return FleetInForce(fleet), plugins, sources
+    return FleetInForce(fleet, has_limits=ground.console is None), plugins, sources
 
 
 def _open_store(fleet: Fleet, reports: Reports, holdings: Holdings) -> Store:

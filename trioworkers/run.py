@@ -57,6 +57,8 @@ async def run_daemon(
     *,
     environ: Mapping[str, str] = os.environ,
     show_link: Callable[[str], None] | None = None,
+    watches_code: bool = False,
+    console: str | None = None,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the fleet until a stop is requested, then end it gracefully within `fleet.shutdown_timeout`.
@@ -70,6 +72,8 @@ async def run_daemon(
         requests: what is asked of the daemon, its end above all.
         environ: the daemon's environment.
         show_link: is given a login link for the dashboard when the daemon is ready; it must not log it.
+        watches_code: replace the workers of bots whose code changes.
+        console: run without time limits, with this terminal for breakpoints, or, when it is empty, with none.
 
     Raises (in groups, what comes after the locks):
         AlreadyRunningError: another daemon holds the state directory, listens on our sockets or has bots of
@@ -128,6 +132,8 @@ async def run_daemon(
                 holdings=holdings,
                 claim=claim,
                 show_link=show_link,
+                watches_code=watches_code,
+                console=console,
             )
             await run_fleet(ground, task_status)
     events.emit("daemon.stopped")

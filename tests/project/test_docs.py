@@ -108,6 +108,8 @@ def test_a_file_is_the_same_wherever_it_is_shown():
     assert shown.keys() == {
         "hello.py",
         "fleet.toml",
+        "words.py",
+        "greet.py",
         "test_hello.py",
         "short.py",
         "test_short.py",

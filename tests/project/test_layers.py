@@ -59,6 +59,7 @@ LAYERS: Layers = [
             "awake",
             "errors",
             "machine",
+            "terminal",
             "described",
             "breakage",
             "nearest",
@@ -167,6 +168,7 @@ OF_A_WORKER = [
         "worker",
         "hookspecs",
         "user_modules",
+        "terminal",
     )
 ]
 FOR_PLUGINS = [

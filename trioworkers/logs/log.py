@@ -13,6 +13,7 @@ import stat
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
@@ -24,6 +25,7 @@ from trioworkers.service.journal import is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from trioworkers.events import Event
     from trioworkers.logs.files import RotatedFile
@@ -41,6 +43,7 @@ def open_log(
     environ: Mapping[str, str] = os.environ,
     throttle_window: Callable[[], float] = lambda: 0.0,
     clock: Callable[[], float] = time.monotonic,
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Log:
     """A listener that writes events to `stream` and `file`. It never raises for it.
 
@@ -53,6 +56,7 @@ def open_log(
         throttle_window: seconds for which repeats are held back, read each time; 0: none are. Otherwise
             :meth:`Log.serve` has to run.
         clock: seconds, for the windows.
+        turn: entered around each write to a terminal or a pipe, in a thread: others may write there, too.
     """
     stream = stream or sys.stderr  # Python has None for a descriptor that is closed
     sinks: dict[Render, list[Lines]] = {}  # what is one rendering is made once for all its sinks
@@ -61,7 +65,7 @@ def open_log(
             format = "text" if stream.isatty() else "journal" if is_journal(stream, environ) else "json"
         colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
         render = rendering(format, colors=colors)
-        sinks[render] = [Lines(StreamSink(stream), _lost(render))]
+        sinks[render] = [Lines(StreamSink(stream, turn), _lost(render))]
     if file is not None:
         render = rendering("json")
         sinks.setdefault(render, []).append(Lines(FileSink(file), _lost(render)))

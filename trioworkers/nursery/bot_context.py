@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trioworkers.nursery.paused import PausedBots
     from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.nursery.spawn import MakesWorkers
-    from trioworkers.protocol.frames import WorkerPlugin
+    from trioworkers.protocol.frames import CodeLoaded, WorkerPlugin
     from trioworkers.ratelimit.pace import Paces
 
 
@@ -45,6 +45,10 @@ class BotContext:
         figures: counts for metrics; None: nobody wants them.
         touched: the bots whose row of the status may have changed, for whoever shows them.
         paces: the bots' turns to send; None: nobody limits these.
+        console: the terminal for breakpoints of bots that run without time limits, empty where the daemon has
+            none; None: nobody debugs.
+        on_code: told of a bot, when its worker was started, and which files its code comes from; None: nobody
+            watches these.
     """
 
     fleet: Callable[[], Fleet]
@@ -62,3 +66,5 @@ class BotContext:
     figures: Figures | None = None
     touched: set[str] = field(default_factory=set)
     paces: Paces | None = None
+    console: str | None = None
+    on_code: Callable[[str, float, CodeLoaded], None] | None = None

@@ -92,7 +92,7 @@ class BotRun:
         route = context.hooks.route(settings)
         self._scheduler = Scheduler(self._settling, self._fault, self._is_paused, route)
         token = bot.token.reveal()
-        self._outputs = Output(log, token), Output(log, token)
+        self._outputs = outputs = Output(log, token), Output(log, token)
         self._rng = rng
         self._asks = BotAsks(bot.name, context.ask)
         self._executors: trio.Nursery | None = None
@@ -101,17 +101,17 @@ class BotRun:
             makes=context.makes,
             settings=settings,
             configure=self._configure,
-            output=self._outputs[0],
+            output=outputs[0],
             make_executor=partial(self._make_executor, alone=False),
             emit=self._emit,
             oom=context.oom,
             figures=figures,
             pace=self._pace,
+            has_limits=context.console is None,
+            on_code=context.on_code and partial(context.on_code, bot.name),
         )
         self._need = ordinary.need
-        alone = replace(
-            ordinary, output=self._outputs[1], make_executor=partial(self._make_executor, alone=True)
-        )
+        alone = replace(ordinary, output=outputs[1], make_executor=partial(self._make_executor, alone=True))
         self.supervisor = Supervisor(
             ordinary,
             SupervisorContext(
@@ -238,10 +238,11 @@ class BotRun:
         """What Telegram has to know of the bot's webhook may have changed."""
         self._intake.changed()
 
-    def replace(self, *, fetch_anew: bool) -> None:
-        """The settings changed: replace the worker by one that has them, which gets ready beside it.
+    def replace(self, *, fetch_anew: bool = False, tries: bool = False) -> None:
+        """The settings or the code changed: replace the worker by one that has them and gets ready beside it.
 
         `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
+        `tries`: as for :meth:`Supervisor.replace`.
         """
         for output in self._outputs:
             output.hide(self._settings().token.reveal())
@@ -250,7 +251,7 @@ class BotRun:
         if fetch_anew:
             self._fetching.cancel()
         self._asked_again.set()  # a refused token parks the bot, not only its intake
-        self.supervisor.replace()
+        self.supervisor.replace(tries=tries)
 
     def breaks(self, error: Exception) -> None:
         """End the run because of what broke while it was asked for something."""

@@ -30,7 +30,8 @@ MOST_RECORDED = 32 * 2**20  # bytes of keys and answers of one update; they have
 MOST_ASKS = 16  # questions of a worker that wait for their answers at the same time
 MOST_TURNS = 50_000  # messages of a worker that wait for their turn or are under way
 MOST_MESSAGES = 100  # of one call
-CHAT_LENGTH, TASK_LENGTH = 64, 200  # characters
+CHAT_LENGTH, TASK_LENGTH, PATH_LENGTH = 64, 200, 4096  # characters
+MOST_FILES = 5_000  # that a worker names as its code
 LONGEST_HOLD = 3600.0  # seconds; what a 429 may ask to wait
 MOST_ASKED = 64 * 2**10  # bytes of a question's parameters
 LONGEST_AFTER = 7 * 86400.0  # seconds
@@ -76,7 +77,8 @@ class Retune(Frame, frozen=True):
 class Configure(Frame, frozen=True):
     """To the worker, first of all: what it is. The token and its proxy travel here and nowhere else.
 
-    `counts_calls`: its heartbeats say what calls it made.
+    `counts_calls`: its heartbeats say what calls it made. `tells_code`: it says which files it has loaded.
+    `console`: there are no time limits, and breakpoints have this terminal; empty: none.
     """
 
     name: str
@@ -92,6 +94,8 @@ class Configure(Frame, frozen=True):
     proxy: str = ""
     is_test: bool = False
     local_files: str = ""
+    tells_code: bool = False
+    console: str | None = None
 
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):
@@ -235,6 +239,20 @@ class TaskFailed(Frame, frozen=True):
     error: Annotated[str, Meta(max_length=ERROR_LENGTH)]
 
 
+class CodeFile(msgspec.Struct, array_like=True, frozen=True):
+    """A file of a bot's code. `fingerprint`: of its source; empty: absent. `is_preloaded`: before a fork."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=PATH_LENGTH)]
+    fingerprint: Annotated[str, Meta(max_length=CODE_LENGTH)]
+    is_preloaded: bool = False
+
+
+class CodeLoaded(Frame, frozen=True):
+    """From the worker, also before it is ready or unfit: all files of the bot's code that it has loaded."""
+
+    files: Annotated[list[CodeFile], Meta(max_length=MOST_FILES)]
+
+
 class Fenced(Frame, frozen=True):
     """From the worker: the fence of this number is done; no delivery of it can make a call any more."""
 
@@ -244,11 +262,11 @@ class Fenced(Frame, frozen=True):
 class Outcome(Frame, frozen=True):
     """From the worker: what became of a delivery. `fenced`: it was cut off by a :class:`Fence`.
 
-    `after`: seconds that a retry asked for. `counted`:
-    whether the retry counts as an attempt (a wait that Telegram asked for does not). `error`: what went
-    wrong, without text of messages; `words`: what the handler or Telegram said of it, which may hold some.
-    `unmade`: recorded calls that a handling that is done did not make, as people read them. `stood`: seconds
-    of a handling that is to be retried for which its time stood still, as it waited to send.
+    `after`: seconds that a retry asked for. `counted`: whether the retry counts as an attempt (a wait that
+    Telegram asked for does not). `error`: what went wrong, without text of messages; `words`: what the
+    handler or Telegram said of it, which may hold some. `unmade`: recorded calls that a handling that is done
+    did not make, as people read them. `stood`: seconds of a handling that is to be retried for which its time
+    stood still, as it waited to send.
     """
 
     delivery: Annotated[int, Meta(ge=0)]
@@ -305,6 +323,7 @@ FromWorker = (
     | AskTurn
     | TurnOver
     | TaskFailed
+    | CodeLoaded
     | Fenced
     | Outcome
     | Heartbeat

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -53,6 +54,7 @@ from trioworkers.protocol.frames import (
 )
 from trioworkers.worker.asks import Asks
 from trioworkers.worker.background import Background
+from trioworkers.worker.code_reports import report_code
 from trioworkers.worker.deaf import leave_to_daemon
 from trioworkers.worker.handler import Handler, HandlerError, import_handler
 from trioworkers.worker.memory import Memory
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from trioworkers.worker.debugger import Debugger
     from trioworkers.worker.plugins import WorkerPlugins
 
 
@@ -146,15 +149,22 @@ async def serve_worker(end: socket.socket) -> int:
         end_group()
     if first.plugins:  # here, as it brings pluggy with it; and before the bot's own modules can be found
         from trioworkers.worker.plugins import WorkerPlugins
+    debugger = None if first.console is None else _make_debugger(first, first.console)
     try:
         handler = import_handler(first.handler, first.python_path)
     except HandlerError as error:
         if error.starved:
             BotLog(first.tuning.log_level, bot=first.name).error("no room for the handler", error=str(error))
             return EXIT_STARVED
+        if first.tells_code:
+            report_code(channel, error.loaded, error.missing)
         channel.send(Unfit("handler cannot be imported", cut(str(error), WORDS_LENGTH)))
         await channel.flush()
         return EXIT_UNFIT
+    if first.tells_code:
+        report_code(channel, handler.loaded)
+    if debugger is not None:
+        handler = debugger.around(handler)
     plugins = None
     if first.plugins:
         plugins = WorkerPlugins(first.plugins, BotLog(first.tuning.log_level, bot=first.name))
@@ -165,6 +175,18 @@ async def serve_worker(end: socket.socket) -> int:
         worker = Worker(first, handler, channel, api, meter, plugins)
         api.turns = worker.turns
         return await worker.run(others)
+
+
+def _make_debugger(configure: Configure, terminal: str) -> Debugger:
+    """A debugger for breakpoints, at which the time of the loop stands still."""
+    from trioworkers.worker.debugger import Debugger  # only here: it brings pdb with it
+
+    clock = trio.lowlevel.current_clock()
+    if isinstance(clock, AwakeClock):
+        clock.count_no_steps()
+    debugger = Debugger(terminal, BotLog(configure.tuning.log_level, bot=configure.name), configure.name)
+    debugger.install()
+    return debugger
 
 
 class Worker:
@@ -199,6 +221,7 @@ class Worker:
         self._asks = Asks(channel)
         self._background = Background(self._bot, channel, self._ask_later)
         self._exit_code = 1  # when it did not start
+        self._start_limit = START_TIMEOUT if configure.console is None else inf
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
@@ -210,7 +233,7 @@ class Worker:
                     nursery.start_soon(self._listen, frames, handlings)
                     if self._plugins is not None:
                         await self._plugins.start(self._bot())
-                    if started := await self._around(self._handler.start, START_TIMEOUT):
+                    if started := await self._around(self._handler.start, self._start_limit):
                         self._is_started.set()
                         self._channel.send(Ready(self._handler.code))
                         nursery.start_soon(self._beat)
