@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioworkers.protocol import frames as frames_module
+from trioworkers.protocol import framing
 from trioworkers.protocol.frames import (
     CHAT_LENGTH,
     CODE_LENGTH,
@@ -40,7 +40,6 @@ from trioworkers.protocol.frames import (
     Fence,
     Fenced,
     FrameError,
-    FrameReader,
     FromWorker,
     Go,
     Head,
@@ -57,8 +56,8 @@ from trioworkers.protocol.frames import (
     TurnOver,
     Unfit,
     cut,
-    packed,
 )
+from trioworkers.protocol.framing import FrameReader, packed
 
 words = st.text(st.characters(codec="utf-8"))
 whole = st.integers(-(2**63), 2**63 - 1)
@@ -233,9 +232,9 @@ def test_a_frame_that_is_too_long_is_refused_at_its_length(monkeypatch):
     """Before it is collected in memory; one of exactly the limit passes."""
     frame = Unfit("x" * 100, "")
     sent = wire([frame])
-    monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 4)
+    monkeypatch.setattr(framing, "FRAME_LIMIT", len(sent) - 4)
     assert receive_all(sent) == [frame]
-    monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 5)
+    monkeypatch.setattr(framing, "FRAME_LIMIT", len(sent) - 5)
     with pytest.raises(FrameError, match=f"a frame of {len(sent) - 4} bytes"):
         receive_all(sent[:4])
 

@@ -42,7 +42,6 @@ from trioworkers.protocol.frames import (
     Fence,
     Fenced,
     FrameError,
-    FrameReader,
     FromWorker,
     Go,
     Head,
@@ -58,8 +57,8 @@ from trioworkers.protocol.frames import (
     ToWorker,
     TurnOver,
     Unfit,
-    packed,
 )
+from trioworkers.protocol.framing import FrameReader, packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

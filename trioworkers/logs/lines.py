@@ -10,10 +10,12 @@ import os
 import stat
 import threading
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from trioworkers.logs.files import RotatedFile
 
@@ -98,10 +100,17 @@ class StreamSink:
 
     Past its own buffer, which would keep what failed and fail with it again, at the latest when the
     process ends (exit code 120).
+
+    Args:
+        stream: a text stream.
+        turn: entered around each write, in the thread that writes; it may block.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(
+        self, stream: TextIO, turn: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> None:
         self._stream = stream
+        self._turn = turn
         self._torn = False  # the last line was written in part
         try:
             self._descriptor = True
@@ -119,8 +128,9 @@ class StreamSink:
             data = (b"\n" if self._torn else b"") + line.encode(errors="backslashreplace")
             whole = len(data)
             try:
-                while data:
-                    data = data[os.write(self._stream.fileno(), data) :]
+                with self._turn():
+                    while data:
+                        data = data[os.write(self._stream.fileno(), data) :]
                 self._torn = False
             finally:
                 self._torn = self._torn or 0 < len(data) < whole

@@ -13,6 +13,7 @@ import stat
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
@@ -25,6 +26,7 @@ from trioworkers.service.journal import is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from trioworkers.events import Event
     from trioworkers.logs.files import RotatedFile
@@ -42,6 +44,7 @@ def open_log(
     environ: Mapping[str, str] = os.environ,
     throttle_window: Callable[[], float] = lambda: 0.0,
     clock: Callable[[], float] = time.monotonic,
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Log:
     """A listener that writes events to `stream` and `file`. It never raises for it.
 
@@ -54,6 +57,7 @@ def open_log(
         throttle_window: seconds for which repeats are held back, read each time; 0: none are. Otherwise
             :meth:`Log.serve` has to run.
         clock: seconds, for the windows.
+        turn: entered around each write to a terminal or a pipe, in a thread: others may write there, too.
     """
     stream = stream or sys.stderr  # Python has None for a descriptor that is closed
     terminal: tuple[Render, Lines] | None = None
@@ -63,7 +67,7 @@ def open_log(
             format = "text" if stream.isatty() else "journal" if is_journal(stream, environ) else "json"
         colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
         render = rendering(format, colors=colors)
-        sinks[render] = [Lines(StreamSink(stream), _lost(render))]
+        sinks[render] = [Lines(StreamSink(stream, turn), _lost(render))]
         if stream.isatty():
             terminal = render, sinks[render][0]
     if file is not None:
