@@ -101,11 +101,8 @@ class Ground:
         handed: further sockets that systemd handed over, by name.
         announcer: reports to systemd.
         holdings: what the daemon holds on disk.
-        terminal: what is shown on the terminal that the daemon runs on.
+        terminal: the terminal that the daemon runs on.
         claim: by which commands find it; None where it has none.
-        watches_code: workers are replaced when their code changes.
-        console: the terminal for breakpoints of bots that run without time limits, empty where there is no
-            terminal; None: nobody debugs.
     """
 
     fleet: Fleet
@@ -120,8 +117,6 @@ class Ground:
     holdings: Holdings
     terminal: Terminal
     claim: Claim | None = None
-    watches_code: bool = False
-    console: str | None = None
 
     @property
     def listeners(self) -> Sequence[socket.socket]:
@@ -220,7 +215,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
     registrations = Registrations(in_force, kept_token(fleet.state_dir / "webhook-secret"), listener)
     registry = Registry(Digests(fleet.state_dir / "webhooks.json"), registrations.wait_turn)
     code = None
-    if ground.watches_code:
+    if ground.terminal.watches_code:
         code = CodeWatch(
             lambda: bots.get_bots(), lambda: in_force().python_path, ground.zygote.renew, events.emit
         )
@@ -241,7 +236,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         paces=paces,
         echo=ground.terminal.echo,
         commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json")),
-        console=ground.console,
+        console=ground.terminal.console,
         on_code=None if code is None else code.report,
     )
     address = next(filter(None, map(reached_at, ground.listeners)), None)
@@ -346,7 +341,7 @@ async def _with_plugins(ground: Ground) -> tuple[FleetInForce, Plugins, Sources]
     sources = Sources(plugins, ground.events)
     await sources.ask(ground.fleet)
     fleet = await in_thread(with_given, ground.fleet, sources.tables)
-    return FleetInForce(fleet, has_limits=ground.console is None), plugins, sources
+    return FleetInForce(fleet, has_limits=ground.terminal.console is None), plugins, sources
 
 
 def _open_store(fleet: Fleet, reports: Reports, holdings: Holdings) -> Store:

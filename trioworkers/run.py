@@ -58,8 +58,6 @@ async def run_daemon(
     *,
     environ: Mapping[str, str] = os.environ,
     terminal: Terminal | None = None,
-    watches_code: bool = False,
-    console: str | None = None,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the fleet until a stop is requested, then end it gracefully within `fleet.shutdown_timeout`.
@@ -72,9 +70,7 @@ async def run_daemon(
         events: where it is emitted what happens.
         requests: what is asked of the daemon, its end above all.
         environ: the daemon's environment.
-        terminal: what is shown on the terminal that it runs on, besides the log.
-        watches_code: replace the workers of bots whose code changes.
-        console: run without time limits, with this terminal for breakpoints, or, when it is empty, with none.
+        terminal: the terminal that it runs on; None: there is none.
 
     Raises (in groups, what comes after the locks):
         AlreadyRunningError: another daemon holds the state directory, listens on our sockets or has bots of
@@ -133,8 +129,6 @@ async def run_daemon(
                 holdings=holdings,
                 claim=claim,
                 terminal=terminal or Terminal(),
-                watches_code=watches_code,
-                console=console,
             )
             await run_fleet(ground, task_status)
     events.emit("daemon.stopped")

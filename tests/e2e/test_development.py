@@ -370,10 +370,10 @@ async def test_breakpoints_may_be_ignored_or_another_debuggers(
         daemon = await Watching(project, COMMANDS[1]).ready()
         await alice.say(bot, "Ann")
         assert (await alice.expect(bot, timeout=20))["text"] == "hi Ann"
+        assert await daemon.stop() == 0
         log = (project.folder / "state/logs/worker_greeter.log").read_text()
         assert "breakpoint ignored: the daemon has no terminal" in log
         assert "greet.py:" in log
-        assert await daemon.stop() == 0
     else:
         debugger = "mine.stop" if way == "another" else way
         with screen(project, COMMANDS[1], PYTHONBREAKPOINT=debugger) as shown:

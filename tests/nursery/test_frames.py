@@ -21,11 +21,13 @@ from trioworkers.protocol.frames import (
     MOST_ASKED,
     MOST_CALLED,
     MOST_COUNTS,
+    MOST_FILES,
     MOST_MEMORY,
     MOST_MESSAGES,
     MOST_OF_WORKER,
     MOST_TIMES,
     MOST_UNMADE,
+    PATH_LENGTH,
     TASK_LENGTH,
     WORDS_LENGTH,
     Answer,
@@ -34,6 +36,8 @@ from trioworkers.protocol.frames import (
     CallCount,
     Called,
     Calling,
+    CodeFile,
+    CodeLoaded,
     Configure,
     Deliver,
     Drain,
@@ -58,6 +62,7 @@ from trioworkers.protocol.frames import (
     cut,
 )
 from trioworkers.protocol.framing import FrameReader, packed
+from trioworkers.worker.code_reports import MOST_PATHS
 
 words = st.text(st.characters(codec="utf-8"))
 whole = st.integers(-(2**63), 2**63 - 1)
@@ -95,6 +100,18 @@ FRAMES: dict[type, Any] = {
     ),
     TurnOver: st.builds(TurnOver, st.integers(0, 2**31), st.floats(0, LONGEST_HOLD)),
     TaskFailed: st.builds(TaskFailed, st.text(st.characters(codec="utf-8"), max_size=TASK_LENGTH), words),
+    CodeLoaded: st.builds(
+        CodeLoaded,
+        st.lists(
+            st.builds(
+                CodeFile,
+                st.text(st.characters(codec="utf-8"), min_size=1, max_size=PATH_LENGTH),
+                st.text(st.characters(codec="utf-8"), max_size=CODE_LENGTH),
+                st.booleans(),
+            ),
+            max_size=3,
+        ),
+    ),
     Fenced: st.builds(Fenced, st.integers(0, 2**31)),
     Ping: st.builds(Ping),
     Drain: st.builds(Drain),
@@ -257,6 +274,10 @@ LONGEST = {
         MOST_MEMORY, 1 / 3,
         [CallCount("\x01" * CODE_LENGTH, "unauthorized", MOST_TIMES)] * MOST_COUNTS, 1 / 3,
         [HookCount("\x01" * CODE_LENGTH, MOST_TIMES, MOST_TIMES, 1 / 3, 1 / 3)] * MOST_COUNTS,
+    ),
+    "CodeLoaded": CodeLoaded(
+        [CodeFile("\x01" * PATH_LENGTH, "f" * 12, False)] * (MOST_PATHS // (6 * PATH_LENGTH + 2))
+        + [CodeFile("m", "f" * 12, False)] * (MOST_FILES - MOST_PATHS // (6 * PATH_LENGTH + 2))
     ),
     "Called": Called(
         2**63 - 1, "\x01" * KEY_LENGTH, True, msgspec.Raw(b'"' + b"x" * (MOST_ANSWER - 2) + b'"')

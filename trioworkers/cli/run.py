@@ -93,18 +93,19 @@ def _serve(
     from trioworkers.logs import open_log
     from trioworkers.logs.echo import Terminal
     from trioworkers.logs.files import RotatedFile
+    from trioworkers.logs.lines import StreamSink
     from trioworkers.run import UMASK, run_daemon
     from trioworkers.stacks import task_stacks
     from trioworkers.stop import Requests, watch_signals
 
     environ = {**os.environ, UMASK: f"{os.umask(0o077):o}"}
     master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
+    stream = _stream(fleet) or sys.stderr  # Python has None for a descriptor that is closed
     log = open_log(
         format=fleet.log.format,
-        stream=_stream(fleet),
+        stream=None if stream is None else StreamSink(stream, turn),
         file=master,
         throttle_window=lambda: fleet.log.throttle_window,
-        turn=turn,
     )
     events = Events(log, least=fleet.log.level)
 
@@ -124,15 +125,8 @@ def _serve(
             await nursery.start(watch_signals, requests, others)
             _show_threads()
             await nursery.start(log.serve)
-            await run_daemon(
-                fleet,
-                events,
-                requests,
-                environ=environ,
-                terminal=Terminal(_link_shown(), log.echo),
-                watches_code=watches_code,
-                console=console,
-            )
+            terminal = Terminal(_link_shown(), log.echo, watches_code, console)
+            await run_daemon(fleet, events, requests, environ=environ, terminal=terminal)
             nursery.cancel_scope.cancel()
 
     trio.run(serve, clock=AwakeClock(tick=TICK, counts_steps=False))

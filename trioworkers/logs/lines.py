@@ -104,12 +104,15 @@ class StreamSink:
     Args:
         stream: a text stream.
         turn: entered around each write, in the thread that writes; it may block.
+
+    Attributes:
+        stream: the stream.
     """
 
     def __init__(
         self, stream: TextIO, turn: Callable[[], AbstractContextManager[object]] = nullcontext
     ) -> None:
-        self._stream = stream
+        self.stream = stream
         self._turn = turn
         self._torn = False  # the last line was written in part
         try:
@@ -122,15 +125,15 @@ class StreamSink:
         """Write it whole; False when that failed."""
         try:
             if not self._descriptor:
-                self._stream.write(line)
-                self._stream.flush()
+                self.stream.write(line)
+                self.stream.flush()
                 return True
             data = (b"\n" if self._torn else b"") + line.encode(errors="backslashreplace")
             whole = len(data)
             try:
                 with self._turn():
                     while data:
-                        data = data[os.write(self._stream.fileno(), data) :]
+                        data = data[os.write(self.stream.fileno(), data) :]
                 self._torn = False
             finally:
                 self._torn = self._torn or 0 < len(data) < whole

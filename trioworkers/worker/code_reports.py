@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from trioworkers.protocol.frames import MOST_FILES, MOST_OF_WORKER, PATH_LENGTH, CodeFile, CodeLoaded
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from trioworkers.protocol.channel import Channel
     from trioworkers.user_modules import Loaded
 
-MOST_PATHS = MOST_OF_WORKER // 4  # characters of all paths, which may take more bytes in a frame
+MOST_PATHS = MOST_OF_WORKER // 2  # bytes of all paths in a frame, which holds other things, too
 
 
 def report_code(channel: Channel, loaded: Loaded, missing: Iterable[str] = ()) -> None:
@@ -43,8 +44,12 @@ def _send(channel: Channel, loaded: Loaded, missing: Iterable[str]) -> None:
     room = MOST_PATHS
     found = {path: fingerprint for path, (_, fingerprint) in loaded.files.copy().items()}
     for path, fingerprint in {**dict.fromkeys(missing, ""), **found}.items():
-        room -= len(path)
-        if len(path) > PATH_LENGTH or room < 0 or len(files) == MOST_FILES:
-            continue  # it is not watched
+        try:
+            size = len(msgspec.json.encode(path))
+        except UnicodeEncodeError:
+            continue  # no frame takes a name that is not UTF-8; the file is not watched, nor is one too many
+        if len(path) > PATH_LENGTH or size > room or len(files) == MOST_FILES:
+            continue
+        room -= size
         files.append(CodeFile(path, fingerprint, path in loaded.preloaded))
     channel.send(CodeLoaded(files))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pdb
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import wraps
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from trioworkers.handling.update import Update
     from trioworkers.worker.handler import Handler
 
-with suppress(ImportError):  # not every Python has it
-    import readline  # noqa: F401 - what edits the lines that `input` reads
-
-EDITS_LINES = "readline" in sys.modules
 # through which a step goes without a stop
 OURS = ("trioworkers", "trioworkers.*", "trio", "trio.*", "outcome", "outcome.*", "contextlib")
 VARIABLE = "PYTHONBREAKPOINT"  # see `sys.breakpointhook`
@@ -50,6 +46,7 @@ class Console:
     def __init__(self, path: str, bot: str) -> None:
         self._path = path
         self._bot = bot
+        self._edits_lines = _edits_lines()
         self._terminal: int | None = None
         self._before: tuple[int, int, Any, Any] | None = None
 
@@ -68,7 +65,7 @@ class Console:
         os.dup2(terminal, 0)
         os.dup2(terminal, 1)
         # new ones: lines are edited on the descriptors 0 and 1 only; without that, a prompt would go to 2
-        into, out = (0, 1) if EDITS_LINES else (terminal, terminal)
+        into, out = (0, 1) if self._edits_lines else (terminal, terminal)
         sys.stdin = open(into, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
         sys.stdout = open(out, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
         self._terminal = terminal
@@ -204,6 +201,15 @@ class Debugger:
                     self._pdb.set_continue()
                 if self._console is not None:
                     self._console.give_back()
+
+
+def _edits_lines() -> bool:
+    """Whether `input` lets people edit what they type, which it does from now on."""
+    try:
+        import readline  # noqa: F401 - not every Python has it
+    except ImportError:
+        return False
+    return True
 
 
 def _place(frame: FrameType) -> str:
