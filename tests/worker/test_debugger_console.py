@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import sys
 
 import pytest
@@ -13,7 +14,7 @@ import os, sys
 if sys.argv[1] == "without readline":
     sys.modules["readline"] = None
 from trioworkers.worker.debugger import Console
-terminal = os.ttyname(0)
+terminal = os.ttyname(os.dup(0))  # it stays open, as the daemon has it
 nothing = os.open(os.devnull, os.O_RDWR)
 for descriptor in (0, 1, 2):
     os.dup2(nothing, descriptor)
@@ -42,6 +43,7 @@ def test_what_is_asked_and_printed_is_on_the_terminal(way: str) -> None:
         while "goes on ---" not in shown:
             shown += os.read(terminal, 4096).decode()
     except OSError:
+        os.kill(pid, signal.SIGKILL)
         pytest.fail(f"it ended, and the terminal shows {shown!r}")
     finally:
         _, status = os.waitpid(pid, 0)
