@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import sys
 
 import pytest
 
+PATIENCE = 20.0  # seconds without a word
 PROGRAM = """
 import os, sys
 if sys.argv[1] == "without readline":
@@ -36,15 +38,21 @@ def test_what_is_asked_and_printed_is_on_the_terminal(way: str) -> None:
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM, way])  # noqa: S606
     shown = ""
+
+    def read_until(text: str) -> None:
+        nonlocal shown
+        while text not in shown:
+            if not select.select([terminal], [], [], PATIENCE)[0]:
+                raise TimeoutError
+            shown += os.read(terminal, 4096).decode()
+
     try:
-        while "name? " not in shown:
-            shown += os.read(terminal, 4096).decode()
+        read_until("name? ")
         os.write(terminal, b"Ann\r")
-        while "goes on ---" not in shown:
-            shown += os.read(terminal, 4096).decode()
+        read_until("goes on ---")
     except OSError:
         os.kill(pid, signal.SIGKILL)
-        pytest.fail(f"it ended, and the terminal shows {shown!r}")
+        pytest.fail(f"the terminal shows {shown!r}")
     finally:
         _, status = os.waitpid(pid, 0)
         os.close(terminal)
