@@ -6,14 +6,11 @@ up (:mod:`trioworkers.run`): both take half a second, on two cores at the same t
 
 from __future__ import annotations
 
-import atexit
 import gc
-import os
 import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -21,7 +18,6 @@ from trioworkers.apply import Applier
 from trioworkers.config import FleetInForce, with_given
 from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
-from trioworkers.errors import leaves
 from trioworkers.figures import Figures
 from trioworkers.folders import kept_token
 from trioworkers.gateway.endpoint import Endpoint
@@ -29,9 +25,11 @@ from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, store_problem
+from trioworkers.last_resort import ending_without_memory, leave
 from trioworkers.live.feed import LiveFeed
 from trioworkers.logs.bots import BotEvents
 from trioworkers.nursery.bot_context import BotContext
+from trioworkers.nursery.code_watch import CodeWatch
 from trioworkers.nursery.command_session import Commands
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
@@ -50,7 +48,7 @@ from trioworkers.plugins.watchdog import Watchdog
 from trioworkers.ratelimit.pace import Paces
 from trioworkers.reload import Reload
 from trioworkers.reports import Reports
-from trioworkers.shortage import in_thread, no_memory
+from trioworkers.shortage import in_thread
 from trioworkers.snapshot import Snapshots
 from trioworkers.sources import Sources
 from trioworkers.transport.deliveries import Deliveries
@@ -68,7 +66,7 @@ from trioworkers.web.sockets import UnixSocket
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trioworkers.config import Fleet
     from trioworkers.events import Events
@@ -103,7 +101,7 @@ class Ground:
         handed: further sockets that systemd handed over, by name.
         announcer: reports to systemd.
         holdings: what the daemon holds on disk.
-        terminal: what is shown on the terminal that the daemon runs on.
+        terminal: the terminal that the daemon runs on.
         claim: by which commands find it; None where it has none.
     """
 
@@ -148,7 +146,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
             read = _Read(in_force, plugins, sources, figures, endpoint)
             daemon, web = _build(ground, read, inbox, reports)
             gc.freeze()  # modules of plugins and all that was built stay
-            async with _ending_without_memory(events), trio.open_nursery() as beside:
+            async with ending_without_memory(events), trio.open_nursery() as beside:
                 if ground.claim is not None:
                     beside.start_soon(ground.claim.serve, partial(_told, in_force, ground.control))
                 beside.start_soon(endpoint.serve)
@@ -163,7 +161,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
                 beside.cancel_scope.cancel()
         if not web.ended.is_set():
             await ground.zygote.end()
-            _leave(events)
+            leave(events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +214,11 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         listener.bind()
     registrations = Registrations(in_force, kept_token(fleet.state_dir / "webhook-secret"), listener)
     registry = Registry(Digests(fleet.state_dir / "webhooks.json"), registrations.wait_turn)
+    code = None
+    if ground.terminal.watches_code:
+        code = CodeWatch(
+            lambda: bots.get_bots(), lambda: in_force().python_path, ground.zygote.renew, events.emit
+        )
     context = BotContext(
         fleet=in_force,
         inbox=inbox,
@@ -233,6 +236,8 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         paces=paces,
         echo=ground.terminal.echo,
         commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json")),
+        console=ground.terminal.console,
+        on_code=None if code is None else code.report,
     )
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 
@@ -296,6 +301,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
             paces=paces,
             bot_events=BotEvents(events, log_of, lambda: in_force().log.throttle_window),
             greet=greet,
+            code=code,
             announcer=ground.announcer,
         )
     )
@@ -335,7 +341,7 @@ async def _with_plugins(ground: Ground) -> tuple[FleetInForce, Plugins, Sources]
     sources = Sources(plugins, ground.events)
     await sources.ask(ground.fleet)
     fleet = await in_thread(with_given, ground.fleet, sources.tables)
-    return FleetInForce(fleet), plugins, sources
+    return FleetInForce(fleet, has_limits=ground.terminal.console is None), plugins, sources
 
 
 def _open_store(fleet: Fleet, reports: Reports, holdings: Holdings) -> Store:
@@ -369,32 +375,3 @@ def _api_token(in_force: FleetInForce) -> Callable[[], str]:
     if in_force().api.token is None:
         made()
     return lambda: (in_force().api.token or made()).reveal()
-
-
-@asynccontextmanager
-async def _ending_without_memory(events: Events) -> AsyncIterator[None]:
-    """End the process at once, as a crash would, if what ends the daemon is a lack of memory.
-
-    Nothing can be relied on any more: a report of Trio may be lost, and whoever waits for it would wait for
-    ever. What was confirmed is durable, and the workers end with the process.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if not any(isinstance(leaf, MemoryError) for leaf in leaves(error)):
-            raise
-        events.emit("daemon.stopped", level="error", reason=f"no memory: {no_memory()}")
-        atexit._run_exitfuncs()  # the log may have a thread that still writes
-        os._exit(1)
-
-
-def _leave(events: Events) -> NoReturn:
-    """End the process with exit code 0, whatever still runs in it: the last resort.
-
-    Everything is written and closed by now, and every worker has ended. What did not end even when it was
-    cancelled and its connections were shut down would otherwise keep the daemon alive for ever, deaf to
-    TERM. Locks end with the process; a socket that is left behind is replaced by the next start.
-    """
-    events.emit("daemon.stopped", level="warn", reason="the API did not end and was left behind")
-    atexit._run_exitfuncs()  # the log may have a thread that still writes
-    os._exit(0)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.live.feed import LiveFeed
     from trioworkers.logs.bots import BotEvents
+    from trioworkers.nursery.code_watch import CodeWatch
     from trioworkers.nursery.fleet import FleetScope
     from trioworkers.nursery.rolling import RollingRestarts
     from trioworkers.nursery.zygote import Zygote
@@ -71,6 +72,7 @@ class DaemonParts:
         bot_events: what happens to bots, written to their logs.
         announcer: reports to systemd.
         greet: called when it is ready.
+        code: the code of the bots, where its changes replace their workers.
     """
 
     in_force: FleetInForce
@@ -92,6 +94,7 @@ class DaemonParts:
     bot_events: BotEvents
     announcer: Announcer
     greet: Callable[[], None] = lambda: None
+    code: CodeWatch | None = None
 
 
 class StatusReport:
@@ -214,6 +217,9 @@ class Daemon:
             if parts.in_force().watch:
                 watch = partial(serve_watch, reload.watched, reload.changed, self._emit_unwatched)
                 await nursery.start(watch)
+            if (code := parts.code) is not None:
+                watch = partial(serve_watch, code.watched, code.changed, self._emit_unwatched)
+                await nursery.start(partial(watch, asked=code.asked.wait))
             by_source = partial(reload.changed, "a source of bots")
             await nursery.start(parts.sources.serve, parts.in_force, by_source, reload.given)
             nursery.start_soon(self._serve_reloads)

@@ -54,6 +54,8 @@ EVENTS: Mapping[str, str] = {
     "bot.failed": "error",
     "bot.paused": "info",
     "bot.resumed": "info",
+    "code.changed": "info",
+    "code.refused": "error",
     "restart.began": "info",
     "restart.refused": "error",
     "restart.done": "info",

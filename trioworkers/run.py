@@ -70,7 +70,7 @@ async def run_daemon(
         events: where it is emitted what happens.
         requests: what is asked of the daemon, its end above all.
         environ: the daemon's environment.
-        terminal: what is shown on the terminal that it runs on, besides the log.
+        terminal: the terminal that it runs on; None: there is none.
 
     Raises (in groups, what comes after the locks):
         AlreadyRunningError: another daemon holds the state directory, listens on our sockets or has bots of

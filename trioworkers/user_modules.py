@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from contextlib import suppress
 from importlib.machinery import (
@@ -162,9 +163,23 @@ def do_not_search_in(folders: Sequence[str]) -> None:
 
 def own_file(name: str, folders: Iterable[str]) -> str | None:
     """The file of the module `name` in one of `folders`, the first that has one."""
+    return next((path for path in may_be_at(name, folders) if os.path.isfile(path)), None)
+
+
+def may_be_at(name: str, folders: Iterable[str]) -> list[str]:
+    """The files that the module `name` may come from in `folders`."""
     inner = name.replace(".", os.sep)
-    candidates = (os.path.join(f, inner + end) for f in folders for end in (".py", f"{os.sep}__init__.py"))
-    return next((path for path in candidates if os.path.isfile(path)), None)
+    return [os.path.join(f, inner + end) for f in folders for end in (".py", f"{os.sep}__init__.py")]
+
+
+def missed_by(error: BaseException) -> str | None:
+    """The name of the module that an import did not find; None when it failed for something else."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name
+    if isinstance(error, ImportError) and error.name:  # `from package import module`
+        found = re.match(r"cannot import name '(\w+)' from", error.msg or "")
+        return f"{error.name}.{found[1]}" if found else None
+    return None
 
 
 def hidden_by(name: str, folders: Sequence[str]) -> str | None:

@@ -15,12 +15,11 @@ from trioworkers.nursery.spawn import Exit
 from trioworkers.protocol.frames import (
     CallCount,
     FrameError,
-    FrameReader,
     FromWorker,
     Heartbeat,
     Unfit,
-    packed,
 )
+from trioworkers.protocol.framing import FrameReader, packed
 from trioworkers.testing import Telegram, faults, serve_telegram
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioworkers.protocol import frames as frames_module
+from trioworkers.protocol import framing
 from trioworkers.protocol.frames import (
     CHAT_LENGTH,
     CODE_LENGTH,
@@ -21,11 +21,13 @@ from trioworkers.protocol.frames import (
     MOST_ASKED,
     MOST_CALLED,
     MOST_COUNTS,
+    MOST_FILES,
     MOST_MEMORY,
     MOST_MESSAGES,
     MOST_OF_WORKER,
     MOST_TIMES,
     MOST_UNMADE,
+    PATH_LENGTH,
     TASK_LENGTH,
     WORDS_LENGTH,
     Answer,
@@ -34,13 +36,14 @@ from trioworkers.protocol.frames import (
     CallCount,
     Called,
     Calling,
+    CodeFile,
+    CodeLoaded,
     Configure,
     Deliver,
     Drain,
     Fence,
     Fenced,
     FrameError,
-    FrameReader,
     FromWorker,
     Go,
     Head,
@@ -57,8 +60,9 @@ from trioworkers.protocol.frames import (
     TurnOver,
     Unfit,
     cut,
-    packed,
 )
+from trioworkers.protocol.framing import FrameReader, packed
+from trioworkers.worker.code_reports import MOST_PATHS
 
 words = st.text(st.characters(codec="utf-8"))
 whole = st.integers(-(2**63), 2**63 - 1)
@@ -96,6 +100,18 @@ FRAMES: dict[type, Any] = {
     ),
     TurnOver: st.builds(TurnOver, st.integers(0, 2**31), st.floats(0, LONGEST_HOLD)),
     TaskFailed: st.builds(TaskFailed, st.text(st.characters(codec="utf-8"), max_size=TASK_LENGTH), words),
+    CodeLoaded: st.builds(
+        CodeLoaded,
+        st.lists(
+            st.builds(
+                CodeFile,
+                st.text(st.characters(codec="utf-8"), min_size=1, max_size=PATH_LENGTH),
+                st.text(st.characters(codec="utf-8"), max_size=CODE_LENGTH),
+                st.booleans(),
+            ),
+            max_size=3,
+        ),
+    ),
     Fenced: st.builds(Fenced, st.integers(0, 2**31)),
     Ping: st.builds(Ping),
     Drain: st.builds(Drain),
@@ -233,9 +249,9 @@ def test_a_frame_that_is_too_long_is_refused_at_its_length(monkeypatch):
     """Before it is collected in memory; one of exactly the limit passes."""
     frame = Unfit("x" * 100, "")
     sent = wire([frame])
-    monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 4)
+    monkeypatch.setattr(framing, "FRAME_LIMIT", len(sent) - 4)
     assert receive_all(sent) == [frame]
-    monkeypatch.setattr(frames_module, "FRAME_LIMIT", len(sent) - 5)
+    monkeypatch.setattr(framing, "FRAME_LIMIT", len(sent) - 5)
     with pytest.raises(FrameError, match=f"a frame of {len(sent) - 4} bytes"):
         receive_all(sent[:4])
 
@@ -258,6 +274,10 @@ LONGEST = {
         MOST_MEMORY, 1 / 3,
         [CallCount("\x01" * CODE_LENGTH, "unauthorized", MOST_TIMES)] * MOST_COUNTS, 1 / 3,
         [HookCount("\x01" * CODE_LENGTH, MOST_TIMES, MOST_TIMES, 1 / 3, 1 / 3)] * MOST_COUNTS,
+    ),
+    "CodeLoaded": CodeLoaded(
+        [CodeFile("\x01" * PATH_LENGTH, "f" * 12, False)] * (MOST_PATHS // (6 * PATH_LENGTH + 2))
+        + [CodeFile("m", "f" * 12, False)] * (MOST_FILES - MOST_PATHS // (6 * PATH_LENGTH + 2))
     ),
     "Called": Called(
         2**63 - 1, "\x01" * KEY_LENGTH, True, msgspec.Raw(b'"' + b"x" * (MOST_ANSWER - 2) + b'"')

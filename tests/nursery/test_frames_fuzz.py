@@ -37,12 +37,13 @@ from trioworkers.protocol.frames import (
     CallCount,
     Called,
     Calling,
+    CodeFile,
+    CodeLoaded,
     Deliver,
     Drain,
     Fence,
     Fenced,
     FrameError,
-    FrameReader,
     FromWorker,
     Go,
     Head,
@@ -58,8 +59,8 @@ from trioworkers.protocol.frames import (
     ToWorker,
     TurnOver,
     Unfit,
-    packed,
 )
+from trioworkers.protocol.framing import FrameReader, packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,7 @@ FROM_WORKER: list[Any] = [
     *(Ask(1, "handoff", RAW(b"{}")), AskTurn(1, 1, "5", 1, False), TurnOver(1, 0.5), Standing(True)),
     *(
         TaskFailed("t", "e"),
+        CodeLoaded([CodeFile("/a.py", "f"), CodeFile("/b.py", "", True)]),
         Fenced(1),
         Outcome(1, "done"),
         Outcome(2, "retry", after=1.0),

@@ -9,8 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trioworkers.nursery.life import BROKEN, CRASHED_EARLY, SPENT, STOPPING, step
+from trioworkers.nursery.life import BROKEN, SPENT, STOPPING, step
 from trioworkers.nursery.life_records import (
+    CRASHED_EARLY,
     Begun,
     Broke,
     DrainAsked,
@@ -238,12 +239,12 @@ class Life(RuleBasedStateMachine):
             self.world.go_on()
 
     @precondition(lambda self: self.state.current is not None and self.state.current.is_ready)
-    @rule(is_ready=st.booleans(), fills_up=st.booleans())
-    def a_replacement_begins(self, is_ready: bool, fills_up: bool) -> None:
+    @rule(is_ready=st.booleans(), fills_up=st.booleans(), tries=st.booleans())
+    def a_replacement_begins(self, is_ready: bool, fills_up: bool, tries: bool) -> None:
         """Without it few lives would have two sessions. Slots may be gone when its turn comes."""
         world = self.world
         world.limit = max(world.limit, world.taken + world.others + len(world.line) + 1)
-        self.replace()
+        self.replace(tries)
         if fills_up:
             world.limit = world.taken + world.others
         if isinstance(self.state.waits_for, TurnWait):
@@ -379,10 +380,10 @@ class Life(RuleBasedStateMachine):
         elif not before.is_in_line:
             assert self.state.hold_until is None, "nothing stands in its way"
 
-    @rule()
-    def replace(self) -> None:
+    @rule(tries=st.booleans())
+    def replace(self, tries: bool) -> None:
         before = self.state
-        self.world.tell(ReplaceAsked())
+        self.world.tell(ReplaceAsked(tries))
         works = before.current is not None and before.current.is_ready and before.current.why is None
         if works and self.world.spare > 0 and not before.is_leaving:
             assert before.current is not None

@@ -28,7 +28,8 @@ from trioworkers.nursery.session import (
 )
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.task_reports import FAILURES_SPAN, MOST_FAILURES
-from trioworkers.protocol.frames import AskTurn, Configure, Ready, Retune, Standing, TaskFailed, packed
+from trioworkers.protocol.frames import AskTurn, Configure, Ready, Retune, Standing, TaskFailed
+from trioworkers.protocol.framing import packed
 from trioworkers.ratelimit.pace import Paces
 
 if TYPE_CHECKING:

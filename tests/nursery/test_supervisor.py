@@ -931,3 +931,47 @@ async def test_without_a_running_supervisor_there_is_nothing_to_try(stage, autoj
     await it.supervisor.run()
     assert await it.supervisor.try_worker() is None
     assert it.canaries == []
+
+
+@pytest.mark.parametrize("how", ["unfit", "crash"])
+async def test_code_that_cannot_run_replaces_nothing(stage, nursery, autojump_clock, how):
+    """It is told why; the worker before goes on, and what is saved next is tried the same way."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.replace(tries=True)
+    await settle()
+    works, broken = it.sessions
+    if how == "unfit":
+        broken.unfit = Unfit("handler cannot be imported", "syntax error")
+    broken.crash()
+    await trio.sleep(1)
+    assert it.told.count("code.refused") == 1
+    assert (works.why, it.supervisor.state, it.supervisor.sessions) == (None, "running", [works])
+    assert it.places.taken == 1
+    it.prompt = True
+    it.supervisor.replace(tries=True)
+    await trio.sleep(1)
+    assert (works.why, it.supervisor.sessions) == ("replaced", [it.last])
+    assert (it.supervisor.restarts, len(it.sessions)) == (1, 3)
+    it.supervisor.drain()
+
+
+@pytest.mark.parametrize("first", ["code", "settings"])
+async def test_settings_win_over_code_that_is_tried(stage, nursery, autojump_clock, first):
+    """Whose worker cannot become ready: then the usual way, one after the other, and the bot has failed."""
+    it = stage()
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.prompt = False
+    it.supervisor.replace(tries=first == "code")
+    await settle()
+    it.supervisor.replace(tries=first != "code")
+    await settle()
+    it.last.unfit = Unfit("handler cannot be imported", "")
+    it.last.crash()
+    await trio.sleep(1)
+    assert it.sessions[0].why == "replaced"
+    assert "code.refused" not in it.told
+    it.supervisor.drain()

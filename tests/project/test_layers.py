@@ -59,6 +59,7 @@ LAYERS: Layers = [
             "awake",
             "errors",
             "machine",
+            "terminal",
             "described",
             "breakage",
             "nearest",
@@ -104,7 +105,7 @@ LAYERS: Layers = [
         ("nursery",),
         ("dashboard",),
         ("reload", "reports", "web"),
-        ("holdings",),
+        ("holdings", "last_resort"),
         ("apply", "snapshot"),
         ("daemon",),
         ("compose",),
@@ -179,6 +180,7 @@ OF_A_WORKER = [
         "starved",
         "user_modules",
         "private",
+        "terminal",
     )
 ]
 FOR_PLUGINS = [

@@ -6,7 +6,7 @@ import faulthandler
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -20,6 +20,7 @@ from trioworkers.cli.streams import patient_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from trioworkers.config import Fleet
@@ -34,7 +35,12 @@ where every task stands.
 
 \b
   trioworkers run
+  trioworkers run --watch
+  trioworkers run --debug
   trioworkers -c /etc/trioworkers/fleet.toml run --dry-run
+"""
+AT_BREAKPOINTS = """
+stopping: bots that are at a breakpoint are waited for; Ctrl-C again stops at once
 """
 TICK = 0.5  # seconds of the loop's longest sleep, see trioworkers.awake
 
@@ -43,8 +49,12 @@ TICK = 0.5  # seconds of the loop's longest sleep, see trioworkers.awake
 @click.option(
     "--dry-run", is_flag=True, help="Validate, import handlers and plugins, print the plan, start nothing."
 )
+@click.option("--watch", is_flag=True, help="Replace a bot's worker when a file of its code changes.")
+@click.option(
+    "--debug", is_flag=True, help="Run without time limits; breakpoint() in a bot has this terminal."
+)
 @click.pass_obj
-def run(config: Path | None, dry_run: bool) -> None:
+def run(config: Path | None, dry_run: bool, watch: bool, debug: bool) -> None:
     fleet = read_fleet(config)
     if dry_run:
         from trioworkers.descriptors import check_pidfds
@@ -57,10 +67,25 @@ def run(config: Path | None, dry_run: bool) -> None:
         plugins.retune(fleet, plugins.validated(fleet))
         _print_plan(fleet, [plugin.name for plugin in plugins.found if plugin.is_active])
         return
-    run_or_fail(lambda: _serve(fleet))
+    if not debug:
+        run_or_fail(lambda: _serve(fleet, watches_code=watch))
+        return
+    from trioworkers.terminal import find_terminal, kept_terminal
+
+    path = find_terminal()
+    if path is None:
+        click.echo("trioworkers: --debug: there is no terminal, so breakpoint() is ignored", err=True)
+    with nullcontext(nullcontext) if path is None else kept_terminal(path) as turn:
+        run_or_fail(lambda: _serve(fleet, watches_code=watch, console=path or "", turn=turn))
 
 
-def _serve(fleet: Fleet) -> None:
+def _serve(
+    fleet: Fleet,
+    *,
+    watches_code: bool,
+    console: str | None = None,
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
     import trio
 
     from trioworkers.awake import AwakeClock
@@ -68,15 +93,17 @@ def _serve(fleet: Fleet) -> None:
     from trioworkers.logs import open_log
     from trioworkers.logs.echo import Terminal
     from trioworkers.logs.files import RotatedFile
+    from trioworkers.logs.lines import StreamSink
     from trioworkers.run import UMASK, run_daemon
     from trioworkers.stacks import task_stacks
     from trioworkers.stop import Requests, watch_signals
 
     environ = {**os.environ, UMASK: f"{os.umask(0o077):o}"}
     master = RotatedFile(fleet.log_dir / "master.log", lambda: fleet.log)
+    stream = _stream(fleet) or sys.stderr  # Python has None for a descriptor that is closed
     log = open_log(
         format=fleet.log.format,
-        stream=_stream(fleet),
+        stream=None if stream is None else StreamSink(stream, turn),
         file=master,
         throttle_window=lambda: fleet.log.throttle_window,
     )
@@ -92,13 +119,14 @@ def _serve(fleet: Fleet) -> None:
     async def serve() -> None:
         requests = Requests()
         others = {signal.SIGUSR1: emit_reopened, signal.SIGQUIT: emit_stacks}
+        if console:
+            others[signal.SIGINT] = lambda: click.echo(AT_BREAKPOINTS, err=True, nl=False)
         async with trio.open_nursery() as nursery:
             await nursery.start(watch_signals, requests, others)
             _show_threads()
             await nursery.start(log.serve)
-            await run_daemon(
-                fleet, events, requests, environ=environ, terminal=Terminal(_link_shown(), log.echo)
-            )
+            terminal = Terminal(_link_shown(), log.echo, watches_code, console)
+            await run_daemon(fleet, events, requests, environ=environ, terminal=terminal)
             nursery.cancel_scope.cancel()
 
     trio.run(serve, clock=AwakeClock(tick=TICK, counts_steps=False))

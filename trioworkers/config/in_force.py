@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from trioworkers.config.worker_places import Places, places_of
@@ -13,9 +14,13 @@ if TYPE_CHECKING:
 
 
 class FleetInForce:
-    """Holds the fleet that is in force. Each of its methods gives one slice, read anew each time."""
+    """Holds the fleet that is in force. Each of its methods gives one slice, read anew each time.
 
-    def __init__(self, fleet: Fleet) -> None:
+    `has_limits`: a stop is bounded; it is not where somebody debugs.
+    """
+
+    def __init__(self, fleet: Fleet, *, has_limits: bool = True) -> None:
+        self._has_limits = has_limits
         self._machine = this_machine()
         self.change(fleet)
 
@@ -69,7 +74,7 @@ class FleetInForce:
 
     def shutdown_timeout(self) -> float:
         """Seconds that a stop may take."""
-        return self._fleet.shutdown_timeout
+        return self._fleet.shutdown_timeout if self._has_limits else inf
 
 
 def own_bots(fleet: Fleet) -> dict[str, BotSettings]:

@@ -56,6 +56,7 @@ async def serve_watch(
     emit_trouble: Callable[[str], object],
     *,
     pace: Pace | None = None,
+    asked: Callable[[], Awaitable[object]] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Call `changed` whenever the contents that the fleet was read from differ, until cancelled.
@@ -73,6 +74,7 @@ async def serve_watch(
         emit_trouble: called with the reason when files can only be looked at now and then, and with what to
             do about it; once for as long as the reason stays the same.
         pace: how often it looks; None: the usual.
+        asked: returns when somebody wants `watched` and `changed` to be called, though no file has changed.
         task_status: told when the watches are set.
     """
     trouble = Trouble(emit_trouble)
@@ -94,9 +96,34 @@ async def serve_watch(
                 await changed()
                 continue
             deadline = trio.current_time() + hints.patience(pace.poll)
-            while not await hints.wait(min(pace.glance, deadline - trio.current_time())):
-                if trio.current_time() >= deadline or stamps != await in_thread.run(what.stamps):
+            is_asked = False
+            while not is_asked:
+                hinted, is_asked = await _wait(hints, min(pace.glance, deadline - trio.current_time()), asked)
+                if hinted or trio.current_time() >= deadline or stamps != await in_thread.run(what.stamps):
                     break
+            if is_asked:
+                seen = None
+
+
+async def _wait(
+    hints: Hints, seconds: float, asked: Callable[[], Awaitable[object]] | None
+) -> tuple[bool, bool]:
+    """Wait at most so many seconds; whether there was a hint, and whether somebody asked."""
+    if asked is None:
+        return await hints.wait(seconds), False
+    hinted = was_asked = False
+    async with trio.open_nursery() as nursery:
+
+        async def wait_asked() -> None:
+            nonlocal was_asked
+            await asked()
+            was_asked = True
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait_asked)
+        hinted = await hints.wait(seconds)
+        nursery.cancel_scope.cancel()
+    return hinted and not was_asked, was_asked
 
 
 async def _settled(what: Watched, found: bytes, settle: float, in_thread: _Thread) -> bytes:

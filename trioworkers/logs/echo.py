@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What a daemon shows on the terminal that it runs on, besides its log. Neither may block.
+    """The terminal that a daemon runs on: what it shows there besides its log, and what who sits there wants.
 
     Attributes:
         show_link: is given a login link for the dashboard when the daemon is ready; None: nobody can see it.
-        echo: is given the name of a bot and what it prints; None: nobody looks on.
+        echo: is given the name of a bot and what it prints; None: nobody looks on. Neither may block.
+        watches_code: workers are to be replaced when their code changes.
+        console: the terminal's path, for breakpoints of bots, which run without time limits; empty where
+            there is no terminal; None: nobody debugs.
     """
 
     show_link: Callable[[str], None] | None = None
     echo: Callable[[str, bytes], None] | None = None
+    watches_code: bool = False
+    console: str | None = None
 
 
 def echoed(bot: str, data: bytes, render: Render) -> list[str]:

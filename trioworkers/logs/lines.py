@@ -10,10 +10,12 @@ import os
 import stat
 import threading
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from trioworkers.logs.files import RotatedFile
 
@@ -98,10 +100,20 @@ class StreamSink:
 
     Past its own buffer, which would keep what failed and fail with it again, at the latest when the
     process ends (exit code 120).
+
+    Args:
+        stream: a text stream.
+        turn: entered around each write, in the thread that writes; it may block.
+
+    Attributes:
+        stream: the stream.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: TextIO, turn: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> None:
+        self.stream = stream
+        self._turn = turn
         self._torn = False  # the last line was written in part
         try:
             self._descriptor = True
@@ -113,14 +125,15 @@ class StreamSink:
         """Write it whole; False when that failed."""
         try:
             if not self._descriptor:
-                self._stream.write(line)
-                self._stream.flush()
+                self.stream.write(line)
+                self.stream.flush()
                 return True
             data = (b"\n" if self._torn else b"") + line.encode(errors="backslashreplace")
             whole = len(data)
             try:
-                while data:
-                    data = data[os.write(self._stream.fileno(), data) :]
+                with self._turn():
+                    while data:
+                        data = data[os.write(self.stream.fileno(), data) :]
                 self._torn = False
             finally:
                 self._torn = self._torn or 0 < len(data) < whole

@@ -37,7 +37,7 @@ TICK = 1.0  # seconds between two looks at what throttling holds
 def open_log(
     *,
     format: str = "auto",
-    stream: TextIO | None = None,
+    stream: TextIO | StreamSink | None = None,
     file: RotatedFile | None = None,
     environ: Mapping[str, str] = os.environ,
     throttle_window: Callable[[], float] = lambda: 0.0,
@@ -48,13 +48,16 @@ def open_log(
     Args:
         format: of the stream: `text`, `json`, `journal`, or `auto`: text on a terminal, journal where
             systemd reads along, else JSON. The journal's format is text behind a priority.
-        stream: where to write; by default standard error.
+        stream: where to write, or the sink for it; by default standard error.
         file: where to write, too, as JSON.
         environ: where `JOURNAL_STREAM` and `NO_COLOR` are looked up.
         throttle_window: seconds for which repeats are held back, read each time; 0: none are. Otherwise
             :meth:`Log.serve` has to run.
         clock: seconds, for the windows.
     """
+    sink: StreamSink | None = None
+    if isinstance(stream, StreamSink):
+        sink, stream = stream, stream.stream
     stream = stream or sys.stderr  # Python has None for a descriptor that is closed
     terminal: tuple[Render, Lines] | None = None
     sinks: dict[Render, list[Lines]] = {}  # what is one rendering is made once for all its sinks
@@ -63,7 +66,7 @@ def open_log(
             format = "text" if stream.isatty() else "journal" if is_journal(stream, environ) else "json"
         colors = format == "text" and stream.isatty() and not environ.get("NO_COLOR")
         render = rendering(format, colors=colors)
-        sinks[render] = [Lines(StreamSink(stream), _lost(render))]
+        sinks[render] = [Lines(sink or StreamSink(stream), _lost(render))]
         if stream.isatty():
             terminal = render, sinks[render][0]
     if file is not None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BotContext", "BotScope"]
 
+NO_LIMIT = 10 * 366 * 86400.0  # seconds; JSON has no infinity
+
 
 class BotScope:
     """Runs one bot. :meth:`run` once; :meth:`stop_intake` and :meth:`drain` end it in order.
@@ -52,8 +54,8 @@ class BotScope:
     """
 
     def __init__(self, settings: BotSettings, context: BotContext) -> None:
-        self.settings = settings
         self._context = context
+        self.settings = self._in_force(settings)
         self.log_path = context.fleet().log_dir / f"worker_{settings.name}.log"
         self.log = RotatedFile(self.log_path, self._log_settings)
         self._gate = Gate(
@@ -209,6 +211,7 @@ class BotScope:
 
     def retune(self, settings: BotSettings) -> None:
         """Work with new settings that touch no process; updates in flight keep those they began with."""
+        settings = self._in_force(settings)
         differs = settings.digest != self.settings.digest
         self.settings = settings
         self._tune_pace()
@@ -272,13 +275,21 @@ class BotScope:
 
         `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
         """
-        self.settings = settings
+        self.settings = self._in_force(settings)
         self._tune_pace()
         if self._is_breaking:
             self._wanted.set()
         elif self._run is not None:
             with self._own_breakage():
                 self._run.replace(fetch_anew=fetch_anew)
+
+    def try_code(self) -> None:
+        """The code changed: replace the worker by one that has it; if it is broken, the present one stays."""
+        if self._is_breaking:
+            self._wanted.set()
+        elif self._run is not None and self.settings.enabled:
+            with self._own_breakage():
+                self._run.replace(tries=True)
 
     def may_run_beside(self, other: BotScope) -> bool:
         """Whether both may run at the same time: not with one bot id, nor with one log."""
@@ -348,6 +359,12 @@ class BotScope:
             "rate_limit": None,
             "health": {**health, "intake": None, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
         }
+
+    def _in_force(self, settings: BotSettings) -> BotSettings:
+        """These settings, or, where somebody debugs, the same without time limits."""
+        if self._context.console is None:
+            return settings
+        return settings.model_copy(update={"handler_timeout": NO_LIMIT, "hang_timeout": NO_LIMIT})
 
     @property
     def _is_breaking(self) -> bool:

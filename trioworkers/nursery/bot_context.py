@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trioworkers.nursery.paused import PausedBots
     from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.nursery.spawn import MakesWorkers
-    from trioworkers.protocol.frames import WorkerPlugin
+    from trioworkers.protocol.frames import CodeLoaded, WorkerPlugin
     from trioworkers.ratelimit.pace import Paces
 
 
@@ -48,6 +48,10 @@ class BotContext:
         paces: the bots' turns to send; None: nobody limits these.
         echo: is given a bot's name and what it prints; None: nobody looks on.
         commands: what the daemon has for bots that are programs; None: there are none.
+        console: the terminal for breakpoints of bots that run without time limits, empty where the daemon has
+            none; None: nobody debugs.
+        on_code: told of a bot, when its worker was started, and which files its code comes from; None: nobody
+            watches these.
     """
 
     fleet: Callable[[], Fleet]
@@ -67,3 +71,5 @@ class BotContext:
     paces: Paces | None = None
     echo: Callable[[str, bytes], None] | None = None
     commands: Commands | None = None
+    console: str | None = None
+    on_code: Callable[[str, float, CodeLoaded], None] | None = None

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from trioworkers.nursery.worker import ConnectedWorker
     from trioworkers.protocol.frames import Configure, Retune
 
-
 REFUSED = "token refused"
 
 
@@ -95,7 +94,7 @@ class BotRun:
         self._scheduler = Scheduler(self._settling, self._fault, self._is_paused, route)
         token = bot.token.reveal()
         echo = None if context.echo is None else partial(context.echo, bot.name)
-        self._outputs = Output(log, token, echo), Output(log, token, echo)
+        self._outputs = outputs = Output(log, token, echo), Output(log, token, echo)
         self._rng = rng
         self._asks = BotAsks(bot.name, context.ask)
         self._commands = BotCommands(settings, context, self._settling, self._scheduler, self._fault.note)
@@ -105,17 +104,17 @@ class BotRun:
             makes=context.makes,
             settings=settings,
             configure=self._configure,
-            output=self._outputs[0],
+            output=outputs[0],
             make_executor=partial(self._make_executor, alone=False),
             emit=self._emit,
             oom=context.oom,
             figures=figures,
             pace=self._pace,
+            has_limits=context.console is None,
+            on_code=context.on_code and partial(context.on_code, bot.name),
         )
         self._need = ordinary.need
-        alone = replace(
-            ordinary, output=self._outputs[1], make_executor=partial(self._make_executor, alone=True)
-        )
+        alone = replace(ordinary, output=outputs[1], make_executor=partial(self._make_executor, alone=True))
         self.supervisor = Supervisor(
             ordinary,
             SupervisorContext(
@@ -252,10 +251,11 @@ class BotRun:
         """What Telegram has to know of the bot's webhook may have changed."""
         self._intake.changed()
 
-    def replace(self, *, fetch_anew: bool) -> None:
-        """The settings changed: replace the worker by one that has them, which gets ready beside it.
+    def replace(self, *, fetch_anew: bool = False, tries: bool = False) -> None:
+        """The settings or the code changed: replace the worker by one that has them and gets ready beside it.
 
         `fetch_anew`: how updates are fetched has changed, too (the token); else they come in all the while.
+        `tries`: as for :meth:`Supervisor.replace`.
         """
         for output in self._outputs:
             output.hide(self._settings().token.reveal())
@@ -265,7 +265,7 @@ class BotRun:
             self._fetching.cancel()
         self._backlog.poke()  # a bot that was a program has no quarantine, and may have one now
         self._refused.ask_again()  # a refused token parks the bot, not only its intake
-        self.supervisor.replace()
+        self.supervisor.replace(tries=tries)
 
     def breaks(self, error: Exception) -> None:
         """End the run because of what broke while it was asked for something."""

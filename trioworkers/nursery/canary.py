@@ -31,7 +31,7 @@ async def try_worker(context: SessionContext, make_session: MakesSessions = Work
     farewells: list[_Farewell] = []
 
     def make_executor(worker: ConnectedWorker) -> _Farewell:
-        farewells.append(_Farewell(worker))
+        farewells.append(_Farewell(worker, LEAVES if context.has_limits else math.inf))
         return farewells[-1]
 
     session = make_session(replace(context, make_executor=make_executor), KIND)
@@ -52,14 +52,19 @@ def _problem(ended: Ended) -> str:
 class _Farewell:
     """An executor that has no updates: it asks the worker to exit.
 
+    Args:
+        worker: the worker.
+        seconds: that it has for that.
+
     Attributes:
         problem: the worker sent something that is not a valid frame.
     """
 
     idle_since, held_for, taken = math.inf, 0.0, 0
 
-    def __init__(self, worker: ConnectedWorker) -> None:
+    def __init__(self, worker: ConnectedWorker, seconds: float) -> None:
         self._worker = worker
+        self._seconds = seconds
         self.problem: str | None = None
 
     def fence(self, chat_id: int, done: Callable[[], None]) -> bool:
@@ -73,7 +78,7 @@ class _Farewell:
         """Let the worker exit; it may send its last heartbeats and the like meanwhile."""
         self._worker.drain()
         try:
-            with trio.move_on_after(LEAVES):
+            with trio.move_on_after(self._seconds):
                 while await self._worker.receive():
                     self._worker.heartbeat_at = trio.current_time()
         except FrameError as error:

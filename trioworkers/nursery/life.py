@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from msgspec.structs import replace
 
 from trioworkers.nursery.life_records import (
+    CRASHED_EARLY,
     Asker,
     Begun,
     Broke,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 SPENT = "restart budget spent"
 BROKEN = "internal error"
 STOPPING = "the daemon stops"
-CRASHED_EARLY = "its worker ended before it was ready"
 KEEPS_SLOT = ("restarted", "replaced", "recycled")  # a session that ends for these is followed at once
 VERDICTS = ("running", "failed", "stopped", "backoff")  # the phases that answer those who asked for a restart
 
@@ -90,8 +90,8 @@ class _Step:
                 self._slot_is_granted()
             case RestartAsked():
                 self._restart_is_asked(Asker(event.ticket, event.by_hand))
-            case ReplaceAsked():
-                self._replace_is_asked()
+            case ReplaceAsked(tries):
+                self._replace_is_asked(tries=tries)
             case SettingsChanged(differs):
                 self._settings_have_changed(differs=differs)
             case Parked(reason, fields):
@@ -160,9 +160,12 @@ class _Step:
             self._free_slot()
             self._advance()
         elif successor is not None and successor.number == event.number:
-            self._set(successor=None)  # it was never ready: the usual way then, one after the other
+            self._set(successor=None)
             self._free_slot()
-            self._end("replaced")
+            if successor.is_tried and successor.why is None:
+                self.effects.append(EmitEvent("code.refused", event.refusal))
+            else:  # it was never ready: the usual way then, one after the other
+                self._end("replaced")
         elif current is None or current.number != event.number:
             return
         elif successor is not None:
@@ -185,11 +188,9 @@ class _Step:
         elif event.why == "sleeping":
             self.effects.append(EmitEvent("worker.sleeping"))
         elif event.why is None and not self.state.is_leaving:
-            now = self._around.now
-            budget, start = self.state.budget.after(
-                Crash(now, event.lived, event.draw, event.starved), event.limits
-            )
-            self._set(budget=budget, hold_until=now + start.pause)
+            crash = Crash(self._around.now, event.lived, event.draw, event.starved)
+            budget, start = self.state.budget.after(crash, event.limits)
+            self._set(budget=budget, hold_until=crash.at + start.pause)
             if start.spent:
                 self._fail(SPENT, {})
             else:
@@ -197,7 +198,7 @@ class _Step:
             self._set(next_start_at=self._around.unix + start.pause)
 
     def _start_is_due(self) -> None:
-        if not isinstance(self.state.waits_for, TurnWait):
+        if not isinstance(turn := self.state.waits_for, TurnWait):
             return  # it was asked for something else in the same moment
         if self.state.current is None:
             self._start_current()
@@ -205,7 +206,7 @@ class _Step:
             self._end("replaced")
         else:
             self._take_slot()
-            self._set(waits_for=None, successor=self._start_session())
+            self._set(waits_for=None, successor=replace(self._start_session(), is_tried=turn.tries))
 
     def _slot_is_granted(self) -> None:
         if self.state.is_in_line:
@@ -227,7 +228,7 @@ class _Step:
             elif asker.by_hand:
                 self._advance()  # what the others wait for does not delay this one
 
-    def _replace_is_asked(self) -> None:
+    def _replace_is_asked(self, *, tries: bool) -> None:
         state = self.state
         if state.is_leaving or state.is_over:
             return
@@ -242,7 +243,7 @@ class _Step:
             if state.successor.why is None:
                 self.effects.append(EndSession(state.successor.number, "replaced"))
             self._set(successor=None, finishing=state.finishing | {state.successor.number})
-        self._set(waits_for=TurnWait())
+        self._set(waits_for=TurnWait(tries and not state.is_retuning))
 
     def _settings_have_changed(self, *, differs: bool) -> None:
         state = self.state

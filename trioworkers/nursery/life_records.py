@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trioworkers.nursery.restart import RestartLimits
     from trioworkers.protocol.frames import Unfit
 
+CRASHED_EARLY = "its worker ended before it was ready"
+
 Phase = Literal["starting", "running", "sleeping", "draining", "backoff", "failed", "stopped"]
 Why = Literal["restarted", "replaced", "recycled", "sleeping", "parked", "leaving"]
 """Why a session was asked to end. It ends itself when it is `recycled` or `sleeping`."""
@@ -74,6 +76,13 @@ class SessionEnded(msgspec.Struct, frozen=True):
     draw: float
     starved: bool = False
 
+    @property
+    def refusal(self) -> dict[str, object]:
+        """Why its worker was never ready, as fields of an event."""
+        if self.unfit is None:
+            return {"reason": CRASHED_EARLY}
+        return {"reason": self.unfit.reason, "detail": self.unfit.detail}
+
 
 class RestartAsked(msgspec.Struct, frozen=True):
     """Somebody asks for a worker with the code as it is now, and waits for the verdict on `ticket`.
@@ -86,7 +95,9 @@ class RestartAsked(msgspec.Struct, frozen=True):
 
 
 class ReplaceAsked(msgspec.Struct, frozen=True):
-    """Settings have changed that need a new process."""
+    """Settings have changed that need a new process; or, with `tries`, the code, which may be broken."""
+
+    tries: bool = False
 
 
 class SettingsChanged(msgspec.Struct, frozen=True):
@@ -188,7 +199,9 @@ class SlotWait(msgspec.Struct, frozen=True):
 
 
 class TurnWait(msgspec.Struct, frozen=True):
-    """Wait for the bot's turn in the fleet's start rate."""
+    """Wait for the bot's turn in the fleet's start rate. `tries`: the session that starts then is tried."""
+
+    tries: bool = False
 
 
 class TimeWait(msgspec.Struct, frozen=True):
@@ -208,11 +221,13 @@ Wait = SlotWait | TurnWait | TimeWait | WorkWait
 
 
 class LiveSession(msgspec.Struct, frozen=True):
-    """A session as far as the machine knows it. `why`: what the machine asked it to end for."""
+    """A session as far as the machine knows it. `why`: what the machine asked it to end for; `is_tried`: the
+    one that it is to replace stays when this one cannot become ready."""
 
     number: int
     is_ready: bool = False
     why: Why | None = None
+    is_tried: bool = False
 
     def asked_to_end(self, why: Why) -> LiveSession:
         """Return it as it is once it is asked to end; the first reason stands."""
@@ -277,6 +292,13 @@ class State(msgspec.Struct, frozen=True):
     def is_in_line(self) -> bool:
         """Whether it waits for a slot that somebody else has to free."""
         return isinstance(self.waits_for, SlotWait)
+
+    @property
+    def is_retuning(self) -> bool:
+        """Whether a worker that is no trial is to replace a ready one: the settings of that one are old."""
+        if self.successor is not None:
+            return not self.successor.is_tried
+        return isinstance(self.waits_for, TurnWait) and not self.waits_for.tries
 
     @property
     def next_has_begun(self) -> bool:

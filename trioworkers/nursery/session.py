@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from trioworkers.nursery.oom import OomKills
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import MakesWorkers, WorkerProcess
-    from trioworkers.protocol.frames import Configure
+    from trioworkers.protocol.frames import CodeLoaded, Configure
     from trioworkers.ratelimit.pace import BotPace
 
 DRAIN_SLACK = 10.0  # seconds beyond its handler_timeout that a worker has to end its work
@@ -88,6 +89,10 @@ class SessionContext:
     """Counts ends; None: nobody wants them."""
     pace: BotPace | None = None
     """The bot's turns to send; None: nobody limits these."""
+    on_code: Callable[[float, CodeLoaded], None] | None = None
+    """Told when a worker was started (trio time), and the files of its code; None: nobody watches them."""
+    has_limits: bool = True
+    """Whether a worker that starts too slowly, or answers a fence too slowly, is killed."""
     need: MemoryNeed = field(default_factory=MemoryNeed)
     """How much memory the bot's workers need."""
     first_word: Callable[[ConnectedWorker], Awaitable[Ready | Unfit | None]] = ConnectedWorker.first_word
@@ -164,7 +169,8 @@ class WorkerSession:
         self._kind = kind
         self._on_ready = on_ready
         self._executor: SessionExecutor | None = None
-        self._making, self._starting = trio.CancelScope(), StartLimit()
+        self._making = trio.CancelScope()
+        self._starting = StartLimit(START_TIMEOUT if context.has_limits else math.inf)
         self._working = trio.CancelScope()
         self._problem: str | None = None
         self._error: Exception | None = None  # that a request to end led to
@@ -222,7 +228,7 @@ class WorkerSession:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_when_gone, nursery.cancel_scope)
-            with trio.move_on_after(FENCE_TIMEOUT) as limit:
+            with trio.move_on_after(FENCE_TIMEOUT if self._context.has_limits else math.inf) as limit:
                 await answered.wait()
             if limit.cancelled_caught:
                 await self._end_hung(worker, f"{self._context.settings().name}/{chat_id}", epoch)
@@ -253,6 +259,8 @@ class WorkerSession:
                 self.worker, tail = worker, worker.last_lines
                 if context.pace is not None:
                     worker.turns = WorkerTurns(context.pace, worker.send)
+                if context.on_code is not None:
+                    worker.on_code = partial(context.on_code, worker.started_at)
                 worker.on_stand, worker.on_failed_task = self._starting.stand, self._task_reports.report
                 try:
                     unfit = await self._start(worker)

@@ -11,18 +11,22 @@ from trioworkers.nursery.worker import START_TIMEOUT
 class StartLimit:
     """Cancels what waits for a worker to be ready.
 
+    Args:
+        seconds: that it has.
+
     Attributes:
         scope: around what is cancelled.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = START_TIMEOUT) -> None:
+        self._seconds = seconds
         self.scope = trio.CancelScope()
         self._may_stand = LONGEST_WAITS  # seconds, whatever the worker says
         self._stands_since: float | None = None
 
     def begin(self) -> None:
-        """The process runs: its minute begins."""
-        self.scope.deadline = trio.current_time() + START_TIMEOUT
+        """The process runs: its time begins."""
+        self.scope.deadline = trio.current_time() + self._seconds
 
     def stand(self, is_on: bool) -> None:
         """Its time stands still from now on, or goes on."""

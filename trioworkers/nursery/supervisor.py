@@ -207,12 +207,13 @@ class Supervisor:
             scope.cancel()
         return asker.problem
 
-    def replace(self) -> None:
+    def replace(self, *, tries: bool = False) -> None:
         """Start a worker with the settings in force, and end the present one when that one is ready.
 
-        When it cannot become ready, or there is no second slot, the present one ends first.
+        When it cannot become ready, or there is no second slot, the present one ends first. With `tries`, the
+        present one stays when the other cannot become ready.
         """
-        self._ask(ReplaceAsked())
+        self._ask(ReplaceAsked(tries))
 
     def retune(self, *, differs: bool) -> None:
         """Look again at the settings in force: what is waited for may be there. No process is touched.

@@ -16,6 +16,7 @@ from trioworkers.nursery.output import TAIL_LINES
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
     AskTurn,
+    CodeLoaded,
     Drain,
     FromWorker,
     Go,
@@ -123,6 +124,7 @@ class ConnectedWorker:
         turns: what it has of its bot's turns to send; None: nobody limits these.
         on_stand: is told when the time of its `start` stands still, and when it goes on.
         on_failed_task: is told of background tasks that raised.
+        on_code: is told of the files that its code comes from.
         last_lines: the end of what it has written; all of it once :func:`open_worker` is left.
     """
 
@@ -138,6 +140,7 @@ class ConnectedWorker:
         self.turns: WorkerTurns | None = None
         self.on_stand: Callable[[bool], None] = _ignore
         self.on_failed_task: Callable[[TaskFailed], None] = _ignore
+        self.on_code: Callable[[CodeLoaded], None] = _ignore
         self._unread: list[Any] = []
         self._is_over = False  # its channel was found closed
         self.started_at = trio.current_time()
@@ -205,7 +208,9 @@ class ConnectedWorker:
             self.on_stand(frame.is_on)
         elif isinstance(frame, TaskFailed):
             self.on_failed_task(frame)
-        return isinstance(frame, AskTurn | TurnOver | Standing | TaskFailed)
+        elif isinstance(frame, CodeLoaded):
+            self.on_code(frame)
+        return isinstance(frame, AskTurn | TurnOver | Standing | TaskFailed | CodeLoaded)
 
     def take_turn(self, frame: AskTurn | TurnOver) -> None:
         """It asks for a turn to send, or one is over.

@@ -17,6 +17,7 @@ from trioworkers.protocol.frames import (
     AskTurn,
     Called,
     Calling,
+    CodeLoaded,
     Deliver,
     Fence,
     Fenced,
@@ -195,6 +196,8 @@ class WorkerExecutor:
             self._worker.take_turn(frame)
         elif isinstance(frame, TaskFailed):
             self._worker.on_failed_task(frame)
+        elif isinstance(frame, CodeLoaded):
+            self._worker.on_code(frame)
         elif isinstance(frame, Gone):
             self._how = frame.how
         elif isinstance(frame, Fenced):

@@ -43,4 +43,6 @@ def configuration_of(settings: BotSettings, context: BotContext) -> Configure:
         tuning=tuning_of(settings, context),
         plugins=list(context.worker_plugins()),
         counts_calls=context.figures is not None,
+        tells_code=context.on_code is not None,
+        console=context.console,
     )

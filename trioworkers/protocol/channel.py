@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
-from trioworkers.protocol.frames import FrameReader, packed
+from trioworkers.protocol.framing import FrameReader, packed
 
 if TYPE_CHECKING:
     import socket

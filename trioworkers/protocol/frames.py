@@ -1,8 +1,4 @@
-"""What the daemon and a worker say to each other, and the bytes that it travels as.
-
-A frame is four bytes of length, little-endian, and that many bytes of JSON. JSON because an update
-travels in it as the bytes that Telegram sent (`msgspec.Raw`); a length because those may hold line
-breaks.
+"""What the daemon and a worker say to each other.
 
 A worker runs code that is not ours: what it may say is bounded, in kind and in size, and what is out of
 bounds is not a valid frame. An honest worker keeps to it by :func:`cut`.
@@ -30,7 +26,8 @@ MOST_RECORDED = 32 * 2**20  # bytes of keys and answers of one update; they have
 MOST_ASKS = 16  # questions of a worker that wait for their answers at the same time
 MOST_TURNS = 50_000  # messages of a worker that wait for their turn or are under way
 MOST_MESSAGES = 100  # of one call
-CHAT_LENGTH, TASK_LENGTH = 64, 200  # characters
+CHAT_LENGTH, TASK_LENGTH, PATH_LENGTH = 64, 200, 4096  # characters
+MOST_FILES = 5_000  # that a worker names as its code
 LONGEST_HOLD = 3600.0  # seconds; what a 429 may ask to wait
 MOST_ASKED = 64 * 2**10  # bytes of a question's parameters
 LONGEST_AFTER = 7 * 86400.0  # seconds
@@ -92,7 +89,8 @@ class Configure(Frame, frozen=True):
     """To the worker, first of all: what it is. The token and its proxy travel here and nowhere else.
 
     `counts_calls`: its heartbeats say what calls it made. `program`: what it runs in place of `handler`; then
-    it needs no token, and has none.
+    it needs no token, and has none. `tells_code`: it says which files it has loaded. `console`:
+    there are no time limits, and breakpoints have this terminal; empty: none.
     """
 
     name: str
@@ -109,6 +107,8 @@ class Configure(Frame, frozen=True):
     is_test: bool = False
     local_files: str = ""
     program: Program | None = None
+    tells_code: bool = False
+    console: str | None = None
 
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):
@@ -252,6 +252,20 @@ class TaskFailed(Frame, frozen=True):
     error: Annotated[str, Meta(max_length=ERROR_LENGTH)]
 
 
+class CodeFile(msgspec.Struct, array_like=True, frozen=True):
+    """A file of a bot's code. `fingerprint`: of its source; empty: absent. `is_preloaded`: before a fork."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=PATH_LENGTH)]
+    fingerprint: Annotated[str, Meta(max_length=CODE_LENGTH)]
+    is_preloaded: bool = False
+
+
+class CodeLoaded(Frame, frozen=True):
+    """From the worker, also before it is ready or unfit: all files of the bot's code that it has loaded."""
+
+    files: Annotated[list[CodeFile], Meta(max_length=MOST_FILES)]
+
+
 class Fenced(Frame, frozen=True):
     """From the worker: the fence of this number is done; no delivery of it can make a call any more."""
 
@@ -261,11 +275,11 @@ class Fenced(Frame, frozen=True):
 class Outcome(Frame, frozen=True):
     """From the worker: what became of a delivery. `fenced`: it was cut off by a :class:`Fence`.
 
-    `after`: seconds that a retry asked for. `counted`:
-    whether the retry counts as an attempt (a wait that Telegram asked for does not). `error`: what went
-    wrong, without text of messages; `words`: what the handler or Telegram said of it, which may hold some.
-    `unmade`: recorded calls that a handling that is done did not make, as people read them. `stood`: seconds
-    of a handling that is to be retried for which its time stood still, as it waited to send.
+    `after`: seconds that a retry asked for. `counted`: whether the retry counts as an attempt (a wait that
+    Telegram asked for does not). `error`: what went wrong, without text of messages; `words`: what the
+    handler or Telegram said of it, which may hold some. `unmade`: recorded calls that a handling that is done
+    did not make, as people read them. `stood`: seconds of a handling that is to be retried for which its time
+    stood still, as it waited to send.
     """
 
     delivery: Annotated[int, Meta(ge=0)]
@@ -322,77 +336,13 @@ FromWorker = (
     | AskTurn
     | TurnOver
     | TaskFailed
+    | CodeLoaded
     | Fenced
     | Outcome
     | Heartbeat
 )
 
-CALLED = b'["Called",'  # how a frame of that kind begins
-
-_encode = msgspec.json.Encoder().encode
-
 
 def cut(text: str, length: int) -> str:
     """The text as a frame takes it: at most `length` characters, all of them Unicode."""
     return text[:length].encode(errors="replace").decode()
-
-
-def packed(frame: Frame) -> bytes:
-    """The bytes that `frame` travels as."""
-    body = _encode(frame)
-    return len(body).to_bytes(4, "little") + body
-
-
-class FrameReader:
-    """Takes frames out of bytes, however these arrive.
-
-    Args:
-        incoming: the union of frames that may come.
-    """
-
-    def __init__(self, incoming: Any) -> None:
-        self._decode = msgspec.json.Decoder(incoming).decode
-        self._most = MOST_OF_WORKER if incoming == FromWorker else FRAME_LIMIT  # but for answers
-        self._kept = bytearray()
-        self._needed = 0  # bytes, to get any further than what is kept
-
-    def feed(self, data: bytes) -> list[Any]:
-        """The frames that are complete with `data`.
-
-        Raises:
-            FrameError: this is not a valid frame; nothing after it can be understood.
-        """
-        if self._kept:
-            self._kept += data
-            if len(self._kept) < self._needed:
-                return []
-            data = bytes(self._kept)
-            self._kept.clear()
-        frames: list[Any] = []
-        start, size = 0, len(data)
-        self._needed = 4
-        while size - start >= 4:
-            length = int.from_bytes(data[start : start + 4], "little")
-            if length > FRAME_LIMIT:
-                message = f"a frame of {length} bytes"
-                raise FrameError(message)
-            if length > self._most:
-                if size - start < 4 + len(CALLED):  # its kind has not come yet
-                    self._needed = 4 + len(CALLED)
-                    break
-                if length > MOST_CALLED or not data.startswith(CALLED, start + 4):
-                    message = f"a frame of {length} bytes from a worker"
-                    raise FrameError(message)
-            end = start + 4 + length
-            if end > size:
-                self._needed = end - start
-                break
-            try:
-                frames.append(self._decode(data[start + 4 : end]))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                message = f"not a valid frame: {type(error).__name__}"
-                raise FrameError(message) from None
-            start = end
-        if start < size:
-            self._kept += data[start:]
-        return frames

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trioworkers.errors import TrioworkersError, describe
 from trioworkers.starved import is_starved
-from trioworkers.user_modules import Loaded, fingerprint_of, hidden_by, search_in
+from trioworkers.user_modules import Loaded, fingerprint_of, hidden_by, may_be_at, missed_by, search_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,11 +24,15 @@ class HandlerError(TrioworkersError):
 
     Attributes:
         starved: only now, as the system has no room.
+        loaded: the files of the bot that were loaded all the same.
+        missing: the files that an import looked for and did not find.
     """
 
     def __init__(self, message: str, *, starved: bool = False) -> None:
         super().__init__(message)
         self.starved = starved
+        self.loaded = Loaded()
+        self.missing: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,14 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
             module has its name.
     """
     loaded = search_in(python_path)
+    try:
+        return _import(name, python_path, loaded)
+    except HandlerError as error:
+        error.loaded = loaded
+        raise
+
+
+def _import(name: str, python_path: Sequence[str], loaded: Loaded) -> Handler:
     importlib.invalidate_caches()
     module_name, _, function = name.partition(":")
     if hidden := hidden_by(module_name, python_path):
@@ -77,14 +89,14 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
         itself = f"{module_name}.".startswith(f"{error.name}.")  # or a package that it is in
         what = "it" if itself else f"module {error.name!r}, which it imports,"
         message = f"{name}: {what} was not found in {', '.join(python_path)}"
-        raise HandlerError(message) from None
+        raise _missing(HandlerError(message), error, python_path) from None
     except SyntaxError as error:
         message = f"{name}: syntax error at {error.filename}:{error.lineno}:{error.offset}: {error.msg}"
         raise HandlerError(message) from None
     except BaseException as error:  # user code: SystemExit and the like are no reason to die silently
         hidden = _hidden_need(error, python_path)
         message = f"{name}: importing it raised {describe(error)}" + (f"; {hidden}" if hidden else "")
-        raise HandlerError(message, starved=is_starved(error)) from None
+        raise _missing(HandlerError(message, starved=is_starved(error)), error, python_path) from None
     handle = getattr(module, function, None)
     if handle is None:
         message = f"{name}: the module has no {function!r}"
@@ -107,6 +119,13 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
         _fingerprint(module),
         loaded,
     )
+
+
+def _missing(error: HandlerError, cause: BaseException, python_path: Sequence[str]) -> HandlerError:
+    """The error, with the files where what is missing would be."""
+    name = missed_by(cause)
+    error.missing = may_be_at(name, python_path) if name else ()
+    return error
 
 
 def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[None]] | None:

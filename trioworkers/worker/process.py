@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -56,10 +56,12 @@ from trioworkers.protocol.frames import (
 from trioworkers.starved import EXIT_STARVED, is_starved
 from trioworkers.worker.asks import Asks
 from trioworkers.worker.background import Background
+from trioworkers.worker.code_reports import report_code
 from trioworkers.worker.deaf import leave_to_daemon
 from trioworkers.worker.failures import Failures
 from trioworkers.worker.handler import Handler, HandlerError, import_handler
 from trioworkers.worker.memory import Memory
+from trioworkers.worker.own_process import offer_to_the_kernel, write_lines
 from trioworkers.worker.recorder import FrameRecorder
 from trioworkers.worker.remains import WORKER, call_this_process
 from trioworkers.worker.std_logging import handled, hear_logging
@@ -81,7 +83,6 @@ START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all 
 # a time, which is no garbage; a few objects may hold much, so the module `memory` looks at bytes, too
 COLLECT = (5_000, 20, 20)
 TICK = 5.0  # seconds of the loop's longest sleep, see trioworkers.awake; each wakes a thousand workers
-OOM_SCORE, MOST_OOM_SCORE = 500, 1000  # thousandths of all memory
 
 
 def work(descriptor: int) -> int:
@@ -111,28 +112,6 @@ def work(descriptor: int) -> int:
         return EXIT_STARVED
 
 
-def write_lines() -> None:
-    """Let what is printed leave with each line, so that a SIGKILL loses none of them, and in UTF-8.
-
-    Whatever the locale is: the bot's log file is UTF-8, and no `print` may fail for what a user wrote.
-    """
-    # new ones: those of a fork were made for what the zygote's descriptors lead to
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        stream = open(descriptor, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-
-
-def offer_to_the_kernel() -> None:
-    """Let the kernel, when memory runs out, end this process and what it starts before the daemon.
-
-    A worker is started again; the end of the daemon is that of the fleet. Raising it needs no privilege
-    (proc_pid_oom_score_adj(5)). Half a thousand is as much as if it had half of all memory besides its own.
-    """
-    with suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as score:
-        score.write(b"%d" % min(MOST_OOM_SCORE, int(score.read()) + OOM_SCORE))
-
-
 def end_group() -> NoReturn:
     """End this process and all that it started: there is nobody left to report to."""
     os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -156,15 +135,27 @@ async def serve_worker(end: socket.socket) -> int:
         from trioworkers.worker.plugins import WorkerPlugins
     log = BotLog(first.tuning.log_level, bot=first.name)
     hear_logging(lambda: log)
+    debugger = None
+    if first.console is not None:
+        from trioworkers.worker.debugger import Debugger  # only here: it brings pdb with it
+
+        debugger = Debugger(first.console, log, first.name)
+        debugger.install()
     try:
         handler = import_handler(first.handler, first.python_path)
     except HandlerError as error:
         if error.starved:
             log.error("no room for the handler", error=str(error))
             return EXIT_STARVED
+        if first.tells_code:
+            report_code(channel, error.loaded, error.missing)
         channel.send(Unfit("handler cannot be imported", cut(str(error), WORDS_LENGTH)))
         await channel.flush()
         return EXIT_UNFIT
+    if first.tells_code:
+        report_code(channel, handler.loaded)
+    if debugger is not None:
+        handler = debugger.around(handler)
     plugins = None
     if first.plugins:
         plugins = WorkerPlugins(first.plugins, log)
@@ -212,6 +203,7 @@ class Worker:
         self._background = Background(self._bot, channel, self._ask_later)
         self._failures = Failures()
         self._exit_code = 1  # when it did not start
+        self._start_limit = START_TIMEOUT if configure.console is None else inf
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
@@ -223,7 +215,7 @@ class Worker:
                     nursery.start_soon(self._listen, frames, handlings)
                     if self._plugins is not None:
                         await self._plugins.start(self._bot())
-                    if started := await self._around(self._handler.start, START_TIMEOUT):
+                    if started := await self._around(self._handler.start, self._start_limit):
                         self._is_started.set()
                         self._channel.send(Ready(self._handler.code))
                         nursery.start_soon(self._beat)

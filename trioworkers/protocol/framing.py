@@ -1,0 +1,82 @@
+"""The bytes that frames travel as.
+
+A frame is four bytes of length, little-endian, and that many bytes of JSON. JSON because an update
+travels in it as the bytes that Telegram sent (`msgspec.Raw`); a length because those may hold line
+breaks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trioworkers.protocol.frames import FRAME_LIMIT, MOST_CALLED, MOST_OF_WORKER, FrameError, FromWorker
+
+if TYPE_CHECKING:
+    from trioworkers.protocol.frames import Frame
+
+CALLED = b'["Called",'  # how a frame of that kind begins
+
+_encode = msgspec.json.Encoder().encode
+
+
+def packed(frame: Frame) -> bytes:
+    """The bytes that `frame` travels as."""
+    body = _encode(frame)
+    return len(body).to_bytes(4, "little") + body
+
+
+class FrameReader:
+    """Takes frames out of bytes, however these arrive.
+
+    Args:
+        incoming: the union of frames that may come.
+    """
+
+    def __init__(self, incoming: Any) -> None:
+        self._decode = msgspec.json.Decoder(incoming).decode
+        self._most = MOST_OF_WORKER if incoming == FromWorker else FRAME_LIMIT  # but for answers
+        self._kept = bytearray()
+        self._needed = 0  # bytes, to get any further than what is kept
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The frames that are complete with `data`.
+
+        Raises:
+            FrameError: this is not a valid frame; nothing after it can be understood.
+        """
+        if self._kept:
+            self._kept += data
+            if len(self._kept) < self._needed:
+                return []
+            data = bytes(self._kept)
+            self._kept.clear()
+        frames: list[Any] = []
+        start, size = 0, len(data)
+        self._needed = 4
+        while size - start >= 4:
+            length = int.from_bytes(data[start : start + 4], "little")
+            if length > FRAME_LIMIT:
+                message = f"a frame of {length} bytes"
+                raise FrameError(message)
+            if length > self._most:
+                if size - start < 4 + len(CALLED):  # its kind has not come yet
+                    self._needed = 4 + len(CALLED)
+                    break
+                if length > MOST_CALLED or not data.startswith(CALLED, start + 4):
+                    message = f"a frame of {length} bytes from a worker"
+                    raise FrameError(message)
+            end = start + 4 + length
+            if end > size:
+                self._needed = end - start
+                break
+            try:
+                frames.append(self._decode(data[start + 4 : end]))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                message = f"not a valid frame: {type(error).__name__}"
+                raise FrameError(message) from None
+            start = end
+        if start < size:
+            self._kept += data[start:]
+        return frames
