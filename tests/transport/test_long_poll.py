@@ -516,7 +516,7 @@ class Scripted:
         return scene
 
 
-DEEP = b"[" * 2000 + b"]" * 2000
+DEEP = b"[" * 30_000 + b"]" * 30_000  # beyond the limit of each Python
 
 
 class Answered:

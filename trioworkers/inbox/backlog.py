@@ -274,22 +274,36 @@ class Backlog:
         self._acknowledgements.add(operations, (update, outcome), soon=soon)
 
     def _durable(self, notes: Sequence[int | tuple[Waiting, str]]) -> None:
-        """So many bytes of calls are recorded, and these updates have ended."""
+        """So many bytes of calls are recorded, and these updates have ended.
+
+        They are counted before anything can break: whoever claims the bot next finds them ended.
+        """
         recorded = 0
-        counts, queue = self._counts, self._queue
+        ended: list[tuple[Waiting, str]] = []
+        counts = self._counts
         for note in notes:
             if isinstance(note, int):
                 recorded += note
                 continue
+            ended.append(note)
             update, outcome = note
-            updates = 1 + len(update.parts or ())
+            updates = 1 if update.parts is None else 1 + len(update.parts)
             counts[outcome] += updates
             counts["pending"] -= updates
-            queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
         if recorded:
-            self._unwritten -= recorded
-            self._written.set()
+            self._recorded(recorded)
+        if ended:
+            self._ended(ended)
+
+    def _recorded(self, size: int) -> None:
+        self._unwritten -= size
+        self._written.set()
+
+    def _ended(self, ended: Sequence[tuple[Waiting, str]]) -> None:
         self.touch()
+        queue = self._queue
+        for update, outcome in ended:
+            queue.finish(update.id, dead=outcome == "dead" and not update.skipped)
         if queue.waiting_for_retry:  # what is due next may be another one now
             self.ordinary.changed()
             self.suspects.changed()
