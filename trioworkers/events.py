@@ -44,7 +44,7 @@ EVENTS: Mapping[str, str] = {
     "worker.exited": "info",
     "worker.hung": "error",
     "worker.recycled": "info",
-    "worker.needs_memory": "warn",
+    "memory.needed": "warn",
     "worker.sleeping": "info",
     "task.failed": "error",
     "zygote.ready": "info",

@@ -65,7 +65,7 @@ async def test_no_token_and_no_text_in_any_output_argument_or_environment(
             faults.proxy_page(502),
             faults.broken_body(executes=False),
             faults.close_before(),
-            faults.error(400, f"Bad Request: cannot parse {TEXT}"),
+            faults.error(400, f'Bad Request: can\'t parse entities: unsupported start tag "{TEXT}"'),
         ):
             world.faults.add(respond=fault, method=method, times=2)
     daemon = await project.start().ready()

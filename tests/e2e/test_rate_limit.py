@@ -160,7 +160,7 @@ async def start(bot):
     bot.background(news)
 
 async def fails(bot):
-    raise ValueError("secret words")
+    raise ValueError(" ".join(["secret", "words"]))  # the line is in the log, its value is not
 
 async def news(bot):
     await trio.sleep(0.2)

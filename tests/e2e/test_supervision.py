@@ -122,7 +122,7 @@ async def test_a_bot_that_needs_more_than_its_limit_is_not_recycled_for_ever(
     settings = {**QUICK, "memory_limit": "60MB", "memory_check_interval": "200ms"}
     project.write(base, {"one": {"token": bot.token, "handler": "one:handle", **settings}})
     daemon = await project.start().ready()
-    needs = await until(lambda: project.events("worker.needs_memory"))
+    needs = await until(lambda: project.events("memory.needed"))
     assert needs[0]["needs"] > 90_000_000 > needs[0]["limit"] == 60 * 2**20
     assert len(project.events("worker.recycled")) == 1
     row = await daemon.bot("one")
@@ -141,7 +141,7 @@ async def test_a_bot_that_needs_more_than_its_limit_is_not_recycled_for_ever(
         return bool(row["state"] == "running" and row["restarts"] == 2)
 
     await until(replaced)
-    assert len(project.events("worker.needs_memory")) == 1
+    assert len(project.events("memory.needed")) == 1
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 

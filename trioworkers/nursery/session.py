@@ -377,7 +377,7 @@ class WorkerSession:
         need, limit = self._context.need, self._context.settings().memory_limit
         verdict = need.judge(worker.memory, limit, taken)
         if verdict == "needed":
-            self._emit("worker.needs_memory", needs=need.base, limit=limit)
+            self._emit("memory.needed", needs=need.base, limit=limit)
         elif verdict == "grown":
             self._emit("worker.recycled", memory=worker.memory, limit=need.base + limit)
         return verdict == "grown"
