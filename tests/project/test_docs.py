@@ -63,7 +63,8 @@ def test_links_lead_somewhere(document):
 def test_no_section_stands_twice(document):
     """Two versions of a page that were put together can leave a section of both."""
     text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-    sections, above = [], []
+    sections: list[str] = []
+    above: list[str] = []
     for level, name in re.findall(r"^(#+) (.*)$", text, re.MULTILINE):
         above = [*above[: len(level) - 1], name]
         sections.append(" / ".join(above))
