@@ -154,6 +154,11 @@ class Backlog:
         self.fetch()
 
     @property
+    def cursor(self) -> int | None:
+        """The id up to which the store holds nothing that is not known here; None: it is being read."""
+        return self._queue.cursor
+
+    @property
     def in_flight(self) -> int:
         return self._queue.in_flight
 

@@ -88,6 +88,11 @@ class Queue:
         self._fetching = False
 
     @property
+    def cursor(self) -> int | None:
+        """The id up to which everything of the store was looked at; None when it is known to hold more."""
+        return None if self._behind else self._cursor
+
+    @property
     def in_flight(self) -> int:
         """How many updates were taken and are not finished."""
         return len(self._in_flight)
