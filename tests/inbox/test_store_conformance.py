@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from trioworkers.inbox.fetch import Fetch, Page
+from trioworkers.inbox.rules import MOST_LOGGED
 from trioworkers.inbox.store import (
     DUPLICATE,
     FILTERED,
-    MOST_LOGGED,
     Accept,
     BeginCall,
     EndCall,
@@ -25,8 +25,8 @@ from trioworkers.inbox.store import (
     Replay,
     Reschedule,
     StoreError,
-    Tally,
 )
+from trioworkers.inbox.tally import Tally
 from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
@@ -190,6 +190,39 @@ def test_results_stand_where_their_operations_stood(store):
             dead_letter(2),
         ]
     ) == [True, None, Kept(6, after_gap=True), None, Kept(5), False, None, None, None, DUPLICATE, None]
+
+
+# -- several daemons ----------------------------------------------------------------------------
+
+
+def test_every_bot_can_be_claimed_and_released(store):
+    """A daemon that is alone owns whatever it asks for, bots without an update as well."""
+    accept(store, 1)
+    assert {*store.claim([BOT, OTHER])} == {BOT, OTHER}
+    assert {*store.release([OTHER, BOT])} == {BOT, OTHER}
+    assert {*store.claim([BOT])} == {BOT}
+    assert not store.claim([])
+
+
+def test_news_are_bots_with_later_updates(store):
+    """Of those that are asked for; what was done is none."""
+    accept(store, 1, 2)
+    accept(store, 1, bot=OTHER)
+    assert {*store.news({BOT: 0, OTHER: 0})} == {BOT, OTHER}
+    assert {*store.news({BOT: 2, OTHER: 2})} == {OTHER}
+    assert {*store.news({BOT: 1})} == {BOT}
+    store.commit([Finish(2, BOT, "done")])
+    assert not store.news({BOT: 1, 3: 0})
+    assert not store.news({})
+
+
+def test_tallies_can_be_asked_for_by_bot(store):
+    """A bot that was never seen has none."""
+    accept(store, 1)
+    accept(store, 1, bot=OTHER)
+    assert store.tallies([BOT, 3]) == {BOT: Tally(accepted=1, pending=1)}
+    assert store.tallies([]) == {}
+    assert {*store.tallies()} == {BOT, OTHER}
 
 
 # -- filtering ----------------------------------------------------------------------------------

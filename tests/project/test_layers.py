@@ -138,7 +138,7 @@ LAYERS: Layers = [
         ("demo", "scaffold", "adopt"),
         # the command line: words and codes; failures; what verbs share; verbs
         ("cli.exits", "cli.shown", "cli.streams"),
-        ("cli.table",),
+        ("cli.promised", "cli.table"),
         ("cli.bot_screen",),
         ("cli.failures",),
         (

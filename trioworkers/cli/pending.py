@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import trio
 
+from trioworkers.bot_server import server_of
 from trioworkers.botapi.client import BotApi
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.cli.control import Codes, NotRunningError, ask_or_fail, connect, find_socket
@@ -32,7 +33,7 @@ def drop_pending_of(config: Path | None, bot: str) -> int:
         fail(f"{fleet.path}: no bot of that name", USAGE)
 
     async def drop() -> int:
-        async with BotApi(fleet.api_base, settings.token.reveal()) as api:
+        async with BotApi(server_of(fleet, settings), settings.token.reveal()) as api:
             return await drop_pending(api)
 
     try:
