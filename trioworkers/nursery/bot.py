@@ -205,8 +205,7 @@ class BotScope:
         async with AsyncExitStack() as stack:
             if self._run is not None and not self._is_broken:
                 await stack.enter_async_context(self._run.nothing_fetched())
-            server = server_of(self._context.fleet(), self.settings)
-            api = BotApi(server, self.settings.token.reveal())
+            api = BotApi(server_of(self._context.fleet(), self.settings), self.settings.token.reveal())
             dropped = await drop_pending(await stack.enter_async_context(api))
         self._context.events.emit("transport.dropped", self.settings.name, count=dropped)
         return dropped
