@@ -75,8 +75,8 @@ def test_a_program_stands_in_the_place_of_a_handler(tmp_path):
             " got a string of another form",
         ),
         (
-            {"command": ["x"], "acknowledge": "probe"},
-            'bots.shop.acknowledge: expected "auto", "poll" or "receipt", got "probe"',
+            {"command": ["x"], "acknowledge": "guess"},
+            'bots.shop.acknowledge: expected "auto", "probe", "poll" or "receipt", got "guess"',
         ),
         (
             {"command": ["x"], "order": "chat"},

@@ -24,7 +24,7 @@ from trioworkers.gateway.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from trioworkers.gateway.recorded import Handling
+    from trioworkers.gateway.handling import Handling
     from trioworkers.protocol.frames import Outcome
 
 LOCAL, REAL = "7:local-secret-of-this-process", "7:real-secret-of-the-bot"
@@ -47,6 +47,7 @@ class Hands:
 
     bot: LocalBot
     waiting: list[Item] = field(default_factory=list)
+    given: list[Item] = field(default_factory=list)
     confirmed: list[bytes] = field(default_factory=list)
     ended: list[tuple[bytes, Outcome]] = field(default_factory=list)
 
@@ -59,7 +60,8 @@ class Hands:
 
     def refill(self) -> None:
         while self.waiting and self.bot.room() > 0:
-            self.bot.give(self.waiting.pop(0))
+            self.given.append(self.waiting.pop(0))
+            self.bot.give(self.given[-1])
 
     def add(self, *numbers: int) -> None:
         self.waiting += [Item(b'{"update_id":%d,"n":%d}' % (number, number)) for number in numbers]

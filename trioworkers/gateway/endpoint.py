@@ -154,7 +154,8 @@ async def _answer(bot: LocalBot, head: RequestHead, target: Target, program: Pro
     if target.method not in LOCAL:
         handling = None if target.is_file else bot.handling_of(head.field(CALL_OF))
         if handling is not None:
-            return await relay_recorded(bot, handling, head, target, program)
+            with bot.speaking.one():
+                return await relay_recorded(bot, handling, head, target, program)
         return await relay(bot, head, target, program)
     if head.waits:
         await program.send(b"HTTP/1.1 100 Continue\r\n\r\n")

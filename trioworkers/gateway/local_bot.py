@@ -16,6 +16,7 @@ from trioworkers.gateway.answers import refused, result
 from trioworkers.gateway.desk import MOST_UPDATES, Desk, Poll
 from trioworkers.gateway.params import read_names, read_switch, read_whole
 from trioworkers.gateway.probe import UnderWay, outcome_of
+from trioworkers.gateway.programs import GoneError
 from trioworkers.gateway.promise import Greeting, Promise, lacking, promise_of
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from trioworkers.botapi.messages import Turns
     from trioworkers.botapi.meter import CallMeter
+    from trioworkers.gateway.handling import Handling
     from trioworkers.gateway.probe import End
-    from trioworkers.gateway.recorded import Handling
     from trioworkers.gateway.update_ids import BotIds
     from trioworkers.gateway.upstream import Upstream
     from trioworkers.protocol.frames import Outcome
@@ -112,7 +113,7 @@ class LocalBot:
         heard_at: when it asked for them last, was answered, or told an end, trio time.
         connections: how many it has at the endpoint; the endpoint counts.
         probes: connections on which ends are told.
-        speaking: calls of its handlings that the server has not answered yet.
+        speaking: calls of its handlings that are under way.
     """
 
     def __init__(self, context: LocalContext) -> None:
@@ -128,7 +129,7 @@ class LocalBot:
         self._waiting: _Waiting | None = None
         self._hands: Hands | None = None
         self._lets_go = False
-        self._is_over = False
+        self._is_ending = self._is_over = False
 
     # -- for the executor ---------------------------------------------------------------------------
 
@@ -180,7 +181,11 @@ class LocalBot:
             self._waiting.woken.set()
 
     async def wait_over(self) -> None:
-        """Return when all is heard that the process told and asked before it ended, or after some seconds."""
+        """The process has ended: return when all is heard that it told, and its calls are over.
+
+        No call of its handlings begins any more. A call that lasts for long is not waited for.
+        """
+        self._is_ending = True
         with trio.move_on_after(LAST_ENDS):  # a child of it may hold its connection open
             await self.probes.wait_over()
         with trio.move_on_after(LAST_CALLS):
@@ -197,7 +202,13 @@ class LocalBot:
     # -- for the endpoint ---------------------------------------------------------------------------
 
     def handling_of(self, number: bytes) -> Handling | None:
-        """Return where a call is recorded that was made in the handling of this update; None: nowhere."""
+        """Return where a call is recorded that was made in the handling of this update; None: nowhere.
+
+        Raises:
+            GoneError: the process has ended, and the handling will be repeated: the call is not to be made.
+        """
+        if number and self._is_ending:
+            raise GoneError
         if not number.isdigit() or len(number) > LONGEST_ID or self.promise != "probe":
             return None
         item = self._desk.find(int(number))

@@ -8,7 +8,6 @@ made again.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,61 +18,23 @@ from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.gateway.answers import refused, result, whole
 from trioworkers.gateway.messages import End, ResponseHead
 from trioworkers.gateway.params import read_params
+from trioworkers.gateway.programs import GoneError
 from trioworkers.gateway.relay import Answered, count, first_part, hold_of, next_part, relay, send, take_turn
-from trioworkers.handling.calls import Calls
-from trioworkers.protocol.frames import KEY_LENGTH, MOST_ANSWER, cut
+from trioworkers.protocol.frames import MOST_ANSWER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from trioworkers.gateway.handling import Handling
     from trioworkers.gateway.local_bot import LocalBot
     from trioworkers.gateway.messages import RequestHead
     from trioworkers.gateway.programs import ProgramConnection
     from trioworkers.gateway.targets import Target
-    from trioworkers.handling.calls import CallRecorder
-    from trioworkers.protocol.frames import Recorded
 
 MOST_READ = 256 * 1024  # bytes of a body that is compared
 MULTIPART = b"multipart/"
 # the answer is read here: it must not come packed
 LEFT_OUT = frozenset((b"accept-encoding",))
-
-
-class Handling:
-    """The calls of one handling of an update by a program.
-
-    Args:
-        recorded: what earlier handlings called.
-        recorder: where the calls of this one are recorded.
-
-    Attributes:
-        calls: those that can be compared.
-        refusals: what Telegram refused, the last one of each code.
-    """
-
-    def __init__(self, recorded: Sequence[Recorded], recorder: CallRecorder) -> None:
-        self.calls = Calls(recorded, recorder)
-        self.refusals: dict[int, BotApiError] = {}
-        self._recorder: CallRecorder | None = recorder
-        self._uploads: Counter[str] = Counter()
-
-    async def begin_upload(self, method: str) -> str:
-        """Record that a call with files is about to be made; return its key."""
-        self._uploads[method] += 1
-        key = cut(f"{method} - files {self._uploads[method]}", KEY_LENGTH)
-        if self._recorder is not None:
-            await self._recorder.begin(key)
-        return key
-
-    def not_uploaded(self, key: str) -> None:
-        """Record that it is known not to have been made."""
-        if self._recorder is not None:
-            self._recorder.not_made(key)
-
-    def close(self) -> None:
-        """The update has ended: calls of what outlives it are passed on, and not recorded."""
-        self._recorder = None
-        self.calls.close()
 
 
 class _Answer(msgspec.Struct):
@@ -142,6 +103,8 @@ async def _relay_upload(
 ) -> bool:
     answered = Answered()
     key = await handling.begin_upload(target.name)
+    if handling.is_lost:
+        raise GoneError
     keeps = await relay(bot, head, target, program, answered)
     if 400 <= answered.status < 500:
         handling.not_uploaded(key)
@@ -188,8 +151,7 @@ class _Call:
         """
         method = self._target.name
         try:
-            with self._bot.speaking.one():
-                await self._exchange()
+            await self._exchange()
         except httpx.TransportError as error:
             count(self._bot, self._target, 0)
             raise TransportError(method, str(error) or "the server did not answer") from None
@@ -216,6 +178,8 @@ class _Call:
         connection = await upstream.take()
         is_kept = is_to_blame = False
         try:
+            if self._handling.is_lost:  # it waited for its turn, say
+                raise GoneError
             first, _ = first_part(self._bot, self._head, self._target, self._program)
             await send(connection, first)
             part = await next_part(connection)

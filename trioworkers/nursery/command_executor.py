@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from trioworkers.gateway.recorded import Handling
+from trioworkers.gateway.handling import Handling
 from trioworkers.nursery.delivery_recorder import DeliveryRecorder, recorded_calls
 from trioworkers.nursery.worker import Gone
 from trioworkers.protocol.frames import FrameError, Heartbeat, Outcome
@@ -45,10 +45,10 @@ class Handed:
                 self._handling = Handling(recorded, DeliveryRecorder(self.delivery))
         return self._handling
 
-    def close(self) -> Delivery:
+    def close(self, *, lost: bool = False) -> Delivery:
         """Return the delivery, which is about to end: nothing is recorded for it any more."""
         if self._handling is not None:
-            self._handling.close()
+            self._handling.close(lost=lost)
         return self.delivery
 
 
@@ -195,14 +195,14 @@ class CommandExecutor:
                 self._lose()
         finally:
             for item in self._bot.close():
-                cast("Handed", item).close().put_back()
+                cast("Handed", item).close(lost=True).put_back()
             self._in_hand.clear()
 
     def _lose(self) -> None:
         items = self._bot.close()
         alone = len(items) == 1
         for item in items:
-            cast("Handed", item).close().lose(alone=alone, how=self._how)
+            cast("Handed", item).close(lost=True).lose(alone=alone, how=self._how)
 
     async def _listen(self) -> None:
         try:

@@ -108,15 +108,19 @@ def change_urllib(module: Any) -> None:
 
 def change_library(module: Any) -> None:
     """Load the probe, and let it wrap a library that handles updates."""
-    probe = sys.modules.get(PROBE)
-    if probe is None:
-        place = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{PROBE}.py")
-        spec = importlib.util.spec_from_file_location(PROBE, place)
+    load_beside("trioworkers_libraries").wrap(module, load_beside(PROBE))
+
+
+def load_beside(name: str) -> Any:
+    """Return a module from the folder of this file, wherever else Python looks for modules by now."""
+    if name not in sys.modules:
+        place = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+        spec = importlib.util.spec_from_file_location(name, place)
         assert spec is not None and spec.loader is not None  # noqa: S101, PT018 - for mypy; the file is there
-        probe = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(probe)
-        sys.modules[PROBE] = probe
-    probe.wrap(module)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
 
 
 PROBE = "trioworkers_probe"
