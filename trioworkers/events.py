@@ -71,6 +71,7 @@ EVENTS: Mapping[str, str] = {
     "webhook.narrowed": "warn",
     "gateway.unprobed": "warn",
     "gateway.withheld": "warn",
+    "gateway.dropped": "warn",
     "gateway.trouble": "error",
     "handoff.requested": "info",
     "handoff.assigned": "info",

@@ -1,0 +1,33 @@
+"""What is promised for the updates of a bot that is a program, in words (docs/command-bots.md). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DONE = {
+    "probe": "as for handlers: at least once, with retries and dead letters, and no call is made twice",
+    "poll": "at least once: an update is done when a later poll confirms it",
+    "receipt": "at most once from when the program has an update",
+    "auto": "as for handlers where the probe knows the library, else at most once from when it has an update",
+}
+_IN_ORDER = "each chat in order"
+_ORDER_OF_PROGRAM = "the order within a chat is the program's own affair"
+_NO_ORDER = "several updates of a chat at the same time, in no order"
+
+
+def promise_of(settings: Mapping[str, Any]) -> str | None:
+    """Return the promise that a bot's settings make; None: the bot is no program.
+
+    `settings`: those in force, as the API shows them.
+    """
+    if not settings.get("command"):
+        return None
+    acknowledge = settings["acknowledge"]
+    if settings["order"] == "none":
+        order = _NO_ORDER
+    else:
+        order = _IN_ORDER if acknowledge in ("probe", "poll") else _ORDER_OF_PROGRAM
+    return f"{_DONE[acknowledge]}; {order}"
