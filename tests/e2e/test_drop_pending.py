@@ -83,7 +83,7 @@ async def test_the_bots_own_server_is_asked_by_its_own_proxy(
     await nursery.start(proxy.serve, connect)
     bot, person = world.add_bot("echo", test=True), world.add_user("Ann")
     project.module("echo", ECHO)
-    keys = {"environment": "test", "proxy": f"http://user:covert@127.0.0.1:{proxy.port}", "enabled": not runs}
+    keys = {"test_servers": True, "proxy": f"http://user:covert@127.0.0.1:{proxy.port}", "enabled": not runs}
     project.write(f"http://api.test:{port}", {"echo": {"token": bot.token, "handler": "echo:handle", **keys}})
     if runs:
         await project.start().ready()
