@@ -1,7 +1,7 @@
 """A bot of another library run by `command`, beside the same bot polling the stand-in itself, in turns.
 
-Both are the same file, the same library and the same stand-in. What differs is that trioworkers stands between
-them and makes each update durable. Turns are ABBA, so that what drifts on the machine falls on both alike.
+Both are the same file, the same library and the same stand-in. What differs is that trioworkers stands
+between them and makes each update durable. Turns are ABBA, so that what drifts on the machine falls on both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NODE, PYTHON = "node", sys.executable
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A bot: its command, what its polls mean, and the least share of its own rate that is wanted."""
+    """A bot: its command, what is promised for it, and the least share of its own rate that is wanted."""
 
     words: tuple[str, ...]
     acknowledge: str = "receipt"
@@ -46,14 +46,14 @@ class Program:
 
 PROGRAMS = {
     "telegraf": Program((NODE, str(PEERS / "telegraf.js")), "poll", least=0.85),
-    "aiogram-serial": Program((PYTHON, str(BOTS / "aiogram_bot.py"), "serial"), "poll", 1, least=0.85),
+    "aiogram-serial": Program((PYTHON, str(BOTS / "aiogram_bot.py"), "serial"), "probe", least=0.85),
     "grammy": Program((NODE, str(BOTS / "grammy.js")), "poll", 1),
     "grammy-runner": Program((NODE, str(BOTS / "grammy_runner.js"))),
     "node-telegram-bot-api": Program((NODE, str(PEERS / "node-telegram-bot-api.js"))),
-    "aiogram": Program((PYTHON, str(BOTS / "aiogram_bot.py"))),
-    "python-telegram-bot": Program((PYTHON, str(BOTS / "python_telegram_bot.py"))),
-    "telebot": Program((PYTHON, str(BOTS / "telebot_bot.py"))),
-    "telebot-serial": Program((PYTHON, str(BOTS / "telebot_bot.py"), "serial"), "poll", 1),
+    "aiogram": Program((PYTHON, str(BOTS / "aiogram_bot.py")), "probe"),
+    "python-telegram-bot": Program((PYTHON, str(BOTS / "python_telegram_bot.py")), "probe"),
+    "telebot": Program((PYTHON, str(BOTS / "telebot_bot.py")), "probe"),
+    "telebot-serial": Program((PYTHON, str(BOTS / "telebot_bot.py"), "serial"), "probe"),
 }
 
 

@@ -22,7 +22,7 @@ LIBRARIES = Path(__file__).parents[2] / ".tools" / "libraries"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A program, and what its polls mean. `at_once`: how many updates it is given at the same time."""
+    """A program, and what is promised for it. `at_once`: how many updates it is given at the same time."""
 
     words: tuple[str, ...]
     acknowledge: str = "receipt"
@@ -31,14 +31,14 @@ class Kind:
 
 KINDS = (
     Kind(("node", "telegraf.js"), "poll"),
-    Kind(("python", "aiogram_bot.py", "serial"), "poll", 1),
+    Kind(("python", "aiogram_bot.py", "serial"), "probe"),
     Kind(("node", "grammy.js"), "poll", 1),
     Kind(("node", "node_telegram_bot_api.js")),
-    Kind(("python", "telebot_bot.py", "serial"), "poll", 1),
+    Kind(("python", "telebot_bot.py", "serial"), "probe"),
     Kind(("node", "grammy.js", "runner")),
-    Kind(("python", "aiogram_bot.py")),
-    Kind(("python", "telebot_bot.py")),
-    Kind(("python", "python_telegram_bot.py")),
+    Kind(("python", "aiogram_bot.py"), "probe"),
+    Kind(("python", "telebot_bot.py"), "probe"),
+    Kind(("python", "python_telegram_bot.py"), "probe"),
 )
 
 
@@ -73,8 +73,8 @@ def reckon_programs(
 ) -> tuple[list[str], dict[str, int]]:
     """What is broken of what was promised for programs, and the figures.
 
-    Under `poll`, all that was said is answered once at least, but for dead letters, and in the order of each
-    chat. Under `receipt`, what a program had polled past when it ended may be lost: it is counted.
+    Under `probe` and `poll`, all that was said is answered once at least, but for dead letters, and in the
+    order of each chat. Under `receipt`, what a program had polled past when it ended may be lost: it is counted.
 
     Args:
         programs: of each its name, id, number, `said` (numbers) and `answers` (pairs of a chat and a number).
