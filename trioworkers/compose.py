@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.apply import Applier
+from trioworkers.call_marks import FOLDER
 from trioworkers.config import FleetInForce, with_given
 from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
@@ -23,6 +24,7 @@ from trioworkers.folders import kept_token
 from trioworkers.gateway.endpoint import Endpoint
 from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.left_calls import take_over
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, store_problem
 from trioworkers.last_resort import ending_without_memory, leave
@@ -348,12 +350,18 @@ def _open_store(fleet: Fleet, reports: Reports, holdings: Holdings) -> Store:
     if problem := store_problem(fleet.store.url):
         message = f"store.url: {problem}"
         raise StoreRefusedError(message)
-    return open_file(
+    store = open_file(
         fleet.state_dir / DATABASE,
         durability=fleet.store.durability,
         damaged=reports.inbox_damaged,
         reclaim=holdings.reclaim,
     )
+    try:
+        take_over(store, fleet.state_dir / FOLDER, time.time())
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _told(in_force: FleetInForce, control: UnixSocket) -> dict[str, Any]:
