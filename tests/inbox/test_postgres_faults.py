@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
+import tempfile
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -27,6 +30,7 @@ from trioworkers.inbox.store import (
     StoreError,
     StoreFencedError,
     StoreForbiddenError,
+    StoreFullError,
     StoreRefusedError,
     StoreRejectedError,
     StoreTakenError,
@@ -517,3 +521,42 @@ def test_tallies_survive_their_folding(store, database):
         with admin(database) as other:
             assert other.execute("SELECT count(*) FROM delta").fetchall() == [(0,)]
             assert other.execute("SELECT count(*) FROM mark").fetchall() == [(0,)]
+
+
+@pytest.fixture
+def small_disk():
+    """A folder on a disk of 160 MB, which the server's user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="trioworkers-disk-"))
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=160m,mode=0755", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        folder.rmdir()
+        pytest.skip("a disk can be mounted by root only")
+    yield folder
+    subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+def test_a_servers_full_disk_refuses_what_comes_in(small_disk):
+    """It is told as that; nothing of a refused commit is there, and it goes on once there is room."""
+    small_disk.chmod(0o755)
+    with closing(Server(small_disk, min_wal_size="32MB", max_wal_size="32MB")) as server:
+        server.start()
+        with opened(server.admin(server.database())) as store:
+            store.commit([new(1)])
+            ballast = small_disk / "ballast"
+            with suppress(OSError), ballast.open("wb") as file:
+                while True:
+                    file.write(bytes(1 << 16))
+            kept = [1]
+
+            def fill() -> None:
+                for number in count(2):
+                    store.commit([new(number, b"x" * 50_000)])
+                    kept.append(number)
+
+            with pytest.raises(StoreFullError, match="No space left on device"):
+                fill()
+            assert update_ids(store) == kept
+            ballast.unlink()
+            assert [type(one) for one in store.commit([new(10_000)])] == [Kept]
+            assert update_ids(store) == [*kept, 10_000]
