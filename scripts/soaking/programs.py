@@ -74,7 +74,8 @@ def reckon_programs(
     """What is broken of what was promised for programs, and the figures.
 
     Under `probe` and `poll`, all that was said is answered once at least, but for dead letters, and in the
-    order of each chat. Under `receipt`, what a program had polled past when it ended may be lost: it is counted.
+    order of each chat. Under `receipt`, what a program had polled past when it ended may be lost: that is
+    counted.
 
     Args:
         programs: of each its name, id, number, `said` (numbers) and `answers` (pairs of a chat and a number).

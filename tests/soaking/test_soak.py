@@ -63,7 +63,7 @@ def program(acknowledge, said, answers):
 
 
 def test_what_was_promised_for_programs_is_reckoned():
-    """Under probe and poll, what is lost, out of order or made up is found; under receipt, losses are counted."""
+    """Under probe and poll, what is lost, out of order or made up; under receipt, losses are counted."""
     whole = [(1, 3), (2, 4), (1, 5), (1, 5), (1, 3)]
     assert reckon_programs([program("poll", [3, 4, 5], whole)], {}) == (
         [],
