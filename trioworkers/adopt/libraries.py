@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 TOKEN = re.compile(r"[0-9]{3,19}:[A-Za-z0-9_-]{3,256}")  # where a token is expected
+SPEAKS = re.compile(r"(?:[A-Z][A-Z0-9]*_)*TOKEN(?:_[A-Z0-9]+)*")  # a name in code that a variable has, too
 UNMISTAKABLE = re.compile(r"(?<![0-9A-Za-z_])[0-9]{6,19}:[A-Za-z0-9_-]{30,256}(?![A-Za-z0-9_-])")
 """What nobody writes who does not mean a token. Telegram's have 8 to 10 digits, and 35 characters."""
 

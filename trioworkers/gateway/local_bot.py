@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trioworkers.gateway.handling import Handling
     from trioworkers.gateway.local_context import LocalContext
     from trioworkers.gateway.probe import End
+    from trioworkers.gateway.programs import Gone
     from trioworkers.protocol.frames import Outcome
 
 LONGEST_POLL = 50.0  # seconds, as at Telegram
@@ -194,11 +195,11 @@ class LocalBot:
             self.context.fault(error)
 
     async def answer(
-        self, method: str, params: Mapping[str, Any], gone: trio.Event, greeting: Greeting | None = None
+        self, method: str, params: Mapping[str, Any], gone: Gone, greeting: Greeting | None = None
     ) -> tuple[int, bytes] | None:
         """Answer a method of :data:`~.account.LOCAL` with a status and a body; None: there is no answer now.
 
-        `gone`: set when the connection has ended. `greeting`: what the program's probe says of itself.
+        `gone`: whether the connection has ended. `greeting`: what the program's probe says of itself.
         """
         if self._is_over:
             return None
@@ -233,7 +234,7 @@ class LocalBot:
             self.context.emit("gateway.unprobed", reason=lacking(greeting), acknowledge=self.promise)
         return self.unfit is None
 
-    async def _get_updates(self, params: Mapping[str, Any], gone: trio.Event) -> bytes | None:
+    async def _get_updates(self, params: Mapping[str, Any], gone: Gone) -> bytes | None:
         context = self.context
         poll = Poll(
             read_whole(params, "offset", 0),
@@ -260,7 +261,7 @@ class LocalBot:
         # what was given to a connection that is gone stays in hand: the next poll is given it again
         return None if gone.is_set() or self._is_over else _updates(given)
 
-    async def _wait(self, limit: int, seconds: float, gone: trio.Event) -> list[bytes]:
+    async def _wait(self, limit: int, seconds: float, gone: Gone) -> list[bytes]:
         """Ask for updates, and wait until there are some, or nobody waits for them any more."""
         before, self._waiting = self._waiting, _Waiting(limit)
         waiting = self._waiting
@@ -281,7 +282,7 @@ class LocalBot:
         return waiting.given
 
 
-async def _wake_when_gone(gone: trio.Event, woken: trio.Event) -> None:
+async def _wake_when_gone(gone: Gone, woken: trio.Event) -> None:
     await gone.wait()
     woken.set()
 
