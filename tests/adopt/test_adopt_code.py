@@ -53,7 +53,8 @@ PYTHON = {
         "serial",
         "A",
     ),
-    "import os\nimport telegram.ext as e\ne.ApplicationBuilder().token(os.environ['A']).build().run_webhook()": (
+    "import os\nimport telegram.ext as e\n"
+    "e.ApplicationBuilder().token(os.environ['A']).build().run_webhook()": (
         "webhook",
         "A",
     ),
