@@ -107,7 +107,7 @@ LAYERS: Layers = [
         ("dashboard",),
         ("reload", "reports", "web"),
         ("holdings", "last_resort"),
-        ("stores",),
+        ("stores", "fleet_state"),
         ("apply", "snapshot"),
         ("daemon",),
         ("compose",),
