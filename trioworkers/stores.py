@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.inbox.sqlite.copied import SqliteTables
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, StoreUnreachableError, store_problem
 from trioworkers.shortage import in_thread
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Fleet
     from trioworkers.holdings import Holdings
+    from trioworkers.inbox.postgres.copied import PostgresTables
     from trioworkers.inbox.postgres.store import PostgresStore
     from trioworkers.inbox.store import Store
     from trioworkers.reports import Reports
@@ -60,6 +62,25 @@ async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: t
             if reported is not None:
                 reports.inbox_trouble(None)
             return store
+
+
+def tables_of(url: str, state_dir: Path) -> SqliteTables | PostgresTables:
+    """A store as its tables, to copy it; no daemon may use it.
+
+    Raises:
+        StoreRefusedError: the address is not one, or the driver is not installed.
+        StoreTakenError: a daemon uses it.
+        StoreError: it cannot be opened.
+    """
+    if url == "sqlite":
+        return SqliteTables(state_dir / DATABASE)
+    if problem := store_problem(url):
+        raise StoreRefusedError(problem)
+    from trioworkers.inbox.postgres.alone import Alone
+    from trioworkers.inbox.postgres.copied import PostgresTables
+    from trioworkers.inbox.postgres.session import Session
+
+    return PostgresTables(Session(url, Alone()))
 
 
 def connected_store(fleet: Fleet) -> PostgresStore:

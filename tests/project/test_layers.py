@@ -36,6 +36,7 @@ VERBS = tuple(
         "demo",
         "dlq",
         "logs",
+        "migrate_store",
         "new",
         "plugins",
         "reload",

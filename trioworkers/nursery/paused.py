@@ -36,6 +36,11 @@ class PausedBots:
         self._ids = _read(path)
         self._turn = trio.StrictFIFOLock()
 
+    @property
+    def ids(self) -> frozenset[int]:
+        """All of them."""
+        return self._ids
+
     def __contains__(self, bot_id: object) -> bool:
         return bot_id in self._ids
 

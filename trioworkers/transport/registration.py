@@ -136,6 +136,11 @@ class Digests:
         with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
             self._digests = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
 
+    @property
+    def all(self) -> Mapping[str, str]:
+        """All of them, by bot id."""
+        return self._digests
+
     def get(self, bot_id: int) -> str | None:
         """The digest of the bot's last registration."""
         return self._digests.get(str(bot_id))
