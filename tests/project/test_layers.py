@@ -59,6 +59,7 @@ LAYERS: Layers = [
         (
             "version",
             "awake",
+            "call_marks",
             "errors",
             "machine",
             "terminal",
@@ -172,6 +173,7 @@ OF_A_WORKER = [
     _full(name)
     for name in (
         "awake",
+        "call_marks",
         "errors",
         "records",
         "protocol",
