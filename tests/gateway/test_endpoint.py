@@ -46,6 +46,11 @@ class Hands:
     bot: LocalBot
     waiting: list[Item] = field(default_factory=list)
     confirmed: list[bytes] = field(default_factory=list)
+    ends: list[Any] = field(default_factory=list)
+
+    def end(self, item: Any, outcome: Any) -> None:
+        self.ends.append((item.body, outcome))
+        self.refill()
 
     def confirm(self, items: Any) -> None:
         self.confirmed += [item.body for item in items]
@@ -82,6 +87,7 @@ class Scene:
     may_drop: bool = False
     kept: list[int] = field(default_factory=list)
     breaks_drop: bool = False
+    handler_timeout: float = 20.0
 
     async def drop(self, keep: int) -> int:
         if self.breaks_drop:
@@ -121,6 +127,7 @@ async def scene_of(
                 upstream=upstream,
                 is_strict=lambda: scene.strict,
                 most=lambda: 16,
+                handler_timeout=lambda: scene.handler_timeout,
                 emit=lambda event, **fields: scene.told.append((event, fields)),
                 fault=scene.faults.append,
                 pending=lambda: 5,
@@ -132,6 +139,7 @@ async def scene_of(
             scene.bot = LocalBot(context)
             scene.hands = Hands(scene.bot)
             scene.bot.serve_with(scene.hands)
+            nursery.start_soon(scene.bot.serve)
             scene.port = int(endpoint.address.rpartition(":")[2])
             nursery.start_soon(endpoint.serve)
             try:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from trioworkers.gateway.local_bot import LocalBot
+    from trioworkers.gateway.local_context import Process
     from trioworkers.gateway.messages import RequestHead
-    from trioworkers.gateway.programs import ProgramConnection
+    from trioworkers.gateway.programs import RequestSource
     from trioworkers.gateway.targets import Target
     from trioworkers.gateway.upstream import UpstreamConnection
 
@@ -34,7 +34,7 @@ BROKEN = (httpx.TransportError, OSError, MessageError, trio.ClosedResourceError)
 LOOKED_AT = 64 * 1024  # bytes of a body in which the chat is looked for, where messages take turns
 
 
-async def relay(bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection) -> bool:
+async def relay(bot: Process, head: RequestHead, target: Target, program: RequestSource) -> bool:
     """Pass a call on, and its answer back. Return whether the connection can be used again.
 
     Raises:
@@ -71,7 +71,7 @@ class _Answered:
 
 
 async def _exchange(
-    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection, answered: _Answered
+    bot: Process, head: RequestHead, target: Target, program: RequestSource, answered: _Answered
 ) -> bool:
     upstream = bot.context.upstream
     connection = await upstream.take()
@@ -117,7 +117,7 @@ class _Uploading:
 
 
 def _first_part(
-    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection
+    bot: Process, head: RequestHead, target: Target, program: RequestSource
 ) -> tuple[bytes, bool]:
     """Return the head as the server is sent it, what is here of the body, and whether that is all of it."""
     upstream = bot.context.upstream
@@ -143,7 +143,7 @@ async def _upload(
     connection: UpstreamConnection,
     head: RequestHead,
     first: bytes,
-    program: ProgramConnection,
+    program: RequestSource,
     uploading: _Uploading,
 ) -> None:
     """Send the body as it comes. Where the server takes no more, what it answers tells why."""
@@ -168,7 +168,7 @@ async def _upload(
 
 
 async def _receive(
-    connection: UpstreamConnection, head: RequestHead, program: ProgramConnection, answered: _Answered
+    connection: UpstreamConnection, head: RequestHead, program: RequestSource, answered: _Answered
 ) -> tuple[bool, bool]:
     """Pass the answer back; return whether the server's connection, and the program's, can be used again."""
     part = await _next(connection)
@@ -256,7 +256,7 @@ def _seconds(text: bytes) -> float:
     return min(float(text), LONGEST_HOLD) if text.isdigit() and len(text) < 10 else 0.0
 
 
-def _count(bot: LocalBot, target: Target, status: int) -> None:
+def _count(bot: Process, target: Target, status: int) -> None:
     meter, method = bot.context.meter, target.name
     if meter is None or target.is_file:
         return
@@ -283,7 +283,7 @@ class _Caller:
 
 
 async def _take_turn(
-    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection
+    bot: Process, head: RequestHead, target: Target, program: RequestSource
 ) -> object | None:
     """Wait for the turn of a message; None: it is none, or messages take no turns."""
     turns = bot.context.turns

@@ -84,7 +84,7 @@ class CommandExecutor:
 
     def begin(self, delivery: Delivery) -> None:
         """As :class:`~trioworkers.nursery.executor.Executor`."""
-        if not self._bot.waits:  # its poll was answered, or ended, while the update was looked up
+        if self._bot.room() < 1:  # its poll was answered, or ended, while the update was looked up
             delivery.put_back()
             return
         self._taken += 1
@@ -98,17 +98,29 @@ class CommandExecutor:
 
     def begin_suspect(self, delivery: Delivery) -> None:
         """Give the program a suspect, and nothing else until it has handled it."""
-        self._suspect = delivery if self._bot.waits else None
+        self._suspect = delivery if self._bot.room() > 0 else None
         self.begin(delivery)
 
     def confirm(self, items: Sequence[Handed]) -> None:
         """The program polls for what follows these: they are done."""
         for item in items:
-            delivery = item.delivery
-            self._in_hand.discard(delivery)
-            if delivery is self._suspect:
-                self._suspect = None
-            delivery.settle(Outcome(0, "done"))
+            self._settle(item, Outcome(0, "done"))
+        self._after_ends()
+
+    def end(self, item: Handed, outcome: Outcome) -> None:
+        """The handling of this one ended so: give the program the next one."""
+        self._settle(item, outcome)
+        self._after_ends()
+        self.refill()
+
+    def _settle(self, item: Handed, outcome: Outcome) -> None:
+        delivery = item.delivery
+        self._in_hand.discard(delivery)
+        if delivery is self._suspect:
+            self._suspect = None
+        delivery.settle(outcome)
+
+    def _after_ends(self) -> None:
         self._idle_since = trio.current_time()
         for waited_for, done in self._fences:
             waited_for.intersection_update(self._in_hand)
