@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from test_endpoint import REAL, Scene, length_of, read_request, scene_of, until
+from test_endpoint import (  # type: ignore[import-not-found] # it lies beside
+    REAL,
+    Scene,
+    length_of,
+    read_request,
+    scene_of,
+    until,
+)
 
 from trioworkers.gateway import hook_reply
 from trioworkers.gateway.webhook import WebhookRefusedError, read_webhook

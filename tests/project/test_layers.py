@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 VERBS = tuple(
     f"cli.{name}"
     for name in (
+        "adopt",
         "backup",
         "bots",
         "check",
@@ -106,6 +107,7 @@ LAYERS: Layers = [
         ("dashboard",),
         ("reload", "reports", "web"),
         ("holdings", "last_resort"),
+        ("stores",),
         ("apply", "snapshot"),
         ("daemon",),
         ("compose",),
@@ -134,7 +136,7 @@ LAYERS: Layers = [
         ("testing.__init__", "testing.fixtures"),
         ("client",),
         ("top",),
-        ("demo", "scaffold"),
+        ("demo", "scaffold", "adopt"),
         # the command line: words and codes; failures; what verbs share; verbs
         ("cli.exits", "cli.shown", "cli.streams"),
         ("cli.promised", "cli.table"),
