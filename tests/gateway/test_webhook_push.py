@@ -99,7 +99,7 @@ async def hook(scene: Scene, site: Site, **params: Any) -> None:
 
 def ends(scene: Scene) -> list[tuple[int, Any]]:
     """How updates ended."""
-    return [(json.loads(body)["n"], outcome) for body, outcome in scene.hands.ends]
+    return [(json.loads(body)["n"], outcome) for body, outcome in scene.hands.ended]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,17 @@ def test_a_secret_that_could_be_more_than_one_is_refused(secret):
         read_webhook({"url": "http://127.0.0.1/", "secret_token": secret})
 
 
+async def test_a_probe_is_for_polls(tmp_path):
+    """Where the file asks for one, a webhook is refused with words that say what to do."""
+    async with site_of(tmp_path, acknowledge="probe") as (scene, site):
+        program = await scene.connect()
+        body = json.dumps({"url": f"http://127.0.0.1:{site.port}/"}).encode()
+        status, refused = await program.call("setWebhook", body)
+        assert status == 400
+        assert "let the bot poll" in refused["description"]
+        assert scene.told[0][0] == "gateway.withheld"
+
+
 async def test_updates_are_posted_to_a_webhook(tmp_path):
     """With ids of ours and the secret; an answer of 2xx is the end, and the connection is used again."""
     async with site_of(tmp_path, OK, said(b"", 204), said(b"{}", 201)) as (scene, site):
@@ -179,7 +190,7 @@ async def test_updates_are_posted_to_a_webhook(tmp_path):
         assert scene.bot.waits
         for number in (70, 71, 72):
             scene.hands.add(number)
-            await until(lambda number=number: scene.hands.ends and ends(scene)[-1][0] == number)
+            await until(lambda number=number: scene.hands.ended and ends(scene)[-1][0] == number)
         assert [(number, outcome.result) for number, outcome in ends(scene)] == [
             (70, "done"),
             (71, "done"),
@@ -212,7 +223,7 @@ async def test_no_more_are_posted_at_once_than_the_webhook_wants(tmp_path):
         assert not scene.bot.waits
         assert len(scene.hands.waiting) == 2
         gate.set()
-        await until(lambda: len(scene.hands.ends) == 5)
+        await until(lambda: len(scene.hands.ended) == 5)
 
 
 async def close_early(stream: trio.SocketStream) -> None:
@@ -251,7 +262,7 @@ async def test_any_other_answer_is_a_failure(tmp_path, answer, reason, after):
     async with site_of(tmp_path, answer, OK, handler_timeout=0.3) as (scene, site):
         await hook(scene, site)
         scene.hands.add(1)
-        await until(lambda: len(scene.hands.ends) == 1)
+        await until(lambda: len(scene.hands.ended) == 1)
         ((_, outcome),) = ends(scene)
         assert (outcome.result, outcome.counted, outcome.after) == ("retry", True, after)
         assert outcome.error == f"webhook: {reason}"
@@ -261,7 +272,7 @@ async def test_any_other_answer_is_a_failure(tmp_path, answer, reason, after):
         assert info["result"]["url"] == f"https://127.0.0.1:{site.port}/hook?x=1"
         assert info["result"]["pending_update_count"] == 5
         scene.hands.add(2)
-        await until(lambda: len(scene.hands.ends) == 2)
+        await until(lambda: len(scene.hands.ended) == 2)
         assert [event for event, _ in scene.told] == [
             "gateway.hooked",
             "gateway.unanswered",
@@ -285,7 +296,7 @@ async def test_a_program_that_does_not_listen_yet_is_waited_for(tmp_path):
         async with trio.open_nursery() as nursery:
             again = await trio.open_tcp_listeners(port, host="127.0.0.1")
             nursery.start_soon(trio.serve_listeners, site.serve, again)
-            await until(lambda: len(scene.hands.ends) == 1)
+            await until(lambda: len(scene.hands.ended) == 1)
             nursery.cancel_scope.cancel()
         assert [(number, outcome.result) for number, outcome in ends(scene)] == [(1, "done")]
 
@@ -366,9 +377,9 @@ async def test_a_call_in_the_answer_is_carried_out(tmp_path, body, kind):
     async with site_of(tmp_path, said(body, kind=kind), OK, answer=take) as (scene, site):
         await hook(scene, site)
         scene.hands.add(1)
-        await until(lambda: len(scene.hands.ends) == 1)
+        await until(lambda: len(scene.hands.ended) == 1)
         scene.hands.add(2)
-        await until(lambda: len(scene.hands.ends) == 2)
+        await until(lambda: len(scene.hands.ended) == 2)
         assert [outcome.result for _, outcome in ends(scene)] == ["done", "done"]
         ((head, found),) = calls
         method = "sendDocument" if b"sendDocument" in body else "sendMessage"
@@ -405,7 +416,7 @@ async def test_an_answer_that_holds_no_call_is_just_an_answer(tmp_path, answer):
         await hook(scene, site)
         scene.hands.add(1)
         scene.hands.add(2)
-        await until(lambda: len(scene.hands.ends) == 2)
+        await until(lambda: len(scene.hands.ended) == 2)
         assert [outcome.result for _, outcome in ends(scene)] == ["done", "done"]
         assert scene.connections == 0
         assert not scene.faults
@@ -416,7 +427,7 @@ async def test_a_program_deletes_its_webhook_by_an_answer(tmp_path):
     async with site_of(tmp_path, said(b'{"method": "deleteWebhook"}')) as (scene, site):
         await hook(scene, site)
         scene.hands.add(1)
-        await until(lambda: len(scene.hands.ends) == 1)
+        await until(lambda: len(scene.hands.ended) == 1)
         program = await scene.connect()
         assert (await program.call("getWebhookInfo"))[1]["result"]["url"] == ""
 
@@ -443,7 +454,7 @@ async def test_a_call_that_could_not_be_made_is_a_failure(tmp_path, status, more
     async with site_of(tmp_path, said(body), answer=refuse) as (scene, site):
         await hook(scene, site)
         scene.hands.add(1)
-        await until(lambda: len(scene.hands.ends) == 1)
+        await until(lambda: len(scene.hands.ended) == 1)
         ((_, outcome),) = ends(scene)
         assert (outcome.result, outcome.counted, outcome.after) == (result, counted, after)
         assert REAL not in outcome.error
@@ -466,6 +477,6 @@ async def test_a_connection_that_was_closed_while_it_was_idle_is_no_failure(tmp_
         await hook(scene, site)
         for number in range(5):
             scene.hands.add(number)
-            await until(lambda number=number: len(scene.hands.ends) == number + 1)
+            await until(lambda number=number: len(scene.hands.ended) == number + 1)
         assert {outcome.result for _, outcome in ends(scene)} == {"done"}
         assert site.numbers == list(range(5))

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from trioworkers.gateway.local_context import LocalContext
     from trioworkers.gateway.pusher import Pusher
 
+_UNPROBED = (
+    'acknowledge = "probe" is for bots that poll, as the answers of a webhook tell how updates end:'
+    " let the bot poll, or choose another acknowledge"
+)
+
 
 class NotDroppedError(TrioworkersError):
     """What waits for the bot could not be dropped, or not all of it."""
@@ -54,6 +59,8 @@ class Account:
 
     async def _set_webhook(self, params: Mapping[str, Any]) -> tuple[int, bytes]:
         try:
+            if self._context.acknowledge() == "probe":
+                raise WebhookRefusedError(_UNPROBED)
             webhook = read_webhook(params)
         except WebhookRefusedError as error:
             self._withheld("setWebhook", str(error))

@@ -16,7 +16,7 @@ from werkzeug.http import parse_options_header
 
 from trioworkers.gateway.messages import END, RequestHead
 from trioworkers.gateway.params import read_params
-from trioworkers.gateway.relay import relay
+from trioworkers.gateway.relay import Answered, relay
 from trioworkers.gateway.targets import LOCAL, Target
 
 if TYPE_CHECKING:
@@ -32,13 +32,11 @@ _METHOD = re.compile(r"[A-Za-z]{1,64}")
 _NAMED = re.compile(rb'\r\ncontent-disposition:[^\r\n]*[; ]name="?method"?\s*(?:;|\r\n|$)', re.IGNORECASE)
 
 
-class ReplySource:
-    """The body of an answer, as a program's request is read; what is sent back is only looked at.
+class _Source:
+    """The body of an answer, as a program's request is read; what is sent back is for nobody.
 
     Attributes:
         is_read: it has been read to its end.
-        status: what the call was answered with; 0: nothing yet.
-        hold: the seconds that Telegram asked to wait.
     """
 
     def __init__(self, connection: HookConnection, body: bytes | None = None) -> None:
@@ -46,8 +44,6 @@ class ReplySource:
         self._connection = connection
         self._parts: deque[Any] = connection.parts if body is None else deque([body, END])
         self.is_read = False
-        self.status = 0
-        self.hold = 0.0
 
     @property
     def parts(self) -> deque[Any]:
@@ -79,11 +75,7 @@ class ReplySource:
             await self._connection.feed()
 
     async def send(self, data: bytes) -> None:
-        """Look at what the call is answered with, once."""
-        if not self.status and data.startswith(b"HTTP/1.1 "):
-            self.status = int(data[9:12])
-            found = re.search(rb"\r\nretry-after: *(\d{1,9})\r\n", data, re.IGNORECASE)
-            self.hold = float(found[1]) if found else 0.0
+        """Let it go."""
 
 
 class TooLargeError(Exception):
@@ -95,8 +87,8 @@ async def carry_out(
     head: ResponseHead,
     connection: HookConnection,
     answer: Callable[[str, Mapping[str, Any]], Awaitable[object]],
-) -> ReplySource | None:
-    """Make the call that an answer holds; return what came of it, or None when it holds none.
+) -> Answered | None:
+    """Make the call that an answer holds; return what it was answered with, or None when it holds none.
 
     What was not read of the answer, its end at least, is still to be read from the connection then.
 
@@ -116,15 +108,15 @@ async def carry_out(
     if kind == "application/json":
         return await _carry_out_json(bot, connection, answer)
     if kind == "multipart/form-data" and options.get("boundary"):
-        source = ReplySource(connection)
+        source = _Source(connection)
         await source.gather(LOOKED_AT)
         start = b"".join(part for part in source.parts if isinstance(part, bytes))
         method = _method_of(start, options["boundary"].encode("latin-1"))
         if method and method.lower() not in LOCAL:
-            await _relay(bot, source, method, head.field(b"content-type"), head.length)
+            answered = await _relay(bot, source, method, head.field(b"content-type"), head.length)
             if source.is_read:
                 connection.parts.append(END)
-            return source
+            return answered
     return None
 
 
@@ -132,8 +124,8 @@ async def _carry_out_json(
     bot: Process,
     connection: HookConnection,
     answer: Callable[[str, Mapping[str, Any]], Awaitable[object]],
-) -> ReplySource | None:
-    source = ReplySource(connection)
+) -> Answered | None:
+    source = _Source(connection)
     await source.gather(MOST_JSON + 1)
     blocks, is_whole = source.take_blocks()
     body = b"".join(blocks)
@@ -150,19 +142,18 @@ async def _carry_out_json(
     if method.lower() in LOCAL:
         await answer(method.lower(), params)
         return None
-    return await _relay(bot, ReplySource(connection, body), method, b"application/json", len(body))
+    return await _relay(bot, _Source(connection, body), method, b"application/json", len(body))
 
 
-async def _relay(
-    bot: Process, source: ReplySource, method: str, kind: bytes, length: int | None
-) -> ReplySource:
+async def _relay(bot: Process, source: _Source, method: str, kind: bytes, length: int | None) -> Answered:
     fields = [(b"content-type", kind)]
     if length is not None:
         fields.append((b"content-length", b"%d" % length))
     target = Target(b"", is_file=False, is_test=False, rest=method.encode())
     head = RequestHead(b"POST", b"", tuple(fields), True, True, length, False, True)
-    await relay(bot, head, target, source)
-    return source
+    answered = Answered()
+    await relay(bot, head, target, source, answered)
+    return answered
 
 
 def _method_of(start: bytes, boundary: bytes) -> str:

@@ -21,8 +21,8 @@ class LocalContext:
     Attributes:
         ids: where its update ids come from.
         upstream: its connections to the Bot API server.
-        is_strict: whether a poll says that what it confirms was handled.
-        most: how many updates the process has in hand at most.
+        acknowledge: what the settings ask for.
+        most: how many updates the process has in hand at most, where their ends are known.
         handler_timeout: the seconds that a webhook has to answer.
         emit: emits an event of the bot.
         fault: is given what breaks in here.
@@ -37,7 +37,7 @@ class LocalContext:
 
     ids: BotIds
     upstream: Upstream
-    is_strict: Callable[[], bool]
+    acknowledge: Callable[[], str]
     most: Callable[[], int]
     handler_timeout: Callable[[], float]
     emit: Callable[..., None]

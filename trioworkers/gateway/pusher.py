@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from trioworkers.gateway.hook_client import HookConnection
-    from trioworkers.gateway.hook_reply import ReplySource
     from trioworkers.gateway.local_context import Process
     from trioworkers.gateway.messages import ResponseHead
+    from trioworkers.gateway.relay import Answered
     from trioworkers.gateway.webhook import Webhook
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between two attempts to connect, doubled each time
@@ -110,7 +110,7 @@ class Pusher:
     async def _judge(self, head: ResponseHead, connection: HookConnection) -> Outcome:
         """Return what an answer means for its update."""
         self._bot.heard()
-        reply: ReplySource | None = None
+        reply: Answered | None = None
         try:
             if 200 <= head.status < 300:
                 reply = await carry_out(self._bot, head, connection, self._answer)
@@ -129,7 +129,7 @@ class Pusher:
             return self._failure(f"answered {head.status}", after=after)
         if reply is not None and reply.status == 429:
             return self._failure("the call in its answer has to wait", after=reply.hold, counted=False)
-        if reply is not None and reply.status >= 500:
+        if reply is not None and not 0 < reply.status < 500:
             return self._failure("the call in its answer could not be made")
         self._worked()
         return DONE
