@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.call_marks import FOLDER
+from trioworkers.inbox.left_calls import take_over
+from trioworkers.inbox.sqlite.copied import SqliteTables
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, StoreUnreachableError, store_problem
 from trioworkers.shortage import in_thread
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Fleet
     from trioworkers.holdings import Holdings
+    from trioworkers.inbox.postgres.copied import PostgresTables
     from trioworkers.inbox.postgres.store import PostgresStore
     from trioworkers.inbox.store import Store
     from trioworkers.reports import Reports
@@ -29,13 +34,26 @@ def database_of(fleet: Fleet) -> Path | None:
 
 
 async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event) -> Store:
-    """Open the store; a server that cannot be reached is reported, and waited for until `stop`.
+    """Open the store, and record in it what workers of the last run had called and not reported.
+
+    A server that cannot be reached is reported, and waited for until `stop`.
 
     Raises:
         StoreRefusedError, StoreForbiddenError: it cannot be used as it is.
         StoreUnreachableError: the daemon is to stop, and the server was not reached before.
-        StoreError: it cannot be opened.
+        StoreError: it cannot be opened, or written to.
+        OSError: the folder of the workers' marks cannot be made or read.
     """
+    store = await _open(fleet, reports, holdings, stop)
+    try:
+        await in_thread(take_over, store, fleet.state_dir / FOLDER, time.time())
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+async def _open(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event) -> Store:
     path = database_of(fleet)
     if path is not None:
         return open_file(
@@ -60,6 +78,25 @@ async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: t
             if reported is not None:
                 reports.inbox_trouble(None)
             return store
+
+
+def tables_of(url: str, state_dir: Path) -> SqliteTables | PostgresTables:
+    """A store as its tables, to copy it; no daemon may use it.
+
+    Raises:
+        StoreRefusedError: the address is not one, or the driver is not installed.
+        StoreTakenError: a daemon uses it.
+        StoreError: it cannot be opened.
+    """
+    if url == "sqlite":
+        return SqliteTables(state_dir / DATABASE)
+    if problem := store_problem(url):
+        raise StoreRefusedError(problem)
+    from trioworkers.inbox.postgres.alone import Alone
+    from trioworkers.inbox.postgres.copied import PostgresTables
+    from trioworkers.inbox.postgres.session import Session
+
+    return PostgresTables(Session(url, Alone()))
 
 
 def connected_store(fleet: Fleet) -> PostgresStore:

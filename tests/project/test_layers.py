@@ -36,6 +36,7 @@ VERBS = tuple(
         "demo",
         "dlq",
         "logs",
+        "migrate_store",
         "new",
         "plugins",
         "reload",
@@ -58,6 +59,7 @@ LAYERS: Layers = [
         (
             "version",
             "awake",
+            "call_marks",
             "errors",
             "machine",
             "terminal",
@@ -107,7 +109,7 @@ LAYERS: Layers = [
         ("dashboard",),
         ("reload", "reports", "web"),
         ("holdings", "last_resort"),
-        ("stores",),
+        ("stores", "fleet_state"),
         ("apply", "snapshot"),
         ("daemon",),
         ("compose",),
@@ -171,6 +173,7 @@ OF_A_WORKER = [
     _full(name)
     for name in (
         "awake",
+        "call_marks",
         "errors",
         "records",
         "protocol",
