@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 from trioworkers.inbox.postgres import lease_statements as sql
 from trioworkers.inbox.postgres.errors import store_error
 from trioworkers.inbox.postgres.schema import ALONE, LOCK, prepare
-from trioworkers.inbox.postgres.session import settings_of
+from trioworkers.inbox.postgres.session import end_process, settings_of
 from trioworkers.inbox.store import StoreError, StoreFencedError, StoreTakenError, StoreUnreachableError
 from trioworkers.nursery.ownership import Ownership, fleet_digest
 
@@ -130,7 +130,7 @@ class NodeLease:
             message = "this daemon has not joined its cluster yet"
             raise StoreUnreachableError(message)
         if former:  # what it was about to commit is settled sooner
-            connection.execute("SELECT pg_terminate_backend(%s)", (former,))
+            end_process(connection, former)
         (now,) = connection.execute(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
         if now != timeline or self._ownership.is_over:
             message = "a standby of the database took over: this daemon begins anew"

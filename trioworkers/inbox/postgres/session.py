@@ -53,6 +53,7 @@ SYNCED = (
 )
 
 
+PROCESS = "SELECT pg_backend_pid()"
 LAST = (
     "SELECT EXISTS (SELECT FROM node WHERE id = %s),"
     " (SELECT coalesce(max(batch), 0) FROM mark WHERE node = %s)"
@@ -168,7 +169,7 @@ class Session:
         if (encoding := info.parameter_status("server_encoding")) not in (None, "UTF8"):
             message = f"the database has the encoding {encoding}, expected UTF8"
             raise StoreRefusedError(message)
-        (process,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        (process,) = connection.execute(PROCESS, prepare=False).fetchone() or (0,)
         if process != info.backend_pid:
             self._see_pooler(process)
         connection.execute(ENTER, prepare=False)
@@ -190,7 +191,7 @@ class Session:
             StoreRefusedError: it does, so the pooler gives it away after each transaction.
         """
         with self._connect() as second:
-            (other,) = second.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+            (other,) = second.execute(PROCESS, prepare=False).fetchone() or (0,)
         if other == process:
             message = "the pooler before the server gives connections away after each transaction"
             raise StoreRefusedError(f"{message}, expected pool_mode = session, or the server itself")
@@ -220,7 +221,7 @@ class Session:
                     connection.execute(f"SET LOCAL lock_timeout = '{STUCK}s'")
                     rows = connection.execute(claim, (self._life, self.batch + 1)).fetchall()
             except psycopg.errors.LockNotAvailable:  # the server still waits for the former connection
-                connection.execute("SELECT pg_terminate_backend(%s)", (self._former,))
+                end_process(connection, self._former)
             else:
                 return bool(rows)
 
@@ -239,6 +240,11 @@ class Session:
         )
         message += " was restored"
         raise StoreUnknownError(message)
+
+
+def end_process(connection: Connection, process: int) -> None:
+    """End a process of the server, unless it serves this connection: a pooler may have passed it on."""
+    connection.execute("SELECT pg_terminate_backend(%s) WHERE pg_backend_pid() <> %s", (process, process))
 
 
 def settings_of(url: str) -> Mapping[str, str]:
