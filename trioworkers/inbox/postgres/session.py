@@ -53,6 +53,7 @@ SYNCED = (
 )
 
 
+UNREPLICATED = "01000"  # a plain warning; in a commit nothing else gives one (syncrep.c, SyncRepWaitForLSN)
 PROCESS = "SELECT pg_backend_pid()"
 LAST = (
     "SELECT EXISTS (SELECT FROM node WHERE id = %s),"
@@ -93,6 +94,8 @@ class Session:
         lease: as given.
         batch: the number of the last commit that is known to have been made, or never will be.
         in_doubt: whether it is not known of the commit after that.
+        is_unreplicated: whether the server gave up waiting for a synchronous standby since this was reset. It
+            reports success, with a warning.
 
     Raises:
         StoreRefusedError: the address is not one.
@@ -108,6 +111,7 @@ class Session:
         self._next_try, self._failure = 0.0, ""
         self.batch = 0
         self.in_doubt = False
+        self.is_unreplicated = False
 
     def connection(self) -> Connection:
         """The connection, opened if there is none; of a commit in doubt it is then known what came of it.
@@ -177,12 +181,17 @@ class Session:
             connection.execute("SET synchronous_commit = off")
         else:
             connection.execute(SYNCED)
+        connection.add_notice_handler(self._note)
         register(connection)
         prepare(connection)
         self.lease.attach(connection, self._former)
         took_effect = self._settle(connection)
         self._former = process
         return took_effect
+
+    def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.sqlstate == UNREPLICATED:
+            self.is_unreplicated = True
 
     def _see_pooler(self, process: int) -> None:
         """A pooler stands between: a second client must not get the server process of the first.
