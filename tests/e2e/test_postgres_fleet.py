@@ -165,6 +165,7 @@ def test_a_daemon_stops_while_its_server_is_down(
         person = fleet.user()
         person.says("one")
         assert person.hears()["text"] == "one"
+        fleet.settled()
         server.stop()
         person.says("two")
         fleet.wait_for(lambda: fleet.events("inbox.trouble"), 20)
