@@ -32,7 +32,9 @@ class Mode:
     note: str | None = None
 
 
-WEBHOOK = "it sets a webhook, expected a bot that polls: let it poll under trioworkers"
+WEBHOOK = (
+    "it sets a webhook: let it poll, or set the webhook to http://127.0.0.1:PORT, and write its table by hand"
+)
 ADDRESS = "its requests are not redirected: give its library the address in TRIOWORKERS_API_BASE"
 SERIAL = 'if the event gateway.unprobed shows: acknowledge = "poll" and concurrency = 1 are true for it'
 MODES = {
