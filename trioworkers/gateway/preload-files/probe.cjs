@@ -275,19 +275,17 @@ const nodeTelegramBotApi = ({ exports: TelegramBot }, name) => {
   ];
 };
 
-// Versions from the first on, and below the second. `file`: the one that has the function.
+// `tried`: the oldest and the newest version that was, by two numbers. `file`: the one that has the function.
 const LIBRARIES = {
-  telegraf: { from: "4.0", below: "5", file: "lib/telegraf.js", patches: telegraf },
-  grammy: { from: "1.13", below: "2", file: "out/bot.js", patches: grammy },
-  "@grammyjs/runner": { from: "2.0", below: "3", file: "out/runner.js", patches: runner },
-  "node-telegram-bot-api": { from: "0.67", below: "0.68", file: "src/telegram.js", patches: nodeTelegramBotApi },
+  telegraf: { tried: ["4.0", "4.16"], file: "lib/telegraf.js", patches: telegraf },
+  grammy: { tried: ["1.13", "1.46"], file: "out/bot.js", patches: grammy },
+  "@grammyjs/runner": { tried: ["2.0", "2.0"], file: "out/runner.js", patches: runner },
+  "node-telegram-bot-api": { tried: ["0.50", "0.67"], file: "src/telegram.js", patches: nodeTelegramBotApi },
 };
 
-const isBefore = (one, other) => {
-  const [a, b] = [one, other].map((version) => version.split(".").map((part) => parseInt(part, 10)));
-  const at = [0, 1, 2].find((index) => (a[index] || 0) !== (b[index] || 0));
-  return at !== undefined && (a[at] || 0) < (b[at] || 0);
-};
+const ordered = (version) => version.split(".").slice(0, 2).reduce((whole, part) => whole * 1e6 + parseInt(part, 10), 0);
+const isTried = (version, [oldest, newest]) =>
+  ordered(oldest) <= ordered(version) && ordered(version) <= ordered(newest);
 
 const seen = new Map(); // the folders of libraries, and their versions; null: one that is not known
 const FILE = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/](.+)$/;
@@ -302,7 +300,7 @@ const look = (module, filename) => {
   if (!library) return;
   if (!seen.has(folder)) {
     const { version } = JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8"));
-    const isKnown = !isBefore(version, library.from) && isBefore(version, library.below);
+    const isKnown = isTried(version, library.tried);
     seen.set(folder, isKnown ? version : null);
     if (!isKnown) refuse(name, version);
   }
