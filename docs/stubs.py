@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trioworkers.botapi.parameters import SPANS
 from trioworkers.testing.facts import bot_api
+from trioworkers.testing.unions import tag_field, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -95,6 +96,7 @@ class Methods(Protocol):
 def types_stub(api: BotApi) -> str:
     """Returns the text of `types.pyi`."""
     given = _reached(api, [name for method in api.methods.values() for name in method.returns] + ["Update"])
+    tags = _tags(api)
     parts = [TYPES_HEAD]
     for name, kind in api.types.items():
         if name == "InputFile":  # ours is a class
@@ -104,16 +106,30 @@ def types_stub(api: BotApi) -> str:
             union = _union(_scalar(one, is_sent) for one in kind.one_of)
             parts.append(_alias(name, union))
         else:
-            parts += _dictionary(name, kind.fields, is_sent)
+            parts += _dictionary(name, kind.fields, is_sent, tags.get(name))
     kinds = ", ".join(f'"{name}"' for name in api.types["Update"].fields if name != "update_id")
     parts.append(_alias("UpdateKind", [f"Literal[{kinds}]"]))
     return "\n".join(parts)
 
 
-def _dictionary(name: str, fields: dict[str, Value], is_sent: bool) -> Iterator[str]:
+def _tags(api: BotApi) -> dict[str, tuple[str, str]]:
+    """The field that tells a type from the others that may stand in its place, with the value that it has."""
+    return {
+        member: (field, tag_of(name, member))
+        for name, kind in api.types.items()
+        if kind.one_of and (field := tag_field(name))
+        for member in kind.one_of
+    }
+
+
+def _dictionary(
+    name: str, fields: dict[str, Value], is_sent: bool, tag: tuple[str, str] | None
+) -> Iterator[str]:
     """Yields a typed dictionary. A key that is a word of Python (`from`) stands in a base of its own, as no
     class can have it."""
     lines = {field: _field(field, value, is_sent) for field, value in fields.items()}
+    if tag is not None:
+        lines[tag[0]] = f'Literal["{tag[1]}"]' + (" | Enum" if is_sent else "")
     base = "TypedDict"
     if words := {field: line for field, line in lines.items() if keyword.iskeyword(field)}:
         base = f"_{name}Words"

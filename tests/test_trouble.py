@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from top_fleets import HEALTHY, bot
 
-from trioworkers.trouble import MOST, trouble_of, troubles_of, unwell_words
+from trioworkers.trouble import MOST, tally, trouble_of, troubles_of, unwell_words
 
 INTAKE = {"problem": "HTTP 502", "since": 7.0, "remedy": "wait"}
 
@@ -35,6 +35,27 @@ def test_trouble_in_words(row: dict[str, Any], words: str | None) -> None:
     found = trouble_of(row)
     assert (None if found is None else found.words) == words
     assert found is None or found.remedy
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([bot("a", "failed", reason="token refused")], "1 failed"),
+        ([bot("a", health={**HEALTHY, "responsive": False})], "1 does not answer"),
+        ([bot(name, health={**HEALTHY, "intake": INTAKE}) for name in "ab"], "2 hear nothing"),
+        (
+            [
+                bot("a", health={**HEALTHY, "progressing": False}),
+                *(bot(f"b{number}", "failed") for number in range(1000)),
+                bot("c", "backoff", reason="waits for a place: 2 are allowed"),
+            ],
+            "1,000 failed, 1 waits for a place, 1 is at an update that takes too long",
+        ),
+    ],
+)
+def test_troubles_are_counted_by_kind(rows: list[dict[str, Any]], words: str) -> None:
+    """The worst first, in the words for one or for many."""
+    assert tally(troubles_of(rows)) == words
 
 
 def test_since_when_and_what_to_do_come_from_the_daemon() -> None:

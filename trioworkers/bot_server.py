@@ -18,6 +18,6 @@ def server_of(fleet: FleetKeys, bot: BotSettings) -> Server:
     return Server(
         fleet.api_base,
         "" if address == DIRECT else address,
-        bot.is_test,
+        bot.test_servers,
         "" if fleet.local_files is None else str(fleet.local_files),
     )

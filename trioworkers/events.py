@@ -70,6 +70,7 @@ EVENTS: Mapping[str, str] = {
     "webhook.refused": "warn",
     "webhook.narrowed": "warn",
     "gateway.withheld": "warn",
+    "gateway.dropped": "warn",
     "gateway.trouble": "error",
     "handoff.requested": "info",
     "handoff.assigned": "info",

@@ -71,7 +71,7 @@ def summary(workers: Sequence[dict[str, Any]]) -> str:
 def summed_up(bot_states: Iterable[str], waiting: int) -> str:
     """The same line, of each bot's state and of how many updates wait."""
     states = Counter(bot_states)
-    bots = "1 bot" if states.total() == 1 else f"{states.total()} bots"
-    told = ", ".join(f"{count} {state}" for state, count in states.most_common()) or "none"
-    updates = "1 update" if waiting == 1 else f"{waiting} updates"
+    bots = "1 bot" if states.total() == 1 else f"{states.total():,} bots"
+    told = ", ".join(f"{count:,} {state}" for state, count in states.most_common()) or "none"
+    updates = "1 update" if waiting == 1 else f"{waiting:,} updates"
     return f"{bots}: {told}; {updates} waiting"

@@ -6,6 +6,7 @@ say the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,16 @@ _SILENT = "its handler may block the loop: its log has the stacks when it is kil
 _STUCK = "see `trioworkers logs BOT`, then `trioworkers bots restart BOT`"
 _SLOT = "raise the limit that it names, or let bots start on demand"
 MOST = 20  # bots that an event names
+_OF_MANY = {  # of `what`; the others are the same for one and for many
+    "hears nothing": "hear nothing",
+    "its worker does not answer": "do not answer",
+    "waits for a place": "wait for a place",
+    "an update takes longer than its time limit": "are at an update that takes too long",
+}
+_OF_ONE = {
+    "its worker does not answer": "does not answer",
+    "an update takes longer than its time limit": "is at an update that takes too long",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,15 @@ def troubles_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Trouble]:
     found = [(row["bot"], trouble) for row in rows if (trouble := trouble_of(row)) is not None]
     found.sort(key=lambda pair: (pair[1].rank, pair[0]))
     return dict(found)
+
+
+def tally(found: Mapping[str, Trouble]) -> str:
+    """How many bots have which kind of trouble, the worst first: `3 failed, 143 hear nothing`."""
+    kinds = Counter(trouble.what for trouble in found.values())
+    return ", ".join(
+        f"{number:,} {(_OF_ONE if number == 1 else _OF_MANY).get(what, what)}"
+        for what, number in kinds.items()
+    )
 
 
 def unwell_words(rows: Iterable[Mapping[str, Any]]) -> list[str]:

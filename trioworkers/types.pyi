@@ -377,21 +377,21 @@ MessageOrigin: TypeAlias = (
 class MessageOriginUser(TypedDict):
     """https://core.telegram.org/bots/api#messageoriginuser"""
 
-    type: str
+    type: Literal["user"]
     date: int
     sender_user: User
 
 class MessageOriginHiddenUser(TypedDict):
     """https://core.telegram.org/bots/api#messageoriginhiddenuser"""
 
-    type: str
+    type: Literal["hidden_user"]
     date: int
     sender_user_name: str
 
 class MessageOriginChat(TypedDict):
     """https://core.telegram.org/bots/api#messageoriginchat"""
 
-    type: str
+    type: Literal["chat"]
     date: int
     sender_chat: Chat
     author_signature: NotRequired[str]
@@ -399,7 +399,7 @@ class MessageOriginChat(TypedDict):
 class MessageOriginChannel(TypedDict):
     """https://core.telegram.org/bots/api#messageoriginchannel"""
 
-    type: str
+    type: Literal["channel"]
     date: int
     chat: Chat
     message_id: int
@@ -524,19 +524,19 @@ PaidMedia: TypeAlias = PaidMediaLivePhoto | PaidMediaPhoto | PaidMediaPreview | 
 class PaidMediaLivePhoto(TypedDict):
     """https://core.telegram.org/bots/api#paidmedialivephoto"""
 
-    type: str
+    type: Literal["live_photo"]
     live_photo: LivePhoto
 
 class PaidMediaPhoto(TypedDict):
     """https://core.telegram.org/bots/api#paidmediaphoto"""
 
-    type: str
+    type: Literal["photo"]
     photo: list[PhotoSize]
 
 class PaidMediaPreview(TypedDict):
     """https://core.telegram.org/bots/api#paidmediapreview"""
 
-    type: str
+    type: Literal["preview"]
     width: NotRequired[int]
     height: NotRequired[int]
     duration: NotRequired[int]
@@ -544,7 +544,7 @@ class PaidMediaPreview(TypedDict):
 class PaidMediaVideo(TypedDict):
     """https://core.telegram.org/bots/api#paidmediavideo"""
 
-    type: str
+    type: Literal["video"]
     video: Video
 
 class Contact(TypedDict):
@@ -783,13 +783,13 @@ BackgroundFill: TypeAlias = BackgroundFillSolid | BackgroundFillGradient | Backg
 class BackgroundFillSolid(TypedDict):
     """https://core.telegram.org/bots/api#backgroundfillsolid"""
 
-    type: str
+    type: Literal["solid"]
     color: int
 
 class BackgroundFillGradient(TypedDict):
     """https://core.telegram.org/bots/api#backgroundfillgradient"""
 
-    type: str
+    type: Literal["gradient"]
     top_color: int
     bottom_color: int
     rotation_angle: int
@@ -797,7 +797,7 @@ class BackgroundFillGradient(TypedDict):
 class BackgroundFillFreeformGradient(TypedDict):
     """https://core.telegram.org/bots/api#backgroundfillfreeformgradient"""
 
-    type: str
+    type: Literal["freeform_gradient"]
     colors: list[int]
 
 BackgroundType: TypeAlias = (
@@ -810,14 +810,14 @@ BackgroundType: TypeAlias = (
 class BackgroundTypeFill(TypedDict):
     """https://core.telegram.org/bots/api#backgroundtypefill"""
 
-    type: str
+    type: Literal["fill"]
     fill: BackgroundFill
     dark_theme_dimming: int
 
 class BackgroundTypeWallpaper(TypedDict):
     """https://core.telegram.org/bots/api#backgroundtypewallpaper"""
 
-    type: str
+    type: Literal["wallpaper"]
     document: Document
     dark_theme_dimming: int
     is_blurred: NotRequired[bool]
@@ -826,7 +826,7 @@ class BackgroundTypeWallpaper(TypedDict):
 class BackgroundTypePattern(TypedDict):
     """https://core.telegram.org/bots/api#backgroundtypepattern"""
 
-    type: str
+    type: Literal["pattern"]
     document: Document
     fill: BackgroundFill
     intensity: int
@@ -836,7 +836,7 @@ class BackgroundTypePattern(TypedDict):
 class BackgroundTypeChatTheme(TypedDict):
     """https://core.telegram.org/bots/api#backgroundtypechattheme"""
 
-    type: str
+    type: Literal["chat_theme"]
     theme_name: str
 
 class ChatBackground(TypedDict):
@@ -1264,7 +1264,7 @@ ChatMember: TypeAlias = (
 class ChatMemberOwner(TypedDict):
     """https://core.telegram.org/bots/api#chatmemberowner"""
 
-    status: str
+    status: Literal["creator"]
     user: User
     is_anonymous: bool
     custom_title: NotRequired[str]
@@ -1272,7 +1272,7 @@ class ChatMemberOwner(TypedDict):
 class ChatMemberAdministrator(TypedDict):
     """https://core.telegram.org/bots/api#chatmemberadministrator"""
 
-    status: str
+    status: Literal["administrator"]
     user: User
     can_be_edited: bool
     is_anonymous: bool
@@ -1297,7 +1297,7 @@ class ChatMemberAdministrator(TypedDict):
 class ChatMemberMember(TypedDict):
     """https://core.telegram.org/bots/api#chatmembermember"""
 
-    status: str
+    status: Literal["member"]
     tag: NotRequired[str]
     user: User
     until_date: NotRequired[int]
@@ -1305,7 +1305,7 @@ class ChatMemberMember(TypedDict):
 class ChatMemberRestricted(TypedDict):
     """https://core.telegram.org/bots/api#chatmemberrestricted"""
 
-    status: str
+    status: Literal["restricted"]
     tag: NotRequired[str]
     user: User
     is_member: bool
@@ -1330,13 +1330,13 @@ class ChatMemberRestricted(TypedDict):
 class ChatMemberLeft(TypedDict):
     """https://core.telegram.org/bots/api#chatmemberleft"""
 
-    status: str
+    status: Literal["left"]
     user: User
 
 class ChatMemberBanned(TypedDict):
     """https://core.telegram.org/bots/api#chatmemberbanned"""
 
-    status: str
+    status: Literal["kicked"]
     user: User
     until_date: int
 
@@ -1441,7 +1441,7 @@ StoryAreaType: TypeAlias = (
 class StoryAreaTypeLocation(TypedDict):
     """https://core.telegram.org/bots/api#storyareatypelocation"""
 
-    type: Text
+    type: Literal["location"] | Enum
     latitude: Number
     longitude: Number
     address: NotRequired[LocationAddress]
@@ -1449,7 +1449,7 @@ class StoryAreaTypeLocation(TypedDict):
 class StoryAreaTypeSuggestedReaction(TypedDict):
     """https://core.telegram.org/bots/api#storyareatypesuggestedreaction"""
 
-    type: Text
+    type: Literal["suggested_reaction"] | Enum
     reaction_type: ReactionType
     is_dark: NotRequired[bool]
     is_flipped: NotRequired[bool]
@@ -1457,13 +1457,13 @@ class StoryAreaTypeSuggestedReaction(TypedDict):
 class StoryAreaTypeLink(TypedDict):
     """https://core.telegram.org/bots/api#storyareatypelink"""
 
-    type: Text
+    type: Literal["link"] | Enum
     url: Text
 
 class StoryAreaTypeWeather(TypedDict):
     """https://core.telegram.org/bots/api#storyareatypeweather"""
 
-    type: Text
+    type: Literal["weather"] | Enum
     temperature: Number
     emoji: Text
     background_color: Whole
@@ -1471,7 +1471,7 @@ class StoryAreaTypeWeather(TypedDict):
 class StoryAreaTypeUniqueGift(TypedDict):
     """https://core.telegram.org/bots/api#storyareatypeuniquegift"""
 
-    type: Text
+    type: Literal["unique_gift"] | Enum
     name: Text
 
 class StoryArea(TypedDict):
@@ -1491,19 +1491,19 @@ ReactionType: TypeAlias = ReactionTypeEmoji | ReactionTypeCustomEmoji | Reaction
 class ReactionTypeEmoji(TypedDict):
     """https://core.telegram.org/bots/api#reactiontypeemoji"""
 
-    type: str
+    type: Literal["emoji"]
     emoji: str
 
 class ReactionTypeCustomEmoji(TypedDict):
     """https://core.telegram.org/bots/api#reactiontypecustomemoji"""
 
-    type: str
+    type: Literal["custom_emoji"]
     custom_emoji_id: str
 
 class ReactionTypePaid(TypedDict):
     """https://core.telegram.org/bots/api#reactiontypepaid"""
 
-    type: str
+    type: Literal["paid"]
 
 class ReactionCount(TypedDict):
     """https://core.telegram.org/bots/api#reactioncount"""
@@ -1654,7 +1654,7 @@ OwnedGift: TypeAlias = OwnedGiftRegular | OwnedGiftUnique
 class OwnedGiftRegular(TypedDict):
     """https://core.telegram.org/bots/api#ownedgiftregular"""
 
-    type: str
+    type: Literal["regular"]
     gift: Gift
     owned_gift_id: NotRequired[str]
     sender_user: NotRequired[User]
@@ -1673,7 +1673,7 @@ class OwnedGiftRegular(TypedDict):
 class OwnedGiftUnique(TypedDict):
     """https://core.telegram.org/bots/api#ownedgiftunique"""
 
-    type: str
+    type: Literal["unique"]
     gift: UniqueGift
     owned_gift_id: NotRequired[str]
     sender_user: NotRequired[User]
@@ -1730,39 +1730,39 @@ BotCommandScope: TypeAlias = (
 class BotCommandScopeDefault(TypedDict):
     """https://core.telegram.org/bots/api#botcommandscopedefault"""
 
-    type: Text
+    type: Literal["default"] | Enum
 
 class BotCommandScopeAllPrivateChats(TypedDict):
     """https://core.telegram.org/bots/api#botcommandscopeallprivatechats"""
 
-    type: Text
+    type: Literal["all_private_chats"] | Enum
 
 class BotCommandScopeAllGroupChats(TypedDict):
     """https://core.telegram.org/bots/api#botcommandscopeallgroupchats"""
 
-    type: Text
+    type: Literal["all_group_chats"] | Enum
 
 class BotCommandScopeAllChatAdministrators(TypedDict):
     """https://core.telegram.org/bots/api#botcommandscopeallchatadministrators"""
 
-    type: Text
+    type: Literal["all_chat_administrators"] | Enum
 
 class BotCommandScopeChat(TypedDict):
     """https://core.telegram.org/bots/api#botcommandscopechat"""
 
-    type: Text
+    type: Literal["chat"] | Enum
     chat_id: Whole | Text
 
 class BotCommandScopeChatAdministrators(TypedDict):
     """https://core.telegram.org/bots/api#botcommandscopechatadministrators"""
 
-    type: Text
+    type: Literal["chat_administrators"] | Enum
     chat_id: Whole | Text
 
 class BotCommandScopeChatMember(TypedDict):
     """https://core.telegram.org/bots/api#botcommandscopechatmember"""
 
-    type: Text
+    type: Literal["chat_member"] | Enum
     chat_id: Whole | Text
     user_id: Whole
 
@@ -1786,38 +1786,38 @@ MenuButton: TypeAlias = MenuButtonCommands | MenuButtonWebApp | MenuButtonDefaul
 class MenuButtonCommands(TypedDict):
     """https://core.telegram.org/bots/api#menubuttoncommands"""
 
-    type: str
+    type: Literal["commands"]
 
 class MenuButtonWebApp(TypedDict):
     """https://core.telegram.org/bots/api#menubuttonwebapp"""
 
-    type: str
+    type: Literal["web_app"]
     text: str
     web_app: WebAppInfo
 
 class MenuButtonDefault(TypedDict):
     """https://core.telegram.org/bots/api#menubuttondefault"""
 
-    type: str
+    type: Literal["default"]
 
 ChatBoostSource: TypeAlias = ChatBoostSourcePremium | ChatBoostSourceGiftCode | ChatBoostSourceGiveaway
 
 class ChatBoostSourcePremium(TypedDict):
     """https://core.telegram.org/bots/api#chatboostsourcepremium"""
 
-    source: str
+    source: Literal["premium"]
     user: User
 
 class ChatBoostSourceGiftCode(TypedDict):
     """https://core.telegram.org/bots/api#chatboostsourcegiftcode"""
 
-    source: str
+    source: Literal["gift_code"]
     user: User
 
 class ChatBoostSourceGiveaway(TypedDict):
     """https://core.telegram.org/bots/api#chatboostsourcegiveaway"""
 
-    source: str
+    source: Literal["giveaway"]
     giveaway_message_id: int
     user: NotRequired[User]
     prize_star_count: NotRequired[int]
@@ -1934,7 +1934,7 @@ InputMedia: TypeAlias = (
 class InputMediaAnimation(TypedDict):
     """https://core.telegram.org/bots/api#inputmediaanimation"""
 
-    type: Text
+    type: Literal["animation"] | Enum
     media: Text | Upload
     thumbnail: NotRequired[Text | Upload]
     caption: NotRequired[Text]
@@ -1949,7 +1949,7 @@ class InputMediaAnimation(TypedDict):
 class InputMediaAudio(TypedDict):
     """https://core.telegram.org/bots/api#inputmediaaudio"""
 
-    type: Text
+    type: Literal["audio"] | Enum
     media: Text | Upload
     thumbnail: NotRequired[Text | Upload]
     caption: NotRequired[Text]
@@ -1962,7 +1962,7 @@ class InputMediaAudio(TypedDict):
 class InputMediaDocument(TypedDict):
     """https://core.telegram.org/bots/api#inputmediadocument"""
 
-    type: Text
+    type: Literal["document"] | Enum
     media: Text | Upload
     thumbnail: NotRequired[Text | Upload]
     caption: NotRequired[Text]
@@ -1973,13 +1973,13 @@ class InputMediaDocument(TypedDict):
 class InputMediaLink(TypedDict):
     """https://core.telegram.org/bots/api#inputmedialink"""
 
-    type: Text
+    type: Literal["link"] | Enum
     url: Text
 
 class InputMediaLivePhoto(TypedDict):
     """https://core.telegram.org/bots/api#inputmedialivephoto"""
 
-    type: Text
+    type: Literal["live_photo"] | Enum
     media: Text | Upload
     photo: Text | Upload
     caption: NotRequired[Text]
@@ -1991,7 +1991,7 @@ class InputMediaLivePhoto(TypedDict):
 class InputMediaLocation(TypedDict):
     """https://core.telegram.org/bots/api#inputmedialocation"""
 
-    type: Text
+    type: Literal["location"] | Enum
     latitude: Number
     longitude: Number
     horizontal_accuracy: NotRequired[Number]
@@ -1999,7 +1999,7 @@ class InputMediaLocation(TypedDict):
 class InputMediaPhoto(TypedDict):
     """https://core.telegram.org/bots/api#inputmediaphoto"""
 
-    type: Text
+    type: Literal["photo"] | Enum
     media: Text | Upload
     caption: NotRequired[Text]
     parse_mode: NotRequired[Text]
@@ -2010,14 +2010,14 @@ class InputMediaPhoto(TypedDict):
 class InputMediaSticker(TypedDict):
     """https://core.telegram.org/bots/api#inputmediasticker"""
 
-    type: Text
+    type: Literal["sticker"] | Enum
     media: Text | Upload
     emoji: NotRequired[Text]
 
 class InputMediaVenue(TypedDict):
     """https://core.telegram.org/bots/api#inputmediavenue"""
 
-    type: Text
+    type: Literal["venue"] | Enum
     latitude: Number
     longitude: Number
     title: Text
@@ -2030,7 +2030,7 @@ class InputMediaVenue(TypedDict):
 class InputMediaVideo(TypedDict):
     """https://core.telegram.org/bots/api#inputmediavideo"""
 
-    type: Text
+    type: Literal["video"] | Enum
     media: Text | Upload
     thumbnail: NotRequired[Text | Upload]
     cover: NotRequired[Text | Upload]
@@ -2050,20 +2050,20 @@ InputPaidMedia: TypeAlias = InputPaidMediaLivePhoto | InputPaidMediaPhoto | Inpu
 class InputPaidMediaLivePhoto(TypedDict):
     """https://core.telegram.org/bots/api#inputpaidmedialivephoto"""
 
-    type: Text
+    type: Literal["live_photo"] | Enum
     media: Text | Upload
     photo: Text | Upload
 
 class InputPaidMediaPhoto(TypedDict):
     """https://core.telegram.org/bots/api#inputpaidmediaphoto"""
 
-    type: Text
+    type: Literal["photo"] | Enum
     media: Text | Upload
 
 class InputPaidMediaVideo(TypedDict):
     """https://core.telegram.org/bots/api#inputpaidmediavideo"""
 
-    type: Text
+    type: Literal["video"] | Enum
     media: Text | Upload
     thumbnail: NotRequired[Text | Upload]
     cover: NotRequired[Text | Upload]
@@ -2078,13 +2078,13 @@ InputProfilePhoto: TypeAlias = InputProfilePhotoStatic | InputProfilePhotoAnimat
 class InputProfilePhotoStatic(TypedDict):
     """https://core.telegram.org/bots/api#inputprofilephotostatic"""
 
-    type: Text
+    type: Literal["static"] | Enum
     photo: Text | Upload
 
 class InputProfilePhotoAnimated(TypedDict):
     """https://core.telegram.org/bots/api#inputprofilephotoanimated"""
 
-    type: Text
+    type: Literal["animated"] | Enum
     animation: Text | Upload
     main_frame_timestamp: NotRequired[Number]
 
@@ -2093,13 +2093,13 @@ InputStoryContent: TypeAlias = InputStoryContentPhoto | InputStoryContentVideo
 class InputStoryContentPhoto(TypedDict):
     """https://core.telegram.org/bots/api#inputstorycontentphoto"""
 
-    type: Text
+    type: Literal["photo"] | Enum
     photo: Text | Upload
 
 class InputStoryContentVideo(TypedDict):
     """https://core.telegram.org/bots/api#inputstorycontentvideo"""
 
-    type: Text
+    type: Literal["video"] | Enum
     video: Text | Upload
     duration: NotRequired[Number]
     cover_frame_timestamp: NotRequired[Number]
@@ -2197,37 +2197,37 @@ RichText: TypeAlias = (
 class RichTextBold(TypedDict):
     """https://core.telegram.org/bots/api#richtextbold"""
 
-    type: str
+    type: Literal["bold"]
     text: RichText
 
 class RichTextItalic(TypedDict):
     """https://core.telegram.org/bots/api#richtextitalic"""
 
-    type: str
+    type: Literal["italic"]
     text: RichText
 
 class RichTextUnderline(TypedDict):
     """https://core.telegram.org/bots/api#richtextunderline"""
 
-    type: str
+    type: Literal["underline"]
     text: RichText
 
 class RichTextStrikethrough(TypedDict):
     """https://core.telegram.org/bots/api#richtextstrikethrough"""
 
-    type: str
+    type: Literal["strikethrough"]
     text: RichText
 
 class RichTextSpoiler(TypedDict):
     """https://core.telegram.org/bots/api#richtextspoiler"""
 
-    type: str
+    type: Literal["spoiler"]
     text: RichText
 
 class RichTextDateTime(TypedDict):
     """https://core.telegram.org/bots/api#richtextdatetime"""
 
-    type: str
+    type: Literal["date_time"]
     text: RichText
     unix_time: int
     date_time_format: str
@@ -2235,127 +2235,127 @@ class RichTextDateTime(TypedDict):
 class RichTextTextMention(TypedDict):
     """https://core.telegram.org/bots/api#richtexttextmention"""
 
-    type: str
+    type: Literal["text_mention"]
     text: RichText
     user: User
 
 class RichTextSubscript(TypedDict):
     """https://core.telegram.org/bots/api#richtextsubscript"""
 
-    type: str
+    type: Literal["subscript"]
     text: RichText
 
 class RichTextSuperscript(TypedDict):
     """https://core.telegram.org/bots/api#richtextsuperscript"""
 
-    type: str
+    type: Literal["superscript"]
     text: RichText
 
 class RichTextMarked(TypedDict):
     """https://core.telegram.org/bots/api#richtextmarked"""
 
-    type: str
+    type: Literal["marked"]
     text: RichText
 
 class RichTextCode(TypedDict):
     """https://core.telegram.org/bots/api#richtextcode"""
 
-    type: str
+    type: Literal["code"]
     text: RichText
 
 class RichTextCustomEmoji(TypedDict):
     """https://core.telegram.org/bots/api#richtextcustomemoji"""
 
-    type: str
+    type: Literal["custom_emoji"]
     custom_emoji_id: str
     alternative_text: str
 
 class RichTextMathematicalExpression(TypedDict):
     """https://core.telegram.org/bots/api#richtextmathematicalexpression"""
 
-    type: str
+    type: Literal["mathematical_expression"]
     expression: str
 
 class RichTextUrl(TypedDict):
     """https://core.telegram.org/bots/api#richtexturl"""
 
-    type: str
+    type: Literal["url"]
     text: RichText
     url: str
 
 class RichTextEmailAddress(TypedDict):
     """https://core.telegram.org/bots/api#richtextemailaddress"""
 
-    type: str
+    type: Literal["email_address"]
     text: RichText
     email_address: str
 
 class RichTextPhoneNumber(TypedDict):
     """https://core.telegram.org/bots/api#richtextphonenumber"""
 
-    type: str
+    type: Literal["phone_number"]
     text: RichText
     phone_number: str
 
 class RichTextBankCardNumber(TypedDict):
     """https://core.telegram.org/bots/api#richtextbankcardnumber"""
 
-    type: str
+    type: Literal["bank_card_number"]
     text: RichText
     bank_card_number: str
 
 class RichTextMention(TypedDict):
     """https://core.telegram.org/bots/api#richtextmention"""
 
-    type: str
+    type: Literal["mention"]
     text: RichText
     username: str
 
 class RichTextHashtag(TypedDict):
     """https://core.telegram.org/bots/api#richtexthashtag"""
 
-    type: str
+    type: Literal["hashtag"]
     text: RichText
     hashtag: str
 
 class RichTextCashtag(TypedDict):
     """https://core.telegram.org/bots/api#richtextcashtag"""
 
-    type: str
+    type: Literal["cashtag"]
     text: RichText
     cashtag: str
 
 class RichTextBotCommand(TypedDict):
     """https://core.telegram.org/bots/api#richtextbotcommand"""
 
-    type: str
+    type: Literal["bot_command"]
     text: RichText
     bot_command: str
 
 class RichTextAnchor(TypedDict):
     """https://core.telegram.org/bots/api#richtextanchor"""
 
-    type: str
+    type: Literal["anchor"]
     name: str
 
 class RichTextAnchorLink(TypedDict):
     """https://core.telegram.org/bots/api#richtextanchorlink"""
 
-    type: str
+    type: Literal["anchor_link"]
     text: RichText
     anchor_name: str
 
 class RichTextReference(TypedDict):
     """https://core.telegram.org/bots/api#richtextreference"""
 
-    type: str
+    type: Literal["reference"]
     text: RichText
     name: str
 
 class RichTextReferenceLink(TypedDict):
     """https://core.telegram.org/bots/api#richtextreferencelink"""
 
-    type: str
+    type: Literal["reference_link"]
     text: RichText
     reference_name: str
 
@@ -2412,84 +2412,84 @@ RichBlock: TypeAlias = (
 class RichBlockParagraph(TypedDict):
     """https://core.telegram.org/bots/api#richblockparagraph"""
 
-    type: str
+    type: Literal["paragraph"]
     text: RichText
 
 class RichBlockSectionHeading(TypedDict):
     """https://core.telegram.org/bots/api#richblocksectionheading"""
 
-    type: str
+    type: Literal["heading"]
     text: RichText
     size: int
 
 class RichBlockPreformatted(TypedDict):
     """https://core.telegram.org/bots/api#richblockpreformatted"""
 
-    type: str
+    type: Literal["pre"]
     text: RichText
     language: NotRequired[str]
 
 class RichBlockFooter(TypedDict):
     """https://core.telegram.org/bots/api#richblockfooter"""
 
-    type: str
+    type: Literal["footer"]
     text: RichText
 
 class RichBlockDivider(TypedDict):
     """https://core.telegram.org/bots/api#richblockdivider"""
 
-    type: str
+    type: Literal["divider"]
 
 class RichBlockMathematicalExpression(TypedDict):
     """https://core.telegram.org/bots/api#richblockmathematicalexpression"""
 
-    type: str
+    type: Literal["mathematical_expression"]
     expression: str
 
 class RichBlockAnchor(TypedDict):
     """https://core.telegram.org/bots/api#richblockanchor"""
 
-    type: str
+    type: Literal["anchor"]
     name: str
 
 class RichBlockList(TypedDict):
     """https://core.telegram.org/bots/api#richblocklist"""
 
-    type: str
+    type: Literal["list"]
     items: list[RichBlockListItem]
 
 class RichBlockBlockQuotation(TypedDict):
     """https://core.telegram.org/bots/api#richblockblockquotation"""
 
-    type: str
+    type: Literal["blockquote"]
     blocks: list[RichBlock]
     credit: NotRequired[RichText]
 
 class RichBlockPullQuotation(TypedDict):
     """https://core.telegram.org/bots/api#richblockpullquotation"""
 
-    type: str
+    type: Literal["pullquote"]
     text: RichText
     credit: NotRequired[RichText]
 
 class RichBlockCollage(TypedDict):
     """https://core.telegram.org/bots/api#richblockcollage"""
 
-    type: str
+    type: Literal["collage"]
     blocks: list[RichBlock]
     caption: NotRequired[RichBlockCaption]
 
 class RichBlockSlideshow(TypedDict):
     """https://core.telegram.org/bots/api#richblockslideshow"""
 
-    type: str
+    type: Literal["slideshow"]
     blocks: list[RichBlock]
     caption: NotRequired[RichBlockCaption]
 
 class RichBlockTable(TypedDict):
     """https://core.telegram.org/bots/api#richblocktable"""
 
-    type: str
+    type: Literal["table"]
     cells: list[list[RichBlockTableCell]]
     is_bordered: NotRequired[bool]
     is_striped: NotRequired[bool]
@@ -2498,7 +2498,7 @@ class RichBlockTable(TypedDict):
 class RichBlockDetails(TypedDict):
     """https://core.telegram.org/bots/api#richblockdetails"""
 
-    type: str
+    type: Literal["details"]
     summary: RichText
     blocks: list[RichBlock]
     is_open: NotRequired[bool]
@@ -2506,7 +2506,7 @@ class RichBlockDetails(TypedDict):
 class RichBlockMap(TypedDict):
     """https://core.telegram.org/bots/api#richblockmap"""
 
-    type: str
+    type: Literal["map"]
     location: Location
     zoom: int
     width: int
@@ -2516,7 +2516,7 @@ class RichBlockMap(TypedDict):
 class RichBlockAnimation(TypedDict):
     """https://core.telegram.org/bots/api#richblockanimation"""
 
-    type: str
+    type: Literal["animation"]
     animation: Animation
     has_spoiler: NotRequired[bool]
     caption: NotRequired[RichBlockCaption]
@@ -2524,14 +2524,14 @@ class RichBlockAnimation(TypedDict):
 class RichBlockAudio(TypedDict):
     """https://core.telegram.org/bots/api#richblockaudio"""
 
-    type: str
+    type: Literal["audio"]
     audio: Audio
     caption: NotRequired[RichBlockCaption]
 
 class RichBlockPhoto(TypedDict):
     """https://core.telegram.org/bots/api#richblockphoto"""
 
-    type: str
+    type: Literal["photo"]
     photo: list[PhotoSize]
     has_spoiler: NotRequired[bool]
     caption: NotRequired[RichBlockCaption]
@@ -2539,7 +2539,7 @@ class RichBlockPhoto(TypedDict):
 class RichBlockVideo(TypedDict):
     """https://core.telegram.org/bots/api#richblockvideo"""
 
-    type: str
+    type: Literal["video"]
     video: Video
     has_spoiler: NotRequired[bool]
     caption: NotRequired[RichBlockCaption]
@@ -2547,14 +2547,14 @@ class RichBlockVideo(TypedDict):
 class RichBlockVoiceNote(TypedDict):
     """https://core.telegram.org/bots/api#richblockvoicenote"""
 
-    type: str
+    type: Literal["voice_note"]
     voice_note: Voice
     caption: NotRequired[RichBlockCaption]
 
 class RichBlockThinking(TypedDict):
     """https://core.telegram.org/bots/api#richblockthinking"""
 
-    type: str
+    type: Literal["thinking"]
     text: RichText
 
 _InlineQueryWords = TypedDict("_InlineQueryWords", {"from": User})
@@ -2601,7 +2601,7 @@ InlineQueryResult: TypeAlias = (
 class InlineQueryResultArticle(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultarticle"""
 
-    type: Text
+    type: Literal["article"] | Enum
     id: Text
     title: Text
     input_message_content: InputMessageContent
@@ -2615,7 +2615,7 @@ class InlineQueryResultArticle(TypedDict):
 class InlineQueryResultPhoto(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultphoto"""
 
-    type: Text
+    type: Literal["photo"] | Enum
     id: Text
     photo_url: Text
     thumbnail_url: Text
@@ -2633,7 +2633,7 @@ class InlineQueryResultPhoto(TypedDict):
 class InlineQueryResultGif(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultgif"""
 
-    type: Text
+    type: Literal["gif"] | Enum
     id: Text
     gif_url: Text
     gif_width: NotRequired[Whole]
@@ -2652,7 +2652,7 @@ class InlineQueryResultGif(TypedDict):
 class InlineQueryResultMpeg4Gif(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultmpeg4gif"""
 
-    type: Text
+    type: Literal["mpeg4_gif"] | Enum
     id: Text
     mpeg4_url: Text
     mpeg4_width: NotRequired[Whole]
@@ -2671,7 +2671,7 @@ class InlineQueryResultMpeg4Gif(TypedDict):
 class InlineQueryResultVideo(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultvideo"""
 
-    type: Text
+    type: Literal["video"] | Enum
     id: Text
     video_url: Text
     mime_type: Text
@@ -2691,7 +2691,7 @@ class InlineQueryResultVideo(TypedDict):
 class InlineQueryResultAudio(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultaudio"""
 
-    type: Text
+    type: Literal["audio"] | Enum
     id: Text
     audio_url: Text
     title: Text
@@ -2706,7 +2706,7 @@ class InlineQueryResultAudio(TypedDict):
 class InlineQueryResultVoice(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultvoice"""
 
-    type: Text
+    type: Literal["voice"] | Enum
     id: Text
     voice_url: Text
     title: Text
@@ -2720,7 +2720,7 @@ class InlineQueryResultVoice(TypedDict):
 class InlineQueryResultDocument(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultdocument"""
 
-    type: Text
+    type: Literal["document"] | Enum
     id: Text
     title: Text
     caption: NotRequired[Text]
@@ -2738,7 +2738,7 @@ class InlineQueryResultDocument(TypedDict):
 class InlineQueryResultLocation(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultlocation"""
 
-    type: Text
+    type: Literal["location"] | Enum
     id: Text
     latitude: Number
     longitude: Number
@@ -2756,7 +2756,7 @@ class InlineQueryResultLocation(TypedDict):
 class InlineQueryResultVenue(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultvenue"""
 
-    type: Text
+    type: Literal["venue"] | Enum
     id: Text
     latitude: Number
     longitude: Number
@@ -2775,7 +2775,7 @@ class InlineQueryResultVenue(TypedDict):
 class InlineQueryResultContact(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcontact"""
 
-    type: Text
+    type: Literal["contact"] | Enum
     id: Text
     phone_number: Text
     first_name: Text
@@ -2790,7 +2790,7 @@ class InlineQueryResultContact(TypedDict):
 class InlineQueryResultGame(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultgame"""
 
-    type: Text
+    type: Literal["game"] | Enum
     id: Text
     game_short_name: Text
     reply_markup: NotRequired[InlineKeyboardMarkup]
@@ -2798,7 +2798,7 @@ class InlineQueryResultGame(TypedDict):
 class InlineQueryResultCachedPhoto(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcachedphoto"""
 
-    type: Text
+    type: Literal["photo"] | Enum
     id: Text
     photo_file_id: Text
     title: NotRequired[Text]
@@ -2813,7 +2813,7 @@ class InlineQueryResultCachedPhoto(TypedDict):
 class InlineQueryResultCachedGif(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcachedgif"""
 
-    type: Text
+    type: Literal["gif"] | Enum
     id: Text
     gif_file_id: Text
     title: NotRequired[Text]
@@ -2827,7 +2827,7 @@ class InlineQueryResultCachedGif(TypedDict):
 class InlineQueryResultCachedMpeg4Gif(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcachedmpeg4gif"""
 
-    type: Text
+    type: Literal["mpeg4_gif"] | Enum
     id: Text
     mpeg4_file_id: Text
     title: NotRequired[Text]
@@ -2841,7 +2841,7 @@ class InlineQueryResultCachedMpeg4Gif(TypedDict):
 class InlineQueryResultCachedSticker(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcachedsticker"""
 
-    type: Text
+    type: Literal["sticker"] | Enum
     id: Text
     sticker_file_id: Text
     reply_markup: NotRequired[InlineKeyboardMarkup]
@@ -2850,7 +2850,7 @@ class InlineQueryResultCachedSticker(TypedDict):
 class InlineQueryResultCachedDocument(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcacheddocument"""
 
-    type: Text
+    type: Literal["document"] | Enum
     id: Text
     title: Text
     document_file_id: Text
@@ -2864,7 +2864,7 @@ class InlineQueryResultCachedDocument(TypedDict):
 class InlineQueryResultCachedVideo(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcachedvideo"""
 
-    type: Text
+    type: Literal["video"] | Enum
     id: Text
     video_file_id: Text
     title: Text
@@ -2879,7 +2879,7 @@ class InlineQueryResultCachedVideo(TypedDict):
 class InlineQueryResultCachedVoice(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcachedvoice"""
 
-    type: Text
+    type: Literal["voice"] | Enum
     id: Text
     voice_file_id: Text
     title: Text
@@ -2892,7 +2892,7 @@ class InlineQueryResultCachedVoice(TypedDict):
 class InlineQueryResultCachedAudio(TypedDict):
     """https://core.telegram.org/bots/api#inlinequeryresultcachedaudio"""
 
-    type: Text
+    type: Literal["audio"] | Enum
     id: Text
     audio_file_id: Text
     caption: NotRequired[Text]
@@ -3087,19 +3087,19 @@ RevenueWithdrawalState: TypeAlias = (
 class RevenueWithdrawalStatePending(TypedDict):
     """https://core.telegram.org/bots/api#revenuewithdrawalstatepending"""
 
-    type: str
+    type: Literal["pending"]
 
 class RevenueWithdrawalStateSucceeded(TypedDict):
     """https://core.telegram.org/bots/api#revenuewithdrawalstatesucceeded"""
 
-    type: str
+    type: Literal["succeeded"]
     date: int
     url: str
 
 class RevenueWithdrawalStateFailed(TypedDict):
     """https://core.telegram.org/bots/api#revenuewithdrawalstatefailed"""
 
-    type: str
+    type: Literal["failed"]
 
 class AffiliateInfo(TypedDict):
     """https://core.telegram.org/bots/api#affiliateinfo"""
@@ -3123,7 +3123,7 @@ TransactionPartner: TypeAlias = (
 class TransactionPartnerUser(TypedDict):
     """https://core.telegram.org/bots/api#transactionpartneruser"""
 
-    type: str
+    type: Literal["user"]
     transaction_type: str
     user: User
     affiliate: NotRequired[AffiliateInfo]
@@ -3137,38 +3137,38 @@ class TransactionPartnerUser(TypedDict):
 class TransactionPartnerChat(TypedDict):
     """https://core.telegram.org/bots/api#transactionpartnerchat"""
 
-    type: str
+    type: Literal["chat"]
     chat: Chat
     gift: NotRequired[Gift]
 
 class TransactionPartnerAffiliateProgram(TypedDict):
     """https://core.telegram.org/bots/api#transactionpartneraffiliateprogram"""
 
-    type: str
+    type: Literal["affiliate_program"]
     sponsor_user: NotRequired[User]
     commission_per_mille: int
 
 class TransactionPartnerFragment(TypedDict):
     """https://core.telegram.org/bots/api#transactionpartnerfragment"""
 
-    type: str
+    type: Literal["fragment"]
     withdrawal_state: NotRequired[RevenueWithdrawalState]
 
 class TransactionPartnerTelegramAds(TypedDict):
     """https://core.telegram.org/bots/api#transactionpartnertelegramads"""
 
-    type: str
+    type: Literal["telegram_ads"]
 
 class TransactionPartnerTelegramApi(TypedDict):
     """https://core.telegram.org/bots/api#transactionpartnertelegramapi"""
 
-    type: str
+    type: Literal["telegram_api"]
     request_count: int
 
 class TransactionPartnerOther(TypedDict):
     """https://core.telegram.org/bots/api#transactionpartnerother"""
 
-    type: str
+    type: Literal["other"]
 
 class StarTransaction(TypedDict):
     """https://core.telegram.org/bots/api#startransaction"""
@@ -3235,7 +3235,7 @@ PassportElementError: TypeAlias = (
 class PassportElementErrorDataField(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrordatafield"""
 
-    source: Text
+    source: Literal["data"] | Enum
     type: Text
     field_name: Text
     data_hash: Text
@@ -3244,7 +3244,7 @@ class PassportElementErrorDataField(TypedDict):
 class PassportElementErrorFrontSide(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrorfrontside"""
 
-    source: Text
+    source: Literal["front_side"] | Enum
     type: Text
     file_hash: Text
     message: Text
@@ -3252,7 +3252,7 @@ class PassportElementErrorFrontSide(TypedDict):
 class PassportElementErrorReverseSide(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrorreverseside"""
 
-    source: Text
+    source: Literal["reverse_side"] | Enum
     type: Text
     file_hash: Text
     message: Text
@@ -3260,7 +3260,7 @@ class PassportElementErrorReverseSide(TypedDict):
 class PassportElementErrorSelfie(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrorselfie"""
 
-    source: Text
+    source: Literal["selfie"] | Enum
     type: Text
     file_hash: Text
     message: Text
@@ -3268,7 +3268,7 @@ class PassportElementErrorSelfie(TypedDict):
 class PassportElementErrorFile(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrorfile"""
 
-    source: Text
+    source: Literal["file"] | Enum
     type: Text
     file_hash: Text
     message: Text
@@ -3276,7 +3276,7 @@ class PassportElementErrorFile(TypedDict):
 class PassportElementErrorFiles(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrorfiles"""
 
-    source: Text
+    source: Literal["files"] | Enum
     type: Text
     file_hashes: list[str] | tuple[str, ...]
     message: Text
@@ -3284,7 +3284,7 @@ class PassportElementErrorFiles(TypedDict):
 class PassportElementErrorTranslationFile(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrortranslationfile"""
 
-    source: Text
+    source: Literal["translation_file"] | Enum
     type: Text
     file_hash: Text
     message: Text
@@ -3292,7 +3292,7 @@ class PassportElementErrorTranslationFile(TypedDict):
 class PassportElementErrorTranslationFiles(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrortranslationfiles"""
 
-    source: Text
+    source: Literal["translation_files"] | Enum
     type: Text
     file_hashes: list[str] | tuple[str, ...]
     message: Text
@@ -3300,7 +3300,7 @@ class PassportElementErrorTranslationFiles(TypedDict):
 class PassportElementErrorUnspecified(TypedDict):
     """https://core.telegram.org/bots/api#passportelementerrorunspecified"""
 
-    source: Text
+    source: Literal["unspecified"] | Enum
     type: Text
     element_hash: Text
     message: Text

@@ -122,7 +122,7 @@ def test_an_unknown_bot_is_2_with_the_nearest_name(folder: Path, words: list[str
     result = call(*words)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
-    assert f"{json.dumps(words[0])} is no bot" in result.stderr
+    assert f"{json.dumps(words[0])} is not a bot" in result.stderr
     assert result.stderr.rstrip().endswith("support")
 
 

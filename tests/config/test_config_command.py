@@ -35,7 +35,6 @@ def test_a_program_stands_in_the_place_of_a_handler(tmp_path):
     assert bot.command == ("node", "bot.js")
     assert bot.cwd == tmp_path / "shop"
     assert bot.shown == "node bot.js"
-    assert not bot.is_test
 
 
 @pytest.mark.parametrize(
@@ -70,17 +69,26 @@ def test_a_program_stands_in_the_place_of_a_handler(tmp_path):
             " the first of them no digit",
         ),
         (
-            {"command": ["x"], "environment": "tset"},
-            'bots.shop.environment: expected "production", "test", or a table of variables with strings,'
-            " got a string of another form",
+            {"command": ["x"], "environment": "A=1"},
+            "bots.shop.environment: expected a table of variables for the command:"
+            ' { BOT_TOKEN = "{token}" }, got a string of another form',
+        ),
+        (
+            {"command": ["x"], "environment": "test"},
+            "bots.shop.environment: expected a table of variables for the command:"
+            ' { BOT_TOKEN = "{token}" }; of a bot at Telegram\'s test servers, set test_servers = true',
         ),
         (
             {"command": ["x"], "acknowledge": "probe"},
             'bots.shop.acknowledge: expected "auto", "poll" or "receipt", got "probe"',
         ),
         (
-            {"command": ["x"], "order": "chat"},
-            "bots.shop.order: unknown key",
+            {"command": ["x"], "order": "caht"},
+            'bots.shop.order: expected "chat" or "none", got "caht"',
+        ),
+        (
+            {"command": ["x"], "drop_pending": True},
+            'bots.shop.drop_pending: expected "ignore" or "obey", got a boolean',
         ),
     ],
 )
@@ -120,6 +128,8 @@ def test_a_bots_own_program_replaces_the_handler_of_the_defaults(tmp_path):
         ({"cwd": "other"}, "replaced"),
         ({"token_passed": "real"}, "replaced"),
         ({"acknowledge": "poll"}, "retuned"),
+        ({"order": "none"}, "retuned"),
+        ({"drop_pending": "obey"}, "retuned"),
         ({"settings": {"a": 1}}, "retuned"),
     ],
 )
@@ -145,7 +155,7 @@ def test_variables_are_filled_in():
     table = {"A": "{token}/{api}/{files}", "B": '{"x": {}}'}
     values = {"token": "1:x", "api": "http://a", "files": "http://a/file"}
     assert filled(table, values) == {"A": "1:x/http://a/http://a/file", "B": '{"x": {}}'}
-    assert filled("production", values) == {}
+    assert filled({}, values) == {}
 
 
 def test_a_program_that_is_not_there_is_seen(tmp_path):

@@ -78,6 +78,8 @@ BOT_KEYS: dict[str, Any] = {
     "command": ("worker", None),
     "cwd": ("worker", None),
     "acknowledge": ("live", "auto"),
+    "order": ("live", "chat"),
+    "drop_pending": ("live", "ignore"),
     "redirect": ("worker", True),
     "token_passed": ("worker", "local"),
     "enabled": ("live", True),
@@ -113,7 +115,8 @@ BOT_KEYS: dict[str, Any] = {
         "healthy_after": ("live", 600.0),
     },
     "proxy": ("worker", None),
-    "environment": ("worker", "production"),
+    "test_servers": ("worker", False),
+    "environment": ("worker", {}),
 }
 
 

@@ -138,7 +138,7 @@ ONE_FAULT = [
     ),
     (
         BOT + "name = 'x'",
-        "4:1: bots.echo.name: unknown key, expected one of token, handler, command, cwd, acknowledge, redirect, token_passed, enabled, transport, settings, poll_timeout, allowed_updates, albums, callbacks, concurrency, handler_timeout, on_failure, retry, replay_safe, rate_limit, worker, idle_stop, heartbeat_interval, hang_timeout, memory_limit, memory_check_interval, restart, proxy, environment",
+        "4:1: bots.echo.name: unknown key, expected one of token, handler, command, cwd, acknowledge, order, drop_pending, redirect, token_passed, enabled, transport, settings, poll_timeout, allowed_updates, albums, callbacks, concurrency, handler_timeout, on_failure, retry, replay_safe, rate_limit, worker, idle_stop, heartbeat_interval, hang_timeout, memory_limit, memory_check_interval, restart, proxy, test_servers, environment",
     ),
     ("[bots.x]\nhandler = 'a:b'", "1:1: bots.x.token: missing, expected a string or a table"),
     ("[bots.x]\ntoken = '1:a'", '1:1: bots.x.handler: missing, expected "module:function", or a command'),

@@ -196,7 +196,7 @@ def test_a_bots_proxy_is_its_own_the_fleets_or_none(load):
     text = (
         '[fleet]\nproxy = { env = "P" }\n'
         '[bots.a]\ntoken = "1:abc"\nhandler = "e:h"\n'
-        '[bots.b]\ntoken = "2:abc"\nhandler = "e:h"\nproxy = "http://b:1"\nenvironment = "test"\n'
+        '[bots.b]\ntoken = "2:abc"\nhandler = "e:h"\nproxy = "http://b:1"\ntest_servers = true\n'
         '[bots.c]\ntoken = "3:abc"\nhandler = "e:h"\nproxy = "direct"\n'
     )
     fleet = load(text, {"P": "socks5://user:covert@p:1"})

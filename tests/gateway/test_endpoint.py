@@ -16,8 +16,10 @@ import trio
 from trioworkers.botapi.messages import Message
 from trioworkers.botapi.meter import CallMeter
 from trioworkers.botapi.server import Server
+from trioworkers.gateway.account import NotDroppedError
 from trioworkers.gateway.endpoint import MOST_BODY, Endpoint
-from trioworkers.gateway.local_bot import LocalBot, LocalContext
+from trioworkers.gateway.local_bot import LocalBot
+from trioworkers.gateway.local_context import LocalContext
 from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.gateway.upstream import Upstream
 
@@ -77,6 +79,17 @@ class Scene:
     connections: int = 0
     strict: bool = True
     turns: Any = None
+    may_drop: bool = False
+    kept: list[int] = field(default_factory=list)
+    breaks_drop: bool = False
+
+    async def drop(self, keep: int) -> int:
+        if self.breaks_drop:
+            raise NotDroppedError
+        self.kept.append(keep)
+        dropped = self.hands.waiting[: len(self.hands.waiting) - keep]
+        del self.hands.waiting[: len(dropped)]
+        return len(dropped)
 
     async def connect(self) -> Program:
         self.programs.append(Program(await trio.open_tcp_stream("127.0.0.1", self.port)))
@@ -111,6 +124,8 @@ async def scene_of(
                 emit=lambda event, **fields: scene.told.append((event, fields)),
                 fault=scene.faults.append,
                 pending=lambda: 5,
+                drop=scene.drop,
+                may_drop=lambda: scene.may_drop,
                 meter=scene.meter,
                 turns=scene.turns,
             )
@@ -390,6 +405,38 @@ async def test_what_would_lose_updates_is_withheld(tmp_path):
             "setWebhook",
         ]
         assert scene.connections == 0
+
+
+async def test_what_waits_is_dropped_where_a_program_may(tmp_path):
+    """All of it, or all but the last; what it has in hand stays. A failure is answered as one."""
+    async with scene_of(tmp_path, may_drop=True) as scene:
+        program = await scene.connect()
+        await program.ask("getUpdates", b'{"timeout": 20}')
+        await until(lambda: scene.bot.waits)
+        scene.hands.add(1)
+        assert len(json.loads((await program.answer())[1])["result"]) == 1
+        scene.hands.add(2, 3)
+        assert await program.call("deleteWebhook?drop_pending_updates=True", verb="GET") == (
+            200,
+            {"ok": True, "result": True},
+        )
+        assert (scene.hands.waiting, scene.bot.in_hand) == ([], 1)
+        scene.hands.add(4, 5, 6)
+        _, found = await program.call("getUpdates", b'{"offset": -2, "timeout": 20}')
+        assert [one["n"] for one in found["result"]] == [5, 6]
+        assert scene.kept == [0, 2]
+        assert scene.told == [
+            ("gateway.dropped", {"method": "deletewebhook", "count": 2}),
+            ("gateway.dropped", {"method": "getUpdates", "count": 1}),
+        ]
+        scene.breaks_drop = True
+        for method, body in (
+            ("setWebhook", b'{"url": "", "drop_pending_updates": true}'),
+            ("getUpdates", b'{"offset": -1}'),
+        ):
+            status, refused = await program.call(method, body)
+            assert (status, refused["error_code"]) == (502, 502)
+        assert not scene.faults
 
 
 async def test_a_fault_of_the_bot_is_that_bots(tmp_path):

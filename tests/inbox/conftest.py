@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import psycopg
 import pytest
+from postgres_server import Server, program
 
 from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.postgres.alone import Alone
+from trioworkers.inbox.postgres.store import PostgresStore, postgres_store
 from trioworkers.inbox.sqlite.store import SqliteStore, open_sqlite
 from trioworkers.inbox.store import StoreError
 
@@ -82,15 +88,58 @@ def _faulty_sqlite(store: Store, step: int) -> Iterator[None]:
         connection.set_trace_callback(None)
 
 
+@lru_cache(maxsize=1)
+def postgres_server() -> Server:
+    """The server of this process of tests."""
+    server = Server()
+    server.start()
+    atexit.register(server.close)
+    return server
+
+
+def _postgres(folder: Path) -> Open:
+    server = postgres_server()
+    url = server.admin(server.database())
+
+    def opened() -> Store:
+        store = postgres_store(url, Alone())
+        store.open()
+        return store
+
+    return opened
+
+
+@contextmanager
+def _faulty_postgres(store: Store, step: int) -> Iterator[None]:
+    """Let the statement with this number be refused before it is sent."""
+    assert isinstance(store, PostgresStore)
+    steps, execute = count(1), psycopg.Cursor.execute
+
+    def faulty(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if next(steps) == step:
+            raise psycopg.errors.QueryCanceled("broken")
+        return execute(self, *args, **kwargs)
+
+    psycopg.Cursor.execute = faulty  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        psycopg.Cursor.execute = execute  # type: ignore[method-assign]
+
+
 STORES = {
     "sqlite": Backend(
         lambda folder: partial(open_sqlite, folder / "inbox.db", durability="normal"), _faulty_sqlite
     ),
     "memory": Backend(_memory, _faulty_memory),
+    "postgres": Backend(_postgres, _faulty_postgres),
 }
 
 
 @pytest.fixture(params=STORES)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each store in turn."""
+    if request.param == "postgres" and program("initdb") is None:
+        assert "CI" not in os.environ, "PostgreSQL is missing"
+        pytest.skip("needs PostgreSQL's server")
     return STORES[request.param]

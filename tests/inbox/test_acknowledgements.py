@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from trioworkers.breakage import Breakage
-from trioworkers.inbox import writer as writer_module
+from trioworkers.inbox import submissions
 from trioworkers.inbox.acknowledgements import Acknowledgements
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
@@ -183,7 +183,7 @@ def test_what_comes_as_the_thread_has_taken_the_last_is_submitted_anew():
 
 async def test_what_something_waits_for_takes_along_what_gathers(store, writer, monkeypatch):
     """The first of a submission may gather, a later one may not."""
-    monkeypatch.setattr(writer_module, "GATHERING", 3600.0)
+    monkeypatch.setattr(submissions, "GATHERING", 3600.0)
     await accepted(writer, 2)
     told: list[int] = []
     gathered: Acknowledgements[int] = Acknowledgements(writer, told.extend, Breakage())

@@ -16,7 +16,8 @@ from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.gate import Dropped, Duplicate, Gate, Stored, judge
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
-from trioworkers.inbox.store import StoreError, Tally
+from trioworkers.inbox.store import StoreError
+from trioworkers.inbox.tally import Tally
 from trioworkers.records import ONCE_SEEN, Arrival, Once, trace_id
 
 BOT = 7_000_000_001

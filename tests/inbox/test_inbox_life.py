@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from trioworkers.breakage import Breakage
 from trioworkers.inbox import backlog as backlog_module
 from trioworkers.inbox import inbox as inbox_module
+from trioworkers.inbox import sweep
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import ANY, DUPLICATE, Kept, OnceSeen, PutValue, StoreError, StoreWrite, Tally
+from trioworkers.inbox.store import ANY, DUPLICATE, Kept, OnceSeen, PutValue, StoreError, StoreWrite
+from trioworkers.inbox.tally import Tally
 from trioworkers.records import Arrival, Attempt, Once
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
@@ -426,7 +428,7 @@ async def test_replayed_letters_go_to_the_tails_of_their_chats(open_again):
 
 async def test_letters_that_are_replayed_by_id_keep_the_order_of_their_chat(inbox, monkeypatch):
     """However they are named, also when they are more than are moved at once."""
-    monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 2)
+    monkeypatch.setattr(sweep, "LETTERS_AT_ONCE", 2)
     backlog = inbox.claim(BOT, Breakage())
     await kill_all(inbox, backlog, *[arrival(number) for number in range(5)])
     ids = [letter.id for letter in await inbox.dead_letters(limit=9)]
@@ -442,7 +444,7 @@ async def test_letters_that_are_replayed_by_id_keep_the_order_of_their_chat(inbo
 
 async def test_a_replay_takes_nothing_that_dies_again_meanwhile(inbox, clock, monkeypatch):
     """Though it dies while the others are still being replayed, a letter at a time."""
-    monkeypatch.setattr(inbox_module, "LETTERS_AT_ONCE", 1)
+    monkeypatch.setattr(sweep, "LETTERS_AT_ONCE", 1)
     backlog = inbox.claim(BOT, Breakage())
     await kill_all(inbox, backlog, *[arrival(number, str(number)) for number in range(5)])
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FEW, SHORT, AT_ONCE = 4, 2, 3
 FAR = 1e9
 BOT = 1
-STEPS = ["accept", "write", "tell", "take", "end", "time", "ask", "replay", "crash"]
+STEPS = ["accept", "write", "tell", "take", "end", "time", "ask", "replay", "crash", "drop", "order"]
 ENDS = ["finish", "finish", "finish", "dead_letter", "fail", "fail", "skip", "crash", "put_back"]
 FAILURE = Attempt(0.0, "ValueError")
 
@@ -50,8 +50,9 @@ class Limits:
 class World:
     """A queue with a store, a writer that works in order, and a loop that is told in order."""
 
-    def __init__(self, window: int = FEW, lane: int = SHORT) -> None:
+    def __init__(self, window: int = FEW, lane: int = SHORT, *, in_order: bool = True) -> None:
         self.window, self.lane = window, lane
+        self.in_order = in_order
         self.store = MemoryStore()
         self.rng = random.Random(1)
         self.came = 0
@@ -65,7 +66,10 @@ class World:
         self.news: deque[Callable[[], None]] = deque()
         self.hand: dict[int, Waiting] = {}
         self.ending: set[int] = set()
-        self.queue = Queue(behind=bool(self.pending()), window=self.window, lane=self.lane)
+        self.dropping = False
+        self.queue = Queue(
+            behind=bool(self.pending()), window=self.window, lane=self.lane, in_order=self.in_order
+        )
         self.ask()
 
     def pending(self) -> int:
@@ -92,7 +96,7 @@ class World:
         if isinstance(what, list):
             if works:
                 self.commit(1)
-            elif isinstance(what[0], Accept | Replay):
+            elif what and isinstance(what[0], Accept | Replay):
                 self.jobs.popleft()
             return
         self.jobs.popleft()
@@ -137,6 +141,30 @@ class World:
             self.queue.more()
             self.ask()
 
+    def drop(self, keep: int) -> None:
+        """Drop what waits but its last few, as :mod:`trioworkers.inbox.dropping` does."""
+        if self.dropping:
+            return
+        self.dropping = True
+        self.queue.hold()
+        in_flight = self.queue.ids_in_flight
+        self.jobs.append((Fetch(0, 10_000), partial(self.dropped, keep, in_flight)))
+
+    def dropped(self, keep: int, in_flight: frozenset[int], page: Page | None) -> None:
+        found = [] if page is None else [one for one in page.updates if one.id not in in_flight]
+        ends = found[: max(0, len(found) - keep)]
+        self.jobs.append(([Finish(one.id, BOT, "dropped") for one in ends], self.released))
+
+    def released(self, _: object) -> None:
+        self.dropping = False
+        self.queue.release()
+        self.ask()
+
+    def order(self, *, in_order: bool) -> None:
+        """Order otherwise from now on."""
+        self.queue.order(in_order=in_order)
+        self.ask()
+
     def tell(self) -> None:
         """Let the loop hear of the oldest thing that the writer did."""
         self.news.popleft()()
@@ -154,10 +182,12 @@ class World:
         assert update.suspect is suspect, "suspects are handled apart"
         assert update.id not in self.hand, "handed out twice"
         assert update.due <= self.now, "handed out too early"
+        assert not self.dropping, "handed out while nothing is to be"
         kept = self.store.waiting(BOT, Fetch(after=update.id - 1, until=update.id, limit=1)).updates
         assert kept, "handed out, but it is not in the store"
-        assert replace(update, due=0.0) == replace(kept[0], due=0.0), "not as the store has it"
-        if update.key and not update.skipped:
+        same: dict[str, Any] = {"due": 0.0} if self.in_order else {"due": 0.0, "after_gap": False}
+        assert replace(update, **same) == replace(kept[0], **same), "not as the store has it"
+        if update.key and not update.skipped and self.in_order:
             (oldest,) = self.store.waiting(BOT, Fetch(after=0, key=update.key, limit=1)).updates
             assert update.id == oldest.id, "handed out before an older one of its key"
             assert all(other.key != update.key or other.skipped for other in self.hand.values())
@@ -261,7 +291,7 @@ class World:
         assert self.queue._lanes == {}
         assert (self.queue._held, self.queue.next_due(), self.queue.next_suspect_due()) == (0, None, None)
         tally = self.store.tallies().get(BOT)
-        assert tally is None or tally.accepted == tally.done + tally.dead
+        assert tally is None or tally.accepted == tally.done + tally.dead + tally.dropped
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -319,6 +349,10 @@ class QueueMachine(RuleBasedStateMachine):
     def replay(self):
         self.world.replay()
 
+    @rule(keep=st.sampled_from([0, 0, 1, 3]))
+    def drop(self, keep):
+        self.world.drop(keep)
+
     @rule(really=st.sampled_from([False, False, False, True]))
     def crash(self, really):
         if really:
@@ -337,16 +371,22 @@ TestQueueMachine.settings = settings(max_examples=250, stateful_step_count=60, d
 """Nothing is lost, doubled or reordered, whatever the interleaving, crashes and failing reads included."""
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_long_lives(seed):
-    """The same over 10,000 steps of a busy bot, with more of everything under way at once."""
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("seed", range(20))
+def test_long_lives(seed, in_order):
+    """The same over 10,000 steps of a busy bot, with more of everything under way at once.
+
+    Also where updates of a chat are not ordered, or only now and then.
+    """
     dice = random.Random(seed)
-    world = World(window=dice.randint(1, 24), lane=dice.randint(1, 4))
+    world = World(window=dice.randint(1, 24), lane=dice.randint(1, 4), in_order=in_order)
     most = dice.choice(
         [5, 10, 20, 150]
     )  # updates in the store: below the window it keeps up, above it is behind
     pace = dice.choice([6, 14])  # of the writer, and of the loop that hears of it
-    for what in dice.choices(STEPS, [6, pace, dice.choice([6, 14]), 8, 7, 1, 1, 0.3, 0.03], k=10_000):
+    for what in dice.choices(
+        STEPS, [6, pace, dice.choice([6, 14]), 8, 7, 1, 1, 0.3, 0.03, 0.1, 0.1], k=10_000
+    ):
         if what == "accept" and world.pending() < most:
             world.accept(*dice.choices([*"aaabbcdefghijklmnop", ""], k=1) * dice.randint(1, 3))
         elif what == "write" and world.jobs:
@@ -367,6 +407,10 @@ def test_long_lives(seed):
             world.replay()
         elif what == "crash":
             world.open()
+        elif what == "drop":
+            world.drop(dice.choice([0, 0, 1, 5]))
+        elif what == "order" and not in_order:
+            world.order(in_order=dice.random() < 0.5)
         world.check()
     world.check_that_it_ends()
 
@@ -401,6 +445,56 @@ def test_updates_without_a_key_wait_for_nothing():
     world = World()
     accept(world, "", "", "")
     assert [world.take().id for _ in range(3)] == [1, 2, 3]
+
+
+def test_updates_of_a_chat_without_order_go_out_at_once():
+    """Each waits for itself alone: a retry holds nothing up."""
+    world = World(in_order=False)
+    accept(world, "a", "a", "a")
+    assert [world.take().id for _ in range(3)] == [1, 2, 3]
+    world.end(replace(world.hand[2], attempt=1, due=5.0), "retry")
+    world.settle()
+    accept(world, "a")
+    assert world.take().id == 4
+
+
+def test_an_order_that_changes_concerns_what_waits():
+    """What is in flight stays so, and nothing is handed out twice."""
+    world = World()
+    accept(world, "a", "a", "a")
+    first = world.take()
+    assert world.take() is None
+    world.in_order = False
+    world.order(in_order=False)
+    world.settle()
+    assert [world.take().id for _ in range(2)] == [2, 3]
+    world.order(in_order=True)
+    accept(world, "a", "a")
+    assert world.take() is None
+    world.end(first, "finish")
+    world.settle()
+    assert world.take().id == 4
+    assert world.take() is None
+
+
+def test_what_is_dropped_is_not_handed_out():
+    """But the last ones are, where they are to be kept, and what comes afterwards."""
+    world = World()
+    accept(world, *"aabbccdd")
+    first = world.take()
+    world.drop(2)
+    assert world.take() is None
+    world.settle()
+    tally = world.store.tallies()[BOT]
+    assert (tally.dropped, tally.pending) == (5, 3)
+    assert world.take().id == 7
+    assert world.take() is None
+    world.end(first, "finish")
+    world.end(world.hand[7], "finish")
+    world.settle()
+    assert world.take().id == 8
+    accept(world, "a")
+    assert world.take().id == 9
 
 
 def test_a_retry_holds_its_own_key_only():

@@ -20,8 +20,8 @@ from trioworkers.inbox.store import (
     Replay,
     StoreError,
     StoreRefusedError,
-    Tally,
 )
+from trioworkers.inbox.tally import Tally
 from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002

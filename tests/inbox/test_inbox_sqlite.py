@@ -29,9 +29,10 @@ from trioworkers.inbox.store import (
     Reschedule,
     StoreError,
     StoreRefusedError,
+    StoreRejectedError,
     StoreWrite,
-    Tally,
 )
+from trioworkers.inbox.tally import Tally
 from trioworkers.records import Attempt, Once
 
 BOT, OTHER = 7_000_000_001, 7_000_000_002
@@ -270,7 +271,7 @@ def test_whichever_table_refuses_nothing_of_the_batch_happened(store, table, eve
 
 def test_values_that_sqlite_cannot_hold_leave_nothing_open(store):
     """The batch fails as a whole, and the next one works."""
-    with pytest.raises(OverflowError):
+    with pytest.raises(StoreRejectedError, match="a number in it cannot be stored"):
         store.commit([Accept(BOT, 1, "", b"", 1.0), Accept(2**64, 2, "", b"", 1.0)])
     assert not store._connection.in_transaction
     assert accept(store, 1) == [Kept(1)]

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from trioworkers.breakage import Breakage
+from trioworkers.inbox import submissions
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
@@ -148,7 +149,7 @@ async def test_what_gathers_during_a_commit_becomes_one(gated, writer, nursery):
 
 async def test_what_nobody_waits_for_goes_with_what_somebody_waits_for(gated, writer, monkeypatch):
     """However long it might gather; so one commit does for both."""
-    monkeypatch.setattr(writer_module, "GATHERING", 3600.0)
+    monkeypatch.setattr(submissions, "GATHERING", 3600.0)
     await writer.commit([new(1), new(2)], lambda ids: None)
     for id_ in (1, 2):
         writer.submit([Finish(id_, BOT, "done")], lambda: None, Breakage(), soon=False)
@@ -170,7 +171,7 @@ async def test_what_nobody_waits_for_gathers_for_milliseconds_only(gated, writer
 
 async def test_closing_waits_for_nothing_that_gathers(gated, monkeypatch):
     """It is written at once."""
-    monkeypatch.setattr(writer_module, "GATHERING", 3600.0)
+    monkeypatch.setattr(submissions, "GATHERING", 3600.0)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             writer = Writer(gated)

@@ -27,8 +27,8 @@ from trioworkers.inbox.store import (
     Reschedule,
     StoreError,
     StoreWrite,
-    Tally,
 )
+from trioworkers.inbox.tally import Tally
 from trioworkers.records import Attempt, Once, Waiting
 
 BOTS = (1, 2)

@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from renumbered import renumbered
 
 from trioworkers.inbox.store import (
     ANY,
@@ -328,7 +329,7 @@ def test_a_commit_that_fails_writes_no_value(backend, tmp_path, doubt):
             continue
         break
     assert step > len(batch)
-    assert results == [Kept(3), None, True, True, False, *[None for _ in doubt]]
+    assert renumbered(3, results) == [Kept(3), None, True, True, False, *[None for _ in doubt]]
     assert listed(store) == [("arrival", b"1"), ("end", b"1"), ("ends", b"3"), ("old", b"2"), ("put", b"1")]
     store.close()
 

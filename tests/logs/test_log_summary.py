@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioworkers.inbox.store import Tally
+from trioworkers.inbox.tally import Tally
 from trioworkers.logs.summary import Figures, figures, serve_summary
 
 if TYPE_CHECKING:

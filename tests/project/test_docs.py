@@ -59,6 +59,18 @@ def test_links_lead_somewhere(document):
         assert not anchor or anchors(path).count(anchor) == 1, f"{path}#{anchor}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_no_section_stands_twice(document):
+    """Two versions of a page that were put together can leave a section of both."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    sections: list[str] = []
+    above: list[str] = []
+    for level, name in re.findall(r"^(#+) (.*)$", text, re.MULTILINE):
+        above = [*above[: len(level) - 1], name]
+        sections.append(" / ".join(above))
+    assert [section for section in sections if sections.count(section) > 1] == []
+
+
 @pytest.mark.parametrize("start", [README, DOCS / "index.md"], ids=name_of)
 def test_every_page_is_reachable(start):
     """Whoever begins at the README, or at the site's first page, finds every page by links."""

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 VERBS = tuple(
     f"cli.{name}"
     for name in (
+        "adopt",
         "backup",
         "bots",
         "check",
@@ -134,10 +135,10 @@ LAYERS: Layers = [
         ("testing.__init__", "testing.fixtures"),
         ("client",),
         ("top",),
-        ("demo", "scaffold"),
+        ("demo", "scaffold", "adopt"),
         # the command line: words and codes; failures; what verbs share; verbs
         ("cli.exits", "cli.shown", "cli.streams"),
-        ("cli.table",),
+        ("cli.promised", "cli.table"),
         ("cli.bot_screen",),
         ("cli.failures",),
         (

@@ -144,6 +144,8 @@ def screens() -> Iterator[tuple[str, list[str]]]:
         yield f"bots-list-{of}", list_lines(rows, paper)
         for name, row in (("deaf", rows[2]), ("failed", rows[6]), ("well", rows[0])):
             settings = {**row["settings"], "handler_timeout": "90s", "memory_limit": "150MB"}
+            if name == "well":
+                settings |= {"command": ["node", "bot.js"], "acknowledge": "poll", "order": "chat"}
             yield f"bots-show-{name}-{of}", bot_lines(row, settings, paper, NOW)
         yield f"dlq-list-{of}", letter_lines(letters(), paper)
         yield f"plugins-{of}", plugin_lines(plugins(), paper)

@@ -33,12 +33,17 @@ def test_no_line_is_wider_than_the_screen(name: str) -> None:
 @pytest.mark.parametrize("size", [3, 50, 1000])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_first_five_lines_say_what_is_wrong(size: int, width: int | None) -> None:
-    """How many bots are not well, and the worst of it with the names of bots."""
+    """How many bots are not well, with how many of each kind, and the worst of it with the names of bots."""
     lines = fleet_lines(document(size), Paper(width), NOW)
     first = " ".join(line.strip() for line in lines[:5])
     count = sum(row["reason"] is not None or row["state"] == "backoff" for row in fleet(size))
     count += sum(not row["health"]["responsive"] for row in fleet(size))
-    assert f"{count:,} of {size:,} bots are not well:" in first
+    kinds = {
+        3: "1 failed, 1 hears nothing",
+        50: "3 failed, 1 crashed, 2 hear nothing",
+        1000: "3 failed, 1 crashed, 143 hear nothing, 1 does not answer",
+    }
+    assert f"{count:,} of {size:,} bots are not well: {kinds[size]}" in first
     assert "failed (token refused): customer-support-emea-0002" in first
     if width is None or width >= 80:
         other = (

@@ -102,6 +102,15 @@ def test_a_fleet_that_does_not_start_says_why(tmp_path):
         pytest.fail("it runs")  # pragma: no cover
 
 
+def test_the_folder_of_a_fleet_may_be_relative_and_new(tmp_path, monkeypatch):
+    """Its daemon has another working directory."""
+    monkeypatch.chdir(tmp_path)
+    with running(Path("a/fleet"), {}) as fleet:
+        fleet.user("Alice").says("hello")
+        assert fleet.user("Alice").hears()["text"] == "hello"
+    assert (tmp_path / "a/fleet/fleet.toml").exists()
+
+
 def test_a_fleet_that_ends_badly_fails_its_test(tmp_path):
     """Leaving the block stops the daemon; an exit code other than 0 is an error."""
     pids = []

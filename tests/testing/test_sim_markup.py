@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from trioworkers.testing.markup.formatted import BadText, read_formatted
+from trioworkers.testing.markup.cleaning import clean, is_blank
+from trioworkers.testing.markup.formatted import MADE_BY_BOTS, BadText, read_formatted
 from trioworkers.testing.markup.links import BadLink, check_link
+from trioworkers.testing.markup.nesting import CODE, QUOTES, end_of, nest
 
 
 def entity(kind, offset, length, **more):
@@ -18,7 +22,36 @@ def entity(kind, offset, length, **more):
         ("plain", "plain", []),
         ("<b>bold</b>", "bold", [entity("bold", 0, 4)]),
         ("<strong>a</strong><em>b</em>", "ab", [entity("bold", 0, 1), entity("italic", 1, 1)]),
-        ("<b>a <i>b</i></b>", "a b", [entity("bold", 0, 3), entity("italic", 2, 1)]),
+        (
+            "<b>a <i>b</i></b>",
+            "a b",
+            [entity("bold", 0, 2), entity("bold", 2, 1), entity("italic", 2, 1)],
+        ),
+        ("<pre>a <code>b</code></pre>", "a b", [entity("pre", 0, 3)]),
+        ("<code><pre>a</pre></code>", "a", [entity("pre", 0, 1)]),
+        ("<code> a</code>", " a", [entity("code", 0, 2)]),
+        (
+            '<a href="x.org">a <code>b</code> <b>c</b></a>',
+            "a b c",
+            [entity("text_link", 0, 5, url="http://x.org/"), entity("bold", 4, 1)],
+        ),
+        (
+            "<blockquote>a <blockquote>b</blockquote> <code>c</code></blockquote>",
+            "a b c",
+            [entity("blockquote", 0, 5), entity("code", 4, 1)],
+        ),
+        (
+            '<a href="x.org">a <blockquote>b</blockquote></a>',
+            "a b",
+            [entity("blockquote", 2, 1)],
+        ),
+        (
+            "<blockquote> <code> a</code></blockquote>",
+            " a",
+            [entity("blockquote", 0, 2), entity("code", 0, 2)],
+        ),
+        ("a\tb\r\n<b>c</b>", "a b\nc", [entity("bold", 4, 1)]),
+        ("<b>a\r</b>\u202e<i>b</i>", "ab", [entity("bold", 0, 1), entity("italic", 1, 1)]),
         ("<u>a</u> <ins>b</ins>", "a b", [entity("underline", 0, 1), entity("underline", 2, 1)]),
         (
             "<s>a</s> <del>b</del> <strike>c</strike>",
@@ -96,8 +129,12 @@ def test_broken_html(text, words):
     ("text", "shown", "entities"),
     [
         ("*a* _b_ __c__ ~d~ ||e|| `f`", "a b c d e f", None),
-        ("*a _b_*", "a b", [entity("bold", 0, 3), entity("italic", 2, 1)]),
-        ("__a _b_ __", "a b", [entity("underline", 0, 3), entity("italic", 2, 1)]),
+        ("*a _b_*", "a b", [entity("bold", 0, 2), entity("bold", 2, 1), entity("italic", 2, 1)]),
+        (
+            "__a _b_ __",
+            "a b",
+            [entity("underline", 0, 2), entity("italic", 2, 1), entity("underline", 2, 1)],
+        ),
         (r"1\.5 \* 2 \= 3\!", "1.5 * 2 = 3!", []),
         (r"[l](https://x.org/\)a)", "l", [entity("text_link", 0, 1, url="https://x.org/)a")]),
         ("[l](tg://user?id=7)", "l", [entity("text_mention", 0, 1, user={"id": 7})]),
@@ -183,6 +220,62 @@ def test_entities_of_a_bots_own():
     expected = [entity("text_link", 0, 1, url="http://x.org/"), entity("bold", 2, 1)]
     assert read_formatted("a b", "", given) == ("a b", expected)
     assert read_formatted("<b>a</b>", "HTML", given)[1] == [entity("bold", 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (
+            [entity("bold", 0, 4), entity("italic", 2, 4)],
+            [entity("bold", 0, 2), entity("italic", 2, 4), entity("bold", 2, 2)],
+        ),
+        ([entity("code", 0, 4), entity("pre", 2, 4)], [entity("code", 0, 4)]),
+        ([entity("code", 2, 2), entity("italic", 0, 6)], None),
+        ([entity("bold", 0, 2), entity("bold", 1, 3)], [entity("bold", 0, 4)]),
+        ([entity("blockquote", 0, 4), entity("expandable_blockquote", 3, 3)], [entity("blockquote", 0, 4)]),
+        ([entity("blockquote", 0, 4), entity("code", 2, 4)], [entity("blockquote", 0, 4)]),
+    ],
+)
+def test_entities_that_overlap(given, kept):
+    """Each is inside of another or apart from it, by cutting styles and by leaving out others."""
+    if kept is None:
+        kept = [entity("italic", 0, 2), entity("code", 2, 2), entity("italic", 4, 2)]
+    assert read_formatted("abcdef", "", given) == ("abcdef", kept)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_entities_are_nested_as_the_rules_say(seed):
+    """No two cross, code holds nothing, quotations do not nest; doing it twice changes nothing."""
+    dice = random.Random(seed)
+    given = [
+        entity(dice.choice(sorted(MADE_BY_BOTS)), dice.randrange(30), dice.randrange(1, 12))
+        for _ in range(dice.randrange(2, 15))
+    ]
+    kept = nest(given)
+    assert nest(kept) == kept
+    assert {one["type"] for one in kept} <= {one["type"] for one in given}
+    for number, one in enumerate(kept):
+        for inner in kept[number + 1 :]:
+            if inner["offset"] >= end_of(one):
+                continue
+            assert end_of(inner) <= end_of(one)
+            assert one["type"] not in CODE
+            assert one["type"] not in QUOTES or inner["type"] not in QUOTES
+    styled = {(one["type"], at) for one in given for at in range(one["offset"], end_of(one))}
+    shown = {(one["type"], at) for one in kept for at in range(one["offset"], end_of(one))}
+    in_code = {at for kind, at in shown if kind in CODE}
+    assert {(kind, at) for kind, at in styled if kind in {"bold", "spoiler"}} == {
+        (kind, at) for kind, at in styled & shown if kind in {"bold", "spoiler"}
+    } | {(kind, at) for kind, at in styled if kind in {"bold", "spoiler"} and at in in_code}
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\t", "\u00a0", "\u200b\u200d", "\u2800", "\ufeff", "\U000e0041"]
+)
+def test_a_text_of_which_nothing_is_seen(text):
+    """Telegram refuses it; a letter beside it is enough."""
+    assert is_blank(clean(text))
+    assert not is_blank(clean(text + "a"))
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def test_a_page_says_how_the_bot_is_in_words() -> None:
     (ended,) = [line for line in lines if line.startswith(" last exit")]
     assert "SIGKILL, since memory ran out, at " in ended
     assert "   MemoryError" in lines
+    assert not [line for line in lines if "None" in line], "what is not known is a dash"
     assert " nobody is not in the fleet any more" in text(screens()["gone"])
 
 

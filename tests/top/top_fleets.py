@@ -55,7 +55,7 @@ def mixed() -> list[dict[str, Any]]:
     return [
         bot("echo"),
         bot("shop", "paused", queue=queue),
-        bot("support", "failed", reason="restart budget spent", last_exit=died, restarts=6),
+        bot("support", "failed", reason="restart budget spent", last_exit=died, restarts=6, code=None),
         bot("news", "backoff", next_start_at=1_790_000_100.0, last_exit=died, restarts=2),
         bot("quiz", "sleeping"),
         bot("weather", "starting"),

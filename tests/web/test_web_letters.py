@@ -262,7 +262,7 @@ async def test_a_replay_keeps_the_order_of_the_chat_and_bypasses_the_seen_keys(
 ) -> None:
     """In whatever order ids are given; the updates were accepted before, and are handled all the same."""
     ids = [await served.die(number) for number in (30, 31, 32)]
-    monkeypatch.setattr("trioworkers.inbox.inbox.LETTERS_AT_ONCE", 2)  # the order holds from slice to slice
+    monkeypatch.setattr("trioworkers.inbox.sweep.LETTERS_AT_ONCE", 2)  # the order holds from slice to slice
     answer = await served.control.post("/api/dlq/replay", json={"ids": [ids[2], ids[0], ids[1], ids[0]]})
     assert answer.json() == {"replayed": 3}
     backlog = served.inbox.claim(ECHO, Breakage())

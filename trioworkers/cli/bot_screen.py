@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.cli.promised import promise_of
 from trioworkers.cli.shown import counted, moment, printable
 from trioworkers.cli.table import Column, folded, table_lines
 from trioworkers.top.words import brief, count, size, span
@@ -13,7 +14,7 @@ from trioworkers.trouble import trouble_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from trioworkers.cli.shown import Paper
+from trioworkers.cli.shown import Paper
 
 LABEL = 14  # columns for the names of values
 STATES = {
@@ -73,6 +74,9 @@ def bot_lines(bot: Mapping[str, Any], settings: Mapping[str, Any], paper: Paper,
         lines += folded(f"  {name.ljust(LABEL)}{value}", paper.width, "", " " * (LABEL + 2))
         if name == "last exit":
             lines += [f"    | {printable(line)}" for line in bot["last_exit"]["stderr"] or ()]
+    promise = promise_of(settings)
+    if promise is not None:
+        lines += folded(f"  {'promise'.ljust(LABEL)}{promise}", paper.width, "", " " * (LABEL + 2))
     lines.append("settings in force")
     for key, setting in flat(settings):
         is_known = not key.startswith("settings.")  # of the handler's own, only the kind is told

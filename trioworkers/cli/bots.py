@@ -221,9 +221,10 @@ def restart(config: Path | None, bot: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask whether it is meant.")
 @click.pass_obj
 def drop_pending(config: Path | None, bot: str, yes: bool) -> None:
-    from trioworkers.cli.pending import drop_pending_of
+    from trioworkers.cli.pending import check_bot, drop_pending_of
 
     if not yes:
+        check_bot(config, bot)
         click.confirm(f"drop all updates of {printable(bot)} that wait at Telegram, for good?", abort=True)
     dropped = drop_pending_of(config, bot)
     click.echo(f"{bot}: dropped {counted(dropped, 'update')} that waited at Telegram")

@@ -12,7 +12,7 @@ from trioworkers.cli.table import Cell, Column, folded, table_lines
 from trioworkers.config.worker_places import held_back_now
 from trioworkers.status import summary
 from trioworkers.top.words import count, size, span
-from trioworkers.trouble import trouble_of, troubles_of
+from trioworkers.trouble import tally, trouble_of, troubles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,8 +62,10 @@ def trouble_lines(rows: Sequence[Mapping[str, Any]], paper: Paper, now: float) -
         return []
     groups = _groups(found)
     are = "is" if len(found) == 1 else "are"
-    head = f"{len(found):,} of {counted(len(rows), 'bot')} {are} not well:"
-    lines = [click.style(head, fg="red", bold=True) if paper.has_colours else head]
+    head = f"{len(found):,} of {counted(len(rows), 'bot')} {are} not well: {tally(found)}"
+    lines = folded(head, paper.width)
+    if paper.has_colours:
+        lines = [click.style(line, fg="red", bold=True) for line in lines]
     for bots in groups[:GROUPS]:
         worst = min((found[bot] for bot in bots), key=lambda trouble: trouble.since or now)
         lines += folded(f"  {_in_words(worst, now)}: {_names(bots)}", paper.width)

@@ -113,7 +113,7 @@ def _path(config: Path | None, bot: str | None) -> Path:
         near = nearest(bot, names)
         all_names = ", ".join(sorted(names)) if len(names) <= NAMED else "those of `trioworkers bots list`"
         expected = f"did you mean {near}" if near else f"expected one of {all_names}"
-        fail(f"{json.dumps(bot)} is no bot, {expected if names else 'there are none'}", USAGE)
+        fail(f"{json.dumps(bot)} is not a bot, {expected if names else 'there are none'}", USAGE)
     return folder / f"worker_{bot}.log"
 
 

@@ -38,6 +38,7 @@ def main(context: click.Context, config: Path | None) -> None:
 
 
 def _add_verbs() -> None:
+    from trioworkers.cli.adopt import adopt
     from trioworkers.cli.backup import backup
     from trioworkers.cli.bots import bots
     from trioworkers.cli.check import check, schema
@@ -56,7 +57,7 @@ def _add_verbs() -> None:
     from trioworkers.cli.unit import unit
 
     plain = (run, check, demo, start, stop, restart, reload, status, top, logs, backup, schema, unit)
-    for command in (*plain, dashboard, bots, dlq, new, plugins):
+    for command in (*plain, dashboard, bots, dlq, new, adopt, plugins):
         main.add_command(command)
     main.add_command(completion)
 

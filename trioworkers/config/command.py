@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _RULE = 'an array of strings, the first of them a program: ["node", "bot.js"]'
-_PLACES = ("production", "test")
-_ENVIRONMENT_RULE = '"production", "test", or a table of variables with strings'
+_TABLE = 'a table of variables for the command: { BOT_TOKEN = "{token}" }'
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -33,10 +32,10 @@ def _command(value: object) -> tuple[str, ...]:
 
 
 def _environment(value: object) -> object:
-    if isinstance(value, str) and value in _PLACES:
-        return value
+    if value == "test":
+        raise refused(f"expected {_TABLE}; of a bot at Telegram's test servers, set test_servers = true")
     if not isinstance(value, Mapping):
-        raise PydanticCustomError("kind", "{problem}", {"problem": f"expected {_ENVIRONMENT_RULE}"})
+        raise PydanticCustomError("kind", "{problem}", {"problem": f"expected {_TABLE}"})
     for name, text in value.items():
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise refused("expected names of letters, digits and underscores, the first of them no digit")
@@ -67,30 +66,19 @@ Command = Annotated[
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
 ]
 Environment = Annotated[
-    Any,
+    Mapping[str, str],
     BeforeValidator(_environment),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "enum": list(_PLACES)},
-                {"type": "object", "additionalProperties": {"type": "string"}},
-            ]
-        }
-    ),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
 ]
-"""Two settings under one name: where a bot lives at Telegram, and variables of its program.
-
-The first came before programs did; the second has the name that every process supervisor gives it.
-"""
 
 
-def filled(environment: object, values: Mapping[str, str]) -> dict[str, str]:
+def filled(environment: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a bot's table, with `{token}`, `{api}` and `{files}` replaced by `values`.
 
     Other braces stay: a variable may hold JSON.
     """
     variables: dict[str, str] = {}
-    for name, text in environment.items() if isinstance(environment, Mapping) else ():
+    for name, text in environment.items():
         for key, value in values.items():
             text = text.replace(f"{{{key}}}", value)
         variables[name] = text

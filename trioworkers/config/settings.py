@@ -324,6 +324,12 @@ class BotSettings(Table, Digested):
     acknowledge: Literal["auto", "poll", "receipt"] = live(
         "auto", "when a command has handled an update: poll, receipt; auto: receipt, so far"
     )
+    order: Literal["chat", "none"] = live(
+        "chat", "none: a command is given several updates of a chat at the same time"
+    )
+    drop_pending: Literal["ignore", "obey"] = live(
+        "ignore", "whether a command may drop the updates that wait for it: ignore, obey"
+    )
     redirect: StrictBool = per_worker(
         True, "a command's requests for the Bot API server come to the daemon, whatever its code says"
     )
@@ -368,22 +374,17 @@ class BotSettings(Table, Digested):
     proxy: ProxyAddress | None = per_worker(
         None, "by which this bot's Bot API is reached, in place of the fleet's proxy; \"direct\": by none"
     )
+    test_servers: StrictBool = per_worker(
+        False, "the bot lives at Telegram's test servers, and is called by /bot<token>/test/"
+    )
     environment: Environment = per_worker(
-        "production",
-        "test: the bot lives at Telegram's test servers, and is called by /bot<token>/test/;"
-        " or a table of variables for the command",
-        repr=False,
+        {}, "variables for the command; {token}, {api} and {files} stand for what it is given", repr=False
     )
 
     @property
     def shown(self) -> str:
         """Its handler or its program, as lists of bots have it."""
         return self.handler or " ".join(self.command or ())
-
-    @property
-    def is_test(self) -> bool:
-        """Whether the bot lives at Telegram's test servers."""
-        return bool(self.environment == "test")
 
     @property
     def bot_id(self) -> int:

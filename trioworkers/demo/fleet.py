@@ -20,7 +20,7 @@ from trioworkers.demo.people import People, Town
 from trioworkers.demo.summary import Counts, Summary
 from trioworkers.events import Events
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Tally
+from trioworkers.inbox.tally import Tally
 from trioworkers.logs import open_log
 from trioworkers.run import run_daemon
 from trioworkers.stop import Requests, Stop

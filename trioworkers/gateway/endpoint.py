@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.gateway.account import LOCAL
 from trioworkers.gateway.answers import refused, whole
-from trioworkers.gateway.local_bot import LOCAL, LocalBot
 from trioworkers.gateway.messages import MessageError
 from trioworkers.gateway.params import read_params
 from trioworkers.gateway.programs import ProgramConnection
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from trioworkers.gateway.local_bot import LocalBot
     from trioworkers.gateway.messages import RequestHead
 
 HOST = "127.0.0.1"

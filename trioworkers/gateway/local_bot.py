@@ -6,29 +6,24 @@ ends that bot's run, and no other's connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import trio
 
+from trioworkers.gateway.account import Account, NotDroppedError
 from trioworkers.gateway.answers import refused, result
 from trioworkers.gateway.desk import MOST_UPDATES, Desk, Poll
-from trioworkers.gateway.params import read_names, read_switch, read_whole
+from trioworkers.gateway.params import read_names, read_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from trioworkers.botapi.messages import Turns
-    from trioworkers.botapi.meter import CallMeter
-    from trioworkers.gateway.update_ids import BotIds
-    from trioworkers.gateway.upstream import Upstream
+    from trioworkers.gateway.local_context import LocalContext
 
 LONGEST_POLL = 50.0  # seconds, as at Telegram
 LET_GO = 1.0  # seconds that a poll waits at most while the process is about to end: it must not spin
 LARGEST_BATCH = 4 * 2**20  # bytes of one answer, from which on it takes no more; as at Telegram
-LOCAL = frozenset(("getupdates", "setwebhook", "deletewebhook", "getwebhookinfo", "close", "logout"))
-"""Methods that are answered here, in lower case: the daemon alone fetches a bot's updates."""
 
 
 class Held(Protocol):
@@ -47,35 +42,6 @@ class Hands(Protocol):
 
     def refill(self) -> None:
         """The program asks for more: give what there is, at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class LocalContext:
-    """What a local bot needs of its bot and the daemon.
-
-    Attributes:
-        ids: where its update ids come from.
-        upstream: its connections to the Bot API server.
-        is_strict: whether a poll says that what it confirms was handled.
-        most: how many updates the process has in hand at most.
-        emit: emits an event of the bot.
-        fault: is given what breaks in here.
-        pending: how many updates wait for it.
-        allows: is told which kinds of updates the program asks for.
-        meter: counts requests to the Bot API; None: they are not counted.
-        turns: where its messages wait for their turn; None: they do not.
-    """
-
-    ids: BotIds
-    upstream: Upstream
-    is_strict: Callable[[], bool]
-    most: Callable[[], int]
-    emit: Callable[..., None]
-    fault: Callable[[Exception], None]
-    pending: Callable[[], int]
-    allows: Callable[[Sequence[str]], None] = lambda _: None
-    meter: CallMeter | None = None
-    turns: Turns | None = None
 
 
 class _Waiting:
@@ -104,6 +70,7 @@ class LocalBot:
         self.polled_at = trio.current_time()
         self.connections = 0
         self._desk: Desk[Held] = Desk(context.ids)
+        self._account = Account(context)
         self._waiting: _Waiting | None = None
         self._hands: Hands | None = None
         self._lets_go = False
@@ -160,7 +127,7 @@ class LocalBot:
     async def answer(
         self, method: str, params: Mapping[str, Any], gone: trio.Event
     ) -> tuple[int, bytes] | None:
-        """Answer a method of :data:`LOCAL` with a status and a body; None: there is no answer now.
+        """Answer a method of :data:`~.account.LOCAL` with a status and a body; None: there is no answer now.
 
         `gone`: set when the connection has ended.
         """
@@ -170,7 +137,9 @@ class LocalBot:
             if method == "getupdates":
                 body = await self._get_updates(params, gone)
                 return None if body is None else (200, body)
-            return self._answer_at_once(method, params)
+            return await self._account.answer(method, params)
+        except NotDroppedError:
+            return 502, refused(502, "what waits could not be dropped")
         except Exception as error:  # what an update's end leads to in the bot's scheduler, say
             self.context.fault(error)
             return None
@@ -188,12 +157,11 @@ class LocalBot:
         strict = context.is_strict()
         verdict = self._desk.poll(poll, strict=strict)
         self.polled_at = trio.current_time()
-        if verdict.is_negative:
-            self._withheld("getUpdates", "a negative offset, which would drop what waits")
         if verdict.confirmed and self._hands is not None:
             self._hands.confirm(verdict.confirmed)
+        is_refused = verdict.is_negative and not await self._account.drop("getUpdates", -poll.offset)
         self.polled.set()
-        if verdict.is_negative or verdict.is_farewell:
+        if is_refused or verdict.is_farewell:
             return result([])
         if verdict.again:
             return _updates([with_id(item.body, number) for number, item in verdict.again])
@@ -222,22 +190,6 @@ class LocalBot:
             if self._waiting is waiting:
                 self._waiting = None
         return waiting.given
-
-    def _answer_at_once(self, method: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
-        if method == "setwebhook" and params.get("url"):
-            self._withheld("setWebhook", "webhooks of commands are not served, expected polling")
-            return 400, refused(400, "webhooks of commands are not served by trioworkers: let the bot poll")
-        if method == "getwebhookinfo":
-            pending = self.context.pending()
-            return 200, result({"url": "", "has_custom_certificate": False, "pending_update_count": pending})
-        if method in ("close", "logout"):
-            self._withheld(method, "the bot's session at Telegram is the daemon's")
-        elif read_switch(params, "drop_pending_updates"):
-            self._withheld(method, "drop_pending_updates, which would lose what waits")
-        return 200, result(True)
-
-    def _withheld(self, method: str, reason: str) -> None:
-        self.context.emit("gateway.withheld", method=method, reason=reason)
 
 
 async def _wake_when_gone(gone: trio.Event, woken: trio.Event) -> None:

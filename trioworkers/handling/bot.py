@@ -6,7 +6,7 @@ import math
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import msgspec
 import trio
@@ -30,6 +30,7 @@ else:
     Methods = object  # a stub: all methods with their parameters, for type checkers and editors
 
 
+Args = TypeVarTuple("Args")
 LONGEST_WAITS = 3600.0  # seconds that Telegram may prolong one handling by, all waits together
 FAR = 1e9  # seconds; the deadline of a handling whose time stands still
 
@@ -231,7 +232,7 @@ class Bot(Methods):
             turn.over()
         return msgspec.json.decode(answer)
 
-    def background(self, function: Callable[..., Awaitable[None]], /, *args: Any) -> None:
+    def background(self, function: Callable[[Bot, *Args], Awaitable[None]], /, *args: *Args) -> None:
         """Run `function(bot, *args)` beside the handlings, until it returns or the worker stops.
 
         The bot that it is given has no time limit, its calls are not recorded, and its `settings` are always

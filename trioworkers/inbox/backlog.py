@@ -154,6 +154,11 @@ class Backlog:
         self.fetch()
 
     @property
+    def cursor(self) -> int | None:
+        """The id up to which the store holds nothing that is not known here; None: it is being read."""
+        return self._queue.cursor
+
+    @property
     def in_flight(self) -> int:
         return self._queue.in_flight
 
@@ -259,9 +264,51 @@ class Backlog:
         Raises:
             StoreError: they cannot be read now.
         """
-        fetch = Fetch(update.id, limit, key=update.key)
-        page = await self._writer.read(lambda store: store.waiting(self.bot_id, fetch))
-        return page.updates
+        return (await self.page(Fetch(update.id, limit, key=update.key))).updates
+
+    def set_order(self, *, by_chat: bool) -> None:
+        """Hand updates out chat by chat, each chat in order, or each update for itself. At first, by chat.
+
+        What is in flight stays so: for its chat, the change counts from the next update on.
+        """
+        if self._queue.in_order != by_chat:
+            self._queue.order(in_order=by_chat)
+            self.fetch()
+
+    @property
+    def ids_in_flight(self) -> frozenset[int]:
+        return self._queue.ids_in_flight
+
+    def hold(self) -> None:
+        """Hand nothing out until :meth:`release`."""
+        self._queue.hold()
+
+    def release(self) -> None:
+        """Hand out again what waits, as the store has it."""
+        self._queue.release()
+        self.fetch()
+
+    async def page(self, fetch: Fetch) -> Page:
+        """Updates of the bot that wait, as the store has them.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        return await self._writer.read(lambda store: store.waiting(self.bot_id, fetch))
+
+    async def drop(self, updates: Sequence[Waiting]) -> None:
+        """Drop these, which wait and are held.
+
+        Raises:
+            StoreError: none of them is dropped.
+        """
+
+        def committed(_: object) -> None:
+            self._counts["dropped"] += len(updates)
+            self._counts["pending"] -= len(updates)
+            self.touch()
+
+        await self._writer.commit([Finish(one.id, one.bot_id, "dropped") for one in updates], committed)
 
     def _record(self, operation: BeginCall | EndCall, size: int) -> None:
         size += RECORD_SIZE

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from trioworkers.errors import Drop
 from trioworkers.inbox.backlog import Backlog
-from trioworkers.inbox.store import (
-    DUPLICATE,
-    Accept,
-    Filter,
-    Kept,
-    Purge,
-    Replay,
-    StoreError,
-    StoreWrite,
-    Tally,
-)
+from trioworkers.inbox.refresh import Refresh
+from trioworkers.inbox.store import DUPLICATE, Accept, Filter, Kept, Purge, Replay, StoreError, StoreWrite
+from trioworkers.inbox.sweep import sweep
+from trioworkers.inbox.tally import Tally
 from trioworkers.inbox.writer import Writer
 from trioworkers.records import Once, Waiting
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.breakage import Breakage
@@ -43,7 +35,6 @@ RETENTION = 48 * 3600  # seconds for which an update's id is known, twice what T
 DEAD_RETENTION = 30 * 86400.0  # seconds
 TEND_EVERY = 1.0  # seconds
 FORGET_ROWS = 5000  # per round: some milliseconds of the writer's time
-LETTERS_AT_ONCE = 500  # dead letters that are read or moved in one turn of the writer
 
 
 @asynccontextmanager
@@ -59,6 +50,7 @@ async def open_inbox(
     """Run an inbox over `store`, and close both at the end.
 
     When the store is found damaged, what runs inside is cancelled and StoreDamagedError raised, in a group.
+    So it is with StoreFencedError, unless :meth:`Inbox.outlive_fence` was called.
 
     `trouble` hears when the store begins to fail, with why, and None when it works again. `keep_dead`
     gives the seconds for which dead letters are kept. `commits` counts the store's commits. `journal` hears
@@ -71,7 +63,7 @@ async def open_inbox(
         async with trio.open_nursery() as nursery:
             writer = Writer(store, trouble, commits, journal)
             await nursery.start(writer.serve)
-            inbox = Inbox(writer, tallies, clock)
+            inbox = Inbox(writer, tallies, clock, is_shared=store.is_shared)
             try:
                 nursery.start_soon(inbox.tend, keep_dead)
                 nursery.start_soon(writer.wait_broken)
@@ -87,11 +79,21 @@ async def open_inbox(
 class Inbox:
     """All bots' updates. One per daemon; made by :func:`open_inbox`."""
 
-    def __init__(self, writer: Writer, tallies: Mapping[int, Tally], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        tallies: Mapping[int, Tally],
+        clock: Callable[[], float],
+        *,
+        is_shared: bool = False,
+    ) -> None:
         self._writer = writer
+        self._is_shared = is_shared
         self._counts = {bot_id: asdict(tally) for bot_id, tally in tallies.items()}
         self._clock = clock
         self._backlogs: dict[int, Backlog] = {}
+        self._refresh = Refresh(writer, self.counts, self._backlogs)
+        writer.on_unknown = self._refresh.all
 
     async def accept(
         self,
@@ -126,6 +128,8 @@ class Inbox:
                 stored(updates)
             backlog = self._backlogs.get(bot_id)
             if backlog is not None:
+                if self._is_shared and any(isinstance(one, Kept) and one.behind for one in results):
+                    backlog.more()  # it fetches these as well, after those of other daemons
                 backlog.offer(updates)
             duplicates = results.count(DUPLICATE)
             counts = self.counts(bot_id)
@@ -169,12 +173,52 @@ class Inbox:
         """
         backlog = Backlog(bot_id, self._writer, self.counts(bot_id), self._clock, fault, touch)
         self._backlogs[bot_id] = backlog
+        if self._is_shared:  # what is counted here may not be all
+            backlog.more()
         return backlog
 
     def release(self, backlog: Backlog) -> None:
         """The owner needs the backlog no more. New updates of the bot are accepted all the same."""
         if self._backlogs.get(backlog.bot_id) is backlog:
             del self._backlogs[backlog.bot_id]
+
+    async def acquire(self, bot_ids: Collection[int]) -> Mapping[int, int]:
+        """Make those of these bots that no daemon owns this one's own; return their epochs, by bot id.
+
+        Their tallies are as the store has them now; :meth:`claim` gives their updates.
+
+        Raises:
+            StoreError: it is not known which of them are owned now.
+        """
+        epochs: Mapping[int, int] = await self._writer.read(lambda store: store.claim(bot_ids))
+        if epochs:
+            self._refresh.counted(await self._writer.read(lambda store: store.tallies([*epochs])), epochs)
+        return epochs
+
+    async def give_up(self, bot_ids: Collection[int]) -> Collection[int]:
+        """Let any daemon own these bots, after all that was submitted for them; return those that were owned.
+
+        Their backlogs have to be released before.
+
+        Raises:
+            StoreError: it is not known which of them are owned now.
+        """
+        return await self._writer.read(lambda store: store.release(bot_ids))
+
+    def outlive_fence(self, then: Callable[[], None]) -> None:
+        """Call `then` on the loop when another daemon has taken over, instead of ending.
+
+        Everything that waited to be written has been dropped by then. All backlogs have to be released; each
+        use of the store fails with StoreFencedError until the store has a new lease.
+        """
+        self._writer.on_fenced = then
+
+    def wake(self, bot_ids: Iterable[int]) -> None:
+        """Other daemons accepted updates of these bots: they are fetched, and counted.
+
+        Each call costs two reads, also when it is called for nothing.
+        """
+        self._refresh.wake(bot_ids)
 
     def tally(self, bot_id: int) -> Tally:
         """What became of the bot's updates."""
@@ -223,7 +267,7 @@ class Inbox:
         Raises:
             StoreError: they cannot be moved now; some may have been.
         """
-        return await self._sweep(Replay, ids, bot_id, None)
+        return await sweep(self._writer, Replay, self._taken_out, ids=ids, bot_id=bot_id)
 
     async def purge(
         self,
@@ -239,7 +283,18 @@ class Inbox:
         Raises:
             StoreError: they cannot be removed now; some may have been.
         """
-        return await self._sweep(Purge, ids, bot_id, died_by)
+        return await sweep(self._writer, Purge, self._taken_out, ids=ids, bot_id=bot_id, died_by=died_by)
+
+    def _taken_out(self, letter: DeadLetter, *, replayed: bool) -> None:
+        """A dead letter was replayed or purged; on the loop, in the order of the commits."""
+        counts = self.counts(letter.bot_id)
+        counts["dead"] -= 1
+        counts["pending" if replayed else "purged"] += 1
+        backlog = self._backlogs.get(letter.bot_id)
+        if backlog is not None:
+            backlog.touch()
+            if replayed:
+                backlog.more()
 
     async def put(self, operation: PutValue) -> bool:
         """Write or remove a value of a plugin; return whether its expectation was met (:class:`PutValue`).
@@ -289,8 +344,8 @@ class Inbox:
     async def tend(self, keep_dead: Callable[[], float]) -> None:
         """Forget old ids, once keys, plugins' values and dead letters, a few at a time, until cancelled.
 
-        What could not be fetched for a backlog is fetched again here, too. `keep_dead` gives the seconds for
-        which dead letters are kept.
+        What could not be fetched for a backlog is fetched again here, too, and what other daemons accepted
+        for bots of this one is noticed. `keep_dead` gives the seconds for which dead letters are kept.
         """
         while True:
             await trio.sleep(TEND_EVERY)
@@ -298,75 +353,9 @@ class Inbox:
             self._writer.tend(partial(_forget, now))
             for backlog in self._backlogs.values():
                 backlog.try_again()
+            self._refresh.look(news=self._is_shared)
             with suppress(StoreError):  # it is told as the store's trouble
-                await self._sweep(Purge, None, None, now - keep_dead())
-
-    async def _sweep(
-        self,
-        operation: type[Replay | Purge],
-        ids: Sequence[int] | None,
-        bot_id: int | None,
-        died_by: float | None,
-    ) -> int:
-        """Do it to the chosen dead letters, so many at a time; returns their number."""
-        if ids is None:
-            return await self._sweep_pages(operation, None, bot_id, died_by)
-        ids = sorted(set(ids))  # the order of their chats, also from one slice to the next
-        slices = [ids[start : start + LETTERS_AT_ONCE] for start in range(0, len(ids), LETTERS_AT_ONCE)]
-        return sum([await self._sweep_pages(operation, chosen, bot_id, died_by) for chosen in slices])
-
-    async def _sweep_pages(
-        self,
-        operation: type[Replay | Purge],
-        ids: Sequence[int] | None,
-        bot_id: int | None,
-        died_by: float | None,
-    ) -> int:
-        """One that is replayed and dies again is not chosen again: it has a later id then than all before.
-
-        By the times of their deaths they could not be told apart: the clock may have been set back since.
-        """
-        done = after = 0
-        until = math.inf
-        while True:
-            page = partial(
-                _letters, ids=ids, bot_id=bot_id, died_by=died_by, after=after, limit=LETTERS_AT_ONCE
-            )
-            letters = await self._writer.read(page)
-            letters = [letter for letter in letters if letter.id < until]
-            if not letters:
-                return done
-            results = await self._take_out(operation, letters)
-            done += len(results)
-            until = min([until, *(kept.id for kept in results if isinstance(kept, Kept))])
-            after = letters[-1].id
-
-    async def _take_out(
-        self, operation: type[Replay | Purge], letters: Sequence[DeadLetter]
-    ) -> Sequence[Kept | bool]:
-        """Replay or purge these; the results of those that were still there."""
-        done: list[Kept | bool] = []
-
-        def committed(results: Sequence[Kept | bool | None]) -> None:
-            for letter, result in zip(letters, results, strict=True):
-                if not result:
-                    continue
-                done.append(result)
-                counts = self.counts(letter.bot_id)
-                counts["dead"] -= 1
-                counts["pending" if operation is Replay else "purged"] += 1
-                backlog = self._backlogs.get(letter.bot_id)
-                if backlog is not None:
-                    backlog.touch()
-                    if operation is Replay:
-                        backlog.more()
-
-        await self._writer.commit([operation(letter.id, letter.bot_id) for letter in letters], committed)
-        return done
-
-
-def _letters(store: Store, **which: Any) -> Sequence[DeadLetter]:
-    return store.dead(**which)
+                await self.purge(died_by=now - keep_dead())
 
 
 def _waiting(bot_id: int, arrival: Arrival, kept: Kept, now: float) -> Waiting:

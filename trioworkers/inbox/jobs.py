@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,7 +23,7 @@ class Job(msgspec.Struct, eq=False):
     """One submission, and in the end what came of it: exactly one of `result` and `error`.
 
     `fault`: where it is noted what breaks in `resolve`. `gathered`: whose acknowledgements it takes when its
-    turn comes, and `taken`: which they are.
+    turn comes, and `taken`: which they are. `is_split`: it takes no more.
     """
 
     operations: Sequence[Operation]
@@ -36,22 +35,43 @@ class Job(msgspec.Struct, eq=False):
     result: Any = None
     error: StoreError | None = None
     upkeep: bool = False
+    is_split: bool = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for what it does, and has to hear when that cannot be done."""
+        return any(isinstance(operation, AWAITED) for operation in self.operations)
+
+    @property
+    def all(self) -> Sequence[Operation]:
+        """What is to be committed for it, with what it took."""
+        if self.gathered is None:
+            return self.operations
+        return [operation for operations, _ in self.taken for operation in operations]
+
+    def take(self) -> None:
+        """Take what has gathered by now, in the thread."""
+        if self.gathered is not None and not self.is_split:
+            self.taken += self.gathered.take()  # after those of a try that failed
+
+    def halves(self) -> tuple[Job, Job] | None:
+        """Two jobs in the place of one that took what had gathered; None where it cannot be split."""
+        if len(self.taken) < 2:
+            return None
+        middle = len(self.taken) // 2
+        first = Job((), None, self.resolve, self.fault, self.gathered, self.taken[:middle], is_split=True)
+        second = Job(
+            (), None, self.resolve, self.fault, self.gathered, self.taken[middle:], is_split=self.is_split
+        )
+        return first, second
 
 
-class Rest(IntEnum):
-    """The state of the thread; it decides which submissions have to wake it."""
-
-    AT_WORK = 0  # by nothing: it looks for jobs by itself
-    GATHERS = 1  # by what somebody waits for
-    SLEEPS = 2  # by anything
-
-
-class Proof(IntEnum):
-    """What of the store works, by what succeeded; each includes those before."""
-
-    READS = 0
-    WRITES = 1
-    ACCEPTS = 2
+def halves(jobs: Sequence[Job]) -> tuple[Sequence[Job], Sequence[Job]] | None:
+    """These jobs in two parts, in their order; None where there is nothing to split."""
+    if len(jobs) > 1:
+        return jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]
+    parts = jobs[0].halves()
+    return None if parts is None else ([parts[0]], [parts[1]])
 
 
 def tell_durable(job: Job) -> None:

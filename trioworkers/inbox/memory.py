@@ -10,15 +10,15 @@ from dataclasses import replace as changed
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from trioworkers.inbox.fetch import Page
+from trioworkers.inbox.rules import Committed, logged, once_seen, put_result
 from trioworkers.inbox.store import (
     DUPLICATE,
     FILTERED,
     Accept,
     BeginCall,
-    Committed,
     EndCall,
     Filter,
     Finish,
@@ -31,12 +31,9 @@ from trioworkers.inbox.store import (
     Reschedule,
     StoreError,
     StoreWrite,
-    Tally,
     Unkept,
-    logged,
-    once_seen,
-    put_result,
 )
+from trioworkers.inbox.tally import Tally
 from trioworkers.records import DeadLetter, RecordedCall, Waiting
 
 if TYPE_CHECKING:
@@ -60,6 +57,8 @@ class MemoryStore:
     is what the store fails with. All of a commit are asked before the first is done, so a fault at any of
     them leaves everything as it was.
     """
+
+    is_shared = False
 
     def __init__(self, fault: Callable[[Operation | str], None] = lambda _: None) -> None:
         self.fault = fault
@@ -144,13 +143,24 @@ class MemoryStore:
         )
         return list(islice(found, limit))
 
-    def tallies(self) -> Mapping[int, Tally]:
+    def tallies(self, bot_ids: Collection[int] | None = None) -> Mapping[int, Tally]:
         self.fault("tallies")
         pending = Counter(update.bot_id for update in self._inbox.values())
         return {
             bot_id: changed(Tally(**counts), pending=pending[bot_id])
             for bot_id, counts in self._counts.items()
+            if bot_ids is None or bot_id in bot_ids
         }
+
+    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
+        return dict.fromkeys(bot_ids, 0)
+
+    def release(self, bot_ids: Collection[int]) -> Collection[int]:
+        return bot_ids
+
+    def news(self, after: Mapping[int, int]) -> Collection[int]:
+        self.fault("news")
+        return {one.bot_id for one in self._inbox.values() if one.id > after.get(one.bot_id, one.id)}
 
     def forget(self, before: float, limit: int) -> int:
         self.fault("forget")
@@ -291,7 +301,8 @@ class MemoryStore:
         self._counts[operation.bot_id]["accepted"] += 1
         kept = self._keep(operation.bot_id, operation.key)
         self._inbox[kept.id] = Waiting(
-            **asdict(kept),
+            kept.id,
+            after_gap=kept.after_gap,
             bot_id=operation.bot_id,
             update_id=operation.update_id,
             key=operation.key,
@@ -307,7 +318,8 @@ class MemoryStore:
             return None
         kept = self._keep(letter.bot_id, letter.key)
         self._inbox[kept.id] = Waiting(
-            **asdict(kept),
+            kept.id,
+            after_gap=kept.after_gap,
             bot_id=letter.bot_id,
             update_id=letter.update_id,
             key=letter.key,

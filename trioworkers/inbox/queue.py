@@ -15,6 +15,11 @@ Every update up to `cursor` is therefore either here, or finished, or passed ove
 A suspect, which was in flight when a worker died, is handed out apart from the others
 (:meth:`Queue.take_suspect`); its lane waits for it. A skipped update has left its lane, which does not
 wait for it any more, for one of its own. Queries that have to be answered within seconds go first.
+A queue that is not `in_order` gives each update a lane of its own.
+
+When updates are to be dropped, or to be ordered otherwise, the queue is held (:meth:`Queue.hold`): nothing
+is taken and nothing fetched. :meth:`Queue.release` ends that, and all that waits is read from the store
+again.
 
 Answers of the store and offers of new updates have to come in the order of the commits and reads.
 """
@@ -61,9 +66,15 @@ class _Lane:
 class Queue:
     """One bot's waiting updates, in order. Times are Unix seconds, given by the caller."""
 
-    def __init__(self, *, behind: bool, window: int = WINDOW, lane: int = LANE) -> None:
-        """`behind`: the store may hold updates from before."""
+    def __init__(
+        self, *, behind: bool, window: int = WINDOW, lane: int = LANE, in_order: bool = True
+    ) -> None:
+        """`behind`: the store may hold updates from before. `in_order`: updates of one key form a lane."""
         self._window, self._lane = window, lane
+        self._in_order = in_order
+        self._is_held = False  # nothing is handed out or fetched
+        self._spared: frozenset[int] = frozenset()  # read again, but here all the while: see `order`
+        self._is_stale = False  # the answer that is to come was asked for before `order`
         self._lanes: dict[str, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._urgent: deque[_Lane] = deque()  # the ready ones whose heads have seconds to be answered
@@ -75,6 +86,11 @@ class Queue:
         self._cursor = 0
         self._behind = behind
         self._fetching = False
+
+    @property
+    def cursor(self) -> int | None:
+        """The id up to which everything of the store was looked at; None when it is known to hold more."""
+        return None if self._behind else self._cursor
 
     @property
     def in_flight(self) -> int:
@@ -99,6 +115,39 @@ class Queue:
         places = min(self._window + self.waiting_for_retry, WAITING_WINDOWS * self._window)
         return max(0, places - taken)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether updates of one key form a lane."""
+        return self._in_order
+
+    @property
+    def ids_in_flight(self) -> frozenset[int]:
+        """The ids of the updates that were taken and are not finished."""
+        return frozenset(self._in_flight)
+
+    def hold(self) -> None:
+        """Hand nothing out and fetch nothing until :meth:`release`."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Hand out again what waits, as the store has it by now."""
+        self._is_held = False
+        self.order(in_order=self._in_order)
+
+    def order(self, *, in_order: bool) -> None:
+        """Order by this from now on: keep what is in flight, and read all else from the store again."""
+        self._in_order = in_order
+        self._is_stale = self._fetching
+        self._spared = self.ids_in_flight
+        self._lanes = {lane.key: lane for lane in self._in_flight.values()}
+        for lane in self._in_flight.values():
+            lane.updates = deque([lane.updates[0]])
+            lane.last_id, lane.passed = lane.updates[0].id, 0
+        for lanes in (self._ready, self._urgent, self._later, self._suspects, self._empty):
+            lanes.clear()
+        self._held = len(self._lanes)
+        self._cursor, self._behind = 0, True
+
     def offer(self, update: Waiting) -> None:
         """A new update was committed; ids ascend. Kept here when there is room, else fetched later."""
         if self._behind:
@@ -114,6 +163,8 @@ class Queue:
 
     def take(self, now: float) -> Waiting | None:
         """The next update to handle, or None. It is in flight until :meth:`finish` or :meth:`put_back`."""
+        if self._is_held:
+            return None
         while self._later and self._later[0][0] <= now:
             self._let_go(heapq.heappop(self._later)[2])
         if self._urgent:
@@ -122,7 +173,7 @@ class Queue:
 
     def take_suspect(self, now: float) -> Waiting | None:
         """The next update to handle alone, or None; as with :meth:`take`."""
-        if not self._suspects or self._suspects[0][0] > now:
+        if self._is_held or not self._suspects or self._suspects[0][0] > now:
             return None
         return self._hand_out(heapq.heappop(self._suspects)[2])
 
@@ -142,15 +193,15 @@ class Queue:
 
     def is_ready(self) -> bool:
         """Whether an update waits for nothing but a hand."""
-        return bool(self._ready or self._urgent)
+        return bool(self._ready or self._urgent) and not self._is_held
 
     def next_due(self) -> float | None:
         """When the earliest waiting head may be taken; None when none waits for its time."""
-        return self._later[0][0] if self._later else None
+        return self._later[0][0] if self._later and not self._is_held else None
 
     def next_suspect_due(self) -> float | None:
         """When the next suspect may be taken; None when there is none."""
-        return self._suspects[0][0] if self._suspects else None
+        return self._suspects[0][0] if self._suspects and not self._is_held else None
 
     def oldest_at(self) -> float | None:
         """When the oldest update was accepted, those in flight included; None when there is none here.
@@ -168,8 +219,8 @@ class Queue:
     def put_back(self, update: Waiting) -> None:
         """An update in flight waits at the head of its lane again, as it is given now."""
         lane = self._in_flight.pop(update.id)
-        if update.key and update.skipped and not lane.updates[0].skipped:
-            own = self._lanes[_lane_key(update)] = _Lane(_lane_key(update), deque([update]), update.id)
+        if lane.key != (own_key := self._lane_key(update)) and update.skipped:
+            own = self._lanes[own_key] = _Lane(own_key, deque([update]), update.id)
             self._held += 1  # what left the other lane is counted off there
             self._leave_lane(lane, gap=True)
             self._arm(own)
@@ -195,7 +246,7 @@ class Queue:
 
     def wanted(self) -> Fetch | None:
         """What to fetch from the store now. Each answer is followed by one call of :meth:`fetched`."""
-        if self._fetching:
+        if self._fetching or self._is_held:
             return None
         if self._empty and self._held < WAITING_WINDOWS * self._window:  # skipped ones may fill it all
             self._fetching = True
@@ -211,6 +262,9 @@ class Queue:
     def fetched(self, fetch: Fetch, page: Page) -> None:
         """The store's answer to what was wanted."""
         self._fetching = False
+        if self._is_stale:
+            self._is_stale = False
+            return
         if fetch.key is not None:
             self._fill_lane(self._empty.popleft(), page)
             return
@@ -225,12 +279,13 @@ class Queue:
 
     def not_fetched(self) -> None:
         """The store could not answer; the same is wanted again."""
-        self._fetching = False
+        self._fetching = self._is_stale = False
 
     def _fill_lane(self, lane: _Lane, page: Page) -> None:
         # others may have come since it was asked for; its own place it has in any case
-        updates = page.updates[: max(1, self._room)]
-        lane.last_id = page.until if len(updates) == len(page.updates) else updates[-1].id
+        found = [update for update in page.updates if update.id not in self._spared]
+        updates = found[: max(1, self._room)]
+        lane.last_id = page.until if len(updates) == len(found) else updates[-1].id
         if updates:
             lane.updates.extend(updates)
             self._held += len(updates)
@@ -242,7 +297,9 @@ class Queue:
 
     def _add(self, update: Waiting) -> None:
         self._cursor = update.id
-        key = _lane_key(update)
+        if update.id in self._spared:
+            return
+        key = self._lane_key(update)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
@@ -267,7 +324,7 @@ class Queue:
     def _let_go(self, lane: _Lane) -> None:
         (self._urgent if is_urgent(lane.updates[0].key) else self._ready).append(lane)
 
-
-def _lane_key(update: Waiting) -> str:
-    """Without a key, or skipped, an update is a lane of its own."""
-    return f"#{update.id}" if update.skipped or not update.key else update.key
+    def _lane_key(self, update: Waiting) -> str:
+        """Without a key, or skipped, an update is a lane of its own."""
+        has_own = update.skipped or not update.key or not self._in_order
+        return f"#{update.id}" if has_own else update.key

@@ -6,22 +6,20 @@ order of updates and the policy of retries are decided elsewhere (:mod:`.queue`,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, final
 
 import msgspec
 
 from trioworkers.errors import TrioworkersError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.inbox.fetch import Fetch, Page
+    from trioworkers.inbox.tally import Tally
     from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
-
-MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 
 
 class StoreError(TrioworkersError):
@@ -42,6 +40,26 @@ class StoreFullError(StoreError):
 
 class StoreDisplacedError(StoreError):
     """The store's file was removed or replaced while it was open; what it holds is being put back."""
+
+
+class StoreUnreachableError(StoreError):
+    """The store's server does not answer, or does not accept us; each use of the store tries again."""
+
+
+class StoreUnknownError(StoreError):
+    """The transaction may have taken effect after all, and its results are lost.
+
+    The store finds out before it does anything else: what is read next is final. Updates have to be offered
+    again, acknowledgements given again, and what is in memory has to be read anew.
+    """
+
+
+class StoreRejectedError(StoreError):
+    """The transaction holds an operation that the store can never carry out, such as a number of 65 bits."""
+
+
+class StoreFencedError(StoreError):
+    """Another daemon has taken over: nothing that this one writes takes effect any more."""
 
 
 class StoreDamagedError(StoreError):
@@ -70,9 +88,9 @@ class Accept(msgspec.Struct, frozen=True, gc=False):
 
     Its result is `DUPLICATE` when the id came before, in an operation of either kind, `Accept` or `Filter`.
     Otherwise the id is remembered. The result is :class:`OnceSeen` when a key of `once` still counts for
-    the bot (:func:`once_seen`); the update is then counted as filtered, and none of its keys is committed.
-    Otherwise the result is :class:`Kept`, and the keys and `writes` are committed together with the update;
-    with every other result none of them is.
+    the bot (:func:`.rules.once_seen`); the update is then counted as filtered, and none of its keys is
+    committed. Otherwise the result is :class:`Kept`, and the keys and `writes` are committed together with
+    the update; with every other result none of them is.
     """
 
     bot_id: int
@@ -99,10 +117,15 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
-    """The id that the inbox gave an update, and whether one before it of its key has left a gap."""
+    """The id that the inbox gave an update, and whether one before it of its key has left a gap.
+
+    `behind`: the bot has updates of lower ids that wait, and that another daemon accepted since this one last
+    read them all.
+    """
 
     id: int
     after_gap: bool = False
+    behind: bool = False
 
 
 class OnceSeen(msgspec.Struct, frozen=True, gc=False):
@@ -143,8 +166,8 @@ class Reschedule(msgspec.Struct, frozen=True, gc=False):
 
     Of `update` are kept: `attempt`, `due`, `started_at`, `suspect`, `crashes` and `skipped`; where all are
     as they were, it was rescheduled so before, and nothing changes. One that is skipped for the first time
-    leaves a gap: the next of its key is marked as after it. Of more than `MOST_LOGGED` attempts the log
-    holds the first and the last.
+    leaves a gap: the next of its key is marked as after it. Of more than :data:`.rules.MOST_LOGGED` attempts
+    the log holds the first and the last.
     """
 
     update: Waiting
@@ -242,68 +265,43 @@ ArrivalResult: TypeAlias = Kept | OnceSeen | Unkept
 Result: TypeAlias = ArrivalResult | bool | None
 
 
-class Committed(NamedTuple):
-    """When a once key was committed, and until when it counts. Unix seconds."""
-
-    at: float
-    until: float
-
-
-def once_seen(operation: Accept, committed: Callable[[tuple[int, str]], Committed | None]) -> OnceSeen | None:
-    """The first once key of the update that still counts, or None. `committed`: gives one by bot id and key.
-
-    A key counts for the window with which it was committed and for the one with which it is asked for,
-    whichever is shorter: the first bounds how long the store has to keep it, the second lets a shorter
-    setting apply at once. Only the distance of the two times matters, so that a clock that is set back does
-    not let a key count for longer.
-    """
-    for once in operation.once:
-        before = committed((operation.bot_id, once.key))
-        if before is not None and operation.at < before.until and abs(operation.at - before.at) < once.window:
-            return OnceSeen(once.key)
-    return None
-
-
-def put_result(operation: PutValue, before: bytes | None) -> bool:
-    """The result of an operation, given what stands under its key; what is as absent is None."""
-    if operation.expected is ANY:
-        return operation.value is not None or before is not None
-    return operation.expected == before
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What became of one bot's updates since its first.
-
-    `accepted = done + dropped + expired + dead + purged + pending`; `dead` are those that still lie there.
-    `filtered` are those that were dropped before they were accepted, by a `Filter` or by a once key. All that
-    were offered are `accepted + duplicates + filtered`.
-    """
-
-    accepted: int = 0
-    duplicates: int = 0
-    done: int = 0
-    dropped: int = 0
-    expired: int = 0
-    retried: int = 0
-    dead: int = 0
-    purged: int = 0
-    filtered: int = 0
-    pending: int = field(default=0, kw_only=True)
-
-
 class Store(Protocol):
-    """A durable log of updates. Every method may raise :class:`StoreError`."""
+    """A durable log of updates. Every method may raise :class:`StoreError`.
+
+    Attributes:
+        is_shared: other daemons may use the same store at the same time. What is waiting and what is counted
+            then changes without this one, and only the bots that were claimed are this daemon's own.
+    """
+
+    @property
+    def is_shared(self) -> bool: ...
+
+    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
+        """Make those of these bots that have no owner this daemon's own; return their epochs, by bot id.
+
+        An epoch counts the claims of a bot. A store that is not shared has no owners: all of them are
+        returned, with the epoch 0.
+        """
+
+    def release(self, bot_ids: Collection[int]) -> Collection[int]:
+        """Let any daemon claim these bots; return those that were this daemon's own.
+
+        Everything that was committed for them before is visible to whoever claims them.
+        """
+
+    def news(self, after: Mapping[int, int]) -> Collection[int]:
+        """Those of these bots that have updates waiting with a higher id than is given here, by bot id."""
 
     def commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
         """Run all operations in one transaction; return one result for each, in order.
 
-        When it returns, they are durable. When it raises, none took effect. Operations on updates that
-        do not wait any more change nothing, those on dead letters included: an end may be given twice.
-        They take effect by kind: calls, finished, rescheduled, dead, accepted or filtered, replayed, purged,
-        values put; within a kind in the order given. Ids ascend in that order, and none is given twice.
-        What comes with an update is written when that takes effect: of two writes of one key an `Accept`'s
-        replaces a `Finish`'s, and a `PutValue` sees and replaces both.
+        When it returns, they are durable. When it raises, none took effect, but for
+        :class:`StoreUnknownError`. Operations on updates that do not wait any more change nothing, those on
+        dead letters included: an end may be given twice. They take effect by kind: calls, finished,
+        rescheduled, dead, accepted or filtered, replayed, purged, values put; within a kind in the order
+        given. Ids ascend in that order, and none is given twice. What comes with an update is written when
+        that takes effect: of two writes of one key an `Accept`'s replaces a `Finish`'s, and a `PutValue` sees
+        and replaces both.
         """
 
     def waiting(
@@ -330,8 +328,8 @@ class Store(Protocol):
     ) -> Sequence[DeadLetter]:
         """Dead letters by ascending id, from past `after`: those of `ids`, of a bot, that died by then."""
 
-    def tallies(self) -> Mapping[int, Tally]:
-        """The tally of every bot that has one, by bot id."""
+    def tallies(self, bot_ids: Collection[int] | None = None) -> Mapping[int, Tally]:
+        """The tally of each of these bots that has one, by bot id; None: of every bot."""
 
     def forget(self, before: float, limit: int) -> int:
         """Forget up to `limit` ids of updates that came before `before`; returns their number.
@@ -384,8 +382,3 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give the file or connection back. Nothing may follow."""
-
-
-def logged(history: Sequence[Attempt], failure: Attempt) -> tuple[Attempt, ...]:
-    """The log of an update's attempts with one more."""
-    return (*history[: MOST_LOGGED - 1], failure)

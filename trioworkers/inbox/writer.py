@@ -14,25 +14,27 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import trio
 
 from trioworkers.breakage import Breakage
-from trioworkers.inbox.jobs import AWAITED, Job, Proof, Rest, tell_durable
+from trioworkers.inbox.jobs import Job, halves, tell_durable
 from trioworkers.inbox.journal import JournalWatch
 from trioworkers.inbox.store import (
     Accept,
     Filter,
     StoreDamagedError,
-    StoreDisplacedError,
     StoreError,
-    StoreFullError,
+    StoreFencedError,
+    StoreRejectedError,
+    StoreUnknownError,
+    StoreUnreachableError,
 )
+from trioworkers.inbox.submissions import Submissions
 from trioworkers.inbox.thread_end import ThreadEnd
+from trioworkers.inbox.trouble import Proof, Trouble
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ T = TypeVar("T")
 
 OPERATIONS_PER_COMMIT = 512
 PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
-GATHERING = 0.005  # seconds after a commit for which what nobody waits for gathers
 CLOSING = 0.01  # seconds until its end is submitted again for which there was no memory
 
 
@@ -56,7 +57,15 @@ class Writer:
 
     Attributes:
         end: of its thread.
+        fault: where it is noted what breaks in a callback that serves no bot in particular.
+        on_unknown: called on the loop when it is not known whether a commit took effect: what is in memory
+            has to be read anew.
+        on_fenced: called on the loop when another daemon has taken over, after everything that waited was
+            refused. None: the thread then ends with that error.
     """
+
+    on_unknown: Callable[[], None]
+    on_fenced: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -67,20 +76,14 @@ class Writer:
     ) -> None:
         """`trouble` is called on the loop when the store begins to fail, with why, and with None when it
         works again; `journal` as :class:`JournalWatch` has it. `commits` counts in the thread."""
-        self._fault = Breakage()  # of what is nobody's in particular
+        self.fault = Breakage()
         self._store = store
-        self._trouble = trouble
+        self._trouble = Trouble(partial(self._report_soon, trouble))
+        self.on_unknown = lambda: None
         self._commits = commits
         self._journal = JournalWatch(partial(self._report_soon, journal))
-        self._troubled: str | None = None
-        self._needed = Proof.READS
         self._backups = trio.CapacityLimiter(1)
-        self._jobs: deque[Job | None] = deque()
-        # of the thread, and of those who submit; whoever changes one looks at the other after that
-        self._rest = Rest.AT_WORK
-        self._awaited = False
-        self._bell: SimpleQueue[None] = SimpleQueue()
-        self._committed_at = 0.0
+        self._jobs = Submissions()
         self._token = trio.lowlevel.current_trio_token()
         self._closed = False
         self.end = ThreadEnd()
@@ -92,13 +95,14 @@ class Writer:
 
         Raises:
             StoreDamagedError: the store is damaged; nothing more is written, not even what was submitted.
+            StoreFencedError: another daemon has taken over; likewise.
         """
         task_status.started()
         await self.end.run(self._work)
 
     async def wait_broken(self) -> NoReturn:
         """Wait until a callback has raised that serves no bot in particular, and raise that."""
-        await self._fault.wait_raise()
+        await self.fault.wait_raise()
 
     def close(self) -> None:
         """Let the thread end once everything submitted is written. Idempotent."""
@@ -106,7 +110,7 @@ class Writer:
             self._closed = True
             while True:  # without it the thread would never end; what has ended meanwhile makes room
                 try:
-                    self._put(None)
+                    self._jobs.put(None)
                 except MemoryError:
                     time.sleep(CLOSING)
                 else:
@@ -161,8 +165,8 @@ class Writer:
             task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        job = Job(operations, read, resolve, self._fault)
-        self._put(job)
+        job = Job(operations, read, resolve, self.fault)
+        self._jobs.put(job)
         await trio.lowlevel.wait_task_rescheduled(abort)
         if job.error is not None:
             raise job.error
@@ -183,20 +187,17 @@ class Writer:
         until they are written, however long a full disk stands in the way. Where nothing waits for them
         `soon` is False: they may gather. `fault` is where it is noted what `then` raises.
         """
-        self._put(
+        self._jobs.put(
             Job(operations, None, lambda job: then() if job.error is None else None, fault), awaited=soon
         )
 
     def submit_gathered(self, gathered: Acknowledgements[Any], *, soon: bool) -> None:
         """Commit some time what has gathered by then; it hears of that. As :meth:`submit` otherwise."""
-        self._put(Job((), None, tell_durable, self._fault, gathered), awaited=soon)
+        self._jobs.put(Job((), None, tell_durable, self.fault, gathered), awaited=soon)
 
     def hurry(self) -> None:
         """Let nothing that was submitted gather any longer."""
-        self._awaited = True
-        if self._rest is Rest.GATHERS:
-            self._rest = Rest.AT_WORK
-            self._bell.put(None)
+        self._jobs.hurry()
 
     def fetch(
         self, read: Callable[[Store], T], then: Callable[[T | StoreError], None], fault: Breakage
@@ -205,18 +206,18 @@ class Writer:
 
         It gets what `read` returned, or the error. `fault` is where it is noted what `then` raises.
         """
-        self._put(Job((), read, lambda job: then(job.result if job.error is None else job.error), fault))
+        self._jobs.put(Job((), read, lambda job: then(job.result if job.error is None else job.error), fault))
 
     def tend(self, upkeep: Callable[[Store], object]) -> None:
         """Let the store do its own upkeep, then `upkeep`.
 
         That the first succeeds proves that updates are accepted again: after trouble it writes, too.
         """
-        self._put(Job((), self._tend, lambda _: None, self._fault, upkeep=True))
-        self._put(Job((), upkeep, lambda _: None, self._fault))
+        self._jobs.put(Job((), self._tend, lambda _: None, self.fault, upkeep=True))
+        self._jobs.put(Job((), upkeep, lambda _: None, self.fault))
 
     def _tend(self, store: Store) -> None:
-        held = store.tend(prove=self._troubled is not None)
+        held = store.tend(prove=self._trouble.lasts)
         if not self._backups.borrowed_tokens:  # a copy of ours reads, too
             self._journal.note(held, store.holders)
 
@@ -228,27 +229,15 @@ class Writer:
         """
         await in_thread(self._store.backup, path, limiter=self._backups)
 
-    def _put(self, job: Job | None, *, awaited: bool = True) -> None:
-        self._jobs.append(job)
-        if awaited:
-            self._awaited = True
-        if self._rest is Rest.SLEEPS or (awaited and self._rest is Rest.GATHERS):
-            rest, self._rest = self._rest, Rest.AT_WORK  # one bell is enough
-            try:
-                self._bell.put(None)
-            except MemoryError:  # else nobody would ring it any more
-                self._rest = rest
-                raise
-
     def _work(self) -> None:
         """The thread: gather, commit, tell; until there is nothing more, or nothing to write to."""
         waiting: deque[Job] = deque()
         try:
             self._work_off(waiting)
             self.end.is_over = True
-        except StoreDamagedError as error:
+        except (StoreDamagedError, StoreFencedError) as error:
             self._closed = True
-            self._gather(waiting)
+            self._jobs.gather(waiting)
             for job in waiting:
                 job.error = error
             self._tell([*waiting])
@@ -258,78 +247,56 @@ class Writer:
         closing = False
         while not closing or waiting:
             if not waiting:
-                self._wait_for_jobs()
-            closing = not self._gather(waiting) or closing
+                self._jobs.wait()
+            closing = not self._jobs.gather(waiting) or closing
             self._run(waiting)
-
-    def _wait_for_jobs(self) -> None:
-        """Return when there are jobs, and it is time for them."""
-        left = self._committed_at + GATHERING - time.monotonic()
-        self._rest = Rest.GATHERS  # before there is a job: what may gather wakes nobody
-        if left > 0 and not self._awaited:
-            with suppress(Empty):
-                self._bell.get(timeout=left)
-        while not self._jobs:
-            self._rest = Rest.SLEEPS
-            if not self._jobs:
-                self._bell.get()
-        self._rest = Rest.AT_WORK
-
-    def _gather(self, waiting: deque[Job]) -> bool:
-        """Move what was submitted to `waiting`; False once the end was among it."""
-        self._awaited = False
-        while self._jobs:
-            job = self._jobs.popleft()
-            if job is None:
-                return False
-            waiting.append(job)
-        return True
 
     def _run(self, waiting: deque[Job]) -> None:
         """Commit the first jobs of `waiting` together, or do the read at its head."""
         if not waiting:
             return
-        read = waiting[0].read
-        if read is not None:
-            job = waiting.popleft()
-            try:
-                job.result = read(self._store)
-            except StoreError as error:
-                job.error = error
-            self._note(job.error, Proof.ACCEPTS if job.upkeep else Proof.READS)
-            self._tell([job])
-            if isinstance(job.error, StoreDamagedError):
-                raise job.error
+        if (read := waiting[0].read) is not None:
+            self._read(waiting.popleft(), read, waiting)
             return
         batch: list[Job] = []
         operations: list[Operation] = []
         while waiting and waiting[0].read is None and len(operations) < OPERATIONS_PER_COMMIT:
             job = waiting.popleft()
             batch.append(job)
-            if job.gathered is None:
+            if job.gathered is None:  # most are
                 operations.extend(job.operations)
             else:
-                job.taken += job.gathered.take()  # after those of a try that failed
-                for ended, _ in job.taken:
-                    operations.extend(ended)
+                job.take()
+                operations.extend(job.all)
+        self._commit(batch, operations, waiting)
+
+    def _read(self, job: Job, read: Callable[[Store], object], waiting: deque[Job]) -> None:
+        try:
+            job.result = read(self._store)
+        except StoreError as error:
+            job.error = error
+            self._trouble.failed(error, Proof.ACCEPTS if job.upkeep else Proof.READS)
+        else:
+            self._trouble.worked(Proof.ACCEPTS if job.upkeep else Proof.READS)
+        self._tell([job])
+        if isinstance(job.error, StoreDamagedError):
+            raise job.error
+        if isinstance(job.error, StoreFencedError):
+            self._fenced(job.error, waiting)
+
+    def _commit(self, batch: Sequence[Job], operations: Sequence[Operation], waiting: deque[Job]) -> None:
         began = time.monotonic()
         try:
             results = self._store.commit(operations)
         except StoreError as error:
-            if self._commits is not None:
-                self._commits.failed += 1
-            self._note(error, Proof.WRITES)
-            if isinstance(error, StoreDamagedError):
-                waiting.extendleft(reversed(batch))
-                raise
-            self._refuse(batch, error, waiting)
+            self._not_committed(batch, error, waiting)
             return
-        self._committed_at = time.monotonic()
+        self._jobs.committed_at = time.monotonic()
         if self._commits is not None:
-            self._commits.committed(self._committed_at - began, len(operations))
-        if self._troubled is not None:
+            self._commits.committed(self._jobs.committed_at - began, len(operations))
+        if self._trouble.lasts:
             accepts = any(isinstance(operation, Accept | Filter) for operation in operations)
-            self._note(None, Proof.ACCEPTS if accepts else Proof.WRITES)
+            self._trouble.worked(Proof.ACCEPTS if accepts else Proof.WRITES)
         start = 0
         for job in batch:
             if job.gathered is None:
@@ -339,17 +306,51 @@ class Writer:
                 start += sum([len(ended) for ended, _ in job.taken])
         self._tell(batch)
 
-    def _refuse(self, batch: list[Job], error: StoreError, waiting: deque[Job]) -> None:
+    def _not_committed(self, batch: Sequence[Job], error: StoreError, waiting: deque[Job]) -> None:
+        if self._commits is not None:
+            self._commits.failed += 1
+        if isinstance(error, StoreRejectedError) and (parts := halves(batch)) is not None:
+            first, second = (
+                parts  # what cannot be stored is found by halving, and what is beside it is stored
+            )
+            waiting.extendleft(reversed(second))
+            self._commit(first, [one for job in first for one in job.all], waiting)
+            return
+        self._trouble.failed(error, Proof.WRITES)
+        if isinstance(error, StoreRejectedError):
+            (job,) = batch  # an acknowledgement, too: its update is handled again after the next start
+            job.error = error
+            self._tell(batch)
+        elif isinstance(error, StoreDamagedError):
+            waiting.extendleft(reversed(batch))
+            raise error
+        elif isinstance(error, StoreFencedError):
+            waiting.extendleft(reversed(batch))
+            self._fenced(error, waiting)
+        else:
+            if isinstance(error, StoreUnknownError):
+                self._report_soon(self.on_unknown)  # before anybody hears that his update was refused
+            self._refuse(batch, error, waiting)
+
+    def _fenced(self, error: StoreFencedError, waiting: deque[Job]) -> None:
+        """Nothing of this daemon may be written any more: not what waits, and not what it acknowledges."""
+        if self.on_fenced is None:
+            raise error
+        for job in waiting:
+            job.error = error
+        self._tell([*waiting])
+        waiting.clear()
+        self._report_soon(self.on_fenced)
+
+    def _refuse(self, batch: Sequence[Job], error: StoreError, waiting: deque[Job]) -> None:
         """A batch failed: what somebody waits for is refused, what acknowledges updates is kept for later.
 
         What brings updates in and waits behind is refused with it: the acknowledgements before it may
-        fill one batch after the other, and whoever brings updates has to hear that there is no room.
+        fill one batch after the other, and whoever brings updates has to hear that there is no room. Where
+        the store is out of reach, reads are refused, too.
         """
-        refused = [
-            job
-            for job in (*batch, *waiting)
-            if any(isinstance(operation, AWAITED) for operation in job.operations)
-        ]
+        away = isinstance(error, StoreUnreachableError)
+        refused = [job for job in (*batch, *waiting) if job.is_awaited or (away and job.read is not None)]
         for job in refused:
             job.error = error
         # of a stop: they are handled again after the next start; it waits for no disk
@@ -360,34 +361,16 @@ class Writer:
         if kept and not refused and not self._closed:
             time.sleep(PAUSE_AFTER_FAILURE)
 
-    def _note(self, error: StoreError | None, proof: Proof) -> None:
-        """Tell a change: that the store fails, for another reason, or does again what it could not do.
-
-        On a full or read-only disk reads succeed, and with the ballast gone so do acknowledgements.
-        """
-        if error is None:
-            if self._troubled is None or proof < self._needed:
-                return
-            self._troubled, self._needed = None, Proof.READS
-            self._report_soon(self._trouble, None)
-            return
-        if isinstance(error, StoreFullError | StoreDisplacedError):
-            proof = Proof.ACCEPTS
-        self._needed = max(self._needed, proof)
-        if str(error) != self._troubled:
-            self._troubled = str(error)
-            self._report_soon(self._trouble, error)
-
     def _report_soon(self, listener: Callable[..., None], *what: object) -> None:
         def report() -> None:
             try:
                 listener(*what)
             except Exception as broken:
-                self._fault.note(broken)
+                self.fault.note(broken)
 
         self._token.run_sync_soon(report)
 
-    def _tell(self, jobs: list[Job]) -> None:
+    def _tell(self, jobs: Sequence[Job]) -> None:
         def resolve_all() -> None:
             for job in jobs:
                 try:

@@ -11,7 +11,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from trioworkers.inbox.store import Tally
+    from trioworkers.inbox.tally import Tally
 
 TICK = 1.0  # seconds between two looks at the interval, which may change
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trioworkers.bot_server import server_of
 from trioworkers.botapi.client import BotApi
 from trioworkers.errors import describe
 from trioworkers.figures import NO_RUN, BotFigures
@@ -204,7 +205,7 @@ class BotScope:
         async with AsyncExitStack() as stack:
             if self._run is not None and not self._is_broken:
                 await stack.enter_async_context(self._run.nothing_fetched())
-            api = BotApi(self._context.fleet().api_base, self.settings.token.reveal())
+            api = BotApi(server_of(self._context.fleet(), self.settings), self.settings.token.reveal())
             dropped = await drop_pending(await stack.enter_async_context(api))
         self._context.events.emit("transport.dropped", self.settings.name, count=dropped)
         return dropped

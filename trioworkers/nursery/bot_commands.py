@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from trioworkers.bot_server import server_of
+from trioworkers.botapi.client import BotApi
+from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.config.values import UPDATE_KINDS
+from trioworkers.gateway.account import NotDroppedError
+from trioworkers.inbox.store import StoreError
 from trioworkers.nursery.command_session import CommandContext, CommandSession
 from trioworkers.nursery.session import WorkerSession
 from trioworkers.ratelimit.pace import OwnTurns
+from trioworkers.transport.pending import drop_all_but
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from trioworkers.config import BotSettings
     from trioworkers.nursery.bot_context import BotContext
@@ -29,9 +36,6 @@ class BotCommands:
         settling: what deliveries need.
         scheduler: hands updates out.
         fault: is given what breaks where the endpoint asks for something.
-
-    Attributes:
-        refetch: called when other kinds of updates are to be fetched than by the poll under way.
     """
 
     def __init__(
@@ -42,8 +46,11 @@ class BotCommands:
         scheduler: Scheduler,
         fault: Callable[[Exception], None],
     ) -> None:
-        self.refetch: Callable[[], None] = lambda: None
+        self._refetch: Callable[[], None] = lambda: None
+        self._nothing_fetched: Callable[[], AbstractAsyncContextManager[object]] = AsyncExitStack
         self._settings = settings
+        self._backlog = settling.backlog
+        self._scheduler = scheduler
         self._kinds: tuple[str, ...] | None = None
         bot_id = settings().bot_id  # the same for all of a run
         self._context = (
@@ -57,11 +64,30 @@ class BotCommands:
                 settling=settling,
                 fault=fault,
                 pending=lambda: context.inbox.tally(bot_id).pending,
+                drop=self.drop,
                 allows=self.allow,
                 meter=None if context.figures is None else context.figures.calls,
                 turns=None if context.paces is None else OwnTurns(context.paces, bot_id),
             )
         )
+        self.retune()
+
+    def fetches_by(
+        self, refetch: Callable[[], None], nothing_fetched: Callable[[], AbstractAsyncContextManager[object]]
+    ) -> None:
+        """Note how the bot fetches.
+
+        Args:
+            refetch: lets it fetch anew, other kinds of updates than by the poll under way.
+            nothing_fetched: inside, it fetches nothing.
+        """
+        self._refetch, self._nothing_fetched = refetch, nothing_fetched
+
+    def retune(self) -> None:
+        """Hand updates out as the settings in force say, and let all look again who wait for some."""
+        settings = self._settings()
+        self._backlog.set_order(by_chat=settings.command is None or settings.order == "chat")
+        self._backlog.poke()
 
     @property
     def is_program(self) -> bool:
@@ -79,12 +105,27 @@ class BotCommands:
             return CommandSession(self._context, context, kind, on_ready)
         return WorkerSession(context, kind, on_ready)
 
+    async def drop(self, keep: int) -> int:
+        """Drop what waits in the inbox and at Telegram, but the last `keep` updates; return their number.
+
+        Raises:
+            NotDroppedError: some were not dropped.
+        """
+        assert self._context is not None  # noqa: S101 - for mypy; a program asks for it
+        server, token = self._context.server()
+        async with self._nothing_fetched(), BotApi(server, token) as api:
+            try:
+                dropped, kept = await drop_all_but(api, keep)
+                return dropped + await self._scheduler.drop_waiting(keep - kept, "dropped by the program")
+            except (BotApiError, TransportError, StoreError) as error:
+                raise NotDroppedError from error
+
     def allow(self, kinds: Sequence[str]) -> None:
         """The program asks for these kinds of updates."""
         before = self.intake_settings().allowed_updates
         self._kinds = tuple(sorted(set(kinds).intersection(UPDATE_KINDS)))
         if self.intake_settings().allowed_updates != before:
-            self.refetch()
+            self._refetch()
 
     def intake_settings(self) -> BotSettings:
         """The settings to fetch updates by: with the kinds that the program wants, if the file names none."""

@@ -144,7 +144,7 @@ class BotRun:
         )
         self._intake_scope = trio.CancelScope()
         self._fetching = trio.CancelScope()
-        self._commands.refetch = lambda: self._fetching.cancel()
+        self._commands.fetches_by(lambda: self._fetching.cancel(), self.nothing_fetched)
         self._fetch_turn = trio.Lock()  # held while nothing may be fetched
         self._refused = RefusedToken(self._is_known, rng)
 
@@ -219,7 +219,7 @@ class BotRun:
         for session in (*self.supervisor.sessions, self._quarantine.session):
             if session is not None and session.worker is not None:
                 session.worker.send(self._tuning())
-        self._backlog.poke()
+        self._commands.retune()
         self._intake.changed()
         self.supervisor.retune(differs=differs)
 
@@ -263,7 +263,7 @@ class BotRun:
             self._quarantine.session.end("replaced")
         if fetch_anew:
             self._fetching.cancel()
-        self._backlog.poke()  # a bot that was a program has no quarantine, and may have one now
+        self._commands.retune()  # a bot that was a program has no quarantine, and may have one now
         self._refused.ask_again()  # a refused token parks the bot, not only its intake
         self.supervisor.replace(tries=tries)
 

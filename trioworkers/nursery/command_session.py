@@ -16,7 +16,8 @@ import trio
 from trioworkers.config.checks import OFFICIAL_API
 from trioworkers.config.command import filled
 from trioworkers.gateway import endpoint as gateway_endpoint
-from trioworkers.gateway.local_bot import LocalBot, LocalContext
+from trioworkers.gateway.local_bot import LocalBot
+from trioworkers.gateway.local_context import LocalContext
 from trioworkers.gateway.tokens import make_token
 from trioworkers.gateway.upstream import Upstream
 from trioworkers.nursery.command_executor import CommandExecutor
@@ -24,7 +25,7 @@ from trioworkers.nursery.session import WorkerSession
 from trioworkers.protocol.frames import FrameError, Ping, Program, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from trioworkers.botapi.messages import Turns
     from trioworkers.botapi.meter import CallMeter
@@ -63,6 +64,7 @@ class CommandContext:
         settling: what deliveries need.
         fault: is given what breaks where the endpoint asks for something.
         pending: how many updates wait for the bot.
+        drop: drops what waits for it, see :class:`~trioworkers.gateway.local_context.LocalContext`.
         allows: is told which kinds of updates a program asks for.
         meter: counts requests to the Bot API; None: they are not counted.
         turns: where messages wait for their turn; None: they do not.
@@ -75,6 +77,7 @@ class CommandContext:
     settling: Settling
     fault: Callable[[Exception], None]
     pending: Callable[[], int]
+    drop: Callable[[int], Awaitable[int]]
     allows: Callable[[Sequence[str]], None]
     meter: CallMeter | None = None
     turns: Turns | None = None
@@ -106,6 +109,8 @@ class CommandSession:
                 emit=context.emit,
                 fault=command.fault,
                 pending=command.pending,
+                drop=command.drop,
+                may_drop=lambda: context.settings().drop_pending == "obey",
                 allows=command.allows,
                 meter=command.meter,
                 turns=command.turns,

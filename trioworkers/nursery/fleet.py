@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # keys that concern how updates are fetched, too
 # keys that concern how updates are fetched, too
-FETCH_ANEW = frozenset({"token", "proxy", "environment", "fleet.api_base", "fleet.proxy"})
+FETCH_ANEW = frozenset({"token", "proxy", "test_servers", "fleet.api_base", "fleet.proxy"})
 
 
 class FleetScope:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from trioworkers.arrivals import album_of, is_broken, may_be_of_album
 from trioworkers.inbox.album import gather
+from trioworkers.inbox.dropping import drop_waiting
 from trioworkers.inbox.settle import Finished, judge_before
 from trioworkers.inbox.store import StoreError
 from trioworkers.nursery.delivery import Delivery
@@ -157,6 +158,27 @@ class Scheduler:
             return
         self._route = _takes_nothing if route is None else _sparing(route)
         self.reroute()
+
+    async def drop_waiting(self, keep: int, reason: str) -> int:
+        """As :func:`~trioworkers.inbox.dropping.drop_waiting`, with an event of each update.
+
+        Raises:
+            StoreError: some are not dropped.
+        """
+        settling = self._settling
+
+        def dropped(update: Waiting) -> None:
+            settling.emit("update.dropped", update, reason=reason, total=settling.total(update))
+
+        return await drop_waiting(settling.backlog, keep, self._put_back_held, dropped)
+
+    def _put_back_held(self) -> None:
+        for line in (self._ordinary, self._suspects, self._functions):
+            held = [update for update, *_ in (*line.routed, *line.prepared)]
+            line.routed.clear()
+            line.prepared.clear()
+            for update in held:
+                self._settling.backlog.put_back(update)
 
     def reroute(self) -> None:
         """Who handles updates has changed: ask the route again for all that wait for room."""

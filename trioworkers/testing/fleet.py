@@ -322,7 +322,7 @@ def running(
     - `log.level` is debug, without throttling, so that every event can be waited for.
 
     Args:
-        folder: an empty folder, pytest's `tmp_path`.
+        folder: an empty folder, pytest's `tmp_path`; it is made if it is not there.
         tables: the tables of the fleet file.
         telegram: a simulated Telegram that runs; without it, one is made and ended here.
         modules: source texts of modules, by name, which handlers and plugins are imported from. The daemon
@@ -339,8 +339,9 @@ def running(
         ):
             yield fleet
         return
+    folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="tw-", dir="/tmp") as runtime:
-        fleet = RunningFleet(FleetFolder(folder, Path(runtime)), telegram)
+        fleet = RunningFleet(FleetFolder(folder.absolute(), Path(runtime)), telegram)
         fleet.folder.environ.update(environ or {})
         for name, source in (modules or {}).items():
             fleet.folder.module(name, source)

@@ -1,7 +1,7 @@
 """Which of its members a value of the Bot API's "one of" types is.
 
 Most of these types carry a tag: a field `type`, `source` or `status` whose value is the member's name in
-snake case. The others are told apart by the fields that only one of them has.
+snake case, with a few exceptions. The others are told apart by the fields that only one of them has.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from trioworkers.testing.facts import bot_api
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TAG_FIELDS = ("type", "source", "status")
-_STATUSES = {
+_NAMED_OTHERWISE = {
     "ChatMemberOwner": "creator",
     "ChatMemberBanned": "kicked",
-}
-_SOURCES = {
     "PassportElementErrorDataField": "data",
+    "RichBlockSectionHeading": "heading",
+    "RichBlockPreformatted": "pre",
+    "RichBlockBlockQuotation": "blockquote",
+    "RichBlockPullQuotation": "pullquote",
 }
 
 
@@ -31,8 +33,8 @@ def snake_case(name: str) -> str:
 @cache
 def tag_of(union: str, member: str) -> str:
     """The value of the tag field of a member: `InputMediaLivePhoto` of `InputMedia` is `live_photo`."""
-    if member in _STATUSES or member in _SOURCES:
-        return (_STATUSES | _SOURCES)[member]
+    if member in _NAMED_OTHERWISE:
+        return _NAMED_OTHERWISE[member]
     members = [one for one in bot_api().types[union].one_of if one in bot_api().types]
     prefix = members[0]
     while not all(one.startswith(prefix) for one in members):

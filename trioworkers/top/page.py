@@ -85,10 +85,8 @@ def figures(shown: Shown) -> Iterator[tuple[str, str]]:
     """Names and values."""
     row = shown.row
     queue = row.get("queue") or {}
-    yield (
-        "worker",
-        f"pid {row.get('pid') or '-'}, up {words.span(row.get('uptime_ms'))}, code {plain(row.get('code'))}",
-    )
+    up, code = words.span(row.get("uptime_ms")), plain(row.get("code") or "-")
+    yield "worker", f"pid {row.get('pid') or '-'}, up {up}, code {code}"
     yield "heartbeat", f"{words.span(row.get('last_heartbeat_age_ms'))} ago" if row.get("pid") else "-"
     yield "memory", words.size(row.get("memory_bytes"))
     yield "restarts", words.count(row.get("restarts")) + _next_start(row)

@@ -100,8 +100,7 @@ def shown_settings(settings: BotSettings) -> dict[str, Any]:
     """The settings of a bot as everybody with the API's token may see them."""
     shown: dict[str, Any] = settings.model_dump(mode="json", exclude={"name", "settings"})
     shown["settings"] = {name: _kind(value) for name, value in settings.settings.items()}
-    if isinstance(settings.environment, dict):
-        shown["environment"] = {name: _kind(value) for name, value in settings.environment.items()}
+    shown["environment"] = {name: _kind(value) for name, value in settings.environment.items()}
     return shown
 
 

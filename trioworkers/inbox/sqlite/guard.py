@@ -17,7 +17,7 @@ from trioworkers.inbox.sqlite.backup import copy_database
 from trioworkers.inbox.sqlite.damage import leave_mark
 from trioworkers.inbox.sqlite.errors import store_error
 from trioworkers.inbox.sqlite.schema import SCHEMA_VERSION
-from trioworkers.inbox.store import StoreDamagedError, StoreError, StoreFullError
+from trioworkers.inbox.store import StoreDamagedError, StoreError, StoreFullError, StoreRejectedError
 from trioworkers.shortage import no_memory
 
 if TYPE_CHECKING:
@@ -57,19 +57,29 @@ class Guard:
         """All of what is done inside, durably, or nothing of it.
 
         Raises:
+            StoreRejectedError: a value is not one that SQLite can hold.
             StoreError: SQLite refused something; nothing took effect.
         """
-        with self._refusals("the inbox could not commit"):
+        what = "the inbox could not commit"
+        with self._refusals(what):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
+            except (OverflowError, UnicodeEncodeError) as error:
+                self._roll_back()
+                message = f"{what}: {'a number' if isinstance(error, OverflowError) else 'a text'} in it"
+                message += " cannot be stored"
+                raise StoreRejectedError(message) from None  # it may quote the text
             except BaseException:
-                if self._connection.in_transaction:
-                    with suppress(sqlite3.Error):  # what went wrong first is what is told
-                        self._connection.execute("ROLLBACK")
+                self._roll_back()
                 raise
         self._commits += 1
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):  # what went wrong first is what is told
+                self._connection.execute("ROLLBACK")
 
     @contextmanager
     def reading(self) -> Iterator[None]:

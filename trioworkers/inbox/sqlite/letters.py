@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from trioworkers.inbox.rules import MOST_LOGGED
 from trioworkers.inbox.sqlite.rows import Mirror
-from trioworkers.inbox.store import MOST_LOGGED
 from trioworkers.records import Attempt, DeadLetter
 
 if TYPE_CHECKING:

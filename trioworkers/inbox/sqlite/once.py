@@ -10,14 +10,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from trioworkers.inbox.rules import Committed, once_seen
 from trioworkers.inbox.sqlite.rows import filled, flat, insert
-from trioworkers.inbox.store import Accept, Committed, once_seen
 
 if TYPE_CHECKING:
     import sqlite3
 
     from trioworkers.inbox.sqlite.guard import Guard
-    from trioworkers.inbox.store import OnceSeen
+    from trioworkers.inbox.store import Accept, OnceSeen
 
 OLD = "SELECT until, bot_id, key FROM once WHERE until <= ? ORDER BY until, bot_id, key LIMIT ?"
 FORGET_OLD = "DELETE FROM once WHERE (until, bot_id, key) <= (?, ?, ?)"

@@ -39,8 +39,8 @@ from trioworkers.inbox.store import (
     Replay,
     Reschedule,
     StoreError,
-    Tally,
 )
+from trioworkers.inbox.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -102,6 +102,8 @@ class _DoubtError(Exception):
 
 class SqliteStore:
     """A :class:`~trioworkers.inbox.store.Store` over an open connection, which it owns."""
+
+    is_shared = False
 
     def __init__(self, place: Place, room: Room | None) -> None:
         self._place = place
@@ -219,12 +221,23 @@ class SqliteStore:
             check_ascent(after, letters)
             return letters
 
-    def tallies(self) -> Mapping[int, Tally]:
+    def tallies(self, bot_ids: Collection[int] | None = None) -> Mapping[int, Tally]:
         pending = dict(self._read("SELECT bot_id, count(*) FROM inbox GROUP BY bot_id"))
         return {
             bot_id: Tally(*counts, pending=pending.get(bot_id, 0))
             for bot_id, *counts in self._read(f"SELECT bot_id, {', '.join(COUNTS)} FROM tally")
+            if bot_ids is None or bot_id in bot_ids
         }
+
+    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
+        return dict.fromkeys(bot_ids, 0)
+
+    def release(self, bot_ids: Collection[int]) -> Collection[int]:
+        return bot_ids
+
+    def news(self, after: Mapping[int, int]) -> Collection[int]:
+        query = "SELECT EXISTS (SELECT 1 FROM inbox WHERE bot_id = ? AND id > ?)"
+        return {bot_id for bot_id, id_ in after.items() if self._read(query, (bot_id, id_))[0][0]}
 
     def forget(self, before: float, limit: int) -> int:
         return self._seen.forget(self._guard, before, limit)

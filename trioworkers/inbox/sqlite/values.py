@@ -6,8 +6,9 @@ from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from trioworkers.inbox.rules import put_result
 from trioworkers.inbox.sqlite.rows import among, filled, flat, insert, places
-from trioworkers.inbox.store import ANY, put_result
+from trioworkers.inbox.store import ANY
 
 if TYPE_CHECKING:
     import sqlite3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trioworkers.testing.markup.entities import BrokenMarkup, Entity, tidy, utf16_length
+from trioworkers.testing.markup.cleaning import tidy
+from trioworkers.testing.markup.entities import BrokenMarkup, Entity, utf16_length
 from trioworkers.testing.markup.html import parse_html
 from trioworkers.testing.markup.links import BadLink, check_link
 from trioworkers.testing.markup.markdown import parse_markdown
@@ -15,7 +16,7 @@ _PARSERS = {"html": parse_html, "markdown": parse_markdown, "markdownv2": parse_
 _FOUND_BY_TELEGRAM = frozenset(
     ["mention", "hashtag", "cashtag", "bot_command", "url", "email", "phone_number", "bank_card_number"]
 )
-_MADE_BY_BOTS = frozenset(
+MADE_BY_BOTS = frozenset(
     [
         "bold",
         "italic",
@@ -61,9 +62,7 @@ def read_formatted(text: str, parse_mode: str = "", entities: object = None) -> 
             return tidy(*parser(text))
         except BrokenMarkup as error:
             raise BadText(f"can't parse entities: {error}") from None
-    if not entities:
-        return text.strip(" \n"), []
-    return tidy(text, read_entities(text, entities))
+    return tidy(text, read_entities(text, entities) if entities else [])
 
 
 def read_entities(text: str, entities: object) -> list[Entity]:
@@ -93,7 +92,7 @@ def read_entities(text: str, entities: object) -> list[Entity]:
             )
         if not text.isascii():
             _check_symbols(text, offset, size)
-        if one["type"] in _MADE_BY_BOTS and size:
+        if one["type"] in MADE_BY_BOTS and size:
             read.append(one)
     return read
 
@@ -105,7 +104,7 @@ def _read_entity(given: Any) -> Entity:
         if given.get(name) is None:
             raise BrokenMarkup(f'Can\'t find field "{name}"')
     kind = str(given["type"])
-    if kind not in _MADE_BY_BOTS | _FOUND_BY_TELEGRAM:
+    if kind not in MADE_BY_BOTS | _FOUND_BY_TELEGRAM:
         raise BrokenMarkup("Unsupported type specified")
     needed = _NEEDED.get(kind)
     if needed is not None and given.get(needed) is None:

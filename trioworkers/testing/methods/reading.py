@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trioworkers.testing.answers import bad_request
 from trioworkers.testing.keyboards import BadKeyboard, read_markup
+from trioworkers.testing.markup.cleaning import clean, is_blank
 from trioworkers.testing.markup.entities import utf16_length
 from trioworkers.testing.markup.formatted import BadText, read_formatted
 from trioworkers.testing.params import read_integer
@@ -55,7 +56,7 @@ def read_text(world: World, params: Params) -> dict[str, Any]:
     text = params.text("text")
     values = params.values
     if "parse_mode" not in values and "entities" not in values:
-        shown = text.strip()
+        shown = clean(text).strip(" \n")
         content: dict[str, Any] = {"text": shown}
     else:
         if not text:
@@ -64,7 +65,7 @@ def read_text(world: World, params: Params) -> dict[str, Any]:
             world, text, params.text("parse_mode"), params.json("entities", "entities")
         )
         content = {"text": shown, "entities": entities} if entities else {"text": shown}
-    if not shown:
+    if is_blank(shown):
         raise bad_request("text must be non-empty" if text else "message text is empty")
     if len(shown) > TEXT_LIMIT or utf16_length(shown) > TEXT_LIMIT:
         raise bad_request("message is too long")

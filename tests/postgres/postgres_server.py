@@ -1,0 +1,141 @@
+"""A PostgreSQL server of the tests' own: Debian's programs, an unprivileged user, a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
+SETTINGS = {
+    "fsync": "off",  # a server that is killed loses nothing by it: the pages are the kernel's
+    "full_page_writes": "off",
+    "max_connections": "40",
+    "shared_buffers": "32MB",
+    "max_wal_size": "64MB",
+    "autovacuum": "off",
+    "log_min_messages": "fatal",
+    "deadlock_timeout": "100ms",
+}
+
+
+def program(name: str) -> str | None:
+    """Where a program of the server is; None: nowhere on this machine."""
+    if PROGRAMS:
+        return str(PROGRAMS[-1] / name)
+    return shutil.which(name)
+
+
+class Server:
+    """Started by :meth:`start`; killed with its folder by :meth:`close`.
+
+    Args:
+        parent: where its folder is made.
+        settings: of the server, beside those of all tests.
+    """
+
+    def __init__(self, parent: Path | None = None, **settings: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="trioworkers-pg-", dir=parent))
+        self.data = self.folder / "data"
+        self._settings = SETTINGS | settings
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._user = self._find_user()
+        if self._user is not None:
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        self._numbers = count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run(
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            "tests",
+            "-A",
+            "trust",
+            "-N",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+        )
+
+    @staticmethod
+    def _find_user() -> pwd.struct_passwd | None:
+        """Whom to run as: PostgreSQL refuses to run as root."""
+        if os.geteuid() != 0:
+            return None
+        try:
+            return pwd.getpwnam("postgres")
+        except KeyError:
+            return pwd.getpwnam("nobody")
+
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+    def _run(self, name: str, *arguments: str) -> None:
+        command = [program(name) or name, *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_user())
+
+    def start(self) -> None:
+        """Start it, and return once it accepts connections."""
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
+        command = [
+            *(program("postgres") or "postgres", "-D", str(self.data), "-k", str(self.folder)),
+            *("-p", str(self.port), "-c", "listen_addresses=127.0.0.1", *settings),
+        ]  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, **self._as_user()
+            )
+        until = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.admin()).close()
+            except psycopg.OperationalError as error:
+                if time.monotonic() > until or self._process.poll() is not None:
+                    said = (self.folder / "log").read_text()
+                    raise AssertionError(said) from error
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it and all its processes at once, as a crash does (the rest of them follow the first)."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGQUIT)
+        self._process.wait(20)
+
+    def stop(self) -> None:
+        """Shut it down, ending connections."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGINT)
+        self._process.wait(20)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.folder)
+
+    def admin(self, database: str = "postgres") -> str:
+        """The address for the server's owner."""
+        return f"postgresql://tests@/{database}?host={self.folder}&port={self.port}"
+
+    def database(self) -> str:
+        """Make an empty database; return its name."""
+        name = f"inbox{next(self._numbers)}"
+        with psycopg.connect(self.admin(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} STRATEGY = FILE_COPY")
+        return name

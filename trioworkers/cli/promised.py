@@ -1,0 +1,32 @@
+"""What is promised for the updates of a bot that is a program, in words (docs/command-bots.md). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DONE = {
+    "poll": "at least once: an update is done when a later poll confirms it",
+    "receipt": "at most once from when the program has an update",
+    "auto": "at most once from when the program has an update",
+}
+_IN_ORDER = "each chat in order"
+_ORDER_OF_PROGRAM = "the order within a chat is the program's own affair"
+_NO_ORDER = "several updates of a chat at the same time, in no order"
+
+
+def promise_of(settings: Mapping[str, Any]) -> str | None:
+    """Return the promise that a bot's settings make; None: the bot is no program.
+
+    `settings`: those in force, as the API shows them.
+    """
+    if not settings.get("command"):
+        return None
+    acknowledge = settings["acknowledge"]
+    if settings["order"] == "none":
+        order = _NO_ORDER
+    else:
+        order = _IN_ORDER if acknowledge == "poll" else _ORDER_OF_PROGRAM
+    return f"{_DONE[acknowledge]}; {order}"

@@ -1,0 +1,144 @@
+"""The tables in PostgreSQL, and how those of an earlier version become those of this one.
+
+A schema that was released is never edited: a new version is a step here. Steps only expand what there is, so
+that a daemon of the version before goes on meanwhile; what is not needed any more is removed by a later step,
+when no daemon that needs it can live.
+
+Times of updates are Unix seconds, given by the daemon, as in SQLite. Keys of `once` and `plugin_values` are
+bytes: any text has some, and they order as Python orders texts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trioworkers.inbox.store import StoreForbiddenError, StoreRefusedError
+
+if TYPE_CHECKING:
+    import psycopg
+
+SCHEMA = "trioworkers"
+LOCK = 0x74726977  # "triw", of advisory locks
+MIGRATING, ALONE = 1, 2  # what they stand for
+COUNTS = ("accepted", "duplicates", "done", "dropped", "expired", "retried", "dead", "purged", "filtered")
+_COUNTS = ", ".join(f"{name} bigint NOT NULL DEFAULT 0" for name in COUNTS)
+
+STEPS = (
+    f"""
+CREATE TABLE node (                      -- one row for each life of a daemon; who deletes it ends that life
+    id uuid PRIMARY KEY, name text NOT NULL, beat bigint NOT NULL DEFAULT 0, ttl float8 NOT NULL DEFAULT 0,
+    seen timestamptz NOT NULL DEFAULT now(), about jsonb NOT NULL DEFAULT '{{}}'
+) WITH (fillfactor = 10);
+CREATE TABLE mark (                      -- one row for each commit: its foreign key is the fence
+    node uuid NOT NULL CONSTRAINT mark_node_fkey REFERENCES node ON DELETE CASCADE, batch bigint NOT NULL,
+    PRIMARY KEY (node, batch)
+);
+CREATE TABLE bot (
+    bot_id bigint PRIMARY KEY, owner uuid REFERENCES node ON DELETE SET NULL,
+    epoch bigint NOT NULL DEFAULT 0, pinned text
+) WITH (fillfactor = 50);
+CREATE INDEX bot_owner ON bot (owner);
+CREATE TABLE head (bot_id bigint PRIMARY KEY);  -- locked by whoever gives ids to a bot's updates
+CREATE SEQUENCE inbox_id;
+CREATE TABLE seen (
+    bot_id bigint NOT NULL, update_id bigint NOT NULL, at float8 NOT NULL, PRIMARY KEY (bot_id, update_id)
+);
+CREATE INDEX seen_by_time ON seen USING brin (at);
+CREATE TABLE inbox (
+    id bigint PRIMARY KEY,
+    bot_id bigint NOT NULL, update_id bigint NOT NULL, key text COLLATE "C" NOT NULL, kind text NOT NULL,
+    body bytea NOT NULL, checksum bigint NOT NULL, accepted_at float8 NOT NULL,
+    attempt int NOT NULL DEFAULT 0, due float8 NOT NULL DEFAULT 0, started_at float8,
+    after_gap bool NOT NULL DEFAULT false, suspect bool NOT NULL DEFAULT false,
+    crashes int NOT NULL DEFAULT 0, skipped bool NOT NULL DEFAULT false,
+    history text[] NOT NULL DEFAULT '{{}}'
+);
+ALTER TABLE inbox ALTER body SET STORAGE EXTERNAL;
+CREATE INDEX inbox_by_bot ON inbox (bot_id, id);
+CREATE INDEX inbox_by_key ON inbox (bot_id, key, id);
+CREATE TABLE dead (
+    id bigint PRIMARY KEY,
+    bot_id bigint NOT NULL, update_id bigint NOT NULL, key text COLLATE "C" NOT NULL, kind text NOT NULL,
+    body bytea NOT NULL, checksum bigint NOT NULL, accepted_at float8 NOT NULL,
+    attempts int NOT NULL, died_at float8 NOT NULL, reason text NOT NULL, history text[] NOT NULL
+);
+CREATE INDEX dead_by_bot ON dead (bot_id, id);
+CREATE INDEX dead_by_time ON dead (died_at);
+CREATE TABLE gaps (bot_id bigint NOT NULL, key text COLLATE "C" NOT NULL, PRIMARY KEY (bot_id, key));
+CREATE TABLE calls (
+    id bigint NOT NULL, key text COLLATE "C" NOT NULL, at float8 NOT NULL, answer bytea,
+    repeated bool NOT NULL, PRIMARY KEY (id, key)
+);
+CREATE TABLE once (
+    bot_id bigint NOT NULL, key bytea NOT NULL, at float8 NOT NULL, until float8 NOT NULL,
+    PRIMARY KEY (bot_id, key)
+);
+CREATE INDEX once_by_time ON once (until, bot_id, key);
+CREATE TABLE plugin_values (
+    plugin text NOT NULL, key bytea NOT NULL, value bytea NOT NULL, until float8, PRIMARY KEY (plugin, key)
+);
+CREATE INDEX plugin_values_by_time ON plugin_values (until, plugin, key) WHERE until IS NOT NULL;
+CREATE TABLE tally (bot_id bigint PRIMARY KEY, {_COUNTS}) WITH (fillfactor = 50);
+CREATE TABLE delta (                     -- what a commit adds to the tallies; added to them each second
+    node uuid NOT NULL, batch bigint NOT NULL, bot_id bigint NOT NULL, {_COUNTS}
+);
+CREATE INDEX delta_by_batch ON delta (node, batch);
+""",
+)
+"""`STEPS[n]` makes version n + 1 of version n; 0 is an empty database."""
+
+SCHEMA_VERSION = len(STEPS)
+
+
+def prepare(connection: psycopg.Connection[Any]) -> None:
+    """Bring the tables to this version, in one transaction; daemons that start together wait for each other.
+
+    Raises:
+        StoreRefusedError: they are a newer version's, or not ours.
+        StoreForbiddenError: the role may not make or change them.
+        psycopg.Error: the server refused something; nothing has changed.
+    """
+    if _version(connection) == SCHEMA_VERSION:
+        return
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '10s'")
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK, MIGRATING))
+        version = _version(connection)
+        if version > SCHEMA_VERSION:
+            message = (
+                f"the database has schema {version} of a newer trioworkers, this one knows {SCHEMA_VERSION}"
+            )
+            raise StoreRefusedError(message)
+        if version == SCHEMA_VERSION:
+            return
+        _see_allowed(connection, new=version == 0)
+        if version == 0:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            connection.execute("CREATE TABLE version (number int NOT NULL)")
+            connection.execute("INSERT INTO version VALUES (0)")
+        for step in STEPS[version:]:
+            connection.execute(step, prepare=False)
+        connection.execute("UPDATE version SET number = %s", (SCHEMA_VERSION,))
+
+
+def _version(connection: psycopg.Connection[Any]) -> int:
+    table = connection.execute("SELECT to_regclass(%s)::text", (f"{SCHEMA}.version",)).fetchone()
+    if table is None or table[0] is None:
+        return 0
+    row = connection.execute("SELECT number FROM version").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _see_allowed(connection: psycopg.Connection[Any], *, new: bool) -> None:
+    query = (
+        "SELECT current_user, coalesce("
+        " (SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %s),"
+        " has_database_privilege(current_database(), 'CREATE'))"
+    )
+    row = connection.execute(query, (SCHEMA,)).fetchone()
+    if row is not None and not row[1]:
+        message = (
+            f"the role {row[0]} may not {'make' if new else 'change'} the tables, expected one that owns the"
+        )
+        message += f" schema: CREATE SCHEMA {SCHEMA} AUTHORIZATION {row[0]}"
+        raise StoreForbiddenError(message)
