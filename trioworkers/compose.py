@@ -23,8 +23,6 @@ from trioworkers.folders import kept_token
 from trioworkers.gateway.endpoint import Endpoint
 from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.sqlite.file import open_file
-from trioworkers.inbox.store import StoreRefusedError, store_problem
 from trioworkers.last_resort import ending_without_memory, leave
 from trioworkers.live.feed import LiveFeed
 from trioworkers.logs.bots import BotEvents
@@ -51,6 +49,7 @@ from trioworkers.reports import Reports
 from trioworkers.shortage import in_thread
 from trioworkers.snapshot import Snapshots
 from trioworkers.sources import Sources
+from trioworkers.stores import database_of, open_store
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.registration import Digests, Registry
 from trioworkers.web.acts import acting
@@ -72,7 +71,6 @@ if TYPE_CHECKING:
     from trioworkers.events import Events
     from trioworkers.holdings import Holdings
     from trioworkers.inbox.inbox import Inbox
-    from trioworkers.inbox.store import Store
     from trioworkers.logs.echo import Terminal
     from trioworkers.logs.files import RotatedFile
     from trioworkers.nursery.zygote import Zygote
@@ -82,7 +80,6 @@ if TYPE_CHECKING:
     from trioworkers.stop import Requests
 
 
-DATABASE = "inbox.db"
 METRICS = "metrics"  # the plugin without which nothing is counted
 
 
@@ -136,7 +133,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
         raise_limit(needed(len(in_force.own_bots()), in_force.most_workers()))
         figures = None if METRICS in in_force().disabled_plugins else Figures()
         async with open_inbox(
-            _open_store(in_force(), reports, ground.holdings),
+            await open_store(in_force(), reports, ground.holdings, stop.requested),
             trouble=reports.inbox_trouble,
             keep_dead=in_force.dead_retention,
             commits=None if figures is None else figures.commits,
@@ -263,7 +260,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         deliveries=deliveries,
         reload=reload,
         slots=slots,
-        database=fleet.state_dir / DATABASE,
+        database=database_of(fleet),
         started_at=time.time(),
         paces=paces,
     )
@@ -342,18 +339,6 @@ async def _with_plugins(ground: Ground) -> tuple[FleetInForce, Plugins, Sources]
     await sources.ask(ground.fleet)
     fleet = await in_thread(with_given, ground.fleet, sources.tables)
     return FleetInForce(fleet, has_limits=ground.terminal.console is None), plugins, sources
-
-
-def _open_store(fleet: Fleet, reports: Reports, holdings: Holdings) -> Store:
-    if problem := store_problem(fleet.store.url):
-        message = f"store.url: {problem}"
-        raise StoreRefusedError(message)
-    return open_file(
-        fleet.state_dir / DATABASE,
-        durability=fleet.store.durability,
-        damaged=reports.inbox_damaged,
-        reclaim=holdings.reclaim,
-    )
 
 
 def _told(in_force: FleetInForce, control: UnixSocket) -> dict[str, Any]:

@@ -69,6 +69,7 @@ EVENTS: Mapping[str, str] = {
     "webhook.registered": "info",
     "webhook.refused": "warn",
     "webhook.narrowed": "warn",
+    "gateway.unprobed": "warn",
     "gateway.withheld": "warn",
     "gateway.dropped": "warn",
     "gateway.trouble": "error",

@@ -42,7 +42,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("tables", "problem"),
     [
         ("[plugins.nope]\nx = 1", "plugins.nope: unknown plugin"),
-        ('[store]\nurl = "postgresql://user@host/fleet"', "store.url: PostgreSQL is not available"),
         (f'[fleet]\nruntime_dir = "/run/{"x" * 107}"', "fleet.runtime_dir: too long for a socket"),
         (
             '[fleet]\npreload = ["no_such_module_here.part"]',

@@ -79,8 +79,8 @@ def test_a_program_stands_in_the_place_of_a_handler(tmp_path):
             ' { BOT_TOKEN = "{token}" }; of a bot at Telegram\'s test servers, set test_servers = true',
         ),
         (
-            {"command": ["x"], "acknowledge": "probe"},
-            'bots.shop.acknowledge: expected "auto", "poll" or "receipt", got "probe"',
+            {"command": ["x"], "acknowledge": "guess"},
+            'bots.shop.acknowledge: expected "auto", "probe", "poll" or "receipt", got "guess"',
         ),
         (
             {"command": ["x"], "order": "caht"},

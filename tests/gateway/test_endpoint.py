@@ -26,6 +26,9 @@ from trioworkers.gateway.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from trioworkers.gateway.handling import Handling
+    from trioworkers.protocol.frames import Outcome
+
 LOCAL, REAL = "7:local-secret-of-this-process", "7:real-secret-of-the-bot"
 TIME = 60.0  # seconds, for everything that a test waits for
 LARGE_HEAD = f"POST /bot{LOCAL}/getUpdates HTTP/1.1\r\nContent-Length: {MOST_BODY + 1}\r\n\r\n"
@@ -37,6 +40,7 @@ class Item:
     """An update as the executor has it."""
 
     body: bytes
+    handling: Handling | None = None
 
 
 @dataclass
@@ -45,14 +49,21 @@ class Hands:
 
     bot: LocalBot
     waiting: list[Item] = field(default_factory=list)
+    given: list[Item] = field(default_factory=list)
     confirmed: list[bytes] = field(default_factory=list)
+    ended: list[tuple[bytes, Outcome]] = field(default_factory=list)
 
     def confirm(self, items: Any) -> None:
         self.confirmed += [item.body for item in items]
 
+    def end(self, item: Any, outcome: Outcome) -> None:
+        self.ended.append((item.body, outcome))
+        self.refill()
+
     def refill(self) -> None:
         while self.waiting and self.bot.room() > 0:
-            self.bot.give(self.waiting.pop(0))
+            self.given.append(self.waiting.pop(0))
+            self.bot.give(self.given[-1])
 
     def add(self, *numbers: int) -> None:
         self.waiting += [Item(b'{"update_id":%d,"n":%d}' % (number, number)) for number in numbers]
@@ -77,7 +88,7 @@ class Scene:
     meter: CallMeter = field(default_factory=CallMeter)
     programs: list[Program] = field(default_factory=list)
     connections: int = 0
-    strict: bool = True
+    acknowledge: str = "poll"
     turns: Any = None
     may_drop: bool = False
     kept: list[int] = field(default_factory=list)
@@ -119,7 +130,7 @@ async def scene_of(
             context = LocalContext(
                 ids=UpdateIds(folder / "ids.json").of(7),
                 upstream=upstream,
-                is_strict=lambda: scene.strict,
+                acknowledge=lambda: scene.acknowledge,
                 most=lambda: 16,
                 emit=lambda event, **fields: scene.told.append((event, fields)),
                 fault=scene.faults.append,

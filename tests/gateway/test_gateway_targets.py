@@ -205,54 +205,54 @@ def desk(tmp_path):
 
 def test_a_poll_confirms_what_is_below_its_offset(desk):
     """The rest it is given again, under the same ids."""
-    desk.poll(Poll(timeout=20), strict=True)
+    desk.poll(Poll(timeout=20), "poll")
     assert [desk.give(item) for item in "abc"] == [1, 2, 3]
-    verdict = desk.poll(Poll(offset=2, timeout=20), strict=True)
+    verdict = desk.poll(Poll(offset=2, timeout=20), "poll")
     assert (verdict.confirmed, verdict.again) == (["a"], [(2, "b"), (3, "c")])
-    assert desk.poll(Poll(offset=2, limit=1, timeout=20), strict=True).again == [(2, "b")]
-    verdict = desk.poll(Poll(offset=4, timeout=20), strict=True)
+    assert desk.poll(Poll(offset=2, limit=1, timeout=20), "poll").again == [(2, "b")]
+    verdict = desk.poll(Poll(offset=4, timeout=20), "poll")
     assert (verdict.confirmed, verdict.again, len(desk)) == (["b", "c"], [], 0)
 
 
 def test_a_farewell_confirms_nothing_where_polls_tell_of_handling(desk):
     """Telegraf and grammY confirm so what they were amid of; at Telegram that would be lost."""
-    desk.poll(Poll(timeout=20), strict=True)
+    desk.poll(Poll(timeout=20), "poll")
     desk.give("a")
-    verdict = desk.poll(Poll(offset=2, limit=1), strict=True)
+    verdict = desk.poll(Poll(offset=2, limit=1), "poll")
     assert verdict.is_farewell
     assert (verdict.confirmed, len(desk)) == ([], 1)
 
 
 def test_a_farewell_confirms_where_polls_tell_of_receipt(desk):
     """As at Telegram: else what was handled would be handled again."""
-    desk.poll(Poll(timeout=20), strict=False)
+    desk.poll(Poll(timeout=20), "receipt")
     desk.give("a")
-    verdict = desk.poll(Poll(offset=2, limit=1), strict=False)
+    verdict = desk.poll(Poll(offset=2, limit=1), "receipt")
     assert verdict.is_farewell
     assert verdict.confirmed == ["a"]
 
 
 def test_a_program_whose_polls_never_wait_has_no_farewell(desk):
     """Each of its polls counts."""
-    desk.poll(Poll(), strict=True)
+    desk.poll(Poll(), "poll")
     desk.give("a")
-    verdict = desk.poll(Poll(offset=2), strict=True)
+    verdict = desk.poll(Poll(offset=2), "poll")
     assert not verdict.is_farewell
     assert verdict.confirmed == ["a"]
 
 
 def test_a_negative_offset_drops_nothing(desk):
     """At Telegram it would forget all that waits."""
-    desk.poll(Poll(timeout=20), strict=True)
+    desk.poll(Poll(timeout=20), "poll")
     desk.give("a")
-    verdict = desk.poll(Poll(offset=-1, timeout=20), strict=True)
+    verdict = desk.poll(Poll(offset=-1, timeout=20), "poll")
     assert verdict.is_negative
     assert (verdict.confirmed, verdict.again, len(desk)) == ([], [], 1)
 
 
 def test_what_is_in_hand_at_the_end_comes_back(desk):
     """In the order in which it was given."""
-    desk.poll(Poll(timeout=20), strict=True)
+    desk.poll(Poll(timeout=20), "poll")
     for item in "abc":
         desk.give(item)
     assert desk.take_back() == ["a", "b", "c"]

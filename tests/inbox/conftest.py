@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 import pytest
-from postgres_server import Server, program
+from postgres_server import needs_postgres, postgres_server
 
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.postgres.alone import Alone
@@ -88,15 +86,6 @@ def _faulty_sqlite(store: Store, step: int) -> Iterator[None]:
         connection.set_trace_callback(None)
 
 
-@lru_cache(maxsize=1)
-def postgres_server() -> Server:
-    """The server of this process of tests."""
-    server = Server()
-    server.start()
-    atexit.register(server.close)
-    return server
-
-
 def _postgres(folder: Path) -> Open:
     server = postgres_server()
     url = server.admin(server.database())
@@ -139,7 +128,6 @@ STORES = {
 @pytest.fixture(params=STORES)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each store in turn."""
-    if request.param == "postgres" and program("initdb") is None:
-        assert "CI" not in os.environ, "PostgreSQL is missing"
-        pytest.skip("needs PostgreSQL's server")
+    if request.param == "postgres":
+        needs_postgres()
     return STORES[request.param]

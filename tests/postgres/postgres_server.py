@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
@@ -10,11 +11,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
 SETTINGS = {
@@ -139,3 +142,19 @@ class Server:
         with psycopg.connect(self.admin(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} STRATEGY = FILE_COPY")
         return name
+
+
+def needs_postgres() -> None:
+    """Skip the test where there is no server to start; in CI it fails instead."""
+    if program("initdb") is None:
+        assert "CI" not in os.environ, "PostgreSQL is missing"
+        pytest.skip("needs PostgreSQL's server")
+
+
+@lru_cache(maxsize=1)
+def postgres_server() -> Server:
+    """The server that tests of this process share. Whoever stops it starts it again."""
+    server = Server()
+    server.start()
+    atexit.register(server.close)
+    return server

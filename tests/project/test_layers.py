@@ -107,6 +107,7 @@ LAYERS: Layers = [
         ("dashboard",),
         ("reload", "reports", "web"),
         ("holdings", "last_resort"),
+        ("stores",),
         ("apply", "snapshot"),
         ("daemon",),
         ("compose",),

@@ -54,7 +54,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
     from trioworkers.config import FleetFileError
     from trioworkers.descriptors import DescriptorsError
     from trioworkers.folders import AlreadyRunningError
-    from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError
+    from trioworkers.inbox.store import StoreError, StoreForbiddenError, StoreRefusedError, StoreTakenError
     from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError
     from trioworkers.shortage import NoThreadError, no_memory, no_thread
     from trioworkers.starved import NO_THREAD, find_starved
@@ -64,6 +64,7 @@ def run_or_fail(work: Callable[[], None]) -> None:
     codes: dict[type[Exception], int] = {
         SocketPathError: BAD_CONFIGURATION,
         CertificateError: BAD_CONFIGURATION,
+        StoreTakenError: TRY_AGAIN,
         StoreRefusedError: BAD_CONFIGURATION,
         ZygoteError: BAD_CONFIGURATION,
         StoreForbiddenError: NOT_PERMITTED,

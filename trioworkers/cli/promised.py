@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DONE = {
+    "probe": "as for handlers: at least once, with retries and dead letters, and no call is made twice",
     "poll": "at least once: an update is done when a later poll confirms it",
     "receipt": "at most once from when the program has an update",
-    "auto": "at most once from when the program has an update",
+    "auto": "as for handlers where the probe knows the library, else at most once from when it has an update",
 }
 _IN_ORDER = "each chat in order"
 _ORDER_OF_PROGRAM = "the order within a chat is the program's own affair"
@@ -28,5 +29,5 @@ def promise_of(settings: Mapping[str, Any]) -> str | None:
     if settings["order"] == "none":
         order = _NO_ORDER
     else:
-        order = _IN_ORDER if acknowledge == "poll" else _ORDER_OF_PROGRAM
+        order = _IN_ORDER if acknowledge in ("probe", "poll") else _ORDER_OF_PROGRAM
     return f"{_DONE[acknowledge]}; {order}"

@@ -321,8 +321,9 @@ class BotSettings(Table, Digested):
     cwd: FolderPath | None = per_worker(
         None, "the command's working directory; the fleet file's folder where none is named"
     )
-    acknowledge: Literal["auto", "poll", "receipt"] = live(
-        "auto", "when a command has handled an update: poll, receipt; auto: receipt, so far"
+    acknowledge: Literal["auto", "probe", "poll", "receipt"] = live(
+        "auto",
+        "what says that a command has handled an update: probe, poll, receipt; auto: probe, else receipt",
     )
     order: Literal["chat", "none"] = live(
         "chat", "none: a command is given several updates of a chat at the same time"

@@ -1,8 +1,9 @@
 """What one process of a program has in hand, and what its polls say about that. Pure.
 
 A program confirms an update by asking for those behind it, as it would at Telegram. What that says of the
-handling depends on the program: `strict` is for programs that poll again only after they have handled what
-they had.
+handling depends on what is promised: under `poll`, that it was handled, as for programs that poll again only
+after that; under `receipt`, that it need not be given again; under `probe`, that the program has it, and the
+probe will tell its end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from trioworkers.gateway.promise import Promise
     from trioworkers.gateway.update_ids import BotIds
 
 Item = TypeVar("Item")
@@ -60,28 +62,35 @@ class Desk(Generic[Item]):
     def __init__(self, ids: BotIds) -> None:
         self._ids = ids
         self._in_hand: dict[int, Item] = {}  # ids ascend
+        self._received: set[int] = set()  # of these, what the program has confirmed without an end
         self._has_waited = False
 
     def __len__(self) -> int:
         return len(self._in_hand)
 
-    def poll(self, poll: Poll, *, strict: bool) -> Verdict[Item]:
+    def poll(self, poll: Poll, promise: Promise) -> Verdict[Item]:
         """Take in a poll.
 
         One without a timeout, of a program whose polls wait, is its farewell: libraries confirm so what
-        they had when they were asked to end, handled or not. Where `strict`, it therefore confirms nothing.
+        they had when they were asked to end, handled or not. Under `poll`, it therefore confirms nothing.
         """
         is_farewell = poll.timeout <= 0 and self._has_waited
         self._has_waited = self._has_waited or poll.timeout > 0
         if poll.offset < 0:
             return Verdict(is_negative=True)
-        if is_farewell and strict:
+        if is_farewell and promise == "poll":
             return Verdict(is_farewell=True)
-        confirmed = [self._in_hand.pop(number) for number in list(self._in_hand) if number < poll.offset]
+        received = [number for number in self._in_hand if number < poll.offset]
+        confirmed = []
+        if promise == "probe":
+            self._received.update(received)
+        else:
+            confirmed = [self._take(number) for number in received]
         self._ids.begin_at(poll.offset)
         if is_farewell:
             return Verdict(confirmed, is_farewell=True)
-        return Verdict(confirmed, list(self._in_hand.items())[: poll.limit])
+        again = [one for one in self._in_hand.items() if one[0] not in self._received]
+        return Verdict(confirmed, again[: poll.limit])
 
     def give(self, item: Item) -> int:
         """Note that an update is in hand, and return the id that it has there."""
@@ -89,8 +98,21 @@ class Desk(Generic[Item]):
         self._in_hand[number] = item
         return number
 
+    def find(self, number: int) -> Item | None:
+        """Return the update in hand that has this id; None: none has it."""
+        return self._in_hand.get(number)
+
+    def end(self, number: int) -> Item | None:
+        """Return the update in hand that has this id, which is not any more; None: none had it."""
+        return self._take(number) if number in self._in_hand else None
+
     def take_back(self) -> list[Item]:
         """Return all that is in hand, which is not any more: the process has ended."""
         items = list(self._in_hand.values())
         self._in_hand.clear()
+        self._received.clear()
         return items
+
+    def _take(self, number: int) -> Item:
+        self._received.discard(number)
+        return self._in_hand.pop(number)

@@ -17,7 +17,11 @@ from trioworkers.gateway.account import LOCAL
 from trioworkers.gateway.answers import refused, whole
 from trioworkers.gateway.messages import MessageError
 from trioworkers.gateway.params import read_params
+from trioworkers.gateway.probe import CALL_OF, GREETING, read_ends
+from trioworkers.gateway.probe import METHOD as PROBE
 from trioworkers.gateway.programs import ProgramConnection
+from trioworkers.gateway.promise import read_greeting
+from trioworkers.gateway.recorded import relay_recorded
 from trioworkers.gateway.relay import relay
 from trioworkers.gateway.targets import Target, read_target
 from trioworkers.gateway.tokens import Tokens
@@ -144,7 +148,15 @@ async def _answer(bot: LocalBot, head: RequestHead, target: Target, program: Pro
     if head.method not in METHODS:
         await program.send(whole(405, refused(405), keeps_alive=False))
         return False
+    if target.method == PROBE:
+        with bot.probes.one():
+            await read_ends(program, bot.ended)
+        return False
     if target.method not in LOCAL:
+        handling = None if target.is_file else bot.handling_of(head.field(CALL_OF))
+        if handling is not None:
+            with bot.speaking.one():
+                return await relay_recorded(bot, handling, head, target, program)
         return await relay(bot, head, target, program)
     if head.waits:
         await program.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -161,7 +173,7 @@ async def _answer(bot: LocalBot, head: RequestHead, target: Target, program: Pro
     gone = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, program, gone)
-        answer = await bot.answer(target.method, params, gone)
+        answer = await bot.answer(target.method, params, gone, read_greeting(head.field(GREETING)))
         nursery.cancel_scope.cancel()
     if gone.is_set():
         return False

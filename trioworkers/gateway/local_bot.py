@@ -15,15 +15,23 @@ from trioworkers.gateway.account import Account, NotDroppedError
 from trioworkers.gateway.answers import refused, result
 from trioworkers.gateway.desk import MOST_UPDATES, Desk, Poll
 from trioworkers.gateway.params import read_names, read_whole
+from trioworkers.gateway.probe import UnderWay, outcome_of
+from trioworkers.gateway.programs import GoneError
+from trioworkers.gateway.promise import Greeting, Promise, lacking, promise_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from trioworkers.gateway.handling import Handling
     from trioworkers.gateway.local_context import LocalContext
+    from trioworkers.gateway.probe import End
+    from trioworkers.protocol.frames import Outcome
 
 LONGEST_POLL = 50.0  # seconds, as at Telegram
 LET_GO = 1.0  # seconds that a poll waits at most while the process is about to end: it must not spin
 LARGEST_BATCH = 4 * 2**20  # bytes of one answer, from which on it takes no more; as at Telegram
+LONGEST_ID = 16  # digits of an update's id
+LAST_ENDS, LAST_CALLS = 1.0, 5.0  # seconds that what an ended process told and asked is waited for
 
 
 class Held(Protocol):
@@ -33,12 +41,19 @@ class Held(Protocol):
     def body(self) -> bytes:
         """The update as Telegram sent it."""
 
+    @property
+    def handling(self) -> Handling | None:
+        """Where its calls are recorded; None: they are not."""
+
 
 class Hands(Protocol):
     """Gives updates to a program, and takes them back: its executor."""
 
     def confirm(self, items: Sequence[Any]) -> None:
         """The program has these no more."""
+
+    def end(self, item: Any, outcome: Outcome) -> None:
+        """The handling of this one ended so."""
 
     def refill(self) -> None:
         """The program asks for more: give what there is, at once."""
@@ -47,8 +62,8 @@ class Hands(Protocol):
 class _Waiting:
     """A poll that is to be answered."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.given: list[bytes] = []
         self.size = 0
         self.woken = trio.Event()
@@ -59,22 +74,29 @@ class LocalBot:
 
     Attributes:
         context: what it works with.
-        polled: set once it has asked for updates: it is ready.
-        polled_at: when it asked for them last, or was answered, trio time.
+        polled: set once it has asked for updates: it is ready, or cannot be.
+        unfit: why it cannot be given updates; None: it can.
+        heard_at: when it asked for them last, was answered, or told an end, trio time.
         connections: how many it has at the endpoint; the endpoint counts.
+        probes: connections on which ends are told.
+        speaking: calls of its handlings that are under way.
     """
 
     def __init__(self, context: LocalContext) -> None:
         self.context = context
         self.polled = trio.Event()
-        self.polled_at = trio.current_time()
+        self.unfit: str | None = None
+        self.heard_at = trio.current_time()
         self.connections = 0
+        self.probes, self.speaking = UnderWay(), UnderWay()
+        self._greeting: Greeting | None = None
+        self._is_told = False
         self._desk: Desk[Held] = Desk(context.ids)
         self._account = Account(context)
         self._waiting: _Waiting | None = None
         self._hands: Hands | None = None
         self._lets_go = False
-        self._is_over = False
+        self._is_ending = self._is_over = False
 
     # -- for the executor ---------------------------------------------------------------------------
 
@@ -88,6 +110,11 @@ class LocalBot:
         """Whether a poll of it waits to be answered."""
         return self._waiting is not None
 
+    @property
+    def promise(self) -> Promise:
+        """What is promised for its updates now."""
+        return promise_of(self.context.acknowledge(), self._greeting)
+
     def serve_with(self, hands: Hands) -> None:
         """Ask `hands` for updates from now on."""
         self._hands = hands
@@ -97,7 +124,13 @@ class LocalBot:
         waiting = self._waiting
         if waiting is None or self._lets_go or waiting.size >= LARGEST_BATCH:
             return 0
-        return waiting.room - len(waiting.given)
+        room = waiting.limit - len(waiting.given)
+        return room if self.promise == "receipt" else min(room, self._most() - len(self._desk))
+
+    def _most(self) -> int:
+        at_once = None if self._greeting is None or self.promise != "probe" else self._greeting.at_once
+        most = self.context.most()
+        return most if at_once is None else min(most, at_once)
 
     def give(self, item: Held) -> None:
         """Answer the poll that waits with this update, and others that are given in this turn of the loop."""
@@ -114,6 +147,17 @@ class LocalBot:
         if self._waiting is not None:
             self._waiting.woken.set()
 
+    async def wait_over(self) -> None:
+        """The process has ended: return when all is heard that it told, and its calls are over.
+
+        No call of its handlings begins any more. A call that lasts for long is not waited for.
+        """
+        self._is_ending = True
+        with trio.move_on_after(LAST_ENDS):  # a child of it may hold its connection open
+            await self.probes.wait_over()
+        with trio.move_on_after(LAST_CALLS):
+            await self.speaking.wait_over()
+
     def close(self) -> list[Held]:
         """The process has ended: return what it had in hand."""
         self._is_over = True
@@ -124,17 +168,44 @@ class LocalBot:
 
     # -- for the endpoint ---------------------------------------------------------------------------
 
+    def handling_of(self, number: bytes) -> Handling | None:
+        """Return where a call is recorded that was made in the handling of this update; None: nowhere.
+
+        Raises:
+            GoneError: the process has ended, and the handling will be repeated: the call is not to be made.
+        """
+        if number and self._is_ending:
+            raise GoneError
+        if not number.isdigit() or len(number) > LONGEST_ID or self.promise != "probe":
+            return None
+        item = self._desk.find(int(number))
+        return None if item is None else item.handling
+
+    def ended(self, end: End) -> None:
+        """The probe tells the end of an update. What is not in hand is passed over."""
+        try:
+            self.heard_at = trio.current_time()
+            item = self._desk.end(end.id) if self.promise == "probe" else None
+            if item is not None and self._hands is not None:
+                handling = item.handling
+                refusal = None if handling is None or end.code is None else handling.refusals.get(end.code)
+                self._hands.end(item, outcome_of(end, refusal))
+        except Exception as error:
+            self.context.fault(error)
+
     async def answer(
-        self, method: str, params: Mapping[str, Any], gone: trio.Event
+        self, method: str, params: Mapping[str, Any], gone: trio.Event, greeting: Greeting | None = None
     ) -> tuple[int, bytes] | None:
         """Answer a method of :data:`~.account.LOCAL` with a status and a body; None: there is no answer now.
 
-        `gone`: set when the connection has ended.
+        `gone`: set when the connection has ended. `greeting`: what the program's probe says of itself.
         """
         if self._is_over:
             return None
         try:
             if method == "getupdates":
+                if not self._may_poll(greeting, read_whole(params, "offset", 0)):
+                    return None
                 body = await self._get_updates(params, gone)
                 return None if body is None else (200, body)
             return await self._account.answer(method, params)
@@ -143,6 +214,24 @@ class LocalBot:
         except Exception as error:  # what an update's end leads to in the bot's scheduler, say
             self.context.fault(error)
             return None
+
+    def _may_poll(self, greeting: Greeting | None, offset: int) -> bool:
+        """Note who polls; return whether what is asked for can be promised to it.
+
+        A poll with a negative offset decides nothing: a library may make it before it is itself.
+        """
+        if greeting is not None or offset >= 0:
+            self._greeting = greeting
+        asked = self.context.acknowledge()
+        if asked in ("poll", "receipt") or self.promise == "probe" or offset < 0:
+            return self.unfit is None
+        if asked == "probe" and not self.polled.is_set():
+            self.unfit = lacking(greeting)
+            self.polled.set()
+        elif not self._is_told and self.unfit is None:
+            self._is_told = True
+            self.context.emit("gateway.unprobed", reason=lacking(greeting), acknowledge=self.promise)
+        return self.unfit is None
 
     async def _get_updates(self, params: Mapping[str, Any], gone: trio.Event) -> bytes | None:
         context = self.context
@@ -154,9 +243,8 @@ class LocalBot:
         kinds = read_names(params, "allowed_updates")
         if kinds is not None:
             context.allows(kinds)
-        strict = context.is_strict()
-        verdict = self._desk.poll(poll, strict=strict)
-        self.polled_at = trio.current_time()
+        verdict = self._desk.poll(poll, self.promise)
+        self.heard_at = trio.current_time()
         if verdict.confirmed and self._hands is not None:
             self._hands.confirm(verdict.confirmed)
         is_refused = verdict.is_negative and not await self._account.drop("getUpdates", -poll.offset)
@@ -165,15 +253,16 @@ class LocalBot:
             return result([])
         if verdict.again:
             return _updates([with_id(item.body, number) for number, item in verdict.again])
-        room = min(poll.limit, context.most() - len(self._desk)) if strict else poll.limit
-        given = await self._wait(room, min(poll.timeout, LET_GO) if self._lets_go else poll.timeout, gone)
-        self.polled_at = trio.current_time()
+        given = await self._wait(
+            poll.limit, min(poll.timeout, LET_GO) if self._lets_go else poll.timeout, gone
+        )
+        self.heard_at = trio.current_time()
         # what was given to a connection that is gone stays in hand: the next poll is given it again
         return None if gone.is_set() or self._is_over else _updates(given)
 
-    async def _wait(self, room: int, seconds: float, gone: trio.Event) -> list[bytes]:
+    async def _wait(self, limit: int, seconds: float, gone: trio.Event) -> list[bytes]:
         """Ask for updates, and wait until there are some, or nobody waits for them any more."""
-        before, self._waiting = self._waiting, _Waiting(room)
+        before, self._waiting = self._waiting, _Waiting(limit)
         waiting = self._waiting
         if before is not None:  # a library that polls twice must not be told of a conflict: it would end
             before.woken.set()

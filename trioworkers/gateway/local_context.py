@@ -21,8 +21,8 @@ class LocalContext:
     Attributes:
         ids: where its update ids come from.
         upstream: its connections to the Bot API server.
-        is_strict: whether a poll says that what it confirms was handled.
-        most: how many updates the process has in hand at most.
+        acknowledge: what the settings ask for.
+        most: how many updates the process has in hand at most, where their ends are known.
         emit: emits an event of the bot.
         fault: is given what breaks in here.
         pending: how many updates wait for it.
@@ -36,7 +36,7 @@ class LocalContext:
 
     ids: BotIds
     upstream: Upstream
-    is_strict: Callable[[], bool]
+    acknowledge: Callable[[], str]
     most: Callable[[], int]
     emit: Callable[..., None]
     fault: Callable[[Exception], None]

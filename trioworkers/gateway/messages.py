@@ -16,7 +16,8 @@ from trioworkers.errors import TrioworkersError
 
 READ_SIZE = 64 * 1024  # bytes of one read, so of the parts that wait at a time
 MOST_HEAD = 16 * 1024  # bytes of a request's or a response's line and header
-# of the connection, not of the message (RFC 9110 7.6.1); the body's framing is made anew from the parts
+# of the connection, not of the message (RFC 9110 7.6.1), and what a probe says to us; the body's framing is
+# made anew from the parts
 HOP_BY_HOP = frozenset(
     (
         b"connection",
@@ -29,6 +30,8 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
         b"expect",
         b"host",
+        b"x-trioworkers-probe",
+        b"x-trioworkers-update",
     )
 )
 

@@ -57,15 +57,15 @@ class ProgramConnection:
             return part
         return None
 
-    async def next_part(self) -> Any:
-        """Return the next block of the body, or :data:`END`.
+    async def next_part(self, patience: float = SENDING) -> Any:
+        """Return the next block of the body, or :data:`END`. `patience`: seconds until it comes.
 
         Raises:
             GoneError: the connection has ended.
             MessageError: it is not a valid request.
         """
         while not self.parts:
-            await self._feed()
+            await self._feed(patience)
         return self.parts.popleft()
 
     def take_blocks(self) -> tuple[list[bytes], bool]:
@@ -85,6 +85,15 @@ class ProgramConnection:
                 return
             await self._feed()
 
+    def whole_body(self) -> bytes | None:
+        """Return the whole body without taking it; None when it is not here yet."""
+        blocks: list[bytes] = []
+        for part in self.parts:
+            if part is END:
+                return b"".join(blocks)
+            blocks.append(part)
+        return None
+
     async def read_body(self, most: int) -> bytes | None:
         """Return the whole body; None when it has more than so many bytes, of which the rest is not read."""
         await self.gather(most + 1)
@@ -92,8 +101,8 @@ class ProgramConnection:
         body = b"".join(blocks)
         return body if is_whole and len(body) <= most else None
 
-    async def _feed(self) -> None:
-        with trio.move_on_after(SENDING):
+    async def _feed(self, patience: float = SENDING) -> None:
+        with trio.move_on_after(patience):
             data = await self._stream.receive()
             if data:
                 self._reader.feed(data)

@@ -34,17 +34,25 @@ BROKEN = (httpx.TransportError, OSError, MessageError, trio.ClosedResourceError)
 LOOKED_AT = 64 * 1024  # bytes of a body in which the chat is looked for, where messages take turns
 
 
-async def relay(bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection) -> bool:
+async def relay(
+    bot: LocalBot,
+    head: RequestHead,
+    target: Target,
+    program: ProgramConnection,
+    answered: Answered | None = None,
+) -> bool:
     """Pass a call on, and its answer back. Return whether the connection can be used again.
+
+    `answered`: where it is noted what the server answered.
 
     Raises:
         OSError, trio.ClosedResourceError: the program is gone.
         MessageError: it sent what is no request.
     """
-    turn = await _take_turn(bot, head, target, program)
+    turn = await take_turn(bot, head, target, program)
     hold = 0.0
     try:
-        answered = _Answered()
+        answered = answered or Answered()
         try:
             keeps = await _exchange(bot, head, target, program, answered)
         except httpx.TransportError as error:
@@ -54,15 +62,18 @@ async def relay(bot: LocalBot, head: RequestHead, target: Target, program: Progr
             await program.send(whole(502, refused(502, reason), keeps_alive=False))
             keeps = False
         hold = answered.hold
-        _count(bot, target, answered.status)
+        count(bot, target, answered.status)
         return keeps
     finally:
         if turn is not None and bot.context.turns is not None:
             bot.context.turns.over(turn, hold)
 
 
-class _Answered:
-    """What the server has answered so far: nothing, as long as `status` is 0."""
+class Answered:
+    """What the server has answered so far: nothing, as long as `status` is 0.
+
+    `hold`: seconds that a 429 asked to wait. `has_begun`: the program has got a part of it.
+    """
 
     def __init__(self) -> None:
         self.status = 0
@@ -71,15 +82,15 @@ class _Answered:
 
 
 async def _exchange(
-    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection, answered: _Answered
+    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection, answered: Answered
 ) -> bool:
     upstream = bot.context.upstream
     connection = await upstream.take()
     is_kept = is_to_blame = False
     try:
-        first, is_whole = _first_part(bot, head, target, program)
+        first, is_whole = first_part(bot, head, target, program)
         if is_whole:
-            await _send(connection, first)
+            await send(connection, first)
             is_kept, keeps = await _receive(connection, head, program, answered)
         else:
             if head.waits:
@@ -116,7 +127,7 @@ class _Uploading:
         self.error: Exception | None = None
 
 
-def _first_part(
+def first_part(
     bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection
 ) -> tuple[bytes, bool]:
     """Return the head as the server is sent it, what is here of the body, and whether that is all of it."""
@@ -149,7 +160,7 @@ async def _upload(
     """Send the body as it comes. Where the server takes no more, what it answers tells why."""
     is_chunked = head.length is None
     try:
-        await _send(connection, first)
+        await send(connection, first)
         while True:
             try:
                 part = await program.next_part()
@@ -159,23 +170,23 @@ async def _upload(
                 return
             if part is END:
                 break
-            await _send(connection, _chunk(part) if is_chunked else part)
+            await send(connection, _chunk(part) if is_chunked else part)
         if is_chunked:
-            await _send(connection, b"0\r\n\r\n")
+            await send(connection, b"0\r\n\r\n")
         uploading.is_done = True
     except httpx.TransportError:
         return
 
 
 async def _receive(
-    connection: UpstreamConnection, head: RequestHead, program: ProgramConnection, answered: _Answered
+    connection: UpstreamConnection, head: RequestHead, program: ProgramConnection, answered: Answered
 ) -> tuple[bool, bool]:
     """Pass the answer back; return whether the server's connection, and the program's, can be used again."""
-    part = await _next(connection)
+    part = await next_part(connection)
     assert isinstance(part, ResponseHead)  # noqa: S101 - for mypy; a message begins with its head
     answered.status = part.status
     if part.status == 429:
-        answered.hold = _seconds(part.field(b"retry-after"))
+        answered.hold = hold_of(part.field(b"retry-after"))
     is_chunked = part.length is None and part.status not in (204, 304)
     keeps = head.keeps_alive and (head.takes_chunks or not is_chunked)
     out = [_response_head(part, is_chunked=is_chunked and head.takes_chunks, keeps_alive=keeps)]
@@ -202,7 +213,12 @@ async def _receive(
         await _feed(connection)
 
 
-async def _next(connection: UpstreamConnection) -> ResponseHead | bytes | End:
+async def next_part(connection: UpstreamConnection) -> ResponseHead | bytes | End:
+    """Return the head of the server's answer, then its blocks and its end.
+
+    Raises:
+        httpx.TransportError: the server broke off, or was silent.
+    """
     while not connection.reader.parts:
         await _feed(connection)
     part: ResponseHead | bytes | End = connection.reader.parts.popleft()
@@ -221,7 +237,12 @@ async def _feed(connection: UpstreamConnection) -> None:
         raise httpx.ReadError(message)
 
 
-async def _send(connection: UpstreamConnection, data: bytes) -> None:
+async def send(connection: UpstreamConnection, data: bytes) -> None:
+    """Send all of it.
+
+    Raises:
+        httpx.TransportError: the server broke off, or took nothing.
+    """
     stream = connection.stream
     try:
         taken = stream.send_nowait(data)
@@ -252,11 +273,13 @@ def _chunk(block: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(block), block)
 
 
-def _seconds(text: bytes) -> float:
+def hold_of(text: bytes) -> float:
+    """The seconds that a field Retry-After asks to wait."""
     return min(float(text), LONGEST_HOLD) if text.isdigit() and len(text) < 10 else 0.0
 
 
-def _count(bot: LocalBot, target: Target, status: int) -> None:
+def count(bot: LocalBot, target: Target, status: int) -> None:
+    """Count a request to the server. `status`: of its answer; 0: there was none."""
     meter, method = bot.context.meter, target.name
     if meter is None or target.is_file:
         return
@@ -282,7 +305,7 @@ class _Caller:
         await trio.sleep(seconds)
 
 
-async def _take_turn(
+async def take_turn(
     bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection
 ) -> object | None:
     """Wait for the turn of a message; None: it is none, or messages take no turns."""

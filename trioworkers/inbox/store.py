@@ -7,6 +7,7 @@ order of updates and the policy of retries are decided elsewhere (:mod:`.queue`,
 from __future__ import annotations
 
 from enum import Enum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, final
 
 import msgspec
@@ -28,6 +29,10 @@ class StoreError(TrioworkersError):
 
 class StoreRefusedError(StoreError):
     """The store cannot be used as it is: not ours, too new, or held by another daemon."""
+
+
+class StoreTakenError(StoreRefusedError):
+    """Another daemon has the store for itself."""
 
 
 class StoreForbiddenError(StoreError):
@@ -67,8 +72,10 @@ class StoreDamagedError(StoreError):
 
 
 def store_problem(url: str) -> str | None:
-    """Return why there is no store for this `store.url`, or None."""
-    return None if url == "sqlite" else 'PostgreSQL is not available in this version, expected "sqlite"'
+    """Return why there can be no store for this `store.url` on this machine, or None."""
+    if url == "sqlite" or find_spec("psycopg") is not None:
+        return None
+    return 'PostgreSQL needs the package psycopg, which is not installed: pip install "trioworkers[postgres]"'
 
 
 class StoreWrite(msgspec.Struct, frozen=True, gc=False):

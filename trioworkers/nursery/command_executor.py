@@ -1,4 +1,4 @@
-"""A program as an executor: updates go out as answers to its polls, and its next poll confirms them.
+"""A program as an executor: updates go out as answers to its polls; polls or its probe tell their ends.
 
 It has the suspects, too, one at a time and before all others: a second process beside the bot's own, as
 other bots have for them, might want the same port, or the same files.
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
+from trioworkers.gateway.handling import Handling
+from trioworkers.nursery.delivery_recorder import DeliveryRecorder, recorded_calls
 from trioworkers.nursery.worker import Gone
 from trioworkers.protocol.frames import FrameError, Heartbeat, Outcome
 from trioworkers.records import belongs_to_chat
@@ -27,11 +29,27 @@ if TYPE_CHECKING:
 class Handed:
     """A delivery as a local bot has it in hand."""
 
-    __slots__ = ("body", "delivery")
+    __slots__ = ("_handling", "body", "delivery")
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.body = delivery.update.body
+        self._handling: Handling | None = None
+
+    @property
+    def handling(self) -> Handling | None:
+        """Where the program's calls for it are recorded; None: they are not."""
+        if self._handling is None:
+            recorded = recorded_calls(self.delivery)
+            if recorded is not None:
+                self._handling = Handling(recorded, DeliveryRecorder(self.delivery))
+        return self._handling
+
+    def close(self, *, lost: bool = False) -> Delivery:
+        """Return the delivery, which is about to end: nothing is recorded for it any more."""
+        if self._handling is not None:
+            self._handling.close(lost=lost)
+        return self.delivery
 
 
 class CommandExecutor:
@@ -46,8 +64,6 @@ class CommandExecutor:
         scheduler: hands it updates.
         settling: what deliveries need.
     """
-
-    held_for = 0.0  # how long a handling takes is the program's business: it is hung when it does not poll
 
     def __init__(
         self, worker: ConnectedWorker, bot: LocalBot, scheduler: Scheduler, settling: Settling
@@ -73,6 +89,16 @@ class CommandExecutor:
     def idle_since(self) -> float:
         """Since when it has had nothing in hand, trio time; infinite while it has."""
         return math.inf if self._in_hand else self._idle_since
+
+    @property
+    def held_for(self) -> float:
+        """Seconds for which it has had the oldest of what is in hand, where a probe tells the ends.
+
+        Elsewhere 0: how long a handling takes is the program's business, which is hung when it does not poll.
+        """
+        if not self._in_hand or self._bot.promise != "probe":
+            return 0.0
+        return self._settling.clock() - min(one.handed_at for one in self._in_hand)
 
     # -- what the scheduler and the endpoint ask ------------------------------------------------------
 
@@ -104,11 +130,23 @@ class CommandExecutor:
     def confirm(self, items: Sequence[Handed]) -> None:
         """The program polls for what follows these: they are done."""
         for item in items:
-            delivery = item.delivery
-            self._in_hand.discard(delivery)
-            if delivery is self._suspect:
-                self._suspect = None
-            delivery.settle(Outcome(0, "done"))
+            self._settle(item, Outcome(0, "done"))
+        self._after_ends()
+
+    def end(self, item: Handed, outcome: Outcome) -> None:
+        """The probe tells how its handling ended: give the program the next one."""
+        self._settle(item, outcome)
+        self._after_ends()
+        self.refill()
+
+    def _settle(self, item: Handed, outcome: Outcome) -> None:
+        delivery = item.close()
+        self._in_hand.discard(delivery)
+        if delivery is self._suspect:
+            self._suspect = None
+        delivery.settle(outcome)
+
+    def _after_ends(self) -> None:
         self._idle_since = trio.current_time()
         for waited_for, done in self._fences:
             waited_for.intersection_update(self._in_hand)
@@ -152,18 +190,19 @@ class CommandExecutor:
         try:
             with self._scheduler.hands_to(suspects, "suspects"), self._scheduler.hands_to(self):
                 await self._listen()
+            await self._bot.wait_over()
             if not self._draining:
                 self._lose()
         finally:
             for item in self._bot.close():
-                cast("Handed", item).delivery.put_back()
+                cast("Handed", item).close(lost=True).put_back()
             self._in_hand.clear()
 
     def _lose(self) -> None:
         items = self._bot.close()
         alone = len(items) == 1
         for item in items:
-            cast("Handed", item).delivery.lose(alone=alone, how=self._how)
+            cast("Handed", item).close(lost=True).lose(alone=alone, how=self._how)
 
     async def _listen(self) -> None:
         try:
@@ -178,14 +217,20 @@ class CommandExecutor:
             self._settling.events.emit("worker.refused", self._settling.bot, reason=str(error))
 
     def _take_in(self, heartbeat: Heartbeat) -> None:
-        """Note that it lives. Whether it responds, its polls say while there is something to poll for."""
+        """Note that it lives. Whether it responds, its polls say while there is something to poll for.
+
+        A handling that should be over by its `handler_timeout` is no sign of life, whatever else goes on: no
+        program can be made to give one up, and what waits behind it would wait for ever.
+        """
         worker = self._worker
         worker.memory = heartbeat.memory
         has_work = bool(self._in_hand) or self._scheduler.work.has_work
-        if self._bot.waits or not has_work:
+        if self.held_for > self._settling.settings().handler_timeout:
+            pass
+        elif self._bot.waits or not has_work:
             worker.heartbeat_at = trio.current_time()
         else:
-            worker.heartbeat_at = max(worker.heartbeat_at or 0.0, self._bot.polled_at)
+            worker.heartbeat_at = max(worker.heartbeat_at or 0.0, self._bot.heard_at)
         self._settling.touch()
         if self._settling.figures is not None:
             self._settling.figures.heard(heartbeat.lag, heartbeat.calls, heartbeat.waited)

@@ -22,7 +22,7 @@ from trioworkers.gateway.tokens import make_token
 from trioworkers.gateway.upstream import Upstream
 from trioworkers.nursery.command_executor import CommandExecutor
 from trioworkers.nursery.session import WorkerSession
-from trioworkers.protocol.frames import FrameError, Ping, Program, Ready
+from trioworkers.protocol.frames import FrameError, Ping, Program, Ready, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from trioworkers.nursery.scheduler import Scheduler
     from trioworkers.nursery.session import SessionContext, SessionKind
     from trioworkers.nursery.worker import ConnectedWorker
-    from trioworkers.protocol.frames import Configure, Unfit
-
+    from trioworkers.protocol.frames import Configure
 
 PRELOAD = Path(gateway_endpoint.__file__).parent / "preload-files"
+NO_PROBE = "acknowledge is probe, and there is none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class CommandSession:
             LocalContext(
                 ids=command.commands.ids.of(settings.bot_id),
                 upstream=self._upstream,
-                is_strict=lambda: context.settings().acknowledge == "poll",
+                acknowledge=lambda: context.settings().acknowledge,
                 most=lambda: context.settings().concurrency,
                 emit=context.emit,
                 fault=command.fault,
@@ -213,7 +213,7 @@ class CommandSession:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen)
             await self._bot.polled.wait()
-            word = Ready("")
+            word = Ready("") if self._bot.unfit is None else Unfit(NO_PROBE, self._bot.unfit)
             nursery.cancel_scope.cancel()
         if error is not None:
             raise error

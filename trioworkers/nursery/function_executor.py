@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
 import trio
 
 from trioworkers.botapi.client import SMALL_ANSWER_LIMIT, BotApi
@@ -21,7 +20,7 @@ from trioworkers.handling.fence import HandlingFence, close_all
 from trioworkers.handling.handle import handle
 from trioworkers.handling.log import BotLog
 from trioworkers.handling.update import Update
-from trioworkers.protocol.frames import Outcome, Recorded
+from trioworkers.nursery.delivery_recorder import DeliveryRecorder, recorded_calls
 from trioworkers.records import belongs_to_chat, shown_call
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.store import StoreWrite
     from trioworkers.nursery.delivery import Delivery, Run
     from trioworkers.nursery.scheduler import Scheduler
+    from trioworkers.protocol.frames import Outcome
 
 CONNECTIONS = 4  # to the Bot API, for all functions of one bot
 FENCE_TIMEOUT = 5.0  # seconds for a function to take notice that it was cut off
@@ -167,13 +167,8 @@ class FunctionExecutor:
         settings, update = self._context.settings(), delivery.update
         function = delivery.run
         assert function is not None  # noqa: S101 - for mypy; only such updates are handed to this executor
-        calls = None
-        if delivery.calls is not None:
-            recorded = [
-                Recorded(call.key, call.answer is not None, msgspec.Raw(call.answer or b"null"))
-                for call in delivery.calls
-            ]
-            calls = Calls(recorded, _Recorder(delivery))
+        recorded = recorded_calls(delivery)
+        calls = None if recorded is None else Calls(recorded, DeliveryRecorder(delivery))
         client = self._client_in_force()
 
         writes: Sequence[StoreWrite] = ()
@@ -249,23 +244,3 @@ class _Client:
         """Close it when no function uses it and none will."""
         if not self.users and self is not in_force:
             self.api.close()
-
-
-class _Recorder:
-    """Records the calls of a function, which is in the process that makes them durable."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-
-    async def begin(self, key: str) -> None:
-        self._delivery.calling(key)
-        await self._delivery.wait_recorded()
-
-    def made(self, key: str, answer: msgspec.Raw) -> None:
-        self._delivery.called(key, bytes(answer))
-
-    def not_made(self, key: str) -> None:
-        self._delivery.called(key, None)
-
-    async def flush(self) -> None:
-        await trio.lowlevel.checkpoint()

@@ -1,8 +1,9 @@
 """Loaded into a bot's Python before its own code: requests for the Bot API server go to the daemon.
 
 It changes aiohttp, httpx, requests and urllib when the bot imports them, and nothing without the variables
-that the daemon sets. It imports nothing else of ours, as it runs in the bot's own environment: any Python
-from 3.8 on. A `sitecustomize` of the user's own still runs, after it.
+that the daemon sets. With a library that it knows it loads the probe, which is beside it. It imports nothing
+else of ours, as it runs in the bot's own environment: any Python from 3.8 on. A `sitecustomize` of the user's
+own still runs, after it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,22 @@ def redirected(address: str) -> str:
     return BASE + parts.path + (f"?{parts.query}" if parts.query else "")
 
 
+def fields_of(address: str) -> dict[str, str]:
+    """Return the fields that a request to this address has besides its own: none without a probe."""
+    probe = sys.modules.get(PROBE)
+    return {} if probe is None else probe.fields_of(address)
+
+
 def change_aiohttp(module: Any) -> None:
     """Let the sessions of aiohttp ask the daemon."""
     original = module.ClientSession._request
 
     async def _request(self: Any, method: Any, url: Any, **options: Any) -> Any:
         target = redirected(str(url))
+        fields = fields_of(target)
+        if fields:
+            own = options.get("headers") or {}
+            options["headers"] = [*(own.items() if hasattr(own, "items") else own), *fields.items()]
         return await original(self, method, url if target == str(url) else target, **options)
 
     module.ClientSession._request = _request
@@ -54,6 +65,7 @@ def change_httpx(module: Any) -> None:
             target = redirected(str(request.url))
             if target != str(request.url):
                 request.url = module.URL(target)
+            request.headers.update(fields_of(target))
             return original(self, request, *args, **options)
 
         return send
@@ -71,6 +83,13 @@ def change_requests(module: Any) -> None:
         return original(self, method, url if target == str(url) else target, *args, **options)
 
     module.Session.request = request
+    send = module.Session.send
+
+    def send_(self: Any, request: Any, *args: Any, **options: Any) -> Any:
+        request.headers.update(fields_of(request.url))
+        return send(self, request, *args, **options)
+
+    module.Session.send = send_
 
 
 def change_urllib(module: Any) -> None:
@@ -87,10 +106,32 @@ def change_urllib(module: Any) -> None:
     module.OpenerDirector.open = open_
 
 
+def change_library(module: Any) -> None:
+    """Load the probe, and let it wrap a library that handles updates."""
+    load_beside("trioworkers_libraries").wrap(module, load_beside(PROBE))
+
+
+def load_beside(name: str) -> Any:
+    """Return a module from the folder of this file, wherever else Python looks for modules by now."""
+    if name not in sys.modules:
+        place = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+        spec = importlib.util.spec_from_file_location(name, place)
+        assert spec is not None and spec.loader is not None  # noqa: S101, PT018 - for mypy; the file is there
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
+
+
+PROBE = "trioworkers_probe"
 CHANGES = {
     "aiohttp.client": change_aiohttp,
     "httpx": change_httpx,
+    "aiogram.dispatcher.dispatcher": change_library,
     "requests.sessions": change_requests,
+    "telebot": change_library,
+    "telebot.async_telebot": change_library,
+    "telegram.ext._application": change_library,
     "urllib.request": change_urllib,
 }
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 
 from trioworkers.inbox.postgres.schema import ALONE, LOCK
-from trioworkers.inbox.store import StoreRefusedError
+from trioworkers.inbox.store import StoreTakenError
 
 if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
@@ -32,7 +32,7 @@ class Alone:
         """Take the lock. When it has been lost to another daemon, that one has ended this life's row.
 
         Raises:
-            StoreRefusedError: another daemon has it.
+            StoreTakenError: another daemon has it.
         """
         if former:
             connection.execute("SELECT pg_terminate_backend(%s)", (former,))
@@ -45,7 +45,7 @@ class Alone:
             ).fetchone()
             name, since = row or ("unknown", "unknown")
             message = f"another daemon uses this database: that of {name}, since {since}"
-            raise StoreRefusedError(message)
+            raise StoreTakenError(message)
         _end_others(connection)
         connection.execute("INSERT INTO node (id, name) VALUES (%s, %s)", (self.life, socket.gethostname()))
         self._entered = True

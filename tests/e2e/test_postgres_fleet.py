@@ -1,0 +1,184 @@
+"""A whole fleet on a PostgreSQL server: through kills, restarts and outages of the server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from postgres_server import Server, needs_postgres
+
+from trioworkers.testing.fleet import FleetFailed, running
+from trioworkers.testing.threaded import TelegramThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trioworkers.testing.fleet import RunningFleet
+
+PASSWORD = "sesame-open-wide"
+STORE = {"store": {"url": {"env": "DATABASE_URL"}}}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """One that a test may stop and kill."""
+    needs_postgres()
+    server = Server()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def environ(server: Server) -> dict[str, str]:
+    """Where the fleet's database is, with a password, for the environment."""
+    url = f"postgresql://tests:{PASSWORD}@127.0.0.1:{server.port}/{server.database()}"
+    return {"DATABASE_URL": url}
+
+
+def rows(environ: dict[str, str], query: str) -> list[Any]:
+    with psycopg.connect(environ["DATABASE_URL"]) as connection:
+        connection.execute("SET search_path = trioworkers")
+        return connection.execute(query).fetchall()
+
+
+def counted(environ: dict[str, str], columns: str) -> tuple[int, ...]:
+    """These tallies, over all bots."""
+    parts = f"(SELECT {columns} FROM tally UNION ALL SELECT {columns} FROM delta) AS parts"
+    sums = ", ".join(f"sum({column})::int" for column in columns.split(", "))
+    return tuple(rows(environ, f"SELECT {sums} FROM {parts}")[0])
+
+
+def heard(fleet: RunningFleet, texts: list[str]) -> None:
+    """Each text is answered, in order, and nothing else is."""
+    person = fleet.user()
+    for text in texts:
+        person.says(text)
+    assert [person.hears(timeout=30)["text"] for _ in texts] == texts
+
+
+def test_a_fleet_runs_on_a_server(tmp_path: Path, environ: dict[str, str]) -> None:
+    """Updates are handled, and what is not yet survives kill -9; there is no file of SQLite."""
+    with running(tmp_path, STORE, environ=environ) as fleet:
+        heard(fleet, ["one", "two"])
+        fleet.settled()
+        person = fleet.user()
+        fleet.kill()
+        person.says("three")
+        fleet.start()
+        assert person.hears()["text"] == "three"
+        fleet.settled()
+        backup = fleet.command("backup")
+        assert backup.returncode == 1
+        assert "pg_dump" in backup.stderr
+        assert rows(environ, "SELECT count(*) FROM inbox") == [(0,)]
+    assert counted(environ, "accepted, done") == (3, 3)
+    assert list(tmp_path.rglob("inbox.db*")) == []
+
+
+def test_the_password_is_shown_nowhere(tmp_path: Path, environ: dict[str, str], server: Server) -> None:
+    """Not in logs, events, status, arguments or a worker's environment, also when the server goes away."""
+    with running(tmp_path, STORE, environ=environ) as fleet:
+        heard(fleet, ["one"])
+        server.stop()
+        fleet.wait_for(lambda: fleet.events("inbox.trouble"), 20)
+        server.start()
+        fleet.wait_for(lambda: fleet.events("inbox.recovered"), 20)
+        pids = [fleet.process.pid, *(worker["pid"] for worker in fleet.status()["workers"])]
+        shown = [fleet.ask("GET", "/api/workers/status").text, fleet.command("check").stdout]
+        shown += [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
+        shown += [Path(f"/proc/{pid}/environ").read_text() for pid in pids[1:]]
+        (reason,) = {event["reason"] for event in fleet.events("inbox.trouble")[:1]}
+        assert "127.0.0.1" in reason or "terminat" in reason
+    shown += [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [text for text in shown if PASSWORD in text or "tests:" in text]
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_server_that_goes_away_loses_nothing(
+    tmp_path: Path, environ: dict[str, str], server: Server, end: str
+) -> None:
+    """Killed or stopped under load and started again, twice: each message is answered once, in order."""
+    with running(tmp_path, STORE, environ=environ) as fleet:
+        person = fleet.user()
+        texts = [f"{number}" for number in range(60)]
+
+        def talk() -> None:
+            for text in texts:
+                person.says(text)
+                time.sleep(0.05)
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        for _ in range(2):
+            time.sleep(0.8)
+            getattr(server, end)()
+            time.sleep(0.7)
+            server.start()
+        talking.join()
+        assert [person.hears(timeout=30)["text"] for _ in texts] == texts
+        fleet.settled()
+        assert fleet.events("inbox.trouble")
+        assert fleet.events("inbox.recovered")
+    assert counted(environ, "accepted, done") == (60, 60)
+
+
+def test_a_server_that_is_down_at_the_start_is_waited_for(
+    tmp_path: Path, environ: dict[str, str], server: Server
+) -> None:
+    """It is reported in words; the fleet runs as soon as it is there."""
+    server.stop()
+    timer = threading.Timer(2, server.start)
+    timer.start()
+    with running(tmp_path, STORE, environ=environ) as fleet:
+        timer.join()
+        (trouble,) = {event["reason"] for event in fleet.events("inbox.trouble")}
+        assert "the database cannot be used" in trouble
+        heard(fleet, ["hello"])
+
+
+def test_a_stop_ends_the_waiting_for_a_server(
+    tmp_path: Path, environ: dict[str, str], server: Server
+) -> None:
+    """Within seconds, with what it waited for."""
+    server.stop()
+    with (
+        pytest.raises(FleetFailed, match="the database cannot be used"),
+        running(tmp_path / "f", STORE | {"bots": {"echo": {}}}, environ=environ) as fleet,
+    ):
+        raise AssertionError(fleet)
+    server.start()
+
+
+def test_a_second_daemon_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
+    """It says who has the database, and exits with 75; once the first has ended, it may have it."""
+    with TelegramThread() as telegram:
+        with running(tmp_path / "a", STORE, telegram=telegram, environ=environ) as fleet:
+            heard(fleet, ["hello"])
+            second = running(tmp_path / "b", STORE, telegram=telegram, environ=environ)
+            with pytest.raises(FleetFailed, match=r"code 75(.|\n)*another daemon uses this database"), second:
+                pass
+        with running(tmp_path / "c", STORE, telegram=telegram, environ=environ) as fleet:
+            heard(fleet, ["again"])
+
+
+def test_without_the_driver_it_says_what_to_install(tmp_path: Path) -> None:
+    """Instead of a traceback: from check and from run."""
+    (tmp_path / "fleet.toml").write_text(
+        '[store]\nurl = "postgresql://h/d"\n[bots.echo]\ntoken = "1:a"\n'
+        'handler = "trioworkers.testing.echo:handle"\n'
+    )
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['psycopg'] = None\n")
+    environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+    for verb in ("check", "run"):
+        command = [sys.executable, "-m", "trioworkers.cli", "-c", str(tmp_path / "fleet.toml"), verb]
+        ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        assert ended.returncode == 78
+        assert 'pip install "trioworkers[postgres]"' in ended.stderr

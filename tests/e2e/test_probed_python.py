@@ -1,0 +1,209 @@
+"""Bots of Python's libraries under `acknowledge = "probe"`: real libraries, real processes, real kills.
+
+Each handler says `begun`, works for a while, and says `echo`, or raises. Its code knows nothing of us.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fleet_project import Daemon, Project, children_of, until, workers_of
+
+from trioworkers.testing import Telegram, serve_telegram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from trioworkers.testing import SimBot, SimUser
+
+ROOT = Path(__file__).parents[2]
+BOTS = ROOT / "tests" / "libraries" / "probed"
+LIBRARIES = ROOT / ".tools" / "libraries"
+QUICK = {"initial": "10ms", "max": "50ms", "per_hour": 99}
+
+pytestmark = pytest.mark.skipif(
+    not (LIBRARIES / "installed").exists() and not os.environ.get("CI"),
+    reason="scripts/test fetches the libraries",
+)
+
+MODES = {
+    "aiogram": ("aiogram_bot.py",),
+    "aiogram-serial": ("aiogram_bot.py", "serial"),
+    "python-telegram-bot": ("python_telegram_bot.py",),
+    "python-telegram-bot-concurrent": ("python_telegram_bot.py", "concurrent"),
+    "telebot": ("telebot_bot.py",),
+    "telebot-serial": ("telebot_bot.py", "serial"),
+    "telebot-async": ("telebot_async.py",),
+}
+
+
+class Scene:
+    """One bot, its people, and the daemon."""
+
+    def __init__(self, project: Project, world: Telegram, mode: str) -> None:
+        self.project, self.world, self.mode = project, world, mode
+        self.bot: SimBot = world.add_bot("shop")
+        self.people: list[SimUser] = []
+        self.base = ""
+        self.keys: dict[str, Any] = {}
+
+    async def begin(self, nursery: trio.Nursery, people: int, **keys: Any) -> Daemon:
+        """Start the fleet."""
+        self.base = await nursery.start(serve_telegram, self.world)
+        self.people = [self.world.add_user(f"user{number}") for number in range(people)]
+        self.write(**keys)
+        return await self.project.start().ready()
+
+    def write(self, slow: float = 0.0, **keys: Any) -> None:
+        """Write the fleet file."""
+        environ = {"BOT_TOKEN": "{token}", "PYTHONPATH": str(LIBRARIES / "python"), "SLOW": str(slow)}
+        table = {
+            "token": self.bot.token,
+            "command": [sys.executable, *MODES.get(self.mode, (self.mode,))],
+            "cwd": str(BOTS),
+            "environment": environ,
+            "acknowledge": "probe",
+            "restart": QUICK,
+            "retry": {"initial": "10ms", "max": "50ms", "attempts": 3},
+            **keys,
+        }
+        self.project.write(self.base, {"shop": table}, fleet={"watch": False})
+
+    async def say(self, words: Callable[[int], str], each: int) -> None:
+        """Each person says so many things, in turns."""
+        for number in range(each):
+            for one in self.people:
+                await one.say(self.bot, words(number))
+
+    def said(self, one: SimUser) -> list[str]:
+        """What the bot said to a person."""
+        return [message["text"] for message in self.world.sent(self.bot, one.id)]
+
+    def program(self, daemon: Daemon) -> int | None:
+        """The process of the bot, if it runs now."""
+        return next((child for one in workers_of(daemon.process.pid) for child in children_of(one)), None)
+
+    def done(self, count: int) -> Callable[[], bool]:
+        """Whether so many updates are done."""
+        return lambda: self.project.tally(self.bot)["done"] >= count
+
+    def unmarked(self) -> dict[str, int]:
+        """What was said more often than it may be by the repetitions that were reported, per chat."""
+        told = Counter(event["dialog"].split("/")[1] for event in self.project.events("update.repeated"))
+        over: Counter[str] = Counter()
+        for one in self.people:
+            for count in Counter(self.said(one)).values():
+                over[str(one.id)] += count - 1
+        return {chat: count - told[chat] for chat, count in over.items() if count > told[chat]}
+
+
+@pytest.fixture
+def make_scene(project: Project, world: Telegram) -> Callable[[str], Scene]:
+    return lambda mode: Scene(project, world, mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_updates_are_handled_once_and_in_order_and_a_stop_under_load_waits(
+    make_scene: Callable[[str], Scene], nursery: trio.Nursery, mode: str
+) -> None:
+    """300 updates in 30 chats, with a stop of the daemon amid them: each is answered once, in order."""
+    scene = make_scene(mode)
+    daemon = await scene.begin(nursery, people=30)
+    await scene.say(lambda number: f"m{number}", 10)
+    await until(scene.done(100), 8)
+    assert await daemon.stop(seconds=60) == 0
+    assert scene.project.tally(scene.bot)["pending"] > 0
+    daemon = await scene.project.start().ready()
+    await until(scene.done(300), 8)
+    wanted = [f"{word} m{number}" for number in range(10) for word in ("begun", "echo")]
+    for one in scene.people:
+        assert scene.said(one) == wanted
+    assert await daemon.stop() == 0
+    assert scene.project.tally(scene.bot) | {"done": 300, "pending": 0} == scene.project.tally(scene.bot)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_kills_lose_nothing_and_repeat_nothing_unmarked(
+    make_scene: Callable[[str], Scene], nursery: trio.Nursery, mode: str
+) -> None:
+    """Handlers of half a second; the bot and the daemon are killed in turns, ten times."""
+    scene = make_scene(mode)
+    daemon = await scene.begin(nursery, people=8, slow=0.5)
+    await scene.say(lambda number: f"m{number}", 4)
+    for number in range(10):
+        begun = len(scene.world.calls_of("sendMessage"))
+        await until(lambda before=begun: len(scene.world.calls_of("sendMessage")) > before)  # type: ignore[misc]
+        if number % 2:
+            daemon.process.kill()
+            await daemon.wait()
+            daemon = await scene.project.start().ready()
+        elif (program := scene.program(daemon)) is not None:
+            os.kill(program, signal.SIGKILL)
+    await until(scene.done(32), 90)
+    for one in scene.people:
+        told = list(dict.fromkeys(scene.said(one)))
+        assert told == [f"{word} m{number}" for number in range(4) for word in ("begun", "echo")]
+    assert scene.unmarked() == {}
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_handler_that_raises_is_tried_again_then_dead_and_others_go_on(
+    make_scene: Callable[[str], Scene], nursery: trio.Nursery, mode: str
+) -> None:
+    """Its update is tried three times, without repeating what it said; nothing it says of users is logged."""
+    scene = make_scene(mode)
+    daemon = await scene.begin(nursery, people=3)
+    first, *others = scene.people
+    program = scene.program(daemon)
+    await first.say(scene.bot, "fail secretly")
+    await scene.say(lambda number: f"m{number}", 3)
+    await until(scene.done(9), 8)
+    wanted = [f"{word} m{number}" for number in range(3) for word in ("begun", "echo")]
+    assert scene.said(first) == ["begun fail secretly", *wanted]
+    assert all(scene.said(one) == wanted for one in others)
+    assert scene.project.tally(scene.bot)["dead"] == 1
+    retried = scene.project.events("update.retried")
+    assert [event["attempt"] for event in retried] == [1, 2]
+    assert {event["error"].partition(":")[0] for event in retried} == {f"ValueError at {MODES[mode][0]}"}
+    assert "secretly" not in scene.project.log.read_text()
+    assert scene.program(daemon) == program
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_setting_changes_no_process_and_a_command_one(
+    make_scene: Callable[[str], Scene], nursery: trio.Nursery, mode: str
+) -> None:
+    """A reload under load: each update is answered once."""
+    scene = make_scene(mode)
+    daemon = await scene.begin(nursery, people=5)
+    program = scene.program(daemon)
+    scene.write(settings={"greeting": "hello"}, handler_timeout="80s")
+    assert scene.project.run("reload").returncode == 0
+    await scene.say(lambda number: f"m{number}", 2)
+    await until(scene.done(10))
+    assert scene.program(daemon) == program
+    scene.write(settings={"greeting": "hello"}, handler_timeout="80s", slow=0.01)  # its environment
+    await scene.say(lambda number: f"n{number}", 4)
+    assert scene.project.run("reload").returncode == 0
+    await until(scene.done(30))
+    await until(lambda: scene.program(daemon) not in (None, program))
+    assert len(scene.project.events("worker.exited")) == 1
+    for one in scene.people:
+        assert scene.said(one) == [
+            f"{word} {text}" for text in ("m0", "m1", "n0", "n1", "n2", "n3") for word in ("begun", "echo")
+        ]
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()

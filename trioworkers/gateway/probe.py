@@ -1,0 +1,105 @@
+"""What a probe within a program tells: how each update ended (docs/decisions/probe.md)."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import trio
+from msgspec import Meta
+
+from trioworkers.botapi.healing import can_heal
+from trioworkers.gateway.messages import END, MessageError
+from trioworkers.handling.failure import in_words
+from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, WORDS_LENGTH, Outcome, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trioworkers.botapi.errors import BotApiError
+    from trioworkers.gateway.programs import ProgramConnection
+
+GREETING, CALL_OF = b"x-trioworkers-probe", b"x-trioworkers-update"  # fields of requests
+METHOD = "trioworkersprobe"  # in the place of a method, in lower case
+MOST_LINE = 16 * 1024  # bytes
+
+
+class End(msgspec.Struct, frozen=True):
+    """An update ended. `error`: what its handling raised, by type and place; None: it returned.
+
+    `code`: the Bot API's, where that was a refusal; `after`: seconds that Telegram asked to wait.
+    """
+
+    id: int
+    error: str | None = None
+    code: int | None = None
+    after: Annotated[float, Meta(ge=0)] | None = None
+
+
+_decode = msgspec.json.Decoder(End).decode
+
+
+async def read_ends(program: ProgramConnection, ended: Callable[[End], None]) -> None:
+    """Tell each end that comes on a connection, until that ends.
+
+    Raises:
+        MessageError: it is not what a probe sends.
+        OSError, trio.ClosedResourceError: the connection has ended.
+    """
+    rest = b""
+    while (part := await program.next_part(math.inf)) is not END:
+        *lines, rest = (rest + part).split(b"\n")
+        if len(rest) > MOST_LINE:
+            message = f"a line of more than {MOST_LINE} bytes"
+            raise MessageError(message)
+        for line in lines:
+            try:
+                end = _decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                message = "not the end of an update"
+                raise MessageError(message) from None
+            ended(end)
+
+
+def outcome_of(end: End, refusal: BotApiError | None) -> Outcome:
+    """What an end means for its update, as the same exception does in a handler.
+
+    `refusal`: what Telegram answered with this code in the handling, as far as it is known.
+    """
+    if end.error is None:
+        return Outcome(0, "done")
+    error = cut(" ".join(end.error.split()), ERROR_LENGTH)
+    words = "" if refusal is None else cut(in_words(refusal), WORDS_LENGTH)
+    if end.code is not None and not (can_heal(end.code, "") if refusal is None else refusal.heals):
+        return Outcome(0, "dead", error=error, words=words)
+    if end.after is not None:
+        return Outcome(0, "retry", after=min(end.after, LONGEST_AFTER), counted=False, error=error)
+    return Outcome(0, "retry", error=error, words=words)
+
+
+class UnderWay:
+    """Counts what is under way, and waits until nothing is."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._over = trio.Event()
+        self._over.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Inside, one is under way."""
+        if not self._count:
+            self._over = trio.Event()
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._over.set()
+
+    async def wait_over(self) -> None:
+        """Return when none is under way."""
+        await self._over.wait()

@@ -1,0 +1,77 @@
+"""Opens the store that the fleet file names, and waits for its server where it has one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioworkers.inbox.sqlite.file import open_file
+from trioworkers.inbox.store import StoreRefusedError, StoreUnreachableError, store_problem
+from trioworkers.shortage import in_thread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trioworkers.config import Fleet
+    from trioworkers.holdings import Holdings
+    from trioworkers.inbox.postgres.store import PostgresStore
+    from trioworkers.inbox.store import Store
+    from trioworkers.reports import Reports
+
+DATABASE = "inbox.db"
+AGAIN = 1.0  # seconds between two looks for a server that cannot be reached
+
+
+def database_of(fleet: Fleet) -> Path | None:
+    """The file of the store; None: it is on a server."""
+    return fleet.state_dir / DATABASE if fleet.store.url == "sqlite" else None
+
+
+async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event) -> Store:
+    """Open the store; a server that cannot be reached is reported, and waited for until `stop`.
+
+    Raises:
+        StoreRefusedError, StoreForbiddenError: it cannot be used as it is.
+        StoreUnreachableError: the daemon is to stop, and the server was not reached before.
+        StoreError: it cannot be opened.
+    """
+    path = database_of(fleet)
+    if path is not None:
+        return open_file(
+            path,
+            durability=fleet.store.durability,
+            damaged=reports.inbox_damaged,
+            reclaim=holdings.reclaim,
+        )
+    store = connected_store(fleet)
+    reported: str | None = None
+    while True:
+        try:
+            await in_thread(store.open)
+        except StoreUnreachableError as error:
+            if str(error) != reported:
+                reported = str(error)
+                reports.inbox_trouble(error)
+            with trio.move_on_after(AGAIN):
+                await stop.wait()
+                raise
+        else:
+            if reported is not None:
+                reports.inbox_trouble(None)
+            return store
+
+
+def connected_store(fleet: Fleet) -> PostgresStore:
+    """The store on the server of `store.url`, for a daemon that has it for itself; not opened yet.
+
+    Raises:
+        StoreRefusedError: the address is not one, or the driver is not installed.
+    """
+    if problem := store_problem(fleet.store.url):
+        message = f"store.url: {problem}"
+        raise StoreRefusedError(message)
+    from trioworkers.inbox.postgres.alone import Alone
+    from trioworkers.inbox.postgres.store import postgres_store
+
+    return postgres_store(fleet.store.url, Alone(), fleet.store.durability)
