@@ -97,6 +97,18 @@ const ask = async () => {
   await fetch(process.env.TRIOWORKERS_API_BASE + new URL(address("told")).pathname + "?chat_id=1&text=told");
 };
 """
+NAMES = "createRunner, createSequentialSink, createSource, createUpdateFetcher"
+PARTS = (
+    GRAMMY_BOT
+    + """
+const source = createSource({ supply: createUpdateFetcher(bot) });
+const consume = (update) => bot.handleUpdate(update);
+const sink = createSequentialSink({ consume }, (error) => bot.errorHandler(error));
+const runner = createRunner(source, sink);
+bot.init().then(() => runner.start());
+for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => runner.stop());
+"""
+)
 NODE_TELEGRAM_BOT_API = """
 const bot = new TelegramBot(process.env.BOT_TOKEN, { polling: { interval: 10 } });
 bot.on("message", (message) => {
@@ -141,6 +153,12 @@ BOTS = {
         'const { Bot } = require("grammy"); const { run, sequentialize } = require("@grammyjs/runner");',
         'import { Bot } from "grammy"; import { run, sequentialize } from "@grammyjs/runner";',
         RUNNER.replace("/* more */", "bot.use(sequentialize((ctx) => String(ctx.chat.id)));"),
+        "grammy/1.46.0",
+    ),
+    "parts": Library(
+        f'const {{ Bot }} = require("grammy"); const {{ {NAMES} }} = require("@grammyjs/runner");',
+        f'import {{ Bot }} from "grammy"; import {{ {NAMES} }} from "@grammyjs/runner";',
+        PARTS,
         "grammy/1.46.0",
     ),
     "node-telegram-bot-api": Library(

@@ -113,15 +113,17 @@ const over = (update) => {
   if (update.open === 0 && update.wake) update.wake();
 };
 
-const tracked = async (call) => {
-  const update = handling();
+// Makes a call of a handling. `update`: which one, where a queue of the bot may have lost it.
+const tracked = (call, update = handling()) => {
   if (!update) return call();
   update.open += 1;
-  try {
-    return await call();
-  } finally {
-    over(update);
-  }
+  return within.run(update, async () => {
+    try {
+      return await call();
+    } finally {
+      over(update);
+    }
+  });
 };
 
 // Handles an update by a library's own function, and tells how that ended. It never fails.
@@ -171,10 +173,18 @@ const telegraf = (module, name) => {
     wrapped.add(bot.handleError);
   };
   const client = module.require("./core/network/client").default.prototype;
+  const owners = new WeakMap(); // of each client, the handling that it was made for: a throttler calls from its queue
   return [
+    [Telegraf.prototype, "middleware", (original) => function () {
+      const middleware = original.call(this);
+      return (ctx, next) => {
+        owners.set(ctx.telegram, handling());
+        return middleware(ctx, next);
+      };
+    }],
     [Telegraf.prototype, "startPolling", polling(() => name)],
     [client, "callApi", (original) => function (...args) {
-      return tracked(() => original.apply(this, args));
+      return tracked(() => original.apply(this, args), owners.get(this));
     }],
     [Telegraf.prototype, "handleUpdate", (original) => function (update, ...rest) {
       watch(this);
@@ -183,18 +193,28 @@ const telegraf = (module, name) => {
   ];
 };
 
+// The handling that a call was made in: it is noted on the payload before, and looked up after all transformers of the
+// bot, of which a throttler calls from its queue. JSON and forms leave symbols out.
+const OWNER = Symbol("trioworkers");
+const resume = (call, method, payload, ...rest) =>
+  payload && payload[OWNER] ? within.run(payload[OWNER], () => call(method, payload, ...rest)) : call(method, payload, ...rest);
+
 let grammyName = null;
 
-const grammy = ({ exports: { Bot } }, name) => {
+const grammy = (module, name) => {
+  const { Bot } = module.exports;
+  const client = module.require("./core/client.js");
   grammyName = name;
   const watched = new WeakSet();
   const usual = () => String(new Bot("0:0").errorHandler);
   const watch = (bot) => {
     if (watched.has(bot)) return;
     watched.add(bot);
-    bot.api.config.use((call, ...args) => tracked(() => call(...args)));
+    bot.api.config.use((call, method, payload, ...rest) =>
+      tracked(() => call(method, { ...payload, [OWNER]: handling() }, ...rest)));
   };
   return [
+    [client, "createRawApi", (original) => (...args) => original(...args).use(resume)],
     [Bot.prototype, "start", polling(() => `${name}; at-once=1`)],
     [Bot.prototype, "stop", polling(() => `${name}; at-once=1`)],
     [Bot.prototype, "handleUpdate", (original) => function (update, ...rest) {
