@@ -55,6 +55,7 @@ const act = async function act(text, send, refuse) {
 """
 TELEGRAF = """
 const bot = new Telegraf(process.env.BOT_TOKEN);
+/* more */
 bot.on("message", (ctx) => act(ctx.message.text, (text) => ctx.reply(text), () => ctx.reply("429")));
 if (process.env.CATCH) bot.catch((error, ctx) => ctx.reply("sorry"));
 bot.launch();
@@ -80,6 +81,23 @@ const runner = run(bot);
 for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => runner.stop());
 """
 )
+QUEUE = """
+const outside = new (require("async_hooks").AsyncResource)("queue");
+const queued = (call) => new Promise((done, failed) => {
+  setTimeout(() => outside.runInAsyncScope(() => call().then(done, failed)), 2);
+});
+"""
+QUEUED = {
+    "telegraf": """
+bot.use((ctx, next) => {
+  const call = ctx.telegram.callApi.bind(ctx.telegram);
+  ctx.telegram.callApi = (...args) => queued(() => call(...args));
+  return next();
+});
+""",
+    "grammy": "bot.api.config.use((call, ...args) => queued(() => call(...args)));",
+    "runner": "bot.api.config.use((call, ...args) => queued(() => call(...args)));",
+}
 WAYS = """
 const https = require("https");
 const address = (text) => `https://api.telegram.org/bot${process.env.BOT_TOKEN}/sendMessage?chat_id=1&text=${text}`;
@@ -385,6 +403,19 @@ def test_calls_that_a_handler_does_not_wait_for_belong_to_it(tmp_path, name):
             of_it = [one for one in daemon.said if (one["id"] if isinstance(one, dict) else one[1]) == number]
             first, second = ("first", number, str(number)), ("second", number, str(number))
             assert of_it == [first, second, {"id": number}]
+
+
+@pytest.mark.parametrize("name", QUEUED)
+def test_a_call_from_a_throttlers_queue_belongs_to_who_made_it(tmp_path, name):
+    """It is made later, and by code that runs in no handling."""
+    library = BOTS[name]
+    source = library.required + DO + QUEUE + library.code.replace("/* more */", QUEUED[name])
+    with stand_in() as daemon:
+        daemon.updates += [update(1000 + number, number, "calls") for number in range(1, 21)]
+        with running(daemon, tmp_path, source):
+            daemon.wait(lambda: len(daemon.ends()) == 20)
+        assert len(daemon.calls()) == 60
+        assert all(of == str(1000 + chat) for _, chat, of in daemon.calls())
 
 
 def test_a_call_carries_its_update_in_whatever_way_it_is_made(tmp_path):
