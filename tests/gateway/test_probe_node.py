@@ -322,6 +322,7 @@ def running(
         "NODE_PATH": str(LIBRARIES / "node_modules"),
         "TRIOWORKERS_API_BASE": daemon.address,
         "TRIOWORKERS_REDIRECT": "api.telegram.org",
+        "TRIOWORKERS_PROBE": "1",
         "TRIOWORKERS_TOKEN": TOKEN,
         "BOT_TOKEN": TOKEN,
         **environ,
@@ -469,6 +470,18 @@ def test_a_version_that_was_not_tried_is_named_and_left_alone(tmp_path, name, pa
             daemon.wait(lambda: daemon.calls() and len(daemon.polls) > 2)
         assert set(daemon.polls) == {says}
         assert daemon.said[0][0] == "echo m"
+
+
+@pytest.mark.parametrize("name", ["telegraf", "grammy"])
+def test_a_library_is_itself_where_no_probe_is_wanted(tmp_path, name):
+    """What a handler raises ends the process, as it does without us."""
+    library = BOTS[name]
+    with stand_in() as daemon, pytest.raises(AssertionError):  # noqa: PT012 - the bot has ended
+        daemon.updates.append(update(1, 1, "raise"))
+        with running(daemon, tmp_path, library.required + DO + library.code, TRIOWORKERS_PROBE="") as bot:
+            assert bot.wait(30) == 1
+    assert set(daemon.polls) == {None}
+    assert daemon.said == []
 
 
 @pytest.mark.parametrize(
