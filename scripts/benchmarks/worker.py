@@ -49,9 +49,7 @@ def run(at_once: list[int], updates: int) -> None:
     """Print a line for each number of chats that write at the same time."""
     print(f"{updates} updates of {len(BODY)} bytes to a forked echo bot, calls recorded; median of {ROUNDS}")
     print("its calls are marked in shared memory, or each is reported to the daemon before it is made")
-    print(
-        f"{'chats':>5}  {'calls':>8}  {'CPU, µs':>8}  {'updates':>9}  {'one after all, µs':>18}  own MB"
-    )
+    print(f"{'chats':>5}  {'calls':>8}  {'CPU, µs':>8}  {'updates':>9}  {'one after all, µs':>18}  own MB")
     print(f"{'':>5}  {'':>8}  {'':>8}  {'':>9}  {'':>18}  {'before':>6}  {'after':>6}")
     for chats in at_once:
         for marks in (True, False):
