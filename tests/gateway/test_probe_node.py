@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+import httpx
 import pytest
 
 from trioworkers.nursery.command_session import PRELOAD
@@ -470,6 +471,41 @@ def test_a_version_that_was_not_tried_is_named_and_left_alone(tmp_path, name, pa
             daemon.wait(lambda: daemon.calls() and len(daemon.polls) > 2)
         assert set(daemon.polls) == {says}
         assert daemon.said[0][0] == "echo m"
+
+
+WEBHOOKS = {
+    "telegraf": """
+require("http").createServer((asked, answer) => {
+  bot.webhookCallback("/")(asked, answer).catch(() => answer.writeHead(500).end());
+})""",
+    "grammy": """
+const { webhookCallback } = require("grammy");
+require("http").createServer((asked, answer) => {
+  webhookCallback(bot, "http")(asked, answer).catch(() => answer.writeHead(500).end());
+})""",
+}
+
+
+@pytest.mark.parametrize("name", WEBHOOKS)
+def test_a_webhook_answers_how_its_update_ended(tmp_path, name):
+    """As it does without the probe, which then says nothing."""
+    library = BOTS[name]
+    code = library.code.partition("bot.launch()" if name == "telegraf" else "bot.start()")[0]
+    port = "process.once('SIGTERM', () => process.exit(0));"
+    listen = (
+        f"{WEBHOOKS[name]}.listen(0, '127.0.0.1', function () {{ console.log(this.address().port); }});{port}"
+    )
+    with stand_in() as daemon:
+        with running(daemon, tmp_path, library.required + DO + code + listen):
+            output = tmp_path / "output"
+            daemon.wait(lambda: output.read_text().endswith("\n"))
+            address = f"http://127.0.0.1:{output.read_text().split()[0]}/"
+            statuses = [
+                httpx.post(address, json=update(number, number, text), timeout=30).status_code
+                for number, text in enumerate(("m", "raise"), 1)
+            ]
+        assert statuses == [200, 500]
+        assert daemon.said == [("echo m", 1, None)]
 
 
 @pytest.mark.parametrize("name", ["telegraf", "grammy"])

@@ -126,11 +126,11 @@ const tracked = (call, update = handling()) => {
   });
 };
 
-// Handles an update by a library's own function, and tells how that ended. It never fails.
+// Handles an update by a library's own function, and tells how that ended; then it never fails. An update that did not come by
+// polling is left alone: of a webhook, the answer says how it ended.
 const handled = (given, handle) => {
   const id = given && given.update_id;
-  const outer = handling();
-  if (!Number.isInteger(id) || (outer && outer.id === id)) return handle();
+  if (!Number.isInteger(id) || !within.getStore() || handling()) return handle();
   const update = { id, fields: { [UPDATE]: String(id) }, open: 0, wake: null, failure: null };
   return within.run(update, async () => {
     try {
@@ -167,6 +167,7 @@ const telegraf = (module, name) => {
     if (wrapped.has(handler)) return;
     const isOwn = String(handler) !== usual();
     bot.handleError = async (error, ctx) => {
+      if (!handling()) return handler.call(bot, error, ctx);
       raised(error);
       await complain(isOwn && handler.bind(bot), error, ctx);
     };
@@ -223,6 +224,7 @@ const grammy = (module, name) => {
         try {
           await original.call(this, update, ...rest);
         } catch (error) { // a BotError, which contains what was thrown
+          if (!handling()) throw error;
           raised(error.error === undefined ? error : error.error);
           const isOwn = String(this.errorHandler) !== usual();
           await complain(isOwn && ((about) => this.errorHandler(about)), error);
@@ -234,7 +236,10 @@ const grammy = (module, name) => {
 
 const runner = ({ exports }) => [
   [exports, "run", polling(() => grammyName)],
-  [exports, "createUpdateFetcher", (original) => (...args) => polling(() => grammyName)(original(...args))],
+  [exports, "createRunner", (original) => (...args) => {
+    const made = original(...args);
+    return { ...made, start: polling(() => grammyName)(made.start) };
+  }],
 ];
 
 const nodeTelegramBotApi = ({ exports: TelegramBot }, name) => {
