@@ -476,19 +476,19 @@ def test_a_version_that_was_not_tried_is_named_and_left_alone(tmp_path, name, pa
 WEBHOOKS = {
     "telegraf": """
 require("http").createServer((asked, answer) => {
-  bot.webhookCallback("/")(asked, answer).catch(() => answer.writeHead(500).end());
+  bot.webhookCallback("/")(asked, answer).catch(() => console.log("rejected"));
 })""",
     "grammy": """
 const { webhookCallback } = require("grammy");
 require("http").createServer((asked, answer) => {
-  webhookCallback(bot, "http")(asked, answer).catch(() => answer.writeHead(500).end());
+  webhookCallback(bot, "http")(asked, answer).catch(() => console.log("rejected"));
 })""",
 }
 
 
 @pytest.mark.parametrize("name", WEBHOOKS)
-def test_a_webhook_answers_how_its_update_ended(tmp_path, name):
-    """As it does without the probe, which then says nothing."""
+def test_an_update_of_a_webhook_is_left_alone(tmp_path, name):
+    """Whoever calls the library is told what a handler raised, as without the probe, which says nothing."""
     library = BOTS[name]
     code = library.code.partition("bot.launch()" if name == "telegraf" else "bot.start()")[0]
     port = "process.once('SIGTERM', () => process.exit(0));"
@@ -500,11 +500,10 @@ def test_a_webhook_answers_how_its_update_ended(tmp_path, name):
             output = tmp_path / "output"
             daemon.wait(lambda: output.read_text().endswith("\n"))
             address = f"http://127.0.0.1:{output.read_text().split()[0]}/"
-            statuses = [
-                httpx.post(address, json=update(number, number, text), timeout=30).status_code
-                for number, text in enumerate(("m", "raise"), 1)
-            ]
-        assert statuses == [200, 500]
+            for number, text in enumerate(("m", "raise"), 1):
+                with suppress(httpx.ReadTimeout):  # of the second, whose end is the caller's matter in grammY
+                    httpx.post(address, json=update(number, number, text), timeout=5 if text == "m" else 1)
+            daemon.wait(lambda: "rejected" in output.read_text())
         assert daemon.said == [("echo m", 1, None)]
 
 
