@@ -157,6 +157,29 @@ def test_a_stop_ends_the_waiting_for_a_server(
     server.start()
 
 
+def test_a_daemon_stops_while_its_server_is_down(
+    tmp_path: Path, environ: dict[str, str], server: Server
+) -> None:
+    """Gracefully and soon, though nothing can be written; what was said meanwhile is answered later."""
+    with running(tmp_path, STORE, environ=environ) as fleet:
+        person = fleet.user()
+        person.says("one")
+        assert person.hears()["text"] == "one"
+        fleet.settled()
+        server.stop()
+        person.says("two")
+        fleet.wait_for(lambda: fleet.events("inbox.trouble"), 20)
+        refused = fleet.command("bots", "pause", "echo")
+        assert refused.returncode == 75
+        assert "nothing was changed" in refused.stderr
+        began = time.monotonic()
+        fleet.stop()
+        assert time.monotonic() - began < 10
+        server.start()
+        fleet.start()
+        assert person.hears()["text"] == "two"
+
+
 def test_a_second_daemon_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
     """It says who has the database, and exits with 75; once the first has ended, it may have it."""
     with TelegramThread() as telegram:
@@ -167,6 +190,25 @@ def test_a_second_daemon_is_refused(tmp_path: Path, environ: dict[str, str]) -> 
                 pass
         with running(tmp_path / "c", STORE, telegram=telegram, environ=environ) as fleet:
             heard(fleet, ["again"])
+
+
+def test_the_fleets_state_is_the_same_on_another_machine(tmp_path: Path, environ: dict[str, str]) -> None:
+    """A bot that was paused stays so where no file says it; the webhooks' secret is made once."""
+    secret = "SELECT value FROM plugin_values WHERE plugin = '/fleet' AND key = 'webhook-secret'"
+    with TelegramThread() as telegram:
+        bots: dict[str, Any] = {"bots": {"one": {}, "two": {}}}
+        with running(tmp_path / "a", STORE | bots, telegram=telegram, environ=environ) as fleet:
+            tokens = {name: {"token": fleet.sim_bot(name).token} for name in ("one", "two")}
+            assert fleet.command("bots", "pause", "two").returncode == 0
+            first = rows(environ, secret)
+        assert not [
+            path for path in (tmp_path / "a").rglob("*") if path.name in ("paused.json", "webhook-secret")
+        ]
+        with running(tmp_path / "b", STORE | {"bots": tokens}, telegram=telegram, environ=environ) as fleet:
+            assert {name: fleet.bot(name)["paused"] for name in tokens} == {"one": False, "two": True}
+            assert fleet.command("bots", "resume", "two").returncode == 0
+            assert rows(environ, secret) == first != []
+        assert rows(environ, "SELECT FROM plugin_values WHERE key = 'paused/'") == []
 
 
 def test_without_the_driver_it_says_what_to_install(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ CREATE TABLE once (
 );
 CREATE INDEX once_by_time ON once (until, bot_id, key);
 CREATE TABLE plugin_values (
-    plugin text NOT NULL, key bytea NOT NULL, value bytea NOT NULL, until float8, PRIMARY KEY (plugin, key)
+    plugin text COLLATE "C" NOT NULL, key bytea NOT NULL, value bytea NOT NULL, until float8,
+    PRIMARY KEY (plugin, key)
 );
 CREATE INDEX plugin_values_by_time ON plugin_values (until, plugin, key) WHERE until IS NOT NULL;
 CREATE TABLE tally (bot_id bigint PRIMARY KEY, {_COUNTS}) WITH (fillfactor = 50);
@@ -83,6 +84,11 @@ CREATE TABLE delta (                     -- what a commit adds to the tallies; a
     node uuid NOT NULL, batch bigint NOT NULL, bot_id bigint NOT NULL, {_COUNTS}
 );
 CREATE INDEX delta_by_batch ON delta (node, batch);
+""",
+    """
+CREATE TABLE cluster (                   -- one row: the server's timeline under which bots have owners
+    one bool PRIMARY KEY DEFAULT true CHECK (one), timeline text NOT NULL
+);
 """,
 )
 """`STEPS[n]` makes version n + 1 of version n; 0 is an empty database."""
