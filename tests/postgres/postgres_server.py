@@ -30,6 +30,7 @@ SETTINGS = {
     "log_min_messages": "fatal",
     "deadlock_timeout": "100ms",
 }
+LIFELINE = 'cat; [ -e "$1/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$1/postmaster.pid")"; rm -rf "$2"'
 
 
 def program(name: str) -> str | None:
@@ -60,6 +61,13 @@ class Server:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
+        # however the process of the tests ends, the server ends with it
+        self._lifeline = subprocess.Popen(
+            ["/bin/sh", "-c", LIFELINE, "sh", str(self.data), str(self.folder)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         folder = ("-D", str(self.data), "-U", "tests")
         if copied is None:
             self._run("initdb", *folder, "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8")
@@ -133,9 +141,12 @@ class Server:
         self._process.wait(20)
 
     def close(self) -> None:
+        """Kill it, and remove its folder."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
-        shutil.rmtree(self.folder)
+        assert self._lifeline.stdin is not None
+        self._lifeline.stdin.close()
+        self._lifeline.wait(20)
 
     def admin(self, database: str = "postgres") -> str:
         """The address for the server's owner."""
