@@ -15,8 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+import test_endpoint  # type: ignore[import-not-found] # it lies beside
 import trio
-from test_endpoint import (  # type: ignore[import-not-found] # it lies beside
+from test_endpoint import (
     LOCAL,
     REAL,
     Scene,
@@ -31,8 +33,6 @@ from trioworkers.gateway.endpoint import MOST_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 REQUESTS = int(os.environ.get("REQUESTS", "1500"))
 SEED = int(os.environ.get("SEED", "17"))
@@ -162,6 +162,15 @@ NAMES = [
     "max_connections",
     "drop_pending_updates",
 ]
+
+
+pytestmark = pytest.mark.timeout(400 + REQUESTS // 10)
+
+
+@pytest.fixture(autouse=True)
+def _long_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scene may last as long as so many requests do, on a busy machine, too."""
+    monkeypatch.setattr(test_endpoint, "TIME", 300.0 + REQUESTS / 10)
 
 
 def body_of(dice: random.Random) -> bytes:
