@@ -18,14 +18,15 @@ _ORDER_OF_PROGRAM = "the order within a chat is the program's own affair"
 _NO_ORDER = "several updates of a chat at the same time, in no order"
 
 
-def promise_of(settings: Mapping[str, Any]) -> str | None:
+def promise_of(settings: Mapping[str, Any], in_force: str | None = None) -> str | None:
     """Return the promise that a bot's settings make; None: the bot is no program.
 
-    `settings`: those in force, as the API shows them.
+    `settings`: those in force, as the API shows them. `in_force`: the promise that its process keeps; None: it
+    has no process, or that has not polled.
     """
     if not settings.get("command"):
         return None
-    acknowledge = settings["acknowledge"]
+    acknowledge = in_force or settings["acknowledge"]
     if settings["order"] == "none":
         order = _NO_ORDER
     else:

@@ -344,7 +344,7 @@ class BotScope:
     def _status_before(self) -> dict[str, Any]:
         """What is known before its run: it waits for one that has its bot id, name or log."""
         tally = self._context.inbox.tally(self.settings.bot_id)
-        unknown = ("pid", "webhook", "uptime_ms", "memory_bytes", "last_heartbeat_age_ms", "code")
+        unknown = "pid webhook uptime_ms memory_bytes last_heartbeat_age_ms code acknowledge".split()
         health = {"alive": False, "responsive": False, "progressing": True, "receiving": True}
         return {
             **dict.fromkeys(unknown),

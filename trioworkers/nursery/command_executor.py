@@ -69,6 +69,7 @@ class CommandExecutor:
         self, worker: ConnectedWorker, bot: LocalBot, scheduler: Scheduler, settling: Settling
     ) -> None:
         self._worker = worker
+        worker.promise = lambda: bot.promise
         self._bot = bot
         self._scheduler = scheduler
         self._settling = settling
