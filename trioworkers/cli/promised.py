@@ -21,8 +21,8 @@ _NO_ORDER = "several updates of a chat at the same time, in no order"
 def promise_of(settings: Mapping[str, Any], in_force: str | None = None) -> str | None:
     """Return the promise that a bot's settings make; None: the bot is no program.
 
-    `settings`: those in force, as the API shows them. `in_force`: the promise that its process keeps; None: it
-    has no process, or that has not polled.
+    `settings`: those in force, as the API shows them. `in_force`: the promise that its process
+    keeps; None: it has none yet.
     """
     if not settings.get("command"):
         return None

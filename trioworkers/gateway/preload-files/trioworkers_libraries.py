@@ -6,6 +6,7 @@ Loaded by `sitecustomize.py`, which gives it `trioworkers_probe.py` as `probe`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import importlib
 import os
@@ -229,14 +230,18 @@ LIBRARIES: dict[str, tuple[str, str, Callable[[Any, Any, Callable[[int | None], 
 
 
 def wrap(module: Any, probe: Any) -> None:
-    """Wrap a module of a library that the bot has just imported; of another version than tried, say so."""
+    """Wrap a module of a library that the bot has just imported; of another version than tried, say so.
+
+    A version that lacks one of the functions is such a one, whatever it calls itself.
+    """
     library, place, wrapper = LIBRARIES[module.__name__]
     package = sys.modules[module.__name__.partition(".")[0]]
     folder = os.path.dirname(os.path.dirname(os.path.abspath(package.__file__ or "")))
     if folder != os.path.abspath(sys.path[0] or "."):  # unless the library lies beside the bot's own code
         probe.FOREIGN.add(os.path.join(folder, ""))
     version = str(importlib.import_module(place).__version__)
+    probe.PROBE.greeting = f"{library}/{version}; unknown"
     if is_tried(library, version):
-        wrapper(module, probe, lambda at_once: probe.PROBE.greet(library, version, at_once))
-    else:
-        probe.PROBE.greeting = f"{library}/{version}; unknown"
+        with contextlib.suppress(AttributeError):  # raised before anything is changed
+            wrapper(module, probe, lambda at_once: probe.PROBE.greet(library, version, at_once))
+            probe.PROBE.greeting = ""  # until it polls
