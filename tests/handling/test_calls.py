@@ -105,6 +105,12 @@ def handled():
     return Handled()
 
 
+async def test_a_call_that_is_not_awaited_is_named(handled):
+    """Python says it: coroutine 'Bot.send_message' was never awaited."""
+    with pytest.warns(RuntimeWarning, match=r"coroutine 'Bot\.send_message' was never awaited"):
+        handled.bot.send_message(chat_id=1, text="x")
+
+
 async def test_the_same_call_is_answered_from_the_record(handled):
     """The second handling gets the first one's answer, and nothing is made or told."""
     first = await handled.bot.send_message(chat_id=1, text="hi")

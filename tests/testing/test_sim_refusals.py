@@ -88,6 +88,10 @@ CASES = [
         "message caption is too long",
     ),
     (
+        ("sendPhoto", {"chat_id": ALICE, "photo": "attach://file", "caption": "😀" * 513}),
+        "message caption is too long",
+    ),
+    (
         (
             "sendPhoto",
             {"chat_id": ALICE, "photo": "attach://file", "caption": "_", "parse_mode": "MarkdownV2"},
@@ -244,6 +248,36 @@ CASES = [
 ]
 
 
+WITHIN = [
+    text(text="x" * 4096),
+    text(text="😀" * 2048),
+    text(text="<b>" + "x" * 4096 + "</b>", parse_mode="HTML"),
+    text(text="\u200bx"),
+    ("sendPhoto", {"chat_id": ALICE, "photo": "attach://file", "caption": "x" * 1024}),
+    ("sendPhoto", {"chat_id": ALICE, "photo": "attach://file", "caption": "😀" * 512}),
+    button(callback_data="x" * 64),
+    button(callback_data="😀" * 16),
+    button(copy_text={"text": "x" * 256}),
+    button(switch_inline_query=""),
+    button(url=f"tg://user?id={ALICE}"),
+    key(web_app={"url": "https://x.org"}),
+    text(reply_markup={"inline_keyboard": [[{"text": "b", "callback_data": "x"}] * 8] * 12}),
+    album("photo", "video"),
+    album(*["photo"] * 10),
+    album("document", "document"),
+    album("photo", "photo", caption="x" * 1024),
+    poll(options=["a", "b"] * 6),
+    poll(options=["a", "x" * 100]),
+    poll(question="x" * 300),
+    poll(type="quiz", correct_option_ids=[1]),
+    invoice(payload="x" * 128),
+    invoice(title="x" * 32),
+    ("setMyCommands", {"commands": [{"command": "x" * 32, "description": "x" * 256}] * 100}),
+    ("deleteMessages", {"chat_id": ALICE, "message_ids": list(range(1, 101))}),
+    ("sendLocation", {"chat_id": ALICE, "latitude": 90, "longitude": -180, "live_period": 60}),
+]
+
+
 @pytest.fixture
 def stage(clock):
     world = Telegram(seed=1, clock=clock)
@@ -266,6 +300,15 @@ def test_what_telegram_refuses_is_refused_in_its_words(stage, call, words):
         world.run(bot, method, Params(params, {"file": PHOTO, "empty": Upload("e", "", b"")}))
     assert (caught.value.error_code, caught.value.description) == (400, f"Bad Request: {words}")
     assert len(world.sent(bot, ALICE)) == before
+
+
+@pytest.mark.parametrize("call", WITHIN, ids=range(len(WITHIN)))
+def test_what_is_just_within_the_limits_is_taken(stage, call):
+    """A limit that is too tight makes a bot's test fail that would do well."""
+    world, bot, _ = stage
+    method, params = call
+    world.run(bot, method, Params(params, {"file": PHOTO}))
+    assert world.calls[-1].ok
 
 
 def test_an_unknown_method_is_not_found(stage):

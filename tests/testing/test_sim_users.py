@@ -31,6 +31,21 @@ def test_a_text_becomes_a_message(bot, alice, updates):
     assert update["message"]["via"] == "x"
 
 
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("/start", 6), ("/start@a_bot x", 12), ("/start,", 6), ("/", None), ("/ä", None), ("a /b", None)],
+)
+def test_a_command_is_found_where_a_text_begins_with_it(bot, alice, updates, text, length):
+    """Also after an edit, which takes away the entities that were there."""
+    entities = [{"type": "bot_command", "offset": 0, "length": length}] if length else None
+    alice.send(bot, text)
+    assert updates()[-1]["message"].get("entities") == entities
+    for before in ("/another_command", "none"):
+        alice.edit(bot, before)
+        alice.edit(bot, text)
+        assert updates()[-1]["edited_message"].get("entities") == entities
+
+
 def test_an_edit_becomes_an_edited_message(bot, alice, updates):
     """It has the id of the message, the new text and an edit_date; with nothing said it is a mistake."""
     with pytest.raises(LookupError):

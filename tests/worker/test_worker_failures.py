@@ -55,6 +55,14 @@ async def test_a_failure_is_a_line_with_its_traceback(run, lines):
     assert "secret" not in json.dumps(lines)
 
 
+async def test_a_failure_without_code_of_the_bot_has_no_traceback(run, lines):
+    """A field without a line would be an empty line."""
+    await run(lambda: None)  # it is not async: what awaits it is ours
+    (line,) = lines
+    assert line["error"].startswith("TypeError at ")
+    assert "traceback" not in line
+
+
 async def test_what_is_raised_on_purpose_is_no_failure(run, lines):
     """`Retry` and `Drop` are how a handler says what it wants; with an error beside them it is a failure."""
     await run(raising(Retry(after=5)))

@@ -318,6 +318,21 @@ FAILURES = {
         r"expected an async function, got function",
     ),
     "not a function": ("my_handler:handle", "handle = 5", r"expected an async function, got int"),
+    "too few parameters": (
+        "my_handler:handle",
+        "async def handle(update): pass",
+        r"expected a function of \(update, bot\), got one of \(update\)",
+    ),
+    "too many parameters": (
+        "my_handler:handle",
+        f"async def handle(update, bot, more, last='{SECRET}'): pass",
+        r"expected a function of \(update, bot\), got one of \(update, bot, more, last\)",
+    ),
+    "an object with too few": (
+        "my_handler:handle",
+        "class Handler:\n    async def __call__(self, update): pass\nhandle = Handler()",
+        r"expected a function of \(update, bot\), got one of \(update\)",
+    ),
     "syntax error": (
         "my_handler:handle",
         f"x = '{SECRET}'\ndef (",
@@ -351,6 +366,34 @@ def test_what_is_wrong_with_a_handler_is_told(folder, name):
         import_handler(handler, [str(folder)])
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hook", ["start", "stop", "settings_changed"])
+def test_a_hook_takes_a_bot(folder, hook):
+    """Another one would fail in our code, where its author does not look."""
+    write(folder, f"async def handle(update, bot): pass\nasync def {hook}(): pass\n")
+    words = rf"^my_handler:{hook}: expected a function of \(bot\), got one of \(\)$"
+    with pytest.raises(HandlerError, match=words):
+        import_handler("my_handler:handle", [str(folder)])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def handle(*args): pass",
+        "async def handle(update, bot, *, dry=False): pass",
+        "async def handle(u, b=None, **more): pass",
+        "class Handler:\n    async def __call__(self, update, bot): pass\nhandle = Handler()",
+        "class Handler:\n    async def handle(self, update, bot): pass\nhandle = Handler().handle",
+        "import functools\nasync def f(db, update, bot): pass\nhandle = functools.partial(f, 5)",
+        "import functools\ndef checked(f):\n    @functools.wraps(f)\n    async def call(*args):\n"
+        "        await f(*args)\n    return call\n@checked\nasync def handle(update, bot): pass",
+    ],
+)
+def test_whatever_can_be_called_with_an_update_and_a_bot_is_a_handler(folder, source):
+    """By any names, with more that may be left out, as an object, as a part of another function."""
+    write(folder, source)
+    assert callable(import_handler("my_handler:handle", [str(folder)]).handle)
 
 
 # -- probing ----------------------------------------------------------------------------------------

@@ -333,7 +333,10 @@ class Bot(Methods):
             async def call(**params: Any) -> Any:
                 return await self.call(method, **params)
 
-            call.__name__ = name
+            call.__name__, call.__qualname__ = (
+                name,
+                f"Bot.{name}",
+            )  # "coroutine 'Bot.send_message' was never awaited"
             return call
 
 

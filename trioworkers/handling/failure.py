@@ -17,12 +17,14 @@ LED_TO = "which led to"
 
 
 def failure_fields(error: BaseException) -> dict[str, str]:
-    """The fields `error` and `traceback` of a line about an exception; the second is of several lines.
+    """The fields `error` and `traceback` of a line about an exception; the second is of several lines, and
+    left out where no code of the bot took part.
 
     Neither has what the exception says, which may quote a user. Of a refusal there is Telegram's description,
     without what that quotes.
     """
-    return {"error": in_words(error), "traceback": traceback_of(error)}
+    passed = traceback_of(error)
+    return {"error": in_words(error), **({"traceback": passed} if passed else {})}
 
 
 def in_words(error: BaseException) -> str:

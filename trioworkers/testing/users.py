@@ -6,6 +6,7 @@ updates. Everything but :meth:`SimUser.say` and :meth:`SimUser.expect` is synchr
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from trioworkers.testing.accounts import Account
     from trioworkers.testing.bots import SimBot
     from trioworkers.testing.world import World
+
+
+_COMMAND = re.compile(r"/[A-Za-z0-9_]{1,32}(@\w+)?(?!\w)")
+
+
+def _command_in(text: str) -> dict[str, Any]:
+    """The entity of the command that a text begins with, as a field of a message."""
+    found = _COMMAND.match(text)
+    if found is None:
+        return {}
+    return {"entities": [{"type": "bot_command", "offset": 0, "length": found.end()}]}
 
 
 class NothingSaid(AssertionError):
@@ -67,9 +79,7 @@ class SimUser(Buyer, Voter, Joiner):
         message or replaces them.
         """
         body: dict[str, Any] = {"text": text} if text else {}
-        if text.startswith("/"):
-            length = len(text.split(maxsplit=1)[0])
-            body["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
+        body |= _command_in(text)
         if reply_to is not None:
             body["reply_to_message"] = reply_to
         if thread_id is not None:
@@ -164,7 +174,10 @@ class SimUser(Buyer, Voter, Joiner):
         """
         message = self.last_said(bot, group=group)
         field = "text" if "text" in message else "caption"
-        message.update({field: text, "edit_date": int(self._world.clock())})
+        for stale in ("entities", "caption_entities"):
+            message.pop(stale, None)
+        found = _command_in(text) if field == "text" else {}
+        message.update({field: text, **found, "edit_date": int(self._world.clock())})
         receivers = [bot] if group is None else group.hearers(message)
         ids = {receiver.id: receiver.queue.push({"edited_message": message}) for receiver in receivers}
         return ids.get(bot.id, 0)

@@ -40,6 +40,7 @@ class Failures:
             if len(self._written) >= MOST_KINDS:
                 self._written.clear()
             self._written[fields["error"]] = now
-            fields["traceback"] = traceback_of(error)
+            if passed := traceback_of(error):
+                fields["traceback"] = passed
         write = log.error if outcome.result == "dead" else log.warning
         write("handler failed", attempt=attempt, **fields)

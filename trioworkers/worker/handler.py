@@ -67,8 +67,8 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
     Python's own modules come before those of `python_path`, and installed packages after them.
 
     Raises:
-        HandlerError: there is no such module or function, importing it raised, it is not async, or another
-            module has its name.
+        HandlerError: there is no such module or function, importing it raised, it is not async, takes other
+            arguments, or another module has its name.
     """
     loaded = search_in(python_path)
     try:
@@ -106,6 +106,7 @@ def _import(name: str, python_path: Sequence[str], loaded: Loaded) -> Handler:
     ):
         message = f"{name}: expected an async function, got {type(handle).__name__}"
         raise HandlerError(message)
+    _check_parameters(name, handle, "update", "bot")
     around = {
         hook: found
         for hook in ("start", "stop", "settings_changed")
@@ -138,7 +139,25 @@ def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[N
     ):
         message = f"{module.__name__}:{hook}: expected an async function, got a plain one"
         raise HandlerError(message)
-    return found if inspect.iscoroutinefunction(found) else None
+    if not inspect.iscoroutinefunction(found):
+        return None
+    if found.__module__ == module.__name__:
+        _check_parameters(f"{module.__name__}:{hook}", found, "bot")
+    return found
+
+
+def _check_parameters(name: str, function: Callable[..., object], *given: str) -> None:
+    """Refuse a function that cannot be called with what it is given: each call would fail, in our code."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a function that is not Python's
+        return
+    try:
+        signature.bind(*given)
+    except TypeError:
+        expected, got = ", ".join(given), ", ".join(signature.parameters)
+        message = f"{name}: expected a function of ({expected}), got one of ({got})"
+        raise HandlerError(message) from None
 
 
 def _hidden_need(error: BaseException, python_path: Sequence[str]) -> str | None:

@@ -18,6 +18,7 @@ from trioworkers.inbox.store import (
 )
 
 FENCE = "mark_node_fkey"
+FENCED = "another daemon has taken over the store from this one"
 # the first five, two or three characters of a code; the longest that fits counts
 KINDS: dict[str, type[StoreError]] = {
     "08": StoreUnreachableError,  # connection exception
@@ -50,7 +51,7 @@ def store_error(what: str, error: psycopg.Error) -> StoreError:
             return StoreUnreachableError(f"{what}: store.url is not an address that libpq understands")
         return StoreUnreachableError(f"{what}: {first_line(error)}")
     if code == "23503" and error.diag.constraint_name == FENCE:
-        return StoreFencedError("another daemon has taken over the store from this one")
+        return StoreFencedError(FENCED)
     kind = next((KINDS[code[:size]] for size in (5, 2) if code[:size] in KINDS), StoreError)
     said = type(error).__name__ if code.startswith(QUOTES) else first_line(error)
     return kind(f"{what}: {said} ({code})")
@@ -58,6 +59,8 @@ def store_error(what: str, error: psycopg.Error) -> StoreError:
 
 def first_line(error: psycopg.Error) -> str:
     """What a server or libpq says, in one line: hosts, ports, users and databases, never a password."""
-    said = error.diag.message_primary or str(error)
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    if error.diag.message_primary is not None:
+        return error.diag.message_primary
+    first, *others = str(error).splitlines() or [type(error).__name__]
+    tried = [line.removeprefix("- ") for line in others if line.startswith("- ")]  # of several hosts
+    return "; ".join(tried) or first

@@ -113,7 +113,8 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
             return
         _see_allowed(connection, new=version == 0)
         if version == 0:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            if not _is_there(connection):  # IF NOT EXISTS wants the right to make one, all the same
+                connection.execute(f"CREATE SCHEMA {SCHEMA}")
             connection.execute("CREATE TABLE version (number int NOT NULL)")
             connection.execute("INSERT INTO version VALUES (0)")
         for step in STEPS[version:]:
@@ -122,11 +123,16 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
 
 
 def _version(connection: psycopg.Connection[Any]) -> int:
-    table = connection.execute("SELECT to_regclass(%s)::text", (f"{SCHEMA}.version",)).fetchone()
-    if table is None or table[0] is None:
+    # of the catalogue itself: to_regclass answers from a cache, which does not know of what was just made
+    table = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'version'"
+    if connection.execute(table, (SCHEMA,)).fetchone() is None:
         return 0
     row = connection.execute("SELECT number FROM version").fetchone()
     return int(row[0]) if row else 0
+
+
+def _is_there(connection: psycopg.Connection[Any]) -> bool:
+    return connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone() is not None
 
 
 def _see_allowed(connection: psycopg.Connection[Any], *, new: bool) -> None:

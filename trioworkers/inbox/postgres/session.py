@@ -7,6 +7,7 @@ can never come through any more.
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,9 +16,14 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from trioworkers.inbox.postgres.arrays import register
-from trioworkers.inbox.postgres.errors import store_error
+from trioworkers.inbox.postgres.errors import FENCED, store_error
 from trioworkers.inbox.postgres.schema import SCHEMA, prepare
-from trioworkers.inbox.store import StoreRefusedError, StoreUnknownError, StoreUnreachableError
+from trioworkers.inbox.store import (
+    StoreFencedError,
+    StoreRefusedError,
+    StoreUnknownError,
+    StoreUnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +50,12 @@ SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalive
 """
 SYNCED = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+
+
+LAST = (
+    "SELECT EXISTS (SELECT FROM node WHERE id = %s),"
+    " (SELECT coalesce(max(batch), 0) FROM mark WHERE node = %s)"
 )
 
 
@@ -142,6 +154,9 @@ class Session:
         return took_effect
 
     def _connect(self) -> Connection:
+        logging.getLogger("psycopg").setLevel(
+            logging.ERROR
+        )  # it tells of each pipeline that breaks, as we do
         info = make_conninfo(**self._settings, application_name=f"trioworkers {self.lease.life}")
         return psycopg.connect(info, autocommit=True, prepare_threshold=0)
 
@@ -184,9 +199,9 @@ class Session:
         """Know what came of a commit in doubt, and that the server has all those before it."""
         if self._life != self.lease.life:  # nothing of a former life is in doubt: it can write nothing more
             self._life, self.batch, self.in_doubt = self.lease.life, 0, False
-        (last,) = connection.execute(
-            "SELECT coalesce(max(batch), 0) FROM mark WHERE node = %s", (self._life,)
-        ).fetchone() or (0,)
+        is_there, last = connection.execute(LAST, (self._life, self._life)).fetchone() or (False, 0)
+        if not is_there:
+            raise StoreFencedError(FENCED)
         if last < self.batch:
             self._lost_commits(connection, self.batch - last)
         if not self.in_doubt:

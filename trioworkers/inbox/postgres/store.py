@@ -83,7 +83,7 @@ class PostgresStore:
             return self._session.reopen()
         except StoreUnreachableError as away:
             if self._session.in_doubt:
-                message = f"{lost}; it is not known yet whether the last commit took effect"
+                message = f"{lost}; it is not known yet whether it took effect: {away}"
                 raise StoreUnknownError(message) from None
             raise away from None
 
