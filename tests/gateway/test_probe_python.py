@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from types import ModuleType
@@ -63,6 +64,15 @@ def of_library(package: str, name: str, **attributes: Any) -> Exception:
     return made
 
 
+@contextmanager
+def accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """A connection that was made to the listener."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(20)
+        yield connection
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -102,32 +112,31 @@ def test_lines_reach_the_daemon_at_once_and_again_where_the_connection_broke(dae
     module = load("trioworkers_probe")
     module.PROBE.greet("aiogram", "3.31.0", 1)
     assert module.PROBE.greeting == "aiogram/3.31.0; at-once=1"
-    first, _ = daemon.accept()
     line, kind = f"POST /bot{TOKEN}/trioworkersProbe HTTP/1.1", "Transfer-Encoding: chunked"
-    head = f"{line}\r\nHost: trioworkers\r\n{kind}\r\n\r\n"
-    assert first.recv(1000).decode() == head
-    handling = module.Handling(5)
-    handling.add()
-    handling.done()
-    handling.failed(ValueError("told by a user"))
-    handling.failed(KeyError())
-    handling.done()
-    assert first.recv(1000) == b'22\r\n{"id": 5, "error": "ValueError"}\n\r\n'
-    child = os.fork()
-    if not child:
-        module.PROBE.write(b"child\n")
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    second, _ = daemon.accept()
-    assert second.recv(1000).decode().startswith(head)
-    first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    first.close()  # by a reset
+    head = f"{line}\r\nHost: trioworkers\r\n{kind}\r\n\r\n".encode()
+    with accepted(daemon) as first:
+        assert first.recv(1000) == head
+        handling = module.Handling(5)
+        handling.add()
+        handling.done()
+        handling.failed(ValueError("told by a user"))
+        handling.failed(KeyError())
+        handling.done()
+        assert first.recv(1000) == b'21\r\n{"id": 5, "error": "ValueError"}\n\r\n'
+        child = os.fork()
+        if not child:
+            module.PROBE.write(b"child\n")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        with accepted(daemon) as second:
+            assert second.recv(1000).startswith(head)
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # it ends by a reset
     module.PROBE.write(b"again\n")
-    third, _ = daemon.accept()
-    assert third.recv(1000) + third.recv(1000) == head.encode() + b"6\r\nagain\n\r\n"
-    for one in (second, third):
-        one.close()
-    daemon.close()
+    with accepted(daemon) as third:
+        wanted = head + b"6\r\nagain\n\r\n"
+        assert third.recv(len(wanted), socket.MSG_WAITALL) == wanted
+        daemon.close()
+        third.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     module.PROBE.write(b"nobody\n")  # without the daemon nothing breaks in the bot
     module.PROBE.write(b"nobody\n")
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # the versions that were tried, the oldest and the newest, by two numbers
 TRIED = {
-    "aiogram": ((3, 31), (3, 31)),
-    "python-telegram-bot": ((22, 8), (22, 8)),
-    "pyTelegramBotAPI": ((4, 37), (4, 37)),
+    "aiogram": ((3, 7), (3, 31)),
+    "python-telegram-bot": ((20, 8), (22, 8)),
+    "pyTelegramBotAPI": ((4, 22), (4, 37)),
 }
 
 
