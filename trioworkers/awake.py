@@ -56,6 +56,7 @@ class AwakeClock(trio.abc.Clock):
     Attributes:
         absences: the last ones, oldest first.
         count: how many there were.
+        tick: as above; it may be changed at any time.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class AwakeClock(trio.abc.Clock):
     ) -> None:
         self.absences: deque[Absence] = deque(maxlen=MOST_ABSENCES)
         self.count = 0
-        self._tick = tick
+        self.tick = tick
         self._slack = inf if counts_steps else 0.0
         self._reading, self._unix, self._suspended = reading, unix, suspended
         # as Trio's own: whoever compares it with another clock notices soon
@@ -96,7 +97,7 @@ class AwakeClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         now = self.current_time()
-        seconds = min(deadline - now, self._tick)
+        seconds = min(deadline - now, self.tick)
         self._until = now - self._offset + max(0.0, seconds)
         return seconds
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.call_marks import FOLDER
+from trioworkers.inbox.left_calls import take_over
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, StoreUnreachableError, store_problem
 from trioworkers.shortage import in_thread
@@ -29,13 +32,26 @@ def database_of(fleet: Fleet) -> Path | None:
 
 
 async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event) -> Store:
-    """Open the store; a server that cannot be reached is reported, and waited for until `stop`.
+    """Open the store, and record in it what workers of the last run had called and not reported.
+
+    A server that cannot be reached is reported, and waited for until `stop`.
 
     Raises:
         StoreRefusedError, StoreForbiddenError: it cannot be used as it is.
         StoreUnreachableError: the daemon is to stop, and the server was not reached before.
-        StoreError: it cannot be opened.
+        StoreError: it cannot be opened, or written to.
+        OSError: the folder of the workers' marks cannot be made or read.
     """
+    store = await _open(fleet, reports, holdings, stop)
+    try:
+        await in_thread(take_over, store, fleet.state_dir / FOLDER, time.time())
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+async def _open(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event) -> Store:
     path = database_of(fleet)
     if path is not None:
         return open_file(

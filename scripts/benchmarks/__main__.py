@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import (
     beside,
+    command,
     dashboard,
     demand,
     fleet,
@@ -58,6 +59,12 @@ def main() -> None:
     verb.add_argument("--updates", type=int, default=5000)
     verb.add_argument("--start", choices=["fork", "spawn"], nargs="+", default=["fork", "spawn"])
     verb.set_defaults(run=lambda args: fleet.run(args.bots, args.start, args.updates))
+    verb = verbs.add_parser("command", help="bots of other libraries, in turns with themselves without us")
+    verb.add_argument("--only", nargs="+", default=list(command.PROGRAMS), choices=command.PROGRAMS)
+    verb.add_argument("--updates", type=int, default=1500, help="of each burst")
+    verb.add_argument("--rounds", type=int, default=1)
+    verb.add_argument("--acknowledge", help="in place of what is true for each library")
+    verb.set_defaults(run=lambda args: command.run(args.only, args.updates, args.rounds, args.acknowledge))
     verb = verbs.add_parser("dashboard", help="frames, memory and cost of a page before many bots under load")
     verb.add_argument("--bots", type=int, default=1000)
     verb.add_argument("--rate", type=float, default=500.0, help="updates per second in all")

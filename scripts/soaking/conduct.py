@@ -74,9 +74,17 @@ class Soak:
     """
 
     def __init__(
-        self, folder: Path, *, seed: int, seconds: float, bots: int, tell: Callable[[str], None]
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        seconds: float,
+        bots: int,
+        programs: int,
+        tell: Callable[[str], None],
     ) -> None:
         self.folder, self.seed, self.seconds, self.count = folder, seed, seconds, bots
+        self.programs = programs
         self.broken: list[str] = []
         self.done: Counter[str] = Counter()
         self.figures: dict[str, Any] = {}
@@ -99,7 +107,12 @@ class Soak:
     async def run(self) -> None:
         """All of it; :attr:`broken` and :attr:`figures` tell how it went."""
         (self.folder / "notes").mkdir()
-        program = [sys.executable, "-m", "soaking.telegram", str(self.seed), str(self.count)]
+        program = [
+            sys.executable,
+            "-m",
+            "soaking.telegram",
+            *map(str, (self.seed, self.count, self.programs)),
+        ]
         environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
         telegram = await trio.lowlevel.open_process(
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
@@ -107,8 +120,8 @@ class Soak:
         self._telegram = TelegramProcess(telegram)
         try:
             offered = await self._telegram.receive()
-            tokens = list(offered["tokens"].values())
-            self._tokens.update(tokens)
+            tokens = offered["tokens"]
+            self._tokens.update(tokens.values())
             self._file = FleetFile(self.folder, offered["base"], free_port(), tokens, self.seed)
             self._file.write()
             await self._lives()
@@ -129,9 +142,9 @@ class Soak:
             self._began = time.monotonic()
             nursery.start_soon(self._sample)
             nursery.start_soon(self._report)
-            await self._telegram.ask("talk", rate=max(LEAST_PACE, PACE * self.count))
+            await self._telegram.ask("talk", rate=max(LEAST_PACE, PACE * (self.count + self.programs)))
             async with trio.open_nursery() as steps:
-                for step in make_schedule(self.seed, self.seconds, self.count):
+                for step in make_schedule(self.seed, self.seconds, self.count, self.programs):
                     await trio.sleep(max(0.0, step.at - self._elapsed()))
                     await self._do(step, steps)
                 await trio.sleep(max(0.0, self.seconds - self._elapsed()))
@@ -234,6 +247,11 @@ class Soak:
                 if workers:
                     with suppress(psutil.Error):
                         workers[int(how["share"] * len(workers))].kill()
+            case "kill program":
+                found = [one for name in ("node", "python") for one in self._processes(name)]
+                if found:
+                    with suppress(psutil.Error):
+                        found[int(how["share"] * len(found))].kill()
             case "kill zygote":
                 for zygote in self._processes("tw-zygote"):
                     with suppress(psutil.Error):

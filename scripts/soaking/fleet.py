@@ -8,6 +8,10 @@ from typing import Any
 
 import tomli_w
 
+from soaking.programs import make_program
+
+PROGRAM = "program"  # how the names of bots begin that are programs
+
 
 def make_bot(number: int, token: str, seed: int) -> dict[str, Any]:
     """A bot's table: half of them poll; three of ten sleep until they are wanted, one of twenty leaks."""
@@ -29,15 +33,19 @@ class FleetFile:
 
     Attributes:
         bots: their tables by number; those that are removed for now are in `away`.
+        programs: the tables of bots that are programs, by name.
     """
 
-    def __init__(self, folder: Path, base: str, port: int, tokens: list[str], seed: int) -> None:
+    def __init__(self, folder: Path, base: str, port: int, tokens: dict[str, str], seed: int) -> None:
         self.path = folder / "fleet.toml"
-        self.bots = {number: make_bot(number, token, seed) for number, token in enumerate(tokens)}
+        own = [token for name, token in tokens.items() if not name.startswith(PROGRAM)]
+        programs = [token for name, token in tokens.items() if name.startswith(PROGRAM)]
+        self.bots = {number: make_bot(number, token, seed) for number, token in enumerate(own)}
+        self.programs = {f"{PROGRAM}{n}": make_program(n, token) for n, token in enumerate(programs)}
         self.away: set[int] = set()
         # a fifth of those that sleep may be awake at a time, beside some that handle suspects
         always = sum("worker" not in bot for bot in self.bots.values())
-        places = always + max(4, (len(self.bots) - always) // 5)
+        places = always + max(4, (len(self.bots) - always) // 5) + len(programs)
         self._tables: dict[str, Any] = {
             "fleet": {
                 "api_base": base,
@@ -62,7 +70,7 @@ class FleetFile:
     def write(self, **spoilt: Any) -> None:
         """Write the file at once; `spoilt` tables replace the true ones."""
         bots = {f"bot{number}": bot for number, bot in self.bots.items() if number not in self.away}
-        self._replace(tomli_w.dumps({**self._tables, "bots": bots, **spoilt}))
+        self._replace(tomli_w.dumps({**self._tables, "bots": {**bots, **self.programs}, **spoilt}))
 
     def write_invalid(self, kind: str) -> None:
         """Write a file that has to be refused."""

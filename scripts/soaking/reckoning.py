@@ -14,6 +14,7 @@ from hashlib import blake2b
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from soaking.programs import reckon_programs
 from soaking.soak_bot import deed
 from soaking.telegram import CANARY
 from trioworkers.testing.invariants import Handled, broken_order, broken_replies, broken_tally
@@ -77,7 +78,12 @@ def reckon(
         (pending,) = connection.execute("SELECT count(*) FROM inbox").fetchone()
     broken = [f"{pending} updates are still pending"] if pending else []
     handled = 0
+    programs = {one["id"]: one for one in report["programs"]}
     for name, bot in report["bots"].items():
+        if bot["id"] in programs:
+            broken += [f"{name}: {what}" for what in broken_tally(inbox, bot["id"], bot["confirmed"])]
+            broken += [f"{name}: updates were never fetched"] if bot["expired"] else []
+            continue
         order = [*handlings(folder / "notes" / str(bot["id"]))]
         handled += len(order)
         found = [
@@ -92,6 +98,9 @@ def reckon(
         f"{what} ({keys[what.partition(' ')[0]]})"
         for what in broken_replies(made, marked=marked, unheard={trace(key) for key in unheard})
     ]
+    letters = {bot_id: len(ids) for bot_id, ids in dead.items()}
+    found, of_programs = reckon_programs(programs.values(), letters)
+    broken += found
     names = ("accepted", "duplicates", "done", "dropped", "expired", "dead", "filtered")
     figures = dict(zip(names, sums, strict=True)) | {
         "pending": pending,
@@ -101,6 +110,7 @@ def reckon(
         "answers": answers.total(),
         "answers made again": answers.total() - len(answers),
         "marked as such": marked.total(),
+        **(of_programs if programs else {}),
     }
     return broken, figures
 

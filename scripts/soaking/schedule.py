@@ -32,7 +32,7 @@ class Step:
     how: tuple[tuple[str, Any], ...] = ()
 
 
-def make_schedule(seed: int, seconds: float, bots: int) -> list[Step]:
+def make_schedule(seed: int, seconds: float, bots: int, programs: int = 0) -> list[Step]:
     """All steps in their order; the same arguments give the same ones.
 
     Which worker a kill meets is a share (0 to 1) of those that run then; bots are numbers.
@@ -72,4 +72,6 @@ def make_schedule(seed: int, seconds: float, bots: int) -> list[Step]:
     at_random("pause", 30, lambda: bot() | {"seconds": round(dice.uniform(1, 5), 1)})
     at_random("invalid", 45, lambda: {"kind": dice.choice(INVALID)})
     at_random("new code", 400)
+    if programs:
+        at_random("kill program", 100 / programs, lambda: {"share": dice.random()})
     return sorted(steps)

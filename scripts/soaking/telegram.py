@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trioworkers.testing.faults import Fault
 
 CANARY = "soak-canary-text"  # in all that people say, and in no log
+ECHO = "echo"  # how the answers of programs begin
 PEOPLE = 20
 GROUP_OF = 3  # bots in each group; a tenth of the bots are in one
 TICK = 0.05  # seconds
@@ -47,25 +48,38 @@ def spoil(kind: str) -> Fault:
 
 
 class World(Telegram):
-    """A Telegram that keeps of all calls only which answers were sent when."""
+    """A Telegram that keeps of all calls only which answers were sent when.
+
+    Attributes:
+        answers: of our own bots: the update's key, and when.
+        echoes: of programs, by the bot's id: the chat, and the number of what was said.
+    """
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed, repeat_guard=False, record=1, history=1)
         self.answers: list[tuple[str, float]] = []
+        self.echoes: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
 
     def note(self, call: Call) -> None:
         if call.ok and call.method == "sendMessage":
-            self.answers.append((str(call.params["text"]).split(maxsplit=1)[0], call.at))
+            first, *rest = str(call.params["text"]).split()
+            if first == ECHO:
+                self.echoes[call.bot_id].append((int(call.params["chat_id"]), int(rest[-1])))
+            else:
+                self.answers.append((first, call.at))
 
 
 class Play:
     """What is going on: who speaks to whom, and what goes wrong."""
 
-    def __init__(self, seed: int, bots: int) -> None:
+    def __init__(self, seed: int, bots: int, programs: int) -> None:
         self.world = World(seed)
-        self.bots = [self.world.add_bot(f"bot{number}") for number in range(bots)]
+        own = [self.world.add_bot(f"bot{number}") for number in range(bots)]
+        self.programs = [self.world.add_bot(f"program{number}") for number in range(programs)]
+        self.bots = [*own, *self.programs]
+        self.said: dict[int, list[int]] = {bot.id: [] for bot in self.programs}
         self.people = [self.world.add_user(f"Person{number}") for number in range(PEOPLE)]
-        in_groups = self.bots[:: max(1, 10 // GROUP_OF)]
+        in_groups = own[:: max(1, 10 // GROUP_OF)]
         self.groups = [
             self.world.add_group(f"Group{start}", [*in_groups[start : start + GROUP_OF], *self.people])
             for start in range(0, len(in_groups), GROUP_OF)
@@ -89,13 +103,16 @@ class Play:
 
     def _say(self) -> int:
         """Somebody says something; returns how many updates that are."""
-        person, text = self._dice.choice(self.people), f"{CANARY} {next(self._numbers)}"
+        person, number = self._dice.choice(self.people), next(self._numbers)
+        text = f"{CANARY} {number}"
         if self._dice.random() < 0.05:
             group = self._dice.choice(self.groups)
             bots = [self.world.bots[member] for member in group.chat.members if member in self.world.bots]
             person.send(bots[0], text, group=group)
             return len(bots)
         bot = self._dice.choice(self.bots)
+        if bot.id in self.said:
+            self.said[bot.id].append(number)
         if self._dice.random() < 0.05:
             try:
                 person.edit(bot, text)
@@ -123,13 +140,23 @@ class Play:
                 for bot in self.bots
             },
             "answers": self.world.answers,
+            "programs": [
+                {
+                    "name": bot.username,
+                    "id": bot.id,
+                    "number": number,
+                    "said": self.said[bot.id],
+                    "answers": self.world.echoes[bot.id],
+                }
+                for number, bot in enumerate(self.programs)
+            ],
             "faults": self.hits,
         }
 
 
-async def main(seed: int, bots: int) -> None:
+async def main(seed: int, bots: int, programs: int) -> None:
     """Serve until standard input ends."""
-    play = Play(seed, bots)
+    play = Play(seed, bots, programs)
     async with trio.open_nursery() as nursery:
         base = await nursery.start(serve_telegram, play.world)
         nursery.start_soon(play.talk)
@@ -153,7 +180,7 @@ async def main(seed: int, bots: int) -> None:
                     {
                         "pending": play.pending(),
                         "confirmed": sum(len(bot.queue.confirmed) for bot in play.bots),
-                        "answers": len(play.world.answers),
+                        "answers": len(play.world.answers) + sum(map(len, play.world.echoes.values())),
                         "faults": sum(play.hits.values()),
                     }
                 )
@@ -169,4 +196,4 @@ def _answer(what: object) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]), int(sys.argv[2]))
+    trio.run(main, int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

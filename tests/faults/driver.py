@@ -30,11 +30,13 @@ import trio
 from matrix_bot import note  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.botapi import client
+from trioworkers.call_marks import FOLDER, CallMarks
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
 from trioworkers.http.response import Response
 from trioworkers.inbox import writer
 from trioworkers.inbox.inbox import open_inbox
+from trioworkers.inbox.left_calls import take_over
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.nursery import intake, quarantine, scheduler
 from trioworkers.nursery.bot import BotScope
@@ -131,6 +133,14 @@ def watch_steps(steps: Steps) -> None:
         self._end = _WatchedEnd(end, steps)  # type: ignore[assignment]
 
     Channel.__init__ = watched  # type: ignore[method-assign]
+    write = CallMarks.write
+
+    def watched_write(self: CallMarks, *mark: Any) -> None:
+        steps.here("marks a call")
+        write(self, *mark)
+        steps.here("has marked a call")
+
+    setattr(CallMarks, "write", watched_write)  # noqa: B010 - it is not the method's own
 
     class Watched(sqlite3.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
@@ -260,9 +270,12 @@ async def live(steps: Steps, driver: socket.socket) -> None:
         api_base="http://files",
         python_path=[Path(__file__).parent],
         log_dir=Path.cwd(),
+        state_dir=Path.cwd(),
         log=LogSettings.model_validate({"level": "error"}),
     )
-    async with open_inbox(open_sqlite(Path("inbox.db"))) as inbox:
+    store = open_sqlite(Path("inbox.db"))
+    take_over(store, Path.cwd() / FOLDER, time.time())
+    async with open_inbox(store) as inbox:
         around = BotContext(
             fleet=lambda: fleet,
             inbox=inbox,

@@ -20,7 +20,8 @@ import trio
 
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Event, Events
-from trioworkers.inbox.backlog import Backlog, Feed
+from trioworkers.inbox.backlog import Backlog
+from trioworkers.inbox.feed import Feed
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.sqlite.store import open_sqlite

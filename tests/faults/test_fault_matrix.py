@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from trioworkers.call_marks import read_marks
 from trioworkers.handling.calls import once_key, same_key
 from trioworkers.testing.invariants import Handled, broken_order, broken_replies, broken_tally
 
@@ -33,6 +34,7 @@ NAMED = {  # each is met at least once
     *("daemon calls getUpdates", "daemon has called getUpdates"),
     *("worker calls sendMessage", "worker has called sendMessage"),
     *("worker calls sendPhoto", "worker has called sendPhoto"),
+    *("worker marks a call", "worker has marked a call"),
 }
 
 
@@ -96,6 +98,8 @@ def check_death(folder: Path, told: list[dict[str, Any]]) -> tuple[set[int], set
         seen = {id_ for (id_,) in inbox.execute("SELECT update_id FROM seen")}
         heard = set(inbox.execute("SELECT id, key FROM calls"))
     assert broken_tally(path, BOT, [id_ for id_ in UPDATES if id_ <= last]) == []
+    marks = [mark for file in folder.glob("calls/*") for mark in read_marks(str(file))]
+    heard |= {(mark.id, mark.key) for mark in marks}
     unheard = {
         (trace(of(note)), note["method"])
         for note in told
@@ -165,9 +169,9 @@ def test_no_step_can_fail_so_that_something_is_lost_or_repeated(tmp_path: Path, 
     """SIGKILL of daemon or worker, or an I/O error, at every step from accept to the last commit.
 
     The steps are: before each statement that changes the database, before and after each commit, each read;
-    before and after each write to a channel, after each read from it; before each request to the Bot API,
-    and after it took effect. A call is repeated only when it was told as such, or when the daemon
-    itself was killed before it had written down that the call was begun.
+    before and after each write to a channel and each mark of a call, after each read from a channel; before
+    each request to the Bot API, and after it took effect. A call is repeated only when it was told as such,
+    or when the daemon itself was killed before it had written down what its worker no longer marked.
     """
     drivers: SimpleQueue[Driver] = SimpleQueue()
     everyone = [Driver() for _ in range(DRIVERS)]

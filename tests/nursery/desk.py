@@ -7,7 +7,7 @@ from typing import Any
 import trio
 from msgspec.structs import replace
 
-from trioworkers.inbox.backlog import Feed
+from trioworkers.inbox.feed import Feed
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import StoreError
 from trioworkers.records import RecordedCall, Waiting

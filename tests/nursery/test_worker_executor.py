@@ -15,6 +15,7 @@ from desk import START, Desk, clock, update  # type: ignore[import-not-found] # 
 from msgspec.structs import replace
 
 from trioworkers.breakage import Breakage
+from trioworkers.call_marks import Mark
 from trioworkers.config.settings import RetrySettings
 from trioworkers.events import Event, Events
 from trioworkers.inbox.policy import MOST_CRASHES
@@ -37,6 +38,8 @@ class Hands:
         self.drained = False
         self.heartbeat_at: float | None = None
         self.memory, self.lag = 0, 0.0
+        self.has_marks = False
+        self.marks: list[Mark] = []
         self._says, self._hears = trio.open_memory_channel[Any](100)
         self._waiting: deque[Any] = deque()
 
@@ -52,6 +55,9 @@ class Hands:
 
     def drain(self):
         self.drained = True
+
+    def marked_calls(self):
+        return self.marks
 
     async def say(self, *frames):
         self._says.send_nowait(list(frames))
@@ -378,6 +384,53 @@ async def test_whatever_a_dead_worker_had_is_a_suspect(nursery, autojump_clock):
     ]
     assert scene.desk.ends[0][1] == Attempt(START, "the worker ended", ("sendMessage 5",))
     assert (await scene.begin()).sent == [], "suspects are none of the next worker's business"
+
+
+@pytest.mark.parametrize("end", ["dies", "cancelled"])
+async def test_a_marked_call_counts_as_begun_when_its_report_never_came(nursery, autojump_clock, end):
+    """However the executor ends: the next handling is told that the call may have been made."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    hands.marks = [Mark(1, 1, 0, KEY)]
+    if end == "dies":
+        await hands.die()
+        assert scene.desk.ends[0][1] == Attempt(START, "the worker ended", ("sendMessage 5",))
+    else:
+        scene.scope.cancel()
+        await scene.ended.wait()
+    assert scene.desk.recorded == {1: {KEY: None}}
+    assert scene.told("update.repeated") == []
+
+
+async def test_a_mark_of_what_was_reported_or_is_another_delivery_s_changes_nothing(nursery, autojump_clock):
+    """The worker reported the call later, and its answer; or the delivery is over, or another update's."""
+    scene = Scene(nursery, update(1), update(2))
+    hands = await scene.begin()
+    await hands.say(Calling(1, KEY), Called(1, KEY, made=True, answer=b"5"))  # type: ignore[arg-type]
+    hands.marks = [Mark(1, 1, 0, KEY), Mark(2, 7, 0, KEY), Mark(3, 2, 0, KEY)]
+    await hands.die()
+    assert scene.desk.recorded == {1: {KEY: b"5"}}
+    assert scene.desk.ends[0][1].unknown == ()
+
+
+async def test_a_second_call_that_was_only_marked_is_unknown(nursery, autojump_clock):
+    """The first was reported before; a mark says how many were."""
+    scene = Scene(nursery, update(1))
+    hands = await scene.begin()
+    await hands.say(Calling(1, KEY), Called(1, KEY, made=True, answer=b"5"))  # type: ignore[arg-type]
+    hands.marks = [Mark(1, 1, 1, "b 1 d 1")]
+    await hands.die()
+    assert scene.desk.recorded == {1: {KEY: b"5", "b 1 d 1": None}}
+    assert scene.desk.ends[0][1].unknown == ("b 1",)
+
+
+async def test_a_worker_that_marks_is_told_the_update_s_id(nursery, autojump_clock):
+    """Without it nobody would know after the daemon's death whose mark it is."""
+    scene = Scene(nursery, update(1, "a"), update(7, "a"))
+    hands = await scene.begin()
+    hands.has_marks = True
+    await hands.say(Outcome(1, "done"))
+    assert [deliver.id for deliver in hands.sent] == [0, 7]
 
 
 async def test_a_worker_that_sends_rubbish_is_refused_and_its_updates_are_suspects(nursery, autojump_clock):

@@ -58,6 +58,7 @@ LAYERS: Layers = [
         (
             "version",
             "awake",
+            "call_marks",
             "errors",
             "machine",
             "terminal",
@@ -171,6 +172,7 @@ OF_A_WORKER = [
     _full(name)
     for name in (
         "awake",
+        "call_marks",
         "errors",
         "records",
         "protocol",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from soaking.programs import KINDS, kind_of, make_program, reckon_programs
 from soaking.reckoning import Sample, growth, leaks, unanswered
 from soaking.schedule import FAULTS, LAST_LIFE, make_schedule
 from soaking.soak_bot import DEEDS, deed
 from soaking.telegram import CANARY, spoil
+
+from trioworkers.config import BotSettings
 
 
 @pytest.mark.parametrize("seconds", [30, 45, 1200])
@@ -50,6 +54,50 @@ def test_a_lost_answer_is_found():
     assert unanswered(bot, {1, 2}, answers, 5) == []
     assert unanswered(bot, {1}, answers, 5) == ["1 updates were never answered: ['1:2']"]
     assert unanswered(bot | {"expired": [9]}, {1, 2}, answers, 5) == ["1 updates were never fetched"]
+
+
+def program(acknowledge, said, answers):
+    """What Telegram tells of a program of that kind."""
+    number = next(place for place, kind in enumerate(KINDS) if kind.acknowledge == acknowledge)
+    return {"name": "program", "id": 7, "number": number, "said": said, "answers": answers}
+
+
+def test_what_was_promised_for_programs_is_reckoned():
+    """Under probe and poll, what is lost, out of order or made up; under receipt, losses are counted."""
+    whole = [(1, 3), (2, 4), (1, 5), (1, 5), (1, 3)]
+    assert reckon_programs([program("poll", [3, 4, 5], whole)], {}) == (
+        [],
+        {"said to programs": 3, "answered again": 2, "lost as receipt permits": 0},
+    )
+    lost = program("poll", [3, 4, 5], [(1, 3)])
+    assert reckon_programs([lost], {7: 2})[0] == []
+    assert reckon_programs([lost], {7: 1})[0] == ["program: 2 were never answered: [4, 5]"]
+    assert reckon_programs([program("receipt", [3, 4], [(1, 4)])], {}) == (
+        [],
+        {"said to programs": 2, "answered again": 0, "lost as receipt permits": 1},
+    )
+    turned = [(1, 5), (1, 3)]
+    assert reckon_programs([program("poll", [3, 5], turned)], {})[0] == ["program: 3 was answered after 5"]
+    assert reckon_programs([program("receipt", [3, 5], turned)], {})[0] == []
+    made_up = reckon_programs([program("receipt", [3], [(1, 3), (1, 9)])], {})[0]
+    assert made_up == ["program: 1 answers to what nobody said"]
+
+
+def test_programs_are_of_all_kinds_and_their_tables_are_good():
+    """Each kind is there in nine; each table is one that a fleet takes."""
+    tables = [make_program(number, f"{number + 1}:secret") for number in range(len(KINDS))]
+    assert {kind_of(number) for number in range(len(KINDS))} == set(KINDS)
+    for number, table in enumerate(tables):
+        bot = BotSettings.model_validate({**table, "name": f"program{number}"})
+        assert bot.acknowledge == kind_of(number).acknowledge
+        assert (Path(table["cwd"]) / table["command"][1]).is_file()
+
+
+def test_programs_are_killed_where_there_are_some():
+    """Without them, a seed makes the schedule that it made before there were any."""
+    steps, without = make_schedule(7, 300, 20, 9), make_schedule(7, 300, 20)
+    assert [step for step in steps if step.what != "kill program"] == without
+    assert len(steps) > len(without) + 5
 
 
 def test_leaks_are_found():

@@ -33,19 +33,20 @@ class Mode:
 
 WEBHOOK = "it sets a webhook, expected a bot that polls: let it poll under trioworkers"
 ADDRESS = "its requests are not redirected: give its library the address in TRIOWORKERS_API_BASE"
+SERIAL = 'if the event gateway.unprobed shows: acknowledge = "poll" and concurrency = 1 are true for it'
 MODES = {
     ("telegraf", "poll"): Mode("telegraf", "polling", "poll"),
     ("grammy", "poll"): Mode("grammy", "polling, bot.start()", "poll", 1),
     ("grammy", "runner"): Mode("grammy", "polling, @grammyjs/runner"),
     ("grammy", "sequentialize"): Mode("grammy", "polling, @grammyjs/runner with sequentialize"),
     ("node-telegram-bot-api", "poll"): Mode("node-telegram-bot-api", "polling"),
-    ("aiogram", "tasks"): Mode("aiogram", "polling, handlers as tasks"),
-    ("aiogram", "serial"): Mode("aiogram", "polling, handle_as_tasks=False", "poll", 1),
-    ("python-telegram-bot", "serial"): Mode("python-telegram-bot", "polling"),
-    ("python-telegram-bot", "concurrent"): Mode("python-telegram-bot", "polling, concurrent_updates"),
-    ("pyTelegramBotAPI", "threads"): Mode("pyTelegramBotAPI", "polling, handlers in threads"),
-    ("pyTelegramBotAPI", "serial"): Mode("pyTelegramBotAPI", "polling, threaded=False", "poll", 1),
-    ("pyTelegramBotAPI", "asyncio"): Mode("pyTelegramBotAPI", "polling, AsyncTeleBot"),
+    ("aiogram", "tasks"): Mode("aiogram", "polling, handlers as tasks", "auto"),
+    ("aiogram", "serial"): Mode("aiogram", "polling, handle_as_tasks=False", "auto", note=SERIAL),
+    ("python-telegram-bot", "serial"): Mode("python-telegram-bot", "polling", "auto"),
+    ("python-telegram-bot", "concurrent"): Mode("python-telegram-bot", "polling, concurrent_updates", "auto"),
+    ("pyTelegramBotAPI", "threads"): Mode("pyTelegramBotAPI", "polling, handlers in threads", "auto"),
+    ("pyTelegramBotAPI", "serial"): Mode("pyTelegramBotAPI", "polling, threaded=False", "auto", note=SERIAL),
+    ("pyTelegramBotAPI", "asyncio"): Mode("pyTelegramBotAPI", "polling, AsyncTeleBot", "auto"),
 }
 
 

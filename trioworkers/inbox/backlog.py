@@ -9,19 +9,19 @@ once they are) and `put_back` (nothing happened).
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
 from msgspec.structs import replace
 
 from trioworkers.inbox.acknowledgements import Acknowledgements
+from trioworkers.inbox.feed import Feed
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Reschedule, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from trioworkers.breakage import Breakage
     from trioworkers.inbox.fetch import Page
@@ -31,92 +31,6 @@ if TYPE_CHECKING:
 
 MOST_UNWRITTEN = 2**20  # bytes of recorded calls that wait for their commit
 RECORD_SIZE = 200  # bytes that one of them takes besides key and answer
-
-
-class Feed:
-    """What executors take their updates from: a backlog's ordinary ones, or its suspects."""
-
-    def __init__(
-        self,
-        take: Callable[[float], Waiting | None],
-        next_due: Callable[[], float | None],
-        clock: Callable[[], float],
-        is_ready: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._take, self._next_due, self._clock, self._is_ready = take, next_due, clock, is_ready
-        self._taker: Callable[[], object] | None = None
-        self._has_changed: trio.Event | None = None  # of those who wait for more to take
-        self._poked: trio.Event | None = None  # of those who can take nothing
-
-    def take(self) -> Waiting | None:
-        """The next update to handle, now in flight; None when there is none at this moment."""
-        return self._take(self._clock())
-
-    async def wait_change(self, *, due: bool = True) -> None:
-        """Return when :meth:`take` may have something that it had not before, or when poked.
-
-        Pass `due=False` if you cannot take an update now, and only wait to be poked.
-        """
-        if not due:
-            if self._poked is None:
-                self._poked = trio.Event()
-            await self._poked.wait()
-            return
-        if self._has_changed is None:
-            self._has_changed = trio.Event()
-        event = self._has_changed
-        next_due = self._next_due()
-        if next_due is None:  # most often, and a deadline costs more than the rest of it
-            await event.wait()
-            return
-        with trio.move_on_after(max(0.0, next_due - self._clock())):
-            await event.wait()
-
-    @contextmanager
-    def taken_by(self, taker: Callable[[], object]) -> Iterator[None]:
-        """Inside, call `taker` whenever there may be more to take, in the turn of the loop in which it comes.
-
-        A task that waits for it would hand an update out a turn later, behind the next poll: 0.2 ms of the
-        2.4 that a lone update takes. There is one taker; what it raises is a fault of the backlog's owner.
-        """
-        self._taker = taker
-        try:
-            yield
-        finally:
-            self._taker = None
-
-    def changed(self) -> None:
-        """There may be more to take."""
-        self._take_all()
-        if self._is_ready() or self._next_due() is not None:  # else it is taken, and nobody has to look
-            self._wake()
-
-    def poke(self) -> None:
-        """Let what there is be taken, and :meth:`wait_change` return, for all who wait now."""
-        self._take_all()
-        self.wake()
-
-    def wake(self) -> None:
-        """Let :meth:`wait_change` return, for all who wait now."""
-        self._wake()
-        if self._poked is not None:
-            self._poked.set()
-            self._poked = None
-
-    def _take_all(self) -> None:
-        if self._taker is not None:
-            self._taker()
-
-    def _wake(self) -> None:
-        if self._has_changed is not None:
-            self._has_changed.set()
-            self._has_changed = None
-
-    @property
-    def has_work(self) -> bool:
-        """Whether :meth:`take` would give an update now."""
-        due = self._next_due()
-        return self._is_ready() or (due is not None and due <= self._clock())
 
 
 class Backlog:
@@ -197,7 +111,8 @@ class Backlog:
 
     def finish(self, update: Waiting, outcome: str, writes: tuple[StoreWrite, ...] = ()) -> None:
         """The update in flight is `done`, `dropped` or `expired`; `writes` are committed with its end."""
-        soon = self._queue.is_waited_for(update.id)
+        # what the taker holds can go out meanwhile: then nothing waits for this commit
+        soon = self._queue.is_waited_for(update.id) and not self.ordinary.is_held
         ends = [Finish(update.id, update.bot_id, outcome, writes)]
         if update.parts:
             ends += [Finish(part.id, part.bot_id, outcome) for part in update.parts]

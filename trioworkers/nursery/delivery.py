@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
+    from trioworkers.call_marks import Mark
     from trioworkers.events import Events
     from trioworkers.figures import Figures
     from trioworkers.handling.bot import Bot
@@ -177,6 +178,7 @@ class Delivery:
 
     __slots__ = (
         "_begun",
+        "_called",
         "_open_calls",
         "_recorded",
         "_repeated",
@@ -207,7 +209,7 @@ class Delivery:
         # when those began that have no end yet; None: nobody wants to hear of calls
         self._begun: dict[str, float] | None = {} if "update.call" in settling.events.heard else None
         self._unknown: frozenset[str] = frozenset()  # of earlier handlings
-        self._recorded = self._repeated = 0
+        self._recorded = self._repeated = self._called = 0
         if calls:
             self._unknown = frozenset(call.key for call in calls if call.answer is None)
             self._recorded = sum(len(call.key) + len(call.answer or b"") for call in calls)
@@ -218,6 +220,11 @@ class Delivery:
         if not self._trace_id:  # worked out where somebody wants it: most updates have no listener
             self._trace_id = trace_of(self.update.bot_id, self.update.update_id)
         return self._trace_id
+
+    @property
+    def tells_calls(self) -> bool:
+        """Whether somebody wants to hear of its calls."""
+        return self._begun is not None
 
     def delivered(self) -> None:
         """Its executor has it."""
@@ -241,6 +248,7 @@ class Delivery:
         Raises:
             FrameError: more is recorded than an honest executor records.
         """
+        self._called += 1
         if not self.update.called:
             self.update = replace(self.update, called=True)
         repeats = key in self._open_calls or key in self._unknown
@@ -253,6 +261,15 @@ class Delivery:
         self._repeated += repeats
         if repeats and self._repeated <= MOST_TOLD:
             self._settling.emit("update.repeated", self.update, call=shown_call(key))
+
+    def marked(self, mark: Mark) -> None:
+        """Its executor has ended, and had marked a call; it counts as begun, unless it was reported.
+
+        Raises:
+            FrameError: more is recorded than an honest executor records.
+        """
+        if mark.reported == self._called:
+            self.calling(mark.key)
 
     def called(self, key: str, answer: bytes | None) -> None:
         """The call has this answer, or is known not to have been made (None).
@@ -269,7 +286,8 @@ class Delivery:
             self._recorded -= len(key)
         self._settling.backlog.called(self.update, key, answer)
         if self._begun is not None and key in self._begun:
-            self._emit_call(key, "not made" if answer is None else "made", self._begun.pop(key))
+            took = self._settling.clock() - self._begun.pop(key)
+            self._emit_call(key, "not made" if answer is None else "made", took)
 
     async def wait_recorded(self) -> None:
         """Return once not too much of what was called waits for its commit: the disk holds callers back."""
@@ -280,6 +298,8 @@ class Delivery:
         settling, update = self._settling, self.update
         if self._begun:
             self._end_calls("unreported" if outcome.result == "done" else "unknown")
+        if self._begun is not None and (call := outcome.call) is not None:
+            self._emit_call(call.key, "unreported" if call.took is None else "made", took=call.took)
         if outcome.result in ("done", "drop"):
             settling.activity.messages += 1 + len(update.parts or ())
         elif outcome.counted:
@@ -348,17 +368,18 @@ class Delivery:
     def _end_calls(self, result: str) -> None:
         """Emit the ends of calls that are still open when the handling ends."""
         begun, self._begun = self._begun or {}, {}
+        now = self._settling.clock()
         for key in list(begun)[:MOST_TOLD]:
-            self._emit_call(key, result, begun[key])
+            self._emit_call(key, result, now - begun[key])
 
-    def _emit_call(self, key: str, result: str, begun: float) -> None:
+    def _emit_call(self, key: str, result: str, took: float | None) -> None:
         self._settling.emit(
             "update.call",
             self.update,
             self.trace_id,
             call=shown_call(key),
             result=result,
-            took=seconds(self._settling.clock() - begun),
+            took=None if took is None else seconds(took),
             attempt=self.update.attempt,
         )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from trioworkers.breakage import Breakage
-    from trioworkers.inbox.backlog import Feed
+    from trioworkers.inbox.feed import Feed
     from trioworkers.nursery.delivery import Run, Settling
     from trioworkers.nursery.executor import Executor
     from trioworkers.records import RecordedCall, Waiting
@@ -122,7 +122,10 @@ class Scheduler:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
-                with feeds[0].taken_by(self._ordinary_changed), feeds[1].taken_by(self._suspects_changed):
+                with (
+                    feeds[0].taken_by(self._ordinary_changed, self._holds_ordinary),
+                    feeds[1].taken_by(self._suspects_changed),
+                ):
                     nursery.start_soon(self._serve, self._suspects, feeds[1])
                     await self._serve(self._ordinary, feeds[0])
             finally:
@@ -223,6 +226,9 @@ class Scheduler:
 
     def _ordinary_changed(self) -> None:
         self._changed(self._ordinary)
+
+    def _holds_ordinary(self) -> bool:
+        return bool(self._ordinary.routed or self._ordinary.prepared)
 
     def _suspects_changed(self) -> None:
         self._changed(self._suspects)

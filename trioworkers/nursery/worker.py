@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 from collections import deque
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec.structs import replace
 
+from trioworkers.call_marks import read_marks
 from trioworkers.nursery.output import TAIL_LINES
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
@@ -30,6 +33,7 @@ from trioworkers.protocol.frames import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from trioworkers.call_marks import Mark
     from trioworkers.nursery.output import Output
     from trioworkers.nursery.spawn import Exit, WorkerProcess
     from trioworkers.nursery.turns import WorkerTurns
@@ -49,6 +53,8 @@ async def open_worker(
     start: StartsWorker, configure: Configure, output: Output
 ) -> AsyncIterator[ConnectedWorker]:
     """Start a worker and send it its configuration; at the end nothing of it is left.
+
+    `configure.marks`: the folder of the file with its marks, removed at the end; empty: there is none.
 
     `start` is as :meth:`MakesWorkers.start`. Leaving the context in whatever way ends the worker's whole
     group: by TERM and, after a grace, by KILL. A worker that was drained has ended by itself by then.
@@ -73,12 +79,14 @@ async def open_worker(
         theirs.close()
         os.close(writes)
     channel = Channel(ours, FromWorker)
+    if configure.marks:
+        configure = replace(configure, marks=os.path.join(configure.marks, secrets.token_hex(8)))
     async with trio.open_nursery() as nursery:
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         nursery.start_soon(output.copy, reads, tail)
         nursery.start_soon(channel.serve_writes)
         nursery.start_soon(_watch, process, ours)
-        worker = ConnectedWorker(process, channel, tail)
+        worker = ConnectedWorker(process, channel, tail, configure.marks)
         try:
             channel.send(configure)
             yield worker
@@ -86,6 +94,9 @@ async def open_worker(
             channel.close()
             with trio.CancelScope(shield=True):
                 await worker.end()
+            if configure.marks:
+                with suppress(OSError):  # it made none; or the next run of the daemon removes it
+                    os.unlink(configure.marks)
             # a grandchild in a session of its own may hold the pipe open for ever
             nursery.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT
 
@@ -129,8 +140,11 @@ class ConnectedWorker:
         last_lines: the end of what it has written; all of it once :func:`open_worker` is left.
     """
 
-    def __init__(self, process: WorkerProcess, channel: Channel, last_lines: Sequence[str] = ()) -> None:
+    def __init__(
+        self, process: WorkerProcess, channel: Channel, last_lines: Sequence[str] = (), marks: str = ""
+    ) -> None:
         self.last_lines = last_lines
+        self._marks = marks
         self._process = process
         self._channel = channel
         self.heartbeat_at: float | None = None
@@ -224,6 +238,20 @@ class ConnectedWorker:
             self.turns.take_in(frame)
         elif isinstance(frame, AskTurn):
             self.send(Go(frame.number))
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether it marks calls."""
+        return bool(self._marks)
+
+    def marked_calls(self) -> list[Mark]:
+        """The calls that it has marked; it may not have reported them."""
+        if not self._marks:
+            return []
+        try:
+            return read_marks(self._marks)
+        except OSError:  # there is no descriptor, say: they count as not made
+            return []
 
     def drain(self) -> None:
         """Ask the worker to finish what it has, to stop, and to exit."""

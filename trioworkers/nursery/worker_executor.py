@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -121,6 +122,8 @@ class WorkerExecutor:
                 else Head(came.update_id, came.kind, update.key, came.chat_id, came.user_id),
                 update.key if came is None and update.kind == "callback_query" else None,  # a setting's lane
                 None if update.parts is None else [msgspec.Raw(part.body) for part in update.parts],
+                update.id if self._worker.has_marks else 0,
+                delivery.tells_calls,
             )
         )
         delivery.delivered()
@@ -156,6 +159,7 @@ class WorkerExecutor:
         try:
             with self._scheduler.hands_to(self, self._kind):
                 await self._listen()
+            self._take_in_marks()
             if not self._draining:
                 while self._in_flight:
                     number, delivery = next(iter(self._in_flight.items()))
@@ -165,9 +169,18 @@ class WorkerExecutor:
                     else:
                         delivery.lose(alone=self._alone, how=self._how)
         finally:
+            self._take_in_marks()
             for delivery in self._in_flight.values():
                 delivery.put_back()
             self._in_flight.clear()
+
+    def _take_in_marks(self) -> None:
+        """Take in what is in flight had called and not reported: the worker marked it."""
+        for mark in self._worker.marked_calls() if self._in_flight else ():
+            delivery = self._in_flight.get(mark.delivery)
+            if delivery is not None and delivery.update.id == mark.id:
+                with suppress(FrameError):  # more than is recorded
+                    delivery.marked(mark)
 
     async def _listen(self) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trioworkers.bot_server import server_of
+from trioworkers.call_marks import FOLDER
 from trioworkers.protocol.frames import Configure, Retune
 
 if TYPE_CHECKING:
@@ -45,4 +46,5 @@ def configuration_of(settings: BotSettings, context: BotContext) -> Configure:
         counts_calls=context.figures is not None,
         tells_code=context.on_code is not None,
         console=context.console,
+        marks="" if settings.command is not None else str(fleet.state_dir / FOLDER),
     )

@@ -17,6 +17,7 @@ from trioworkers.protocol.framing import FrameReader, packed
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from trioworkers.protocol.frames import Frame
 
@@ -66,6 +67,20 @@ class Channel:
         if self._outgoing and self._outgoing[-1] is data:
             self._outgoing.pop()
             self._sent -= len(data)
+
+    @property
+    def sent(self) -> int:
+        """How many bytes were ever given to :meth:`send` and not taken back."""
+        return self._sent
+
+    @property
+    def left(self) -> int:
+        """How many of these bytes have left."""
+        return self._left
+
+    def has_left(self, sent: int) -> bool:
+        """Whether what was sent up to then has left; `sent`: the count of that moment."""
+        return self._left >= sent
 
     def end_turn(self) -> None:
         """Write what the system takes of what was sent in this turn of the loop (the turn's own call)."""
@@ -211,15 +226,23 @@ class _TurnEnd(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.channels: list[Channel] = []  # that were given something in this turn
+        self.before: list[Callable[[], None]] = []
         self.token = trio.lowlevel.current_trio_token()
 
     def before_io_wait(self, timeout: float) -> None:
+        for look in self.before:
+            look()
         for channel in self.channels:
             try:
                 channel.end_turn()
             except Exception as error:  # Trio would take the instrument away, and nobody would write any more
                 channel.fail(error)
         self.channels.clear()
+
+
+def before_writes(look: Callable[[], None]) -> None:
+    """Call `look` at the end of each turn of this loop, before its channels write. It must not raise."""
+    _turn().before.append(look)
 
 
 _turns: trio.lowlevel.RunVar[_TurnEnd] = trio.lowlevel.RunVar("turn")

@@ -90,7 +90,8 @@ class Configure(Frame, frozen=True):
 
     `counts_calls`: its heartbeats say what calls it made. `program`: what it runs in place of `handler`; then
     it needs no token, and has none. `tells_code`: it says which files it has loaded. `console`:
-    there are no time limits, and breakpoints have this terminal; empty: none.
+    there are no time limits, and breakpoints have this terminal; empty: none. `marks`: the file that it
+    makes for marks of its calls (:mod:`trioworkers.call_marks`); empty: it reports each before it makes it.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Configure(Frame, frozen=True):
     program: Program | None = None
     tells_code: bool = False
     console: str | None = None
+    marks: str = ""
 
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):
@@ -135,7 +137,8 @@ class Deliver(Frame, frozen=True):
     `calls`: those recorded by earlier handlings; None when calls are not to be recorded. `head`: what was
     read out of the update when it came; None when the worker has to read it itself. `key`: the order key of
     an update without `head`, where it is not what the update says by itself. `parts`: the others of its
-    album; None where it is of none.
+    album; None where it is of none. `id`: the inbox's id of the update, for marks of its calls.
+    `tells_calls`: the outcome names a call that was not reported, since somebody listens.
     """
 
     delivery: int
@@ -146,6 +149,8 @@ class Deliver(Frame, frozen=True):
     head: Head | None = None
     key: str | None = None
     parts: list[msgspec.Raw] | None = None
+    id: int = 0
+    tells_calls: bool = False
 
 
 class Fence(Frame, frozen=True):
@@ -272,6 +277,13 @@ class Fenced(Frame, frozen=True):
     number: Annotated[int, Meta(ge=0)]
 
 
+class Unreported(msgspec.Struct, array_like=True, frozen=True):
+    """A call of a handling that is done, not reported before. `took`: seconds; None: no answer came."""
+
+    key: Annotated[str, Meta(max_length=KEY_LENGTH)]
+    took: Annotated[float, Meta(ge=0, le=LONGEST_AFTER)] | None = None
+
+
 class Outcome(Frame, frozen=True):
     """From the worker: what became of a delivery. `fenced`: it was cut off by a :class:`Fence`.
 
@@ -279,7 +291,7 @@ class Outcome(Frame, frozen=True):
     Telegram asked for does not). `error`: what went wrong, without text of messages; `words`: what the
     handler or Telegram said of it, which may hold some. `unmade`: recorded calls that a handling that is done
     did not make, as people read them. `stood`: seconds of a handling that is to be retried for which its time
-    stood still, as it waited to send.
+    stood still, as it waited to send. `call`: the last call of a handling that is done.
     """
 
     delivery: Annotated[int, Meta(ge=0)]
@@ -290,6 +302,7 @@ class Outcome(Frame, frozen=True):
     words: Annotated[str, Meta(max_length=WORDS_LENGTH)] = ""
     unmade: Annotated[list[Annotated[str, Meta(max_length=KEY_LENGTH)]], Meta(max_length=MOST_UNMADE)] = []
     stood: Annotated[float, Meta(ge=0, le=LONGEST_STOOD)] = 0.0
+    call: Unreported | None = None
 
 
 class CallCount(msgspec.Struct, array_like=True, frozen=True):

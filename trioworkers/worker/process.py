@@ -60,6 +60,7 @@ from trioworkers.worker.code_reports import report_code
 from trioworkers.worker.deaf import leave_to_daemon
 from trioworkers.worker.failures import Failures
 from trioworkers.worker.handler import Handler, HandlerError, import_handler
+from trioworkers.worker.held_calls import hold_calls
 from trioworkers.worker.memory import Memory
 from trioworkers.worker.own_process import offer_to_the_kernel, write_lines
 from trioworkers.worker.recorder import FrameRecorder
@@ -204,6 +205,7 @@ class Worker:
         self._failures = Failures()
         self._exit_code = 1  # when it did not start
         self._start_limit = START_TIMEOUT if configure.console is None else inf
+        self._held = hold_calls(configure.marks, configure.concurrency)
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
@@ -311,13 +313,16 @@ class Worker:
             self._failures.write(log, outcome, error, frame.attempt)
 
         fence = self._in_flight[frame.delivery]
-        recorder = FrameRecorder(frame.delivery, self._channel, self._is_alone)
+        held = None if frame.calls else self._held  # what is made again is reported before
+        recorder = FrameRecorder(frame, self._channel, self._is_alone, held)
         calls = None if frame.calls is None else Calls(frame.calls, recorder)
         try:
             limit = self._tuning.handler_timeout
             outcome = await handle(run, calls, limit, frame.delivery, fence, failed)
-            if outcome.result == "done":
-                recorder.take_back()
+            if outcome.result != "done":
+                recorder.report()
+            elif (call := recorder.take_back()) is not None:
+                outcome = Outcome(outcome.delivery, "done", unmade=outcome.unmade, call=call)
             if self._surrounding is not None and seen is not None and outcome.result != "fenced":
                 with trio.CancelScope() as scope:
                     fence.guard(scope)
@@ -325,6 +330,7 @@ class Worker:
         finally:
             del self._in_flight[frame.delivery]
         self._channel.send(outcome)
+        recorder.close()
         fence.ended()
         self._memory.tidy()
 

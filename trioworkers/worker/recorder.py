@@ -1,10 +1,12 @@
-"""Records the calls of one handling with the daemon, by frames."""
+"""Records the calls of one handling with the daemon, by frames and by marks in shared memory."""
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING
 
-from trioworkers.protocol.frames import MOST_ANSWER, Called, Calling
+from trioworkers.call_marks import MOST_KEY
+from trioworkers.protocol.frames import MOST_ANSWER, Called, Calling, Unreported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,46 +14,146 @@ if TYPE_CHECKING:
     import msgspec
 
     from trioworkers.protocol.channel import Channel
+    from trioworkers.protocol.frames import Deliver
+    from trioworkers.worker.held_calls import HeldCalls
 
 
 class FrameRecorder:
-    """A :class:`~trioworkers.handling.calls.CallRecorder` that sends what it is told to the daemon.
+    """A :class:`~trioworkers.handling.calls.CallRecorder` that tells the daemon, now or later.
+
+    One call of the handling at a time can be held back. What was reported has left the process before the
+    next call is marked, as a mark takes the place of the one before.
 
     Args:
-        delivery: the number of the delivery.
+        deliver: the delivery.
         channel: where the frames go.
         is_alone: whether no other handling is under way; else a frame leaves with those of the others.
+        held: where calls are held back; None: each is reported before it is made. It has to be None for an
+            update whose earlier handlings made calls, as repetitions are the daemon's to see.
     """
 
-    def __init__(self, delivery: int, channel: Channel, is_alone: Callable[[], bool]) -> None:
-        self._delivery = delivery
+    def __init__(
+        self,
+        deliver: Deliver,
+        channel: Channel,
+        is_alone: Callable[[], bool],
+        held: HeldCalls | None = None,
+    ) -> None:
+        self._delivery = deliver.delivery
+        self._id = deliver.id
+        self._tells = deliver.tells_calls
         self._channel = channel
         self._is_alone = is_alone
+        self._held = held
+        self._key: str | None = None  # of the call that is held back
+        self._answer: msgspec.Raw | None = None
+        self._began = self._took = 0.0
+        self._slot: int | None = None
+        self._reported = 0  # calls
+        self._open: set[str] = set()  # calls that were reported, and not their ends
+        self._sent = 0  # what the channel had been given with the last report
         self._last: bytes | None = None  # what the channel wants to take the last answer back
 
     async def begin(self, key: str) -> None:
+        while self._held is not None:
+            self.report()
+            if key in self._open:  # it may have been made: the daemon has to see that it is repeated
+                break
+            if self._channel.has_left(self._sent):
+                if self._mark(self._held, key):
+                    return
+                break
+            await self._channel.wait_sent(at_once=self._is_alone())
+        self._reported += 1
+        self._open.add(key)
         self._channel.send(Calling(self._delivery, key))
+        self._sent = self._channel.sent
         await self._channel.wait_sent(at_once=self._is_alone())
+
+    def _mark(self, held: HeldCalls, key: str) -> bool:
+        """Mark a call and hold it back; False when there is no room for it."""
+        try:
+            encoded = key.encode()
+        except UnicodeEncodeError:  # it fits into no frame either, which says so
+            return False
+        if len(encoded) > MOST_KEY:
+            return False
+        if self._slot is None:
+            self._slot = held.marks.take(self._channel.left)
+            if self._slot is None:
+                return False
+        held.marks.write(self._slot, self._delivery, self._id, self._reported, encoded)
+        self._key, self._answer, self._began = key, None, perf_counter()
+        held.add(self, self._began)
+        return True
 
     def made(self, key: str, answer: msgspec.Raw) -> None:
         """Record the answer; one of more than `MOST_ANSWER` bytes is not, and the call is made each time."""
         if memoryview(answer).nbytes > MOST_ANSWER:
             self.not_made(key)
             return
+        if key == self._key and self._held is not None:
+            self._answer = answer
+            if self._tells:
+                self._took = perf_counter() - self._began
+            self._held.answered(self)
+            return
+        self._open.discard(key)
         self._last = self._channel.send(Called(self._delivery, key, made=True, answer=answer))
+        self._sent = self._channel.sent
 
     def not_made(self, key: str) -> None:
+        if key == self._key and self._held is not None and self._slot is not None:
+            self._held.marks.clear(self._slot)
+            self._held.discard(self)
+            self._key = None
+            return
+        self._open.discard(key)
         self._channel.send(Called(self._delivery, key, made=False))
+        self._sent = self._channel.sent
 
     async def flush(self) -> None:
+        self.report()
         self._last = None
         await self._channel.wait_sent(at_once=self._is_alone())
 
-    def take_back(self) -> None:
-        """Do not send the last answer, if it has not left yet: the handling is done.
+    def report(self) -> None:
+        """Report the call that is held back, if there is one."""
+        key, self._key = self._key, None
+        if key is None or self._held is None:
+            return
+        self._held.discard(self)
+        self._reported += 1
+        self._channel.send(Calling(self._delivery, key))
+        if self._answer is None:
+            self._open.add(key)
+        else:
+            self._last = self._channel.send(Called(self._delivery, key, made=True, answer=self._answer))
+        self._sent = self._channel.sent
+
+    def report_answer(self) -> None:
+        """Report the call that is held back, if it has its answer."""
+        if self._answer is not None:
+            self.report()
+
+    def take_back(self) -> Unreported | None:
+        """The handling is done: do not send what has not left yet; return the call that stays unreported.
 
         With what is done its calls are forgotten. The answer that nearly every handling ends with would cost
-        daemon and worker 7 of some 200 µs, to be thrown away.
+        daemon and worker 7 of some 200 µs, to be thrown away, and the report before it 50.
         """
         if self._last is not None:
             self._channel.take_back(self._last)
+        key, self._key = self._key, None
+        if key is None or self._held is None:
+            return None
+        self._held.discard(self)
+        if not self._tells:
+            return None
+        return Unreported(key, None if self._answer is None else self._took)
+
+    def close(self) -> None:
+        """Give the slot of the mark back. The outcome was given to the channel before."""
+        if self._slot is not None and self._held is not None:
+            self._held.marks.give_back(self._slot, self._channel.sent)
+            self._slot = None
