@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 from fleet_project import Daemon, Project, children_of, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import trio
 
     from trioworkers.testing import SimBot, SimUser
 
@@ -143,7 +144,6 @@ async def test_kills_lose_nothing_and_repeat_nothing_unmarked(
         begun = len(scene.world.calls_of("sendMessage"))
         await until(lambda before=begun: len(scene.world.calls_of("sendMessage")) > before)  # type: ignore[misc]
         if number % 2:
-            await trio.sleep(0.1)  # what a call of the last milliseconds was is not promised (docs/guarantees.md)
             daemon.process.kill()
             await daemon.wait()
             daemon = await scene.project.start().ready()
