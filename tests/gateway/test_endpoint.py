@@ -93,6 +93,7 @@ class Scene:
     may_drop: bool = False
     kept: list[int] = field(default_factory=list)
     breaks_drop: bool = False
+    handler_timeout: float = 20.0
 
     async def drop(self, keep: int) -> int:
         if self.breaks_drop:
@@ -132,6 +133,7 @@ async def scene_of(
                 upstream=upstream,
                 acknowledge=lambda: scene.acknowledge,
                 most=lambda: 16,
+                handler_timeout=lambda: scene.handler_timeout,
                 emit=lambda event, **fields: scene.told.append((event, fields)),
                 fault=scene.faults.append,
                 pending=lambda: 5,
@@ -143,6 +145,7 @@ async def scene_of(
             scene.bot = LocalBot(context)
             scene.hands = Hands(scene.bot)
             scene.bot.serve_with(scene.hands)
+            nursery.start_soon(scene.bot.serve)
             scene.port = int(endpoint.address.rpartition(":")[2])
             nursery.start_soon(endpoint.serve)
             try:

@@ -180,6 +180,7 @@ async def test_a_probe_tells_ends_and_polls_confirm_nothing(tmp_path):
         assert outcome.error == "ValueError at b.py:1 in x"
         assert not scene.told
         assert not scene.faults
+        assert scene.bot.acknowledged_by == "probe"
 
 
 async def test_a_library_that_handles_one_at_a_time_is_given_one(tmp_path):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 _DONE = {
     "probe": "as for handlers: at least once, with retries and dead letters, and no call is made twice",
     "poll": "at least once: an update is done when a later poll confirms it",
+    "webhook": "at least once: an update is done when the program has answered it with 2xx",
     "receipt": "at most once from when the program has an update",
     "auto": "as for handlers where the probe knows the library, else at most once from when it has an update",
 }
@@ -30,5 +31,5 @@ def promise_of(settings: Mapping[str, Any], in_force: str | None = None) -> str 
     if settings["order"] == "none":
         order = _NO_ORDER
     else:
-        order = _IN_ORDER if acknowledge in ("probe", "poll") else _ORDER_OF_PROGRAM
+        order = _IN_ORDER if acknowledge in ("probe", "poll", "webhook") else _ORDER_OF_PROGRAM
     return f"{_DONE[acknowledge]}; {order}"

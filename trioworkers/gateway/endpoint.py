@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trioworkers.gateway.account import LOCAL
 from trioworkers.gateway.answers import refused, whole
 from trioworkers.gateway.messages import MessageError
 from trioworkers.gateway.params import read_params
@@ -23,7 +22,7 @@ from trioworkers.gateway.programs import ProgramConnection
 from trioworkers.gateway.promise import read_greeting
 from trioworkers.gateway.recorded import relay_recorded
 from trioworkers.gateway.relay import relay
-from trioworkers.gateway.targets import Target, read_target
+from trioworkers.gateway.targets import LOCAL, Target, read_target
 from trioworkers.gateway.tokens import Tokens
 from trioworkers.http.stream import Stream
 

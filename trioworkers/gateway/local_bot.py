@@ -19,6 +19,7 @@ from trioworkers.gateway.params import read_names, read_whole
 from trioworkers.gateway.probe import UnderWay, outcome_of
 from trioworkers.gateway.programs import GoneError
 from trioworkers.gateway.promise import Greeting, Promise, lacking, promise_of
+from trioworkers.gateway.pusher import Pusher
 from trioworkers.protocol.frames import LONGEST_STOOD
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ class LocalBot:
         self._greeting: Greeting | None = None
         self._is_told = False
         self._desk: Desk[Held] = Desk(context.ids)
-        self._account = Account(context)
+        self._pusher = Pusher(self, self._pushed, self._answer_call)
+        self._pushing: dict[int, Held] = {}
+        self._account = Account(context, self._pusher, self._hooked)
         self._waiting: _Waiting | None = None
         self._hands: Hands | None = None
         self._lets_go = False
@@ -105,26 +108,47 @@ class LocalBot:
     @property
     def in_hand(self) -> int:
         """How many updates it has in hand."""
-        return len(self._desk)
+        return len(self._desk) + len(self._pushing)
 
     @property
     def waits(self) -> bool:
-        """Whether a poll of it waits to be answered."""
+        """Whether a poll of it waits to be answered, or its webhook has nothing to answer."""
+        if self._pusher.webhook is not None:
+            return not self._pushing
         return self._waiting is not None
+
+    async def serve(self) -> None:
+        """Push updates to its webhook, while it has one, until cancelled."""
+        await self._pusher.serve()
+
+    def heard(self) -> None:
+        """Note a sign of life."""
+        self.heard_at = trio.current_time()
 
     @property
     def promise(self) -> Promise:
         """What is promised for its updates now."""
         return promise_of(self.context.acknowledge(), self._greeting)
 
+    @property
+    def acknowledged_by(self) -> str:
+        """What counts as the end of an update: that promise, or the answer of its webhook."""
+        return self.promise if self._pusher.webhook is None else "webhook"
+
     def serve_with(self, hands: Hands) -> None:
         """Ask `hands` for updates from now on."""
         self._hands = hands
 
     def room(self) -> int:
-        """How many updates the poll that waits can still be given."""
+        """How many updates the poll that waits can still be given, or the webhook."""
+        if self._lets_go or self._is_over:
+            return 0
+        webhook = self._pusher.webhook
+        if webhook is not None:
+            most = min(webhook.most, self.context.most()) if self._pusher.is_served else 0
+            return most - self.in_hand
         waiting = self._waiting
-        if waiting is None or self._lets_go or waiting.size >= LARGEST_BATCH:
+        if waiting is None or waiting.size >= LARGEST_BATCH:
             return 0
         room = waiting.limit - len(waiting.given)
         return room if self.promise == "receipt" else min(room, self._most() - len(self._desk))
@@ -135,7 +159,15 @@ class LocalBot:
         return most if at_once is None else min(most, at_once)
 
     def give(self, item: Held) -> None:
-        """Answer the poll that waits with this update, and others that are given in this turn of the loop."""
+        """Answer the poll that waits with this update, and others that are given in this turn of the loop.
+
+        Where the program has a webhook, push it there.
+        """
+        if self._pusher.webhook is not None:
+            if not self._pushing:
+                self.heard()
+            self._push(self.context.ids.take(), item)
+            return
         waiting = self._waiting
         assert waiting is not None  # noqa: S101 - for mypy; there was room
         body = with_id(item.body, self._desk.give(item))
@@ -166,7 +198,36 @@ class LocalBot:
         self._hands = None
         if self._waiting is not None:
             self._waiting.woken.set()
-        return self._desk.take_back()
+        pushed = list(self._pushing.values())
+        self._pushing.clear()
+        return self._desk.take_back() + pushed
+
+    # -- for its webhook ----------------------------------------------------------------------------
+
+    def _hooked(self) -> None:
+        """It has set a webhook: it is ready, and what it had in hand by polls is pushed."""
+        for item in self._desk.take_back():
+            self._push(self.context.ids.take(), item)
+        self._greeting = None  # the probe tells the ends of what is polled
+        self.heard()
+        self.polled.set()
+        if self._waiting is not None:
+            self._waiting.woken.set()
+        if self._hands is not None:
+            self._hands.refill()
+
+    def _push(self, number: int, item: Held) -> None:
+        self._pushing[number] = item
+        self._pusher.push(number, with_id(item.body, number))
+
+    def _pushed(self, number: int, outcome: Outcome) -> None:
+        item = self._pushing.pop(number, None)
+        if item is not None and self._hands is not None:
+            self._hands.end(item, outcome)
+
+    async def _answer_call(self, method: str, params: Mapping[str, Any]) -> None:
+        if method != "getupdates":
+            await self.answer(method, params, trio.Event())
 
     # -- for the endpoint ---------------------------------------------------------------------------
 
@@ -186,7 +247,7 @@ class LocalBot:
     def ended(self, end: End) -> None:
         """The probe tells the end of an update. What is not in hand is passed over."""
         try:
-            self.heard_at = trio.current_time()
+            self.heard()
             item = self._desk.end(end.id) if self.promise == "probe" else None
             if item is not None and self._hands is not None:
                 handling = item.handling
@@ -201,7 +262,7 @@ class LocalBot:
     async def answer(
         self, method: str, params: Mapping[str, Any], gone: trio.Event, greeting: Greeting | None = None
     ) -> tuple[int, bytes] | None:
-        """Answer a method of :data:`~.account.LOCAL` with a status and a body; None: there is no answer now.
+        """Answer a method of :data:`~.targets.LOCAL` with a status and a body; None: there is no answer now.
 
         `gone`: set when the connection has ended. `greeting`: what the program's probe says of itself.
         """
@@ -249,9 +310,12 @@ class LocalBot:
         if kinds is not None:
             context.allows(kinds)
         verdict = self._desk.poll(poll, self.promise)
-        self.heard_at = trio.current_time()
+        self.heard()
         if verdict.confirmed and self._hands is not None:
             self._hands.confirm(verdict.confirmed)
+        if self._pusher.webhook is not None:
+            await self._wait_hooked(poll, gone)
+            return result([])
         is_refused = verdict.is_negative and not await self._account.drop("getUpdates", -poll.offset)
         self.polled.set()
         if is_refused or verdict.is_farewell:
@@ -261,9 +325,15 @@ class LocalBot:
         given = await self._wait(
             poll.limit, min(poll.timeout, LET_GO) if self._lets_go else poll.timeout, gone
         )
-        self.heard_at = trio.current_time()
+        self.heard()
         # what was given to a connection that is gone stays in hand: the next poll is given it again
         return None if gone.is_set() or self._is_over else _updates(given)
+
+    async def _wait_hooked(self, poll: Poll, gone: trio.Event) -> None:
+        """A poll beside a webhook is given nothing. Telegram answers 409, at which libraries end."""
+        self.context.emit("gateway.withheld", method="getUpdates", reason="a poll beside the bot's webhook")
+        with trio.move_on_after(max(LET_GO, poll.timeout)):
+            await gone.wait()
 
     async def _wait(self, limit: int, seconds: float, gone: trio.Event) -> list[bytes]:
         """Ask for updates, and wait until there are some, or nobody waits for them any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +23,7 @@ class LocalContext:
         upstream: its connections to the Bot API server.
         acknowledge: what the settings ask for.
         most: how many updates the process has in hand at most, where their ends are known.
+        handler_timeout: the seconds that a webhook has to answer.
         emit: emits an event of the bot.
         fault: is given what breaks in here.
         pending: how many updates wait for it.
@@ -38,6 +39,7 @@ class LocalContext:
     upstream: Upstream
     acknowledge: Callable[[], str]
     most: Callable[[], int]
+    handler_timeout: Callable[[], float]
     emit: Callable[..., None]
     fault: Callable[[Exception], None]
     pending: Callable[[], int]
@@ -46,3 +48,14 @@ class LocalContext:
     allows: Callable[[Sequence[str]], None] = lambda _: None
     meter: CallMeter | None = None
     turns: Turns | None = None
+
+
+class Process(Protocol):
+    """One process of a program, for what is done in its name."""
+
+    @property
+    def context(self) -> LocalContext:
+        """What it works with."""
+
+    def heard(self) -> None:
+        """Note a sign of life."""

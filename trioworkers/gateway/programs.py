@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -19,6 +19,26 @@ SENDING = 120.0  # seconds for the program to take something of what it is sent
 
 class GoneError(OSError):
     """The program has closed the connection, or takes nothing."""
+
+
+class RequestSource(Protocol):
+    """Where the body of a call comes from, and its answer goes to."""
+
+    @property
+    def parts(self) -> deque[Any]:
+        """What has been read and not been taken."""
+
+    async def next_part(self) -> Any:
+        """Return the next block of the body, or :data:`END`."""
+
+    def take_blocks(self) -> tuple[list[bytes], bool]:
+        """Return what has been read of the body, and whether that is all of it."""
+
+    async def gather(self, most: int) -> None:
+        """Read until the body has ended, or so many bytes of it have been read; nothing of it is taken."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it."""
 
 
 class ProgramConnection:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from trioworkers.gateway.local_bot import LocalBot
+    from trioworkers.gateway.local_context import Process
     from trioworkers.gateway.messages import RequestHead
-    from trioworkers.gateway.programs import ProgramConnection
+    from trioworkers.gateway.programs import RequestSource
     from trioworkers.gateway.targets import Target
     from trioworkers.gateway.upstream import UpstreamConnection
 
@@ -35,10 +35,10 @@ LOOKED_AT = 64 * 1024  # bytes of a body in which the chat is looked for, where 
 
 
 async def relay(
-    bot: LocalBot,
+    bot: Process,
     head: RequestHead,
     target: Target,
-    program: ProgramConnection,
+    program: RequestSource,
     answered: Answered | None = None,
 ) -> bool:
     """Pass a call on, and its answer back. Return whether the connection can be used again.
@@ -82,7 +82,7 @@ class Answered:
 
 
 async def _exchange(
-    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection, answered: Answered
+    bot: Process, head: RequestHead, target: Target, program: RequestSource, answered: Answered
 ) -> bool:
     upstream = bot.context.upstream
     connection = await upstream.take()
@@ -127,9 +127,7 @@ class _Uploading:
         self.error: Exception | None = None
 
 
-def first_part(
-    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection
-) -> tuple[bytes, bool]:
+def first_part(bot: Process, head: RequestHead, target: Target, program: RequestSource) -> tuple[bytes, bool]:
     """Return the head as the server is sent it, what is here of the body, and whether that is all of it."""
     upstream = bot.context.upstream
     lines = [
@@ -154,7 +152,7 @@ async def _upload(
     connection: UpstreamConnection,
     head: RequestHead,
     first: bytes,
-    program: ProgramConnection,
+    program: RequestSource,
     uploading: _Uploading,
 ) -> None:
     """Send the body as it comes. Where the server takes no more, what it answers tells why."""
@@ -179,7 +177,7 @@ async def _upload(
 
 
 async def _receive(
-    connection: UpstreamConnection, head: RequestHead, program: ProgramConnection, answered: Answered
+    connection: UpstreamConnection, head: RequestHead, program: RequestSource, answered: Answered
 ) -> tuple[bool, bool]:
     """Pass the answer back; return whether the server's connection, and the program's, can be used again."""
     part = await next_part(connection)
@@ -278,7 +276,7 @@ def hold_of(text: bytes) -> float:
     return min(float(text), LONGEST_HOLD) if text.isdigit() and len(text) < 10 else 0.0
 
 
-def count(bot: LocalBot, target: Target, status: int) -> None:
+def count(bot: Process, target: Target, status: int) -> None:
     """Count a request to the server. `status`: of its answer; 0: there was none."""
     meter, method = bot.context.meter, target.name
     if meter is None or target.is_file:
@@ -305,9 +303,7 @@ class _Caller:
         await trio.sleep(seconds)
 
 
-async def take_turn(
-    bot: LocalBot, head: RequestHead, target: Target, program: ProgramConnection
-) -> object | None:
+async def take_turn(bot: Process, head: RequestHead, target: Target, program: RequestSource) -> object | None:
     """Wait for the turn of a message; None: it is none, or messages take no turns."""
     turns = bot.context.turns
     if turns is None or not turns.is_on or target.is_file:

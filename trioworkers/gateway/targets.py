@@ -15,6 +15,8 @@ _TARGET = re.compile(
     rb"(?:https?://[^/?#]*)?/+(?P<file>file/)?bot(?P<token>[^/?#]+)(?P<test>/test)?/(?P<rest>[^#]*)",
     re.IGNORECASE,
 )
+LOCAL = frozenset(("getupdates", "setwebhook", "deletewebhook", "getwebhookinfo", "close", "logout"))
+"""Methods that are answered here, in lower case: the daemon alone fetches a bot's updates."""
 _METHOD = re.compile(rb"[A-Za-z]{1,64}")
 
 

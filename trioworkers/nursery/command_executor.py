@@ -84,7 +84,7 @@ class CommandExecutor:
     ) -> None:
         self._marks = marks
         self._worker = worker
-        worker.promise = lambda: bot.promise
+        worker.promise = lambda: bot.acknowledged_by
         self._bot = bot
         self._scheduler = scheduler
         self._settling = settling
@@ -127,7 +127,7 @@ class CommandExecutor:
 
     def begin(self, delivery: Delivery) -> None:
         """As :class:`~trioworkers.nursery.executor.Executor`."""
-        if not self._bot.waits:  # its poll was answered, or ended, while the update was looked up
+        if self._bot.room() < 1:  # its poll was answered, or ended, while the update was looked up
             delivery.put_back()
             return
         self._taken += 1
@@ -141,7 +141,7 @@ class CommandExecutor:
 
     def begin_suspect(self, delivery: Delivery) -> None:
         """Give the program a suspect, and nothing else until it has handled it."""
-        self._suspect = delivery if self._bot.waits else None
+        self._suspect = delivery if self._bot.room() > 0 else None
         self.begin(delivery)
 
     def confirm(self, items: Sequence[Handed]) -> None:
@@ -151,7 +151,7 @@ class CommandExecutor:
         self._after_ends()
 
     def end(self, item: Handed, outcome: Outcome) -> None:
-        """The probe tells how its handling ended: give the program the next one."""
+        """The handling of this one ended so: give the program the next one."""
         self._settle(item, outcome)
         self._after_ends()
         self.refill()

@@ -109,6 +109,7 @@ class CommandSession:
                 upstream=self._upstream,
                 acknowledge=lambda: context.settings().acknowledge,
                 most=lambda: context.settings().concurrency,
+                handler_timeout=lambda: context.settings().handler_timeout,
                 emit=context.emit,
                 fault=command.fault,
                 pending=command.pending,
@@ -165,7 +166,11 @@ class CommandSession:
         self._output.hide(self._token)
         try:
             with self._command.commands.endpoint.known(self._token, self._bot), self._marking():
-                return await self._session.run()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._bot.serve)
+                    ended = await self._session.run()
+                    nursery.cancel_scope.cancel()
+            return ended
         finally:
             self._bot.close()
             self._upstream.close()
