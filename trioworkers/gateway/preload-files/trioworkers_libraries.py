@@ -83,7 +83,10 @@ def wrap_telegram(module: Any, probe: Any, greet: Callable[[int | None], None]) 
 
     async def initialize_(self: Any) -> None:
         if self.bot.token == probe.TOKEN:
-            greet(self.update_processor.max_concurrent_updates)
+            handlers = (one for group in self.handlers.values() for one in group)
+            # those that do not block are handled side by side, whatever the number says
+            is_blocking = all(handler.block for handler in handlers)
+            greet(self.update_processor.max_concurrent_updates if is_blocking else None)
         await initialize(self)
 
     async def process_update(self: Any, update: Any) -> None:
