@@ -90,20 +90,22 @@ set_up_systemd() {
     say "apt-get could not install systemd"
 }
 
-# PostgreSQL's server, which tests of that store start in a folder of their own: Debian's package, without a server
-# of the machine. Where it cannot be had, these tests are skipped; in CI they fail.
+# PostgreSQL's server and PgBouncer, which tests of that store start in folders of their own: Debian's packages, without
+# a server of the machine. Where they cannot be had, these tests are skipped; in CI they fail.
 set_up_postgres() {
-  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null && return
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && [ -x /usr/sbin/pgbouncer ] && return
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
-  say "installing Debian's postgresql, for tests"
+  say "installing Debian's postgresql and pgbouncer, for tests"
   mkdir -p /etc/postgresql-common
   [ -e /etc/postgresql-common/createcluster.conf ] ||
     echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
   install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-      -o Dpkg::Options::=--force-confold postgresql
+      -o Dpkg::Options::=--force-confold postgresql pgbouncer
   }
-  { install 2>/dev/null || { apt-get update -qq && install; }; } >&2 || say "apt-get could not install postgresql"
+  { install 2>/dev/null || { apt-get update -qq && install; }; } >&2 || say "apt-get could not install postgresql or pgbouncer"
+  # its service has nothing to do with the tests
+  if command -v systemctl >/dev/null; then systemctl disable --now pgbouncer >/dev/null 2>&1 || true; fi
 }
 
 # What tests of completion and of the man page run: other shells, and groff. Without them these tests are skipped.

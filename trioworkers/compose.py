@@ -19,6 +19,7 @@ from trioworkers.config import FleetInForce, with_given
 from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
 from trioworkers.figures import Figures
+from trioworkers.fleet_state import state_in_files, state_in_store
 from trioworkers.folders import kept_token
 from trioworkers.gateway.endpoint import Endpoint
 from trioworkers.gateway.update_ids import UpdateIds
@@ -32,7 +33,6 @@ from trioworkers.nursery.command_session import Commands
 from trioworkers.nursery.fleet import FleetScope
 from trioworkers.nursery.intake import Webhooks
 from trioworkers.nursery.oom import OomKills, find_counter
-from trioworkers.nursery.paused import PausedBots
 from trioworkers.nursery.rolling import RollingRestarts
 from trioworkers.nursery.slots import WorkerSlots
 from trioworkers.nursery.start_rate import StartRate
@@ -51,7 +51,7 @@ from trioworkers.snapshot import Snapshots
 from trioworkers.sources import Sources
 from trioworkers.stores import database_of, open_store
 from trioworkers.transport.deliveries import Deliveries
-from trioworkers.transport.registration import Digests, Registry
+from trioworkers.transport.registration import Registry
 from trioworkers.web.acts import acting
 from trioworkers.web.address import is_on_loopback, reached_at
 from trioworkers.web.admission import make_admission
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Fleet
     from trioworkers.events import Events
+    from trioworkers.fleet_state import FleetState
     from trioworkers.holdings import Holdings
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.logs.echo import Terminal
@@ -141,7 +142,11 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
         ) as inbox:
             endpoint = Endpoint(reports.endpoint_broke)
             read = _Read(in_force, plugins, sources, figures, endpoint)
-            daemon, web = _build(ground, read, inbox, reports)
+            if database_of(in_force()) is None:
+                state = await state_in_store(inbox, time.time)
+            else:
+                state = state_in_files(in_force().state_dir)
+            daemon, web = _build(ground, read, inbox, reports, state)
             gc.freeze()  # modules of plugins and all that was built stay
             async with ending_without_memory(events), trio.open_nursery() as beside:
                 if ground.claim is not None:
@@ -172,12 +177,14 @@ class _Read:
     endpoint: Endpoint
 
 
-def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple[Daemon, Web]:
+def _build(
+    ground: Ground, read: _Read, inbox: Inbox, reports: Reports, state: FleetState
+) -> tuple[Daemon, Web]:
     """Build the daemon, and what serves its API.
 
     Raises:
         ListenError, AlreadyRunningError, CertificateError: a bot wants a webhook, and nobody can listen for
-        it. StoreRefusedError: it cannot be read which bots are paused.
+        it.
     """
     in_force, plugins, sources = read.in_force, read.plugins, read.sources
     fleet, events = in_force(), ground.events
@@ -209,8 +216,8 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
     )
     if in_force.wants_webhook():
         listener.bind()
-    registrations = Registrations(in_force, kept_token(fleet.state_dir / "webhook-secret"), listener)
-    registry = Registry(Digests(fleet.state_dir / "webhooks.json"), registrations.wait_turn)
+    registrations = Registrations(in_force, state.secret, listener)
+    registry = Registry(state.digests, registrations.wait_turn)
     code = None
     if ground.terminal.watches_code:
         code = CodeWatch(
@@ -224,7 +231,7 @@ def _build(ground: Ground, read: _Read, inbox: Inbox, reports: Reports) -> tuple
         may_start=StartRate(in_force.start_rate).wait,
         slots=(slots := WorkerSlots(in_force.most_workers, lambda: in_force.places().words)),
         webhooks=Webhooks(deliveries, registrations.wanted, registry),
-        paused=PausedBots(fleet.state_dir / "paused.json"),
+        paused=state.paused,
         oom=OomKills(find_counter()),
         hooks=InlineHooks(plugins, watchdog),
         ask=asks.ask,

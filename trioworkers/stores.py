@@ -9,6 +9,7 @@ import trio
 
 from trioworkers.call_marks import FOLDER
 from trioworkers.inbox.left_calls import take_over
+from trioworkers.inbox.sqlite.copied import SqliteTables
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreRefusedError, StoreUnreachableError, store_problem
 from trioworkers.shortage import in_thread
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config import Fleet
     from trioworkers.holdings import Holdings
+    from trioworkers.inbox.postgres.copied import PostgresTables
     from trioworkers.inbox.postgres.store import PostgresStore
     from trioworkers.inbox.store import Store
     from trioworkers.reports import Reports
@@ -76,6 +78,25 @@ async def _open(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.E
             if reported is not None:
                 reports.inbox_trouble(None)
             return store
+
+
+def tables_of(url: str, state_dir: Path) -> SqliteTables | PostgresTables:
+    """A store as its tables, to copy it; no daemon may use it.
+
+    Raises:
+        StoreRefusedError: the address is not one, or the driver is not installed.
+        StoreTakenError: a daemon uses it.
+        StoreError: it cannot be opened.
+    """
+    if url == "sqlite":
+        return SqliteTables(state_dir / DATABASE)
+    if problem := store_problem(url):
+        raise StoreRefusedError(problem)
+    from trioworkers.inbox.postgres.alone import Alone
+    from trioworkers.inbox.postgres.copied import PostgresTables
+    from trioworkers.inbox.postgres.session import Session
+
+    return PostgresTables(Session(url, Alone()))
 
 
 def connected_store(fleet: Fleet) -> PostgresStore:

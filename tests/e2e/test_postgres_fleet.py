@@ -169,6 +169,25 @@ def test_a_second_daemon_is_refused(tmp_path: Path, environ: dict[str, str]) -> 
             heard(fleet, ["again"])
 
 
+def test_the_fleets_state_is_the_same_on_another_machine(tmp_path: Path, environ: dict[str, str]) -> None:
+    """A bot that was paused stays so where no file says it; the webhooks' secret is made once."""
+    secret = "SELECT value FROM plugin_values WHERE plugin = '/fleet' AND key = 'webhook-secret'"
+    with TelegramThread() as telegram:
+        bots: dict[str, Any] = {"bots": {"one": {}, "two": {}}}
+        with running(tmp_path / "a", STORE | bots, telegram=telegram, environ=environ) as fleet:
+            tokens = {name: {"token": fleet.sim_bot(name).token} for name in ("one", "two")}
+            assert fleet.command("bots", "pause", "two").returncode == 0
+            first = rows(environ, secret)
+        assert not [
+            path for path in (tmp_path / "a").rglob("*") if path.name in ("paused.json", "webhook-secret")
+        ]
+        with running(tmp_path / "b", STORE | {"bots": tokens}, telegram=telegram, environ=environ) as fleet:
+            assert {name: fleet.bot(name)["paused"] for name in tokens} == {"one": False, "two": True}
+            assert fleet.command("bots", "resume", "two").returncode == 0
+            assert rows(environ, secret) == first != []
+        assert rows(environ, "SELECT FROM plugin_values WHERE key = 'paused/'") == []
+
+
 def test_without_the_driver_it_says_what_to_install(tmp_path: Path) -> None:
     """Instead of a traceback: from check and from run."""
     (tmp_path / "fleet.toml").write_text(

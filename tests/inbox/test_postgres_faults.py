@@ -217,7 +217,7 @@ def test_a_connection_that_was_ended_while_idle_is_no_trouble(store, database):
 def test_a_connection_that_is_cut_between_statements_changes_nothing(store, database, monkeypatch):
     """At each statement of a commit in turn: it is made once, with a new connection."""
     execute, life = psycopg.Cursor.execute, store._session.lease.life
-    number = 100
+    number, late = 100, 0
     for step in range(1, 40):
         steps = count(1)
 
@@ -234,14 +234,22 @@ def test_a_connection_that_is_cut_between_statements_changes_nothing(store, data
         ids = [update.id for update in store.waiting(BOT, Fetch(0, 9)).updates]
         monkeypatch.setattr(psycopg.Cursor, "execute", cut)
         # a duplicate: it is done step by step, and waits for answers in between
-        results = store.commit([new(number), new(number + 2), *(Finish(one, BOT, "done") for one in ids)])
+        batch = [new(number), new(number + 2), *(Finish(one, BOT, "done") for one in ids)]
+        try:
+            results = store.commit(batch)
+        except StoreUnknownError:  # the server was quicker with the COMMIT than with its end
+            late += 1
+            results = store.commit(batch)
+            assert results[1] is DUPLICATE
+        else:
+            assert [type(one) for one in results] == [type(DUPLICATE), Kept, *[type(None)] * len(ids)]
         monkeypatch.setattr(psycopg.Cursor, "execute", execute)
-        assert [type(one) for one in results] == [type(DUPLICATE), Kept, *[type(None)] * len(ids)]
         assert update_ids(store) == [number + 2]
         number += 10
         if next(steps) <= step:
             break
     assert step > 8
+    assert late <= 2
 
 
 def test_kill_9_of_the_server_under_load_loses_nothing(tmp_path):
@@ -335,6 +343,41 @@ def test_a_server_that_lost_commits_is_found_out(store, database):
         store.commit([new(4)])
     ((kept,),) = [store.commit([new(3)])]
     assert kept.id > last.id
+
+
+def test_a_wait_for_a_standby_that_was_cancelled_is_no_success():
+    """The server says that it is one. An update is confirmed only after a later commit was waited for."""
+    with closing(Server()) as server:
+        server.start()
+        with (
+            opened(server.admin(server.database())) as store,
+            psycopg.connect(server.admin(), autocommit=True) as other,
+        ):
+            store.commit([new(1)])
+            other.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            other.execute("SELECT pg_reload_conf()")
+            cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            stop = threading.Event()
+
+            def cancel_waits() -> None:
+                while not stop.wait(0.1):
+                    other.execute(cancel)
+
+            cancelling = threading.Thread(target=cancel_waits)
+            cancelling.start()
+
+            def commit() -> None:
+                while True:  # the server reads its settings some time
+                    store.commit([new(2)])
+
+            with pytest.raises(StoreUnknownError, match="gave up waiting for a synchronous standby"):
+                commit()
+            stop.set()
+            cancelling.join()
+            other.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            other.execute("SELECT pg_reload_conf()")
+            assert store.commit([new(2)]) == [DUPLICATE]
+            assert update_ids(store) == [1, 2]
 
 
 # -- what the server refuses ----------------------------------------------------------------------

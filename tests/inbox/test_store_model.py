@@ -1,17 +1,22 @@
-"""Both stores side by side: whatever is done, in whatever batches, they answer the same."""
+"""Each store beside the plainest: whatever is done, in whatever batches, they answer the same."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from postgres_server import postgres_server, program
 
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.postgres.alone import Alone
+from trioworkers.inbox.postgres.store import postgres_store
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
     ANY,
@@ -64,14 +69,16 @@ class StoresMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.path = Path(self.folder.name) / "inbox.db"
-        self.sqlite = open_sqlite(self.path, durability="normal")
+        self.store = self.open()
         self.memory = MemoryStore()
         self.offered: Counter[int] = Counter()
         self.home: dict[int, tuple[int, str]] = {}  # id → bot and key, of all that ever were
 
+    def open(self):
+        return open_sqlite(Path(self.folder.name) / "inbox.db", durability="normal")
+
     def teardown(self):
-        self.sqlite.close()
+        self.store.close()
         self.folder.cleanup()
 
     @rule(batch=st.lists(accepts | filters, min_size=1, max_size=6))
@@ -123,16 +130,16 @@ class StoresMachine(RuleBasedStateMachine):
     def commit(self, batch):
         self.offered.update(one.bot_id for one in batch if isinstance(one, Accept | Filter))
         results = self.memory.commit(batch)
-        assert self.sqlite.commit(batch) == results
+        assert self.store.commit(batch) == results
         for bot in BOTS:
             waiting = self.memory.waiting(bot, Fetch(after=0, limit=1000)).updates
             self.home.update((w.id, (w.bot_id, w.key)) for w in waiting)
 
     def fail(self, batch):
-        """SQLite fails in the batch, or changes nothing by it."""
-        self.sqlite._connection.execute("PRAGMA query_only = 1")
+        """The store fails in the batch, or changes nothing by it."""
+        self.forbid(True)
         try:
-            self.sqlite.commit(batch)
+            self.store.commit(batch)
         except StoreError:
             pass
         else:
@@ -140,20 +147,28 @@ class StoresMachine(RuleBasedStateMachine):
             self.offered.update(one.bot_id for one in batch if isinstance(one, Accept | Filter))
             self.memory.commit(batch)
             assert self.seen(self.memory) == before
-        self.sqlite._connection.execute("PRAGMA query_only = 0")
+        self.forbid(False)
+
+    def forbid(self, forbidden):
+        """Let the store refuse writes, or not."""
+        self.store._connection.execute(f"PRAGMA query_only = {forbidden:d}")
+
+    def select(self, query):
+        """Rows of the store's own tables."""
+        return self.store._connection.execute(query).fetchall()
 
     @rule(before=times)
     def forget(self, before):
         """SQLite looks at a part of the ids each time; so often it has looked at all."""
-        assert sum(self.sqlite.forget(before, 25) for _ in range(4)) == self.memory.forget(before, 100)
+        assert sum(self.store.forget(before, 25) for _ in range(4)) == self.memory.forget(before, 100)
 
     @rule(now=times | st.just(110.0), limit=st.integers(1, 4))
     def forget_keys(self, now, limit):
-        assert self.sqlite.forget_keys(now, limit) == self.memory.forget_keys(now, limit)
+        assert self.store.forget_keys(now, limit) == self.memory.forget_keys(now, limit)
 
     @rule(now=times, limit=st.integers(1, 4))
     def forget_values(self, now, limit):
-        assert self.sqlite.forget_values(now, limit) == self.memory.forget_values(now, limit)
+        assert self.store.forget_values(now, limit) == self.memory.forget_values(now, limit)
 
     @rule(
         plugin=st.sampled_from("pqr"),
@@ -163,22 +178,30 @@ class StoresMachine(RuleBasedStateMachine):
         now=times,
     )
     def read_values(self, plugin, **which):
-        assert self.sqlite.values(plugin, **which) == self.memory.values(plugin, **which)
+        assert self.store.values(plugin, **which) == self.memory.values(plugin, **which)
         key = which["prefix"]
-        assert self.sqlite.value(plugin, key, which["now"]) == self.memory.value(plugin, key, which["now"])
+        assert self.store.value(plugin, key, which["now"]) == self.memory.value(plugin, key, which["now"])
 
     @rule(bot=st.sampled_from(BOTS), chosen=st.lists(st.integers(-1, 22), max_size=30))
     def ask_for_known_ids(self, bot, chosen):
-        assert self.sqlite.known(bot, chosen) == self.memory.known(bot, chosen)
+        assert self.store.known(bot, chosen) == self.memory.known(bot, chosen)
 
     @rule()
     def reopen(self):
-        self.sqlite.close()
-        self.sqlite = open_sqlite(self.path, durability="normal")
+        self.store.close()
+        self.store = self.open()
+
+    @rule()
+    def tend(self):
+        self.store.tend(prove=True)
 
     @rule()
     def reopen_without_closing(self):
-        abandoned, self.sqlite = self.sqlite, open_sqlite(self.path, durability="normal")
+        self.leave()
+
+    def leave(self):
+        """Begin anew, as after a death."""
+        abandoned, self.store = self.store, self.open()
         abandoned.close()
 
     @rule(
@@ -191,7 +214,10 @@ class StoresMachine(RuleBasedStateMachine):
         most=st.none() | st.integers(1, 5),
     )
     def read(self, bot, **which):
-        assert self.sqlite.waiting(bot, Fetch(**which)) == self.memory.waiting(bot, Fetch(**which))
+        self.compare(self.store.waiting(bot, Fetch(**which)), self.memory.waiting(bot, Fetch(**which)))
+
+    def compare(self, page, expected):
+        assert page == expected
 
     @rule(
         chosen=st.none() | st.lists(ids, max_size=4),
@@ -202,7 +228,7 @@ class StoresMachine(RuleBasedStateMachine):
     )
     def read_letters(self, chosen, bot, died_by, after, limit):
         which = {"ids": chosen, "bot_id": bot, "died_by": died_by, "after": after, "limit": limit}
-        assert self.sqlite.dead(**which) == self.memory.dead(**which)
+        assert self.store.dead(**which) == self.memory.dead(**which)
 
     @staticmethod
     def seen(store):
@@ -217,18 +243,18 @@ class StoresMachine(RuleBasedStateMachine):
 
     @invariant()
     def they_hold_the_same(self):
-        assert self.seen(self.sqlite) == self.seen(self.memory)
+        assert self.seen(self.store) == self.seen(self.memory)
 
     @invariant()
     def they_remember_the_same_keys(self):
-        rows = self.sqlite._connection.execute("SELECT bot_id, key, at, until FROM once").fetchall()
-        kept = {(bot, key): committed for bot, key, *committed in rows}
+        rows = self.select("SELECT bot_id, key, at, until FROM once")
+        kept = {(bot, text(key)): committed for bot, key, *committed in rows}
         assert kept == {place: [*committed] for place, committed in self.memory._once.items()}
 
     @invariant()
     def they_keep_the_same_values(self):
-        rows = self.sqlite._connection.execute("SELECT plugin, key, value, until FROM plugin_values")
-        assert {(plugin, key): kept for plugin, key, *kept in rows} == {
+        rows = self.select("SELECT plugin, key, value, until FROM plugin_values")
+        assert {(plugin, text(key)): kept for plugin, key, *kept in rows} == {
             place: [*kept] for place, kept in self.memory._values.items()
         }
 
@@ -241,6 +267,46 @@ class StoresMachine(RuleBasedStateMachine):
             assert offered == self.offered[bot]
 
 
+class PostgresMachine(StoresMachine):
+    """On a server, whose connection is lost in between. A commit that fails may leave ids out: none does."""
+
+    def __init__(self):
+        self.url = postgres_server().admin(postgres_server().database())
+        super().__init__()
+
+    def open(self):
+        store = postgres_store(self.url, Alone())
+        store.open()
+        return store
+
+    def fail(self, batch):
+        self.commit(batch)
+
+    def compare(self, page, expected):
+        """It may have looked up to the bot's own last id, or to the one that it began at."""
+        assert (page.updates, page.more) == (expected.updates, expected.more)
+        if page.more:
+            assert page.until == expected.until
+
+    def select(self, query):
+        return self.store._rows(query, ())
+
+    def leave(self):
+        self.store._session.lose()
+
+
+def text(key):
+    """A key as it was given: one store has its bytes."""
+    return key.decode() if isinstance(key, bytes) else key
+
+
 TestStoresMachine = StoresMachine.TestCase
 TestStoresMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 """Results, contents, calls and tallies are those of the plainest store there could be."""
+
+TestPostgresMachine = PostgresMachine.TestCase
+TestPostgresMachine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestPostgresMachine = pytest.mark.skipif(
+    program("initdb") is None and "CI" not in os.environ, reason="no server"
+)(TestPostgresMachine)
+"""The same on a server."""

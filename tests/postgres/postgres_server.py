@@ -83,14 +83,15 @@ class Server:
         except KeyError:
             return pwd.getpwnam("nobody")
 
-    def _as_user(self) -> dict[str, Any]:
+    def as_user(self) -> dict[str, Any]:
+        """As whom its programs run, for subprocess."""
         if self._user is None:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [program(name) or name, *arguments]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_user())
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self.as_user())
 
     def start(self) -> None:
         """Start it, and return once it accepts connections."""
@@ -101,7 +102,7 @@ class Server:
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=log, **self._as_user()
+                command, cwd=self.folder, stdout=log, stderr=log, **self.as_user()
             )
         until = time.monotonic() + 30
         while True:

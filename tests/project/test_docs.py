@@ -21,7 +21,12 @@ from trioworkers.plugins import load_installed
 
 OFFLINE = runpy.run_path(str(DOCS / "offline.py"))
 LARGEST_README = 8192  # bytes
-SECRETS = {"HELLO_TOKEN": "123456:abc", "SUPPORT_TOKEN": "654321:abc", "BOTS_API_TOKEN": "secret"}
+SECRETS = {
+    "HELLO_TOKEN": "123456:abc",
+    "SUPPORT_TOKEN": "654321:abc",
+    "BOTS_API_TOKEN": "secret",
+    "DATABASE_URL": "postgresql://u@h/d",
+}
 DECISIONS = [path for path in PAGES if path.parent.name == "decisions"]
 
 

@@ -47,6 +47,7 @@ def _add_verbs() -> None:
     from trioworkers.cli.demo import demo
     from trioworkers.cli.dlq import dlq
     from trioworkers.cli.logs import logs
+    from trioworkers.cli.migrate_store import migrate_store
     from trioworkers.cli.new import new
     from trioworkers.cli.plugins import plugins
     from trioworkers.cli.reload import reload
@@ -56,8 +57,23 @@ def _add_verbs() -> None:
     from trioworkers.cli.top import top
     from trioworkers.cli.unit import unit
 
-    plain = (run, check, demo, start, stop, restart, reload, status, top, logs, backup, schema, unit)
-    for command in (*plain, dashboard, bots, dlq, new, adopt, plugins):
+    plain = (
+        run,
+        check,
+        demo,
+        start,
+        stop,
+        restart,
+        reload,
+        status,
+        top,
+        logs,
+        backup,
+        migrate_store,
+        schema,
+        unit,
+    )
+    for command in (*plain, migrate_store, dashboard, bots, dlq, new, adopt, plugins):
         main.add_command(command)
     main.add_command(completion)
 

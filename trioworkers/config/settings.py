@@ -236,10 +236,12 @@ class StoreSettings(Table):
         PlainSerializer(lambda url: url if url == "sqlite" else MASK, return_type=str, when_used="json"),
         WithJsonSchema(secret_json_schema()),
     ] = per_daemon(
-        "sqlite", "sqlite in state_dir, or postgresql://…, also from a source as secrets are", repr=False
+        "sqlite",
+        "sqlite in state_dir, or a PostgreSQL server: postgresql://…, also from a source as secrets are",
+        repr=False,
     )
     durability: Literal["full", "normal"] = per_daemon(
-        "full", "normal: a power cut may lose the last moments"
+        "full", "normal: a power cut, on PostgreSQL a crash of the server, may lose the last moments"
     )
     dead_retention: Seconds = live("30d", "how long dead letters are kept", gt=0)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from trioworkers.records import Attempt, DeadLetter, Once, RecordedCall, Waiting
 
 
+FLEET = "/fleet"  # the name under which the daemon's own values are; no plugin has it
+
+
 class StoreError(TrioworkersError):
     """The store could not do what was asked; nothing of the transaction took effect."""
 

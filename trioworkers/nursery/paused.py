@@ -1,4 +1,4 @@
-"""Which bots are paused, kept over restarts of the daemon: a file of bot ids in the state directory.
+"""Which bots are paused, kept over restarts of the daemon: in a file of the state directory, or in the store.
 
 By id, not by name: a bot that is renamed stays paused.
 """
@@ -15,6 +15,7 @@ from trioworkers.private import write_private
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
 
@@ -35,6 +36,11 @@ class PausedBots:
         self._ids = _read(path)
         self._turn = trio.StrictFIFOLock()
 
+    @property
+    def ids(self) -> frozenset[int]:
+        """All of them."""
+        return self._ids
+
     def __contains__(self, bot_id: object) -> bool:
         return bot_id in self._ids
 
@@ -51,9 +57,29 @@ class PausedBots:
                 return False
             ids = self._ids ^ {bot_id}
             with trio.CancelScope(shield=True):
-                await in_thread(write_private, self._path, json.dumps(sorted(ids)).encode())
+                await self._write(ids, bot_id)
             self._ids = ids
             return True
+
+    async def _write(self, ids: frozenset[int], bot_id: int) -> None:
+        await in_thread(write_private, self._path, json.dumps(sorted(ids)).encode())
+
+
+class StoredPausedBots(PausedBots):
+    """The ids of paused bots, kept in a store that several machines may use.
+
+    Args:
+        ids: those that the store has.
+        put: puts a bot's id into the store or removes it; it raises OSError when it cannot.
+    """
+
+    def __init__(self, ids: Iterable[int], put: Callable[[int, bool], Awaitable[None]]) -> None:
+        self._ids = frozenset(ids)
+        self._put = put
+        self._turn = trio.StrictFIFOLock()
+
+    async def _write(self, ids: frozenset[int], bot_id: int) -> None:
+        await self._put(bot_id, bot_id in ids)
 
 
 def _read(path: Path) -> frozenset[int]:

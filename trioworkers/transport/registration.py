@@ -29,7 +29,7 @@ from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.transport.refusals import is_token_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.botapi.client import BotApi
@@ -136,6 +136,11 @@ class Digests:
         with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
             self._digests = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
 
+    @property
+    def all(self) -> Mapping[str, str]:
+        """All of them, by bot id."""
+        return self._digests
+
     def get(self, bot_id: int) -> str | None:
         """The digest of the bot's last registration."""
         return self._digests.get(str(bot_id))
@@ -152,6 +157,9 @@ class Digests:
             del self._digests[str(bot_id)]
         else:
             self._digests[str(bot_id)] = digest
+        await self._keep(bot_id, digest)
+
+    async def _keep(self, bot_id: int, digest: str | None) -> None:
         async with self._writing:
             await in_thread(self._write, json.dumps(self._digests))
 
@@ -165,6 +173,22 @@ class Digests:
         except OSError:
             fresh.unlink(missing_ok=True)
             raise
+
+
+class StoredDigests(Digests):
+    """The digests of the last registrations, kept in a store that several machines may use.
+
+    Args:
+        digests: those that the store has, by bot id.
+        put: puts one into the store, or removes it; it raises OSError when it cannot.
+    """
+
+    def __init__(self, digests: Mapping[int, str], put: Callable[[int, str | None], Awaitable[None]]) -> None:
+        self._digests = {str(bot_id): digest for bot_id, digest in digests.items()}
+        self._put = put
+
+    async def _keep(self, bot_id: int, digest: str | None) -> None:
+        await self._put(bot_id, digest)
 
 
 class RegistrationEvents(Protocol):

@@ -10,6 +10,7 @@ from uuid import uuid4
 import psycopg
 
 from trioworkers.inbox.postgres.schema import ALONE, LOCK
+from trioworkers.inbox.postgres.session import end_process
 from trioworkers.inbox.store import StoreTakenError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Alone:
             StoreTakenError: another daemon has it.
         """
         if former:
-            connection.execute("SELECT pg_terminate_backend(%s)", (former,))
+            end_process(connection, former)
         has_lock = _take_lock(connection)
         if self._entered:  # whether this life has ended shows when it writes
             return

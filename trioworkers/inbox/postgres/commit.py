@@ -34,6 +34,7 @@ from trioworkers.inbox.store import (
     PutValue,
     Replay,
     Reschedule,
+    StoreUnknownError,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 OUTCOMES = {"done": 0, "dropped": 1, "expired": 2}
 ACCEPTED, DUPLICATES, FILTERS = (COUNTS.index(name) for name in ("accepted", "duplicates", "filtered"))
 FOREVER = float("inf")
+UNREPLICATED = "the server gave up waiting for a synchronous standby: a commit may be on the server alone"
 
 
 class DoubtError(Exception):
@@ -91,26 +93,35 @@ class Commit:
             psycopg.Error, StoreError: it failed; with `session.in_doubt` the connection was lost in COMMIT.
         """
         connection = self._session.connection()
+        self._session.is_unreplicated = False
         try:
             with connection.pipeline():
                 connection.execute("BEGIN")  # spelled out, so that the pipeline's end commits nothing
                 self._run(connection)
                 self._session.in_doubt = True  # from here on it may take effect
                 connection.execute("COMMIT")
-            for read in self._later:
-                read()
         except BaseException as error:
-            if connection.closed:
-                raise
-            self._session.in_doubt = False
-            if connection.info.transaction_status != pq.TransactionStatus.IDLE:
-                connection.pgconn.exec_(b"ROLLBACK")  # psycopg's own would forget all prepared statements
+            self._failed(connection, error)
             if self._sure and isinstance(error, psycopg.errors.UniqueViolation):
                 raise DoubtError from None
             raise
         self._session.in_doubt = False
         self._session.batch = self._batch
+        if self._session.is_unreplicated:
+            raise StoreUnknownError(UNREPLICATED)
+        for read in self._later:
+            read()
         return self._results
+
+    def _failed(self, connection: psycopg.Connection[Any], error: BaseException) -> None:
+        """Roll back; where the server has not said that it refused something, COMMIT stays in doubt."""
+        refused = isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized == "ERROR"
+        if self._session.in_doubt and not refused:
+            self._session.lose()
+            return
+        self._session.in_doubt = False
+        if not connection.closed and connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            connection.pgconn.exec_(b"ROLLBACK")  # psycopg's own would forget all prepared statements
 
     def _run(self, connection: psycopg.Connection[Any]) -> None:
         def execute(statement: str, values: Any) -> Cursor:

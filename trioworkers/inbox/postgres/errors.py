@@ -17,7 +17,7 @@ from trioworkers.inbox.store import (
     StoreUnreachableError,
 )
 
-FENCE = "mark_node_fkey"
+FENCES = "mark_node_fkey", "bot_owner_fkey"  # what names a life that has ended
 FENCED = "another daemon has taken over the store from this one"
 # the first five, two or three characters of a code; the longest that fits counts
 KINDS: dict[str, type[StoreError]] = {
@@ -50,7 +50,7 @@ def store_error(what: str, error: psycopg.Error) -> StoreError:
         if isinstance(error, psycopg.ProgrammingError):  # of the address: its message may quote a password
             return StoreUnreachableError(f"{what}: store.url is not an address that libpq understands")
         return StoreUnreachableError(f"{what}: {first_line(error)}")
-    if code == "23503" and error.diag.constraint_name == FENCE:
+    if code == "23503" and error.diag.constraint_name in FENCES:
         return StoreFencedError(FENCED)
     kind = next((KINDS[code[:size]] for size in (5, 2) if code[:size] in KINDS), StoreError)
     said = type(error).__name__ if code.startswith(QUOTES) else first_line(error)

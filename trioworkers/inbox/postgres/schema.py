@@ -75,7 +75,8 @@ CREATE TABLE once (
 );
 CREATE INDEX once_by_time ON once (until, bot_id, key);
 CREATE TABLE plugin_values (
-    plugin text NOT NULL, key bytea NOT NULL, value bytea NOT NULL, until float8, PRIMARY KEY (plugin, key)
+    plugin text COLLATE "C" NOT NULL, key bytea NOT NULL, value bytea NOT NULL, until float8,
+    PRIMARY KEY (plugin, key)
 );
 CREATE INDEX plugin_values_by_time ON plugin_values (until, plugin, key) WHERE until IS NOT NULL;
 CREATE TABLE tally (bot_id bigint PRIMARY KEY, {_COUNTS}) WITH (fillfactor = 50);

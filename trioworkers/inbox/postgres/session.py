@@ -53,6 +53,8 @@ SYNCED = (
 )
 
 
+UNREPLICATED = "01000"  # a plain warning; in a commit nothing else gives one (syncrep.c, SyncRepWaitForLSN)
+PROCESS = "SELECT pg_backend_pid()"
 LAST = (
     "SELECT EXISTS (SELECT FROM node WHERE id = %s),"
     " (SELECT coalesce(max(batch), 0) FROM mark WHERE node = %s)"
@@ -92,6 +94,8 @@ class Session:
         lease: as given.
         batch: the number of the last commit that is known to have been made, or never will be.
         in_doubt: whether it is not known of the commit after that.
+        is_unreplicated: whether the server gave up waiting for a synchronous standby since this was reset. It
+            reports success, with a warning.
 
     Raises:
         StoreRefusedError: the address is not one.
@@ -107,6 +111,7 @@ class Session:
         self._next_try, self._failure = 0.0, ""
         self.batch = 0
         self.in_doubt = False
+        self.is_unreplicated = False
 
     def connection(self) -> Connection:
         """The connection, opened if there is none; of a commit in doubt it is then known what came of it.
@@ -168,7 +173,7 @@ class Session:
         if (encoding := info.parameter_status("server_encoding")) not in (None, "UTF8"):
             message = f"the database has the encoding {encoding}, expected UTF8"
             raise StoreRefusedError(message)
-        (process,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        (process,) = connection.execute(PROCESS, prepare=False).fetchone() or (0,)
         if process != info.backend_pid:
             self._see_pooler(process)
         connection.execute(ENTER, prepare=False)
@@ -176,12 +181,17 @@ class Session:
             connection.execute("SET synchronous_commit = off")
         else:
             connection.execute(SYNCED)
+        connection.add_notice_handler(self._note)
         register(connection)
         prepare(connection)
         self.lease.attach(connection, self._former)
         took_effect = self._settle(connection)
         self._former = process
         return took_effect
+
+    def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.sqlstate == UNREPLICATED:
+            self.is_unreplicated = True
 
     def _see_pooler(self, process: int) -> None:
         """A pooler stands between: a second client must not get the server process of the first.
@@ -190,7 +200,7 @@ class Session:
             StoreRefusedError: it does, so the pooler gives it away after each transaction.
         """
         with self._connect() as second:
-            (other,) = second.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+            (other,) = second.execute(PROCESS, prepare=False).fetchone() or (0,)
         if other == process:
             message = "the pooler before the server gives connections away after each transaction"
             raise StoreRefusedError(f"{message}, expected pool_mode = session, or the server itself")
@@ -220,7 +230,7 @@ class Session:
                     connection.execute(f"SET LOCAL lock_timeout = '{STUCK}s'")
                     rows = connection.execute(claim, (self._life, self.batch + 1)).fetchall()
             except psycopg.errors.LockNotAvailable:  # the server still waits for the former connection
-                connection.execute("SELECT pg_terminate_backend(%s)", (self._former,))
+                end_process(connection, self._former)
             else:
                 return bool(rows)
 
@@ -239,6 +249,11 @@ class Session:
         )
         message += " was restored"
         raise StoreUnknownError(message)
+
+
+def end_process(connection: Connection, process: int) -> None:
+    """End a process of the server, unless it serves this connection: a pooler may have passed it on."""
+    connection.execute("SELECT pg_terminate_backend(%s) WHERE pg_backend_pid() <> %s", (process, process))
 
 
 def _settings(url: str) -> Mapping[str, str]:
