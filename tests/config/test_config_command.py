@@ -127,7 +127,7 @@ def test_a_bots_own_program_replaces_the_handler_of_the_defaults(tmp_path):
         ({"environment": {"A": "2"}}, "replaced"),
         ({"cwd": "other"}, "replaced"),
         ({"token_passed": "real"}, "replaced"),
-        ({"acknowledge": "poll"}, "retuned"),
+        ({"acknowledge": "poll"}, "replaced"),
         ({"order": "none"}, "retuned"),
         ({"drop_pending": "obey"}, "retuned"),
         ({"settings": {"a": 1}}, "retuned"),

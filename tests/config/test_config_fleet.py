@@ -77,7 +77,7 @@ BOT_KEYS: dict[str, Any] = {
     "handler": ("worker", "echo:handle"),
     "command": ("worker", None),
     "cwd": ("worker", None),
-    "acknowledge": ("live", "auto"),
+    "acknowledge": ("worker", "auto"),
     "order": ("live", "chat"),
     "drop_pending": ("live", "ignore"),
     "redirect": ("worker", True),

@@ -290,6 +290,41 @@ async def test_debug_stops_in_a_handler_as_the_page_says(
     nursery.cancel_scope.cancel()
 
 
+QUITS = """
+async def handle(update, bot):
+    try:
+        breakpoint()
+        text = "went on"
+    except Exception as error:
+        text = type(error).__name__
+    await bot.send_message(chat_id=update.chat_id, text=text)
+    await bot.send_message(chat_id=update.chat_id, text=input("not asked "))
+"""
+
+
+async def test_quit_raises_in_the_handler_and_gives_the_terminal_back(
+    project: Project, world: Telegram, nursery: trio.Nursery, make_fleet: Callable[..., list[SimBot]]
+) -> None:
+    """At once, also where the handler catches it and goes on; by then the bot has no terminal to ask on."""
+    base = await nursery.start(serve_telegram, world)
+    (bot,) = make_fleet(base, "greeter")
+    project.module("greet", QUITS)
+    alice = world.add_user("Alice")
+    with screen(project, COMMANDS[1]) as shown:
+        await shown.wait_for("daemon.ready")
+        await alice.say(bot, "Ann")
+        await shown.wait_for("(Pdb greeter) ")
+        shown.type("q\r")
+        assert (await alice.expect(bot, timeout=20))["text"] == "BdbQuit"
+        await shown.wait_for("--- the bot greeter goes on ---")
+        await shown.wait_for("EOFError at greet.py:9 in handle")
+        shown.type("\x03")  # the update is handled again, and stops there again
+        await shown.wait_for("Ctrl-C again stops at once")
+        shown.type("\x03")
+        await until(shown.ended)
+    nursery.cancel_scope.cancel()
+
+
 async def test_bots_that_break_at_the_same_time_do_not_mix(
     project: Project, world: Telegram, nursery: trio.Nursery, make_fleet: Callable[..., list[SimBot]]
 ) -> None:

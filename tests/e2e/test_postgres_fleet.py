@@ -157,6 +157,29 @@ def test_a_stop_ends_the_waiting_for_a_server(
     server.start()
 
 
+def test_a_daemon_stops_while_its_server_is_down(
+    tmp_path: Path, environ: dict[str, str], server: Server
+) -> None:
+    """Gracefully and soon, though nothing can be written; what was said meanwhile is answered later."""
+    with running(tmp_path, STORE, environ=environ) as fleet:
+        person = fleet.user()
+        person.says("one")
+        assert person.hears()["text"] == "one"
+        fleet.settled()
+        server.stop()
+        person.says("two")
+        fleet.wait_for(lambda: fleet.events("inbox.trouble"), 20)
+        refused = fleet.command("bots", "pause", "echo")
+        assert refused.returncode == 75
+        assert "nothing was changed" in refused.stderr
+        began = time.monotonic()
+        fleet.stop()
+        assert time.monotonic() - began < 10
+        server.start()
+        fleet.start()
+        assert person.hears()["text"] == "two"
+
+
 def test_a_second_daemon_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
     """It says who has the database, and exits with 75; once the first has ended, it may have it."""
     with TelegramThread() as telegram:

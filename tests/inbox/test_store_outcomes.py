@@ -287,6 +287,23 @@ async def test_a_store_out_of_reach_refuses_reads_behind_acknowledgements(node):
         assert [type(one) for one in heard] == [StoreUnreachableError, type(None)]
 
 
+@pytest.mark.parametrize("back", [True, False])
+async def test_the_end_waits_a_little_for_a_store_out_of_reach(node, monkeypatch, back):
+    """A server that comes back in time gets what is left; one that does not holds the end up no longer."""
+    monkeypatch.setattr(writer_module, "PATIENCE", 30.0 if back else 0.05)
+    async with opened(node) as inbox:
+        backlog = inbox.claim(BOT, Breakage())
+        await inbox.accept(BOT, [arrival(1)])
+        update = await take(backlog)
+        node.away = StoreUnreachableError("no server")
+        backlog.finish(update, "done")
+        if back:
+            timer = threading.Timer(0.3, setattr, (node, "away", None))
+            timer.start()
+    node.away = None
+    assert node.store.tallies()[BOT].done == back
+
+
 async def test_a_daemon_that_was_fenced_ends(node):
     """Another one has its bots: what runs inside is cancelled, and nothing more is written."""
 

@@ -30,6 +30,7 @@ SETTINGS = {
     "log_min_messages": "fatal",
     "deadlock_timeout": "100ms",
 }
+LIFELINE = 'cat; [ -e "$1/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$1/postmaster.pid")"; rm -rf "$2"'
 
 
 def program(name: str) -> str | None:
@@ -44,10 +45,11 @@ class Server:
 
     Args:
         parent: where its folder is made.
+        copied: the server of which it is a standby.
         settings: of the server, beside those of all tests.
     """
 
-    def __init__(self, parent: Path | None = None, **settings: str) -> None:
+    def __init__(self, parent: Path | None = None, copied: Server | None = None, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="trioworkers-pg-", dir=parent))
         self.data = self.folder / "data"
         self._settings = SETTINGS | settings
@@ -59,19 +61,19 @@ class Server:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self._run(
-            "initdb",
-            "-D",
-            str(self.data),
-            "-U",
-            "tests",
-            "-A",
-            "trust",
-            "-N",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
+        # however the process of the tests ends, the server ends with it
+        self._lifeline = subprocess.Popen(
+            ["/bin/sh", "-c", LIFELINE, "sh", str(self.data), str(self.folder)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
+        folder = ("-D", str(self.data), "-U", "tests")
+        if copied is None:
+            self._run("initdb", *folder, "-A", "trust", "-N", "-E", "UTF8", "--locale=C.UTF-8")
+        else:
+            at = ("-h", str(copied.folder), "-p", str(copied.port))
+            self._run("pg_basebackup", *folder, *at, "-R", "-c", "fast", "-N")
 
     @staticmethod
     def _find_user() -> pwd.struct_passwd | None:
@@ -116,6 +118,16 @@ class Server:
             else:
                 return
 
+    def copy(self) -> Server:
+        """Make a standby of this server, and start it."""
+        standby = Server(copied=self)
+        standby.start()
+        return standby
+
+    def promote(self) -> None:
+        """Let a standby take over; return once it takes writes."""
+        self._run("pg_ctl", "promote", "-D", str(self.data), "-w")
+
     def kill(self) -> None:
         """End it and all its processes at once, as a crash does (the rest of them follow the first)."""
         assert self._process is not None
@@ -129,9 +141,12 @@ class Server:
         self._process.wait(20)
 
     def close(self) -> None:
+        """Kill it, and remove its folder."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
-        shutil.rmtree(self.folder)
+        assert self._lifeline.stdin is not None
+        self._lifeline.stdin.close()
+        self._lifeline.wait(20)
 
     def admin(self, database: str = "postgres") -> str:
         """The address for the server's owner."""

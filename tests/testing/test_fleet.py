@@ -146,6 +146,32 @@ def test_what_does_not_happen_fails_with_the_log(run_fleet):
         fleet.wait_for(lambda: False, timeout=0.05)
 
 
+def test_a_bot_that_says_nothing_is_told_with_what_went_wrong(run_fleet):
+    """Its state with the reason, and its latest failures; nothing more when there is no daemon to ask."""
+    bots = {name: {"handler": f"{name}:handle"} for name in ("broken", "raises", "silent")}
+    modules = {
+        "broken": "async def handle(update, bot:\n",
+        "raises": "async def handle(update, bot): raise KeyError\n",
+        "silent": "async def handle(update, bot): pass\n",
+    }
+    fleet = run_fleet({"bots": bots}, modules=modules)
+    alice = fleet.user("Alice")
+    for name, words in (
+        (
+            "broken",
+            "; broken is failed: handler cannot be imported\n  bot.failed handler cannot be imported broken:",
+        ),
+        ("raises", "; raises is running\n  update.retried KeyError at raises.py:1 in handle"),
+        ("silent", "; silent is running"),
+    ):
+        alice.says("hello", bot=name)
+        with pytest.raises(NothingSaid, match=re.escape(words)):
+            alice.hears(bot=name, timeout=0.5)
+    fleet.kill()
+    with pytest.raises(NothingSaid, match=r"updates are pending$"):
+        alice.hears(bot="silent", timeout=0.05)
+
+
 def test_the_page_lists_what_a_fleet_offers():
     """Each public name of a running fleet is in docs/testing.md, and no other."""
     public = {name for name in vars(RunningFleet) if not name.startswith("_")} | {

@@ -323,7 +323,7 @@ class BotSettings(Table, Digested):
     cwd: FolderPath | None = per_worker(
         None, "the command's working directory; the fleet file's folder where none is named"
     )
-    acknowledge: Literal["auto", "probe", "poll", "receipt"] = live(
+    acknowledge: Literal["auto", "probe", "poll", "receipt"] = per_worker(
         "auto",
         "what says that a command has handled an update: probe, poll, receipt; auto: probe, else receipt",
     )

@@ -49,6 +49,7 @@ T = TypeVar("T")
 
 OPERATIONS_PER_COMMIT = 512
 PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
+PATIENCE = 5.0  # seconds for which a server that is away is waited for at the end
 CLOSING = 0.01  # seconds until its end is submitted again for which there was no memory
 
 
@@ -86,6 +87,7 @@ class Writer:
         self._jobs = Submissions()
         self._token = trio.lowlevel.current_trio_token()
         self._closed = False
+        self._patient_until = 0.0
         self.end = ThreadEnd()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -108,6 +110,7 @@ class Writer:
         """Let the thread end once everything submitted is written. Idempotent."""
         if not self._closed:
             self._closed = True
+            self._patient_until = time.monotonic() + PATIENCE
             while True:  # without it the thread would never end; what has ended meanwhile makes room
                 try:
                     self._jobs.put(None)
@@ -353,12 +356,13 @@ class Writer:
         refused = [job for job in (*batch, *waiting) if job.is_awaited or (away and job.read is not None)]
         for job in refused:
             job.error = error
-        # of a stop: they are handled again after the next start; it waits for no disk
-        kept = [job for job in (*([] if self._closed else batch), *waiting) if job.error is None]
+        # of a stop: they are handled again after the next start; it waits for no disk, for a server a little
+        left = self._closed and not (away and time.monotonic() < self._patient_until)
+        kept = [job for job in (*([] if left else batch), *waiting) if job.error is None]
         waiting.clear()
         waiting.extend(kept)
         self._tell(refused)
-        if kept and not refused and not self._closed:
+        if kept and not refused and not left:
             time.sleep(PAUSE_AFTER_FAILURE)
 
     def _report_soon(self, listener: Callable[..., None], *what: object) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from trioworkers.protocol.frames import Configure
 
 PRELOAD = Path(gateway_endpoint.__file__).parent / "preload-files"
+PROBED = ("auto", "probe")  # what lets the preloads change libraries; else they leave them as they are
 NO_PROBE = "acknowledge is probe, and there is none"
 
 
@@ -107,7 +108,7 @@ class CommandSession:
             LocalContext(
                 ids=command.commands.ids.of(settings.bot_id),
                 upstream=self._upstream,
-                acknowledge=lambda: context.settings().acknowledge,
+                acknowledge=lambda: settings.acknowledge,
                 most=lambda: context.settings().concurrency,
                 handler_timeout=lambda: context.settings().handler_timeout,
                 emit=context.emit,
@@ -211,6 +212,8 @@ class CommandSession:
         preload = str(PRELOAD) if settings.redirect else ""
         if settings.redirect:
             environ["TRIOWORKERS_REDIRECT"] = ",".join(redirected_hosts(fleet.api_base))
+            if settings.acknowledge in PROBED:
+                environ["TRIOWORKERS_PROBE"] = "1"
         words, folder = list(settings.command or ()), str(settings.cwd or fleet.folder)
         program = Program(words, folder, environ, str(file), preload)
         return msgspec.structs.replace(self._configure_worker(), token="", proxy="", program=program)

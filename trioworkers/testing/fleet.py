@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trioworkers.testing.control import Answer, ask
 from trioworkers.testing.folder import FleetFolder
 from trioworkers.testing.threaded import TelegramThread
+from trioworkers.testing.users import NothingSaid
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,6 +38,7 @@ START_LIMIT = 60.0  # seconds
 STOP_LIMIT = 30.0  # seconds; `fleet.shutdown_timeout` is shorter unless a test sets it
 LOOK_EVERY = 0.02  # seconds between two looks at a condition
 LAST_LINES = 30  # of the log, in a failure's message
+LAST_EVENTS = 3  # of a bot that says nothing, likewise
 
 
 class FleetFailed(AssertionError):
@@ -93,7 +95,10 @@ class Person:
         Raises:
             NothingSaid: none came within `timeout` seconds.
         """
-        return self._fleet.telegram.expect(self.sim, self._fleet.sim_bot(bot), timeout)
+        try:
+            return self._fleet.telegram.expect(self.sim, self._fleet.sim_bot(bot), timeout)
+        except NothingSaid as error:
+            raise NothingSaid(f"{error}{self._fleet._how_it_is(bot)}") from None
 
 
 class RunningFleet:
@@ -286,6 +291,25 @@ class RunningFleet:
             username = "".join(letter for letter in name if letter.isalnum() or letter == "_")
             self.bots[name] = self.telegram.add_bot(username)
         return self.bots[name].token
+
+    def _how_it_is(self, bot: str | None) -> str:
+        """The state of a bot, and what went wrong with it last, a line each; "" when no daemon knows it."""
+        name = bot or next(iter(self.bots))
+        try:
+            row = self.bot(name)
+        except (StopIteration, OSError, HTTPException):
+            return ""
+        why = f": {row['reason']}" if row["reason"] else ""
+        went_wrong = [
+            event
+            for event in self.folder.events()
+            if event.get("bot") == name and event.get("level") in ("warn", "error")
+        ]
+        lines = (
+            " ".join(str(event[key]) for key in ("event", "reason", "error", "detail") if key in event)
+            for event in went_wrong[-LAST_EVENTS:]
+        )
+        return "".join([f"; {name} is {row['state']}{why}", *(f"\n  {line}" for line in lines)])
 
     def _wait(self, condition: Callable[[], T], seconds: float, failure: str) -> T:
         deadline = time.monotonic() + seconds

@@ -5,6 +5,8 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import trio
+
 from trioworkers.call_marks import MOST_KEY
 from trioworkers.protocol.frames import MOST_ANSWER, Called, Calling, Unreported
 
@@ -61,6 +63,8 @@ class FrameRecorder:
                 break
             if self._channel.has_left(self._sent):
                 if self._mark(self._held, key):
+                    if not self._is_alone():  # those that begin in one turn go on together, in fewer turns
+                        await trio.lowlevel.checkpoint()
                     return
                 break
             await self._channel.wait_sent(at_once=self._is_alone())

@@ -9,11 +9,21 @@ if (base && hosts.size) {
   const http = require("http");
   const https = require("https");
   const { syncBuiltinESMExports } = require("module");
+  const { fields } = process.env.TRIOWORKERS_PROBE ? require("./probe.cjs") : { fields: () => null };
   const daemon = new URL(base);
+  hosts.add(daemon.host); // of a bot that was told the address: its requests have fields, too
   const agent = new http.Agent({ keepAlive: true });
   const request = http.request;
 
   const isFor = (host, port, usual) => hosts.has(!port || Number(port) === usual ? host : `${host}:${port}`);
+
+  // A request's headers, with what the probe adds. They may be an object, or a list of names and values.
+  const marked = (headers) => {
+    const more = fields();
+    if (!more || !Array.isArray(headers)) return more ? { ...headers, ...more } : headers;
+    const pairs = Object.entries(more);
+    return headers.concat(Array.isArray(headers[0]) ? pairs : pairs.flat());
+  };
 
   // The options of a request to the daemon instead, or null: it is for somebody else.
   const redirected = (url, options, usual) => {
@@ -22,7 +32,8 @@ if (base && hosts.size) {
     if (!isFor(host, port, usual)) return null;
     const path = options.path || (url ? url.pathname + url.search : "/");
     const changed = { path, protocol: "http:", hostname: daemon.hostname, host: daemon.hostname, port: daemon.port, agent };
-    const kept = { ...options, ...changed };
+    const headers = marked(options.headers);
+    const kept = { ...options, ...changed, ...(headers && { headers }) };
     for (const name of ["href", "servername", "auth", "defaultPort", "createConnection", "_defaultAgent"]) delete kept[name];
     return kept;
   };
@@ -57,7 +68,12 @@ if (base && hosts.size) {
       }
       if (!isFor(url.hostname, url.port, url.protocol === "https:" ? 443 : 80)) return fetch(input, init);
       const target = base + url.pathname + url.search;
-      return typeof input === "string" || input instanceof URL ? fetch(target, init) : fetch(new Request(target, input), init);
+      const asked = typeof input === "string" || input instanceof URL ? target : new Request(target, input);
+      const more = fields();
+      if (!more) return fetch(asked, init);
+      const headers = new Headers((init && init.headers) || asked.headers);
+      for (const [name, value] of Object.entries(more)) headers.set(name, value);
+      return fetch(asked, { ...init, headers });
     };
   }
 }

@@ -107,8 +107,9 @@ def change_urllib(module: Any) -> None:
 
 
 def change_library(module: Any) -> None:
-    """Load the probe, and let it wrap a library that handles updates."""
-    load_beside("trioworkers_libraries").wrap(module, load_beside(PROBE))
+    """Load the probe, if the daemon wants one, and let it wrap a library that handles updates."""
+    if os.environ.get("TRIOWORKERS_PROBE"):
+        load_beside("trioworkers_libraries").wrap(module, load_beside(PROBE))
 
 
 def load_beside(name: str) -> Any:

@@ -85,6 +85,11 @@ CREATE TABLE delta (                     -- what a commit adds to the tallies; a
 );
 CREATE INDEX delta_by_batch ON delta (node, batch);
 """,
+    """
+CREATE TABLE cluster (                   -- one row: the server's timeline under which bots have owners
+    one bool PRIMARY KEY DEFAULT true CHECK (one), timeline text NOT NULL
+);
+""",
 )
 """`STEPS[n]` makes version n + 1 of version n; 0 is an empty database."""
 

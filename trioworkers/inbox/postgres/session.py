@@ -103,7 +103,7 @@ class Session:
 
     def __init__(self, url: str, lease: Lease, durability: str = "full") -> None:
         self.lease = lease
-        self._settings = _settings(url)
+        self._settings = settings_of(url)
         self._durability = durability
         self._connection: Connection | None = None
         self._former = 0
@@ -256,7 +256,12 @@ def end_process(connection: Connection, process: int) -> None:
     connection.execute("SELECT pg_terminate_backend(%s) WHERE pg_backend_pid() <> %s", (process, process))
 
 
-def _settings(url: str) -> Mapping[str, str]:
+def settings_of(url: str) -> Mapping[str, str]:
+    """What libpq is told for an address, with our own defaults.
+
+    Raises:
+        StoreRefusedError: it is not one.
+    """
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error:  # it may quote a part of the password

@@ -1,4 +1,4 @@
-"""Bots of Python's libraries under `acknowledge = "probe"`: real libraries, real processes, real kills.
+"""Bots of other libraries under `acknowledge = "probe"`: real libraries, real processes, real kills.
 
 Each handler says `begun`, works for a while, and says `echo`, or raises. Its code knows nothing of us.
 """
@@ -6,6 +6,7 @@ Each handler says `begun`, works for a while, and says `echo`, or raises. Its co
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -34,16 +35,22 @@ pytestmark = pytest.mark.skipif(
     reason="scripts/test fetches the libraries",
 )
 
+NODE, PYTHON = shutil.which("node") or "node", sys.executable
 MODES = {
-    "aiogram": ("aiogram_bot.py",),
-    "aiogram-serial": ("aiogram_bot.py", "serial"),
-    "python-telegram-bot": ("python_telegram_bot.py",),
-    "python-telegram-bot-concurrent": ("python_telegram_bot.py", "concurrent"),
-    "telebot": ("telebot_bot.py",),
-    "telebot-serial": ("telebot_bot.py", "serial"),
-    "telebot-async": ("telebot_async.py",),
+    "telegraf": (NODE, "telegraf.js"),
+    "grammy": (NODE, "grammy.js"),
+    "grammy-runner": (NODE, "grammy_runner.js"),
+    "grammy-runner-sequentialize": (NODE, "grammy_runner.js", "sequentialize"),
+    "node-telegram-bot-api": (NODE, "node_telegram_bot_api.js"),
+    "aiogram": (PYTHON, "aiogram_bot.py"),
+    "aiogram-serial": (PYTHON, "aiogram_bot.py", "serial"),
+    "python-telegram-bot": (PYTHON, "python_telegram_bot.py"),
+    "python-telegram-bot-concurrent": (PYTHON, "python_telegram_bot.py", "concurrent"),
+    "telebot": (PYTHON, "telebot_bot.py"),
+    "telebot-serial": (PYTHON, "telebot_bot.py", "serial"),
+    "telebot-async": (PYTHON, "telebot_async.py"),
 }
-MORE_MODES = {"unblocked": ("python_telegram_bot.py", "unblocked")}
+MORE_MODES = {"unblocked": (PYTHON, "python_telegram_bot.py", "unblocked")}
 
 
 class Scene:
@@ -65,10 +72,15 @@ class Scene:
 
     def write(self, slow: float = 0.0, **keys: Any) -> None:
         """Write the fleet file."""
-        environ = {"BOT_TOKEN": "{token}", "PYTHONPATH": str(LIBRARIES / "python"), "SLOW": str(slow)}
+        environ = {
+            "BOT_TOKEN": "{token}",
+            "PYTHONPATH": str(LIBRARIES / "python"),
+            "NODE_PATH": str(LIBRARIES / "node_modules"),
+            "SLOW": str(slow),
+        }
         table = {
             "token": self.bot.token,
-            "command": [sys.executable, *(MODES | MORE_MODES)[self.mode]],
+            "command": list((MODES | MORE_MODES)[self.mode]),
             "cwd": str(BOTS),
             "environment": environ,
             "acknowledge": "probe",
@@ -176,7 +188,8 @@ async def test_what_raises_is_tried_again_a_setting_changes_no_process_and_a_com
     assert scene.project.tally(scene.bot)["dead"] == 1
     retried = scene.project.events("update.retried")
     assert [event["attempt"] for event in retried] == [1, 2]
-    assert {event["error"].partition(":")[0] for event in retried} == {f"ValueError at {MODES[mode][0]}"}
+    place = "handle.js" if MODES[mode][0] == NODE else MODES[mode][1]
+    assert {event["error"].partition(":")[0] for event in retried} == {f"ValueError at {place}"}
     assert "secretly" not in scene.project.log.read_text()
     scene.write(settings={"greeting": "hello"}, handler_timeout="80s")
     assert scene.project.run("reload").returncode == 0

@@ -1,0 +1,335 @@
+"""Leases in a real PostgreSQL: nodes that die, freeze, leave; a server that restarts, or is replaced."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from postgres_server import Server, needs_postgres
+
+from trioworkers.inbox.postgres.alone import Alone
+from trioworkers.inbox.postgres.lease import Change, NodeLease
+from trioworkers.inbox.postgres.store import postgres_store
+from trioworkers.inbox.store import Accept, StoreFencedError, StoreTakenError, StoreUnreachableError
+from trioworkers.nursery.ownership import Terms, prefer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trioworkers.inbox.store import Store
+
+TERMS = Terms()
+BOTS = range(1, 21)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server of this module's own, as it is stopped and killed."""
+    needs_postgres()
+    server = Server()
+    server.start()
+    yield server
+    server.close()
+
+
+class Nodes:
+    """Nodes on one database, and a clock for all of them that stands still but in `run`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.now = 1000.0
+        self.leases: dict[str, NodeLease] = {}
+        self.changes: dict[str, list[Change]] = {}
+        self.admin = self._connected()
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.url, autocommit=True, options="-c search_path=trioworkers")
+
+    def server_is_back(self) -> None:
+        """Let this test look at the database again."""
+        self.admin.close()
+        self.admin = self._connected()
+
+    def add(self, name: str, url: str | None = None) -> NodeLease:
+        lease = NodeLease(url or self.url, name, BOTS, TERMS, clock=lambda: self.now)
+        self.leases[name], self.changes[name] = lease, []
+        return lease
+
+    def run(self, seconds: float, *names: str) -> None:
+        """Let these nodes, or all, do what is due; what they give back is drained at once."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += TERMS.scan
+            for name in names or self.leases:
+                lease = self.leases[name]
+                change = lease.step()
+                lease.release(change.give_back)
+                self.changes[name].append(change)
+
+    def owners(self) -> dict[int, str | None]:
+        query = "SELECT bot_id, name FROM bot LEFT JOIN node ON id = owner ORDER BY bot_id"
+        return dict(self.admin.execute(query).fetchall())
+
+    def epochs(self) -> dict[int, int]:
+        return dict(self.admin.execute("SELECT bot_id, epoch FROM bot").fetchall())
+
+    def check(self) -> None:
+        """What nodes that may work own is theirs in the database."""
+        owners = self.owners()
+        for name, lease in self.leases.items():
+            if lease.may_work():
+                assert {bot for bot, owner in owners.items() if owner == name} == set(lease.owned)
+
+    def close(self) -> None:
+        for lease in self.leases.values():
+            lease.close()
+        self.admin.close()
+
+
+@pytest.fixture
+def nodes(server: Server) -> Iterator[Nodes]:
+    """An empty database with nodes that a test adds."""
+    nodes = Nodes(server.admin(server.database()))
+    yield nodes
+    nodes.close()
+
+
+def _started(nodes: Nodes, *names: str) -> None:
+    for name in names:
+        nodes.add(name)
+    nodes.run(8.0)
+    assert nodes.owners() == {bot: prefer(bot, names) for bot in BOTS}
+    nodes.check()
+
+
+def _store(lease: NodeLease, url: str) -> Store:
+    store = postgres_store(url, lease)
+    store.open()
+    return store
+
+
+def test_nodes_share_the_bots_and_a_dead_ones_are_taken_over(nodes):
+    """Only its bots have new epochs, and they run elsewhere before the lease has passed."""
+    _started(nodes, "a", "b", "c")
+    before, owners = nodes.epochs(), nodes.owners()
+    nodes.run(TERMS.lease, "a", "c")
+    assert nodes.owners() == {bot: prefer(bot, "ac") for bot in BOTS}
+    moved = {bot for bot, epoch in nodes.epochs().items() if epoch != before[bot]}
+    assert moved == {bot for bot in BOTS if owners[bot] == "b"}
+    assert sum(change.evicted == ("b",) for name in "ac" for change in nodes.changes[name]) == 1
+
+
+def test_a_node_that_was_frozen_is_silent_before_it_is_evicted_and_can_write_nothing_after(nodes):
+    """It learns of its end with its next step; its writer is refused already before."""
+    _started(nodes, "a", "b")
+    frozen = nodes.leases["b"]
+    bot = next(iter(frozen.owned))
+    store = _store(frozen, nodes.url)
+    store.commit([Accept(bot, 1, "k", b"{}", 1.0)])
+    while "b" in nodes.owners().values():
+        nodes.run(TERMS.scan, "a")
+        assert not (frozen.may_work() and "b" not in nodes.owners().values())
+    assert nodes.now > frozen.deadline + TERMS.margin
+    nodes.run(1.0, "a")
+    epochs = nodes.epochs()
+    with pytest.raises(StoreFencedError):
+        store.commit([Accept(bot, 2, "k", b"{}", 1.0)])
+    assert frozen.step().is_over
+    assert (frozen.owned, frozen.may_work()) == ({}, False)
+    assert frozen.step().is_over  # until it begins anew
+    assert nodes.epochs() == epochs
+    assert nodes.admin.execute("SELECT count(*) FROM inbox").fetchone() == (1,)
+    frozen.begin()
+    nodes.run(10.0)
+    assert nodes.owners() == {bot: prefer(bot, "ab") for bot in BOTS}
+    store.commit([Accept(bot, 2, "k", b"{}", 1.0)])
+    store.close()
+
+
+def test_a_node_that_froze_within_a_transaction_is_evicted_all_the_same(nodes):
+    """Its open transaction holds its row; the server's process of it is ended."""
+    _started(nodes, "a", "b")
+    life = nodes.leases["b"].life
+    options = "-c search_path=trioworkers"
+    held = psycopg.connect(nodes.url, application_name=f"trioworkers {life}", options=options)
+    held.execute("INSERT INTO mark VALUES (%s, 1)", (life,))
+    nodes.run(TERMS.lease + 1.0, "a")
+    assert set(nodes.owners().values()) == {"a"}
+    with pytest.raises(psycopg.Error):
+        held.execute("SELECT 1")
+    held.close()
+
+
+def test_no_commit_of_an_evicted_node_takes_effect(nodes):
+    """Whatever its writer does at the moment of the eviction, nothing of it is there that was not before."""
+    nodes.add("a")
+    for round_ in range(5):
+        lease = nodes.add(f"victim{round_}")
+        lease.step()
+        store = _store(lease, nodes.url)
+        refused: list[StoreFencedError] = []
+
+        def write(
+            store: Store = store, refused: list[StoreFencedError] = refused, first: int = round_
+        ) -> None:
+            for number in range(10_000):
+                try:
+                    store.commit([Accept(1, 100_000 * first + number, "k", b"{}", 1.0)])
+                except StoreFencedError as error:
+                    refused.append(error)
+                    return
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        time.sleep(0.1)
+        nodes.admin.execute("DELETE FROM node WHERE id = %s", (lease.life,))
+        count = nodes.admin.execute("SELECT count(*) FROM inbox").fetchone()
+        thread.join(20)
+        assert len(refused) == 1
+        assert nodes.admin.execute("SELECT count(*) FROM inbox").fetchone() == count
+        store.close()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_restart_of_the_server_moves_nothing(nodes, server, how):
+    """Nodes say that it is away, and go on when it is back; all epochs are as they were."""
+    _started(nodes, "a", "b")
+    epochs = nodes.epochs()
+    getattr(server, how)()
+    nodes.run(2.0)
+    assert all(isinstance(nodes.changes[name][-1].trouble, StoreUnreachableError) for name in "ab")
+    server.start()
+    nodes.server_is_back()
+    nodes.run(2 * TERMS.lease)
+    assert nodes.epochs() == epochs
+    nodes.check()
+    assert all(lease.may_work() for lease in nodes.leases.values())
+
+
+def test_an_outage_of_the_server_silences_all_and_moves_nothing(nodes, server):
+    """It is longer than the lease, so nobody may work at its end; nobody is evicted for it."""
+    _started(nodes, "a", "b")
+    epochs = nodes.epochs()
+    server.stop()
+    nodes.run(2.0)
+    nodes.now += 100.0
+    nodes.run(1.0)
+    assert not any(lease.may_work() for lease in nodes.leases.values())
+    server.start()
+    nodes.server_is_back()
+    nodes.run(2 * TERMS.lease)
+    assert nodes.epochs() == epochs
+    assert all(lease.may_work() for lease in nodes.leases.values())
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_clocks_that_jump_move_nothing(nodes, monkeypatch, seconds):
+    """Neither that of a node nor that of the server is read; times in the table are for people only."""
+    _started(nodes, "a", "b")
+    epochs = nodes.epochs()
+    monkeypatch.setattr(time, "time", lambda real=time.time: real() + seconds)
+    for _ in range(30):
+        nodes.admin.execute("UPDATE node SET seen = now() + make_interval(secs => %s)", (seconds,))
+        nodes.run(1.0)
+    assert nodes.epochs() == epochs
+    nodes.check()
+
+
+def test_nothing_is_renewed_while_the_daemon_does_not_run(nodes):
+    """A thread that lives on beside a loop that hangs must not keep the bots."""
+    alive = True
+    nodes.leases["a"] = NodeLease(
+        nodes.url, "a", BOTS, TERMS, clock=lambda: nodes.now, is_alive=lambda: alive
+    )
+    nodes.changes["a"] = []
+    nodes.add("b")
+    nodes.run(8.0)
+    alive = False
+    nodes.run(TERMS.lease)
+    assert set(nodes.owners().values()) == {"b"}
+
+
+def test_a_node_that_leaves_is_followed_at_once(nodes):
+    """Its bots are free as soon as they are released, and the others are woken."""
+    _started(nodes, "a", "b")
+    nodes.leases["a"].leave()
+    nodes.run(1.0)
+    nodes.leases["b"].step()
+    woken = threading.Thread(target=nodes.leases["b"].wait, args=(20.0,))
+    woken.start()
+    began = time.monotonic()
+    nodes.leases["a"].close()
+    woken.join(20)
+    assert time.monotonic() - began < 5.0
+    assert nodes.leases["a"].owned == {}
+    nodes.run(1.0, "b")
+    assert set(nodes.owners().values()) == {"b"}
+    assert nodes.changes["b"][-1].left == ("a",) or any("a" in one.left for one in nodes.changes["b"])
+
+
+def test_a_daemon_in_no_cluster_and_a_node_exclude_each_other(nodes):
+    """Whichever comes second is refused, with the reason."""
+    alone = postgres_store(nodes.url, Alone())
+    alone.open()
+    change = nodes.add("a").step()
+    assert isinstance(change.trouble, StoreTakenError)
+    alone.close()
+    nodes.run(3.0)
+    assert set(nodes.owners().values()) == {"a"}
+    late = postgres_store(nodes.url, Alone())
+    with pytest.raises(StoreTakenError):
+        late.open()
+    late.close()
+
+
+def test_a_late_release_frees_nothing_of_a_later_epoch(nodes):
+    """Only the epoch is released that was drained."""
+    _started(nodes, "a")
+    nodes.admin.execute("UPDATE bot SET epoch = epoch + 1 WHERE bot_id = 1")
+    nodes.leases["a"].release([1, 2])
+    nodes.leases["a"].step()
+    owners = nodes.owners()
+    assert (owners[1], owners[2]) == ("a", None)
+
+
+@pytest.mark.parametrize("is_synchronous", [False, True])
+def test_after_a_failover_nobody_claims_for_a_lease(is_synchronous):
+    """Nodes begin new lives, and the old ones can write nothing: claims of theirs may have been lost."""
+    needs_postgres()
+    primary = Server()
+    primary.start()
+    standby = primary.copy()
+    database = primary.database()
+    if is_synchronous:
+        with psycopg.connect(primary.admin(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+    url = f"postgresql://tests@/{database}?host={primary.folder},{standby.folder}"
+    nodes = Nodes(f"{url}&port={primary.port},{standby.port}&target_session_attrs=read-write")
+    _started(nodes, "a", "b")
+    store = _store(nodes.leases["a"], nodes.url)
+    primary.kill()
+    standby.promote()
+    nodes.server_is_back()
+    lives = {lease.life for lease in nodes.leases.values()}
+    with pytest.raises(StoreFencedError):
+        store.commit([Accept(1, 1, "k", b"{}", 1.0)])
+    nodes.run(2 * TERMS.scan)  # they notice that the connection is gone, and then that the server is another
+    assert all(nodes.changes[name][-1].is_over for name in "ab")
+    epochs = nodes.epochs()
+    for lease in nodes.leases.values():
+        lease.begin()
+    nodes.run(TERMS.ttl - 1.0)
+    assert nodes.epochs() == epochs
+    assert not any(lease.owned for lease in nodes.leases.values())
+    nodes.run(6.0)
+    assert nodes.owners() == {bot: prefer(bot, "ab") for bot in BOTS}
+    assert lives.isdisjoint(lease.life for lease in nodes.leases.values())
+    store.commit([Accept(1, 1, "k", b"{}", 1.0)])
+    store.close()
+    nodes.close()
+    standby.close()
+    primary.close()
