@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 TOKEN = re.compile(r"[0-9]{3,19}:[A-Za-z0-9_-]{3,256}")  # where a token is expected
+SPEAKS = re.compile(r"(?:[A-Z][A-Z0-9]*_)*TOKEN(?:_[A-Z0-9]+)*")  # a name in code that a variable has, too
 UNMISTAKABLE = re.compile(r"(?<![0-9A-Za-z_])[0-9]{6,19}:[A-Za-z0-9_-]{30,256}(?![A-Za-z0-9_-])")
 """What nobody writes who does not mean a token. Telegram's have 8 to 10 digits, and 35 characters."""
 
@@ -31,7 +32,9 @@ class Mode:
     note: str | None = None
 
 
-WEBHOOK = "it sets a webhook, expected a bot that polls: let it poll under trioworkers"
+WEBHOOK = (
+    "it sets a webhook: let it poll, or set the webhook to http://127.0.0.1:PORT, and write its table by hand"
+)
 ADDRESS = "its requests are not redirected: give its library the address in TRIOWORKERS_API_BASE"
 POLLS = 'if the event gateway.unprobed shows: acknowledge = "poll" is true for it'
 SERIAL = 'if the event gateway.unprobed shows: acknowledge = "poll" and concurrency = 1 are true for it'
