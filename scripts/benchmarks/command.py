@@ -40,7 +40,7 @@ class Program:
 
     words: tuple[str, ...]
     acknowledge: str = "receipt"
-    concurrency: int = 16
+    concurrency: int = 100  # as many as Telegram gives it at once
     least: float = 0.6
 
 

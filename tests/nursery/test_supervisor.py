@@ -556,6 +556,26 @@ async def test_an_on_demand_bot_has_no_process_until_there_is_work(stage, nurser
     it.supervisor.drain()
 
 
+async def test_work_that_comes_while_a_worker_falls_asleep_wakes_the_bot(stage, nursery, autojump_clock):
+    """Between the decision to sleep and the wait for work, nobody would hear of it."""
+    it = stage(worker="on_demand")
+    nursery.start_soon(it.supervisor.run)
+    await settle()
+    it.feed.give()
+    await settle()
+    it.feed.has_work = False
+
+    class Told(list[str]):
+        def append(self, event):  # the machine has decided by then
+            it.feed.has_work = event == "worker.sleeping"
+
+    it.told = Told()
+    it.last.end("sleeping")
+    await trio.sleep(1)
+    assert (it.supervisor.state, len(it.sessions)) == ("running", 2)
+    it.supervisor.drain()
+
+
 async def test_a_paused_bot_is_not_woken(stage, nursery, autojump_clock):
     """Its updates wait."""
     it = stage(worker="on_demand")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trioworkers.adopt.code import CHECKS, MOST_FILES, BotCode, TokenRead
-from trioworkers.adopt.libraries import NODE, TOKEN
+from trioworkers.adopt.libraries import NODE, SPEAKS, TOKEN
 from trioworkers.adopt.service import Place, text_or_none
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ _READ = re.compile(
 )
 _TAKEN_APART = re.compile(r"""\{([^{}]{0,400})\}\s*=\s*(?:process|Bun)\s*\.\s*env\b""")
 _HELD = re.compile(r"""([A-Za-z_$][\w$]*)['"`]?\s*(?::\s*[\w<>|\s]{1,40}=|=|:)(?!=)(?=\s*([^\n;,]{1,300}))""")
+_NEST = re.compile(r"""\bTelegrafModule\s*\.\s*forRoot\w*\s*\([^;]{0,300}?\btoken\s*:\s*([^,;}\n]{1,120})""")
 _FILE = re.compile(r"""\breadFile(?:Sync)?\s*\(\s*(['"`])([^'"`\n]{1,200})\1""")
 _WEBHOOK = re.compile(
     r"""\b(?:webhookCallback|createWebhook|startWebhook|setWebhook|setWebHook|processUpdate)\s*\(|\bwebHook\s*:|\bwebhook\s*:\s*\{"""
@@ -133,6 +134,10 @@ def _read(file: Path, text: str, facts: _Facts) -> None:
             facts.polls |= bool(
                 re.search(r"\bpolling\s*:\s*(?!false\b)", text[match.end() : match.end() + 400])
             )
+    for match in _NEST.finditer(text):
+        if len(facts.made) < MOST_MADE:
+            facts.made.append(("telegraf", place(match.start()), match[1]))
+            facts.polls |= "launchOptions" not in text
     facts.has_webhook |= _WEBHOOK.search(text) is not None
     facts.polls |= _POLLS.search(text) is not None
     if facts.address is None and (found_at := _ADDRESS.search(text)) is not None:
@@ -227,6 +232,8 @@ def _token(facts: _Facts, argument: str, place: Place) -> TokenRead:
             return facts.literals[name]
         if name in facts.files:
             return TokenRead("file", *facts.files[name])
+        if SPEAKS.fullmatch(name):
+            return TokenRead("variable", name, place, is_sure=False)
     likely = {name: where for name, where in facts.reads.items() if "TOKEN" in name.upper()}
     if len(likely) == 1:
         return TokenRead("variable", *likely.popitem(), is_sure=False)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 TOKEN = re.compile(r"[0-9]{3,19}:[A-Za-z0-9_-]{3,256}")  # where a token is expected
+SPEAKS = re.compile(r"(?:[A-Z][A-Z0-9]*_)*TOKEN(?:_[A-Z0-9]+)*")  # a name in code that a variable has, too
 UNMISTAKABLE = re.compile(r"(?<![0-9A-Za-z_])[0-9]{6,19}:[A-Za-z0-9_-]{30,256}(?![A-Za-z0-9_-])")
 """What nobody writes who does not mean a token. Telegram's have 8 to 10 digits, and 35 characters."""
 
@@ -31,15 +32,18 @@ class Mode:
     note: str | None = None
 
 
-WEBHOOK = "it sets a webhook, expected a bot that polls: let it poll under trioworkers"
+WEBHOOK = (
+    "it sets a webhook: let it poll, or set the webhook to http://127.0.0.1:PORT, and write its table by hand"
+)
 ADDRESS = "its requests are not redirected: give its library the address in TRIOWORKERS_API_BASE"
+POLLS = 'if the event gateway.unprobed shows: acknowledge = "poll" is true for it'
 SERIAL = 'if the event gateway.unprobed shows: acknowledge = "poll" and concurrency = 1 are true for it'
 MODES = {
-    ("telegraf", "poll"): Mode("telegraf", "polling", "poll"),
-    ("grammy", "poll"): Mode("grammy", "polling, bot.start()", "poll", 1),
-    ("grammy", "runner"): Mode("grammy", "polling, @grammyjs/runner"),
-    ("grammy", "sequentialize"): Mode("grammy", "polling, @grammyjs/runner with sequentialize"),
-    ("node-telegram-bot-api", "poll"): Mode("node-telegram-bot-api", "polling"),
+    ("telegraf", "poll"): Mode("telegraf", "polling", "auto", note=POLLS),
+    ("grammy", "poll"): Mode("grammy", "polling, bot.start()", "auto", note=SERIAL),
+    ("grammy", "runner"): Mode("grammy", "polling, @grammyjs/runner", "auto"),
+    ("grammy", "sequentialize"): Mode("grammy", "polling, @grammyjs/runner with sequentialize", "auto"),
+    ("node-telegram-bot-api", "poll"): Mode("node-telegram-bot-api", "polling", "auto"),
     ("aiogram", "tasks"): Mode("aiogram", "polling, handlers as tasks", "auto"),
     ("aiogram", "serial"): Mode("aiogram", "polling, handle_as_tasks=False", "auto", note=SERIAL),
     ("python-telegram-bot", "serial"): Mode("python-telegram-bot", "polling", "auto"),

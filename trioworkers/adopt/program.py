@@ -70,10 +70,9 @@ def program_of(words: Sequence[str], folder: Path, depth: int = 0) -> Program:
         return Program()
     called = Path(words[0]).name
     if called in MANAGERS and (script := _script(called, words[1:])) is not None:
-        text = scripts_of(folder).get(script, "")
-        return program_of(simple_words(text) or [], folder, depth + 1)
+        return program_of(last_words(scripts_of(folder).get(script, "")), folder, depth + 1)
     if called in ("sh", "bash", "dash") and "-c" in words[:-1]:
-        return program_of(simple_words(words[words.index("-c") + 1]) or [], folder, depth + 1)
+        return program_of(last_words(words[words.index("-c") + 1]), folder, depth + 1)
     if called in ("sh", "bash", "dash") and len(words) > 1:
         return _shell_script(folder / words[1], folder, depth)
     if NODES.fullmatch(called):
@@ -97,6 +96,15 @@ def simple_words(text: str) -> list[str] | None:
         return shlex.split(text)
     except ValueError:
         return None
+
+
+def last_words(text: str) -> list[str]:
+    """The words of the last command of a line for a shell: what stays, after migrations and builds."""
+    last = re.split(r"&&|\|\||[;\n]", text.strip().rstrip(";"))[-1]
+    try:
+        return shlex.split(re.sub(r"[0-9]?>>?\s*\S+|2>&1", "", last))
+    except ValueError:
+        return []
 
 
 def _unwrapped(words: list[str]) -> list[str]:
@@ -182,7 +190,7 @@ def _shell_script(path: Path, folder: Path, depth: int) -> Program:
     if text is None or not text.startswith("#!") or "sh" not in text.partition("\n")[0]:
         return Program()
     for line in reversed(text.splitlines()[1:]):
-        words = simple_words(line.partition(' "$@"')[0].strip())
+        words = last_words(line.partition(' "$@"')[0])
         if words and (found := program_of(words, folder, depth + 1)).language:
             return found
     return Program()

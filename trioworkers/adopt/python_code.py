@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trioworkers.adopt.code import CHECKS, MOST_FILES, BotCode, TokenRead
-from trioworkers.adopt.libraries import TOKEN
+from trioworkers.adopt.libraries import SPEAKS, TOKEN
 from trioworkers.adopt.service import Place, text_or_none
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def _token(facts: _Facts, argument: ast.expr | None, place: Place) -> TokenRead:
             return facts.literals[name]
         if name in facts.files:
             return TokenRead("file", *facts.files[name])
+        if SPEAKS.fullmatch(name):
+            return TokenRead("variable", name, place, is_sure=False)
     likely = {name: where for name, where in facts.reads.items() if "TOKEN" in name.upper()}
     if len(likely) == 1:
         return TokenRead("variable", *likely.popitem(), is_sure=False)

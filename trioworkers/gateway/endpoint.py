@@ -8,7 +8,6 @@ reaches a log.
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,7 +17,7 @@ from trioworkers.gateway.messages import MessageError
 from trioworkers.gateway.params import read_params
 from trioworkers.gateway.probe import CALL_OF, GREETING, read_ends
 from trioworkers.gateway.probe import METHOD as PROBE
-from trioworkers.gateway.programs import ProgramConnection
+from trioworkers.gateway.programs import Gone, ProgramConnection
 from trioworkers.gateway.promise import read_greeting
 from trioworkers.gateway.recorded import relay_recorded
 from trioworkers.gateway.relay import relay
@@ -169,22 +168,13 @@ async def _answer(bot: LocalBot, head: RequestHead, target: Target, program: Pro
         words = refused(400, "the parameters cannot be read")
         await program.send(whole(400, words, keeps_alive=head.keeps_alive))
         return head.keeps_alive
-    gone = trio.Event()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch, program, gone)
-        answer = await bot.answer(target.method, params, gone, read_greeting(head.field(GREETING)))
-        nursery.cancel_scope.cancel()
+    gone = Gone(program)
+    answer = await bot.answer(target.method, params, gone, read_greeting(head.field(GREETING)))
     if gone.is_set():
         return False
     status, content = answer or (503, refused(503))
     await program.send(whole(status, content, keeps_alive=head.keeps_alive))
     return head.keeps_alive
-
-
-async def _watch(program: ProgramConnection, gone: trio.Event) -> None:
-    with suppress(MessageError):  # it is read where the next request is
-        await program.wait_gone()
-    gone.set()
 
 
 async def _tell_bad(program: ProgramConnection) -> None:

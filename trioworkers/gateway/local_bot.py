@@ -49,6 +49,16 @@ class Held(Protocol):
         """Where its calls are recorded; None: they are not."""
 
 
+class MayBeGone(Protocol):
+    """A connection that may end while it waits for its answer; as an event that is set then."""
+
+    def is_set(self) -> bool:
+        """Whether it has ended."""
+
+    async def wait(self) -> None:
+        """Return when it has ended."""
+
+
 class Hands(Protocol):
     """Gives updates to a program, and takes them back: its executor."""
 
@@ -260,11 +270,11 @@ class LocalBot:
             self.context.fault(error)
 
     async def answer(
-        self, method: str, params: Mapping[str, Any], gone: trio.Event, greeting: Greeting | None = None
+        self, method: str, params: Mapping[str, Any], gone: MayBeGone, greeting: Greeting | None = None
     ) -> tuple[int, bytes] | None:
         """Answer a method of :data:`~.targets.LOCAL` with a status and a body; None: there is no answer now.
 
-        `gone`: set when the connection has ended. `greeting`: what the program's probe says of itself.
+        `gone`: whether the connection has ended. `greeting`: what the program's probe says of itself.
         """
         if self._is_over:
             return None
@@ -299,7 +309,7 @@ class LocalBot:
             self.context.emit("gateway.unprobed", reason=lacking(greeting), acknowledge=self.promise)
         return self.unfit is None
 
-    async def _get_updates(self, params: Mapping[str, Any], gone: trio.Event) -> bytes | None:
+    async def _get_updates(self, params: Mapping[str, Any], gone: MayBeGone) -> bytes | None:
         context = self.context
         poll = Poll(
             read_whole(params, "offset", 0),
@@ -329,13 +339,13 @@ class LocalBot:
         # what was given to a connection that is gone stays in hand: the next poll is given it again
         return None if gone.is_set() or self._is_over else _updates(given)
 
-    async def _wait_hooked(self, poll: Poll, gone: trio.Event) -> None:
+    async def _wait_hooked(self, poll: Poll, gone: MayBeGone) -> None:
         """A poll beside a webhook is given nothing. Telegram answers 409, at which libraries end."""
         self.context.emit("gateway.withheld", method="getUpdates", reason="a poll beside the bot's webhook")
         with trio.move_on_after(max(LET_GO, poll.timeout)):
             await gone.wait()
 
-    async def _wait(self, limit: int, seconds: float, gone: trio.Event) -> list[bytes]:
+    async def _wait(self, limit: int, seconds: float, gone: MayBeGone) -> list[bytes]:
         """Ask for updates, and wait until there are some, or nobody waits for them any more."""
         before, self._waiting = self._waiting, _Waiting(limit)
         waiting = self._waiting
@@ -356,7 +366,7 @@ class LocalBot:
         return waiting.given
 
 
-async def _wake_when_gone(gone: trio.Event, woken: trio.Event) -> None:
+async def _wake_when_gone(gone: MayBeGone, woken: trio.Event) -> None:
     await gone.wait()
     woken.set()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from trioworkers.gateway.messages import END, READ_SIZE, RequestHead, RequestReader
+from trioworkers.gateway.messages import END, READ_SIZE, MessageError, RequestHead, RequestReader
 
 if TYPE_CHECKING:
     from collections import deque
@@ -163,3 +163,25 @@ class ProgramConnection:
         """Close it."""
         self._reader.close()
         self._stream.close()
+
+
+class Gone:
+    """Whether a program has closed its connection. That is looked at only while somebody waits for it.
+
+    Args:
+        program: the connection.
+    """
+
+    def __init__(self, program: ProgramConnection) -> None:
+        self._program = program
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Whether it was seen to be closed."""
+        return self._is_set
+
+    async def wait(self) -> None:
+        """Return when it is closed, or sends what is not a request."""
+        with suppress(MessageError):
+            await self._program.wait_gone()
+        self._is_set = True

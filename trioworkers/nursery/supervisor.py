@@ -255,7 +255,9 @@ class Supervisor:
                     await trio.sleep_until(until)
                     event = HoldOver()
                 case WorkWait():
-                    await self._context.work.wait_change(due=not self._context.is_paused())
+                    is_paused, work = self._context.is_paused(), self._context.work
+                    if is_paused or not work.has_work:  # it may have come since the machine looked
+                        await work.wait_change(due=not is_paused)
                     event = WorkCame()
                 case _:
                     assert_never(wait)
