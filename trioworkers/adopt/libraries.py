@@ -36,13 +36,14 @@ WEBHOOK = (
     "it sets a webhook: let it poll, or set the webhook to http://127.0.0.1:PORT, and write its table by hand"
 )
 ADDRESS = "its requests are not redirected: give its library the address in TRIOWORKERS_API_BASE"
+POLLS = 'if the event gateway.unprobed shows: acknowledge = "poll" is true for it'
 SERIAL = 'if the event gateway.unprobed shows: acknowledge = "poll" and concurrency = 1 are true for it'
 MODES = {
-    ("telegraf", "poll"): Mode("telegraf", "polling", "poll"),
-    ("grammy", "poll"): Mode("grammy", "polling, bot.start()", "poll", 1),
-    ("grammy", "runner"): Mode("grammy", "polling, @grammyjs/runner"),
-    ("grammy", "sequentialize"): Mode("grammy", "polling, @grammyjs/runner with sequentialize"),
-    ("node-telegram-bot-api", "poll"): Mode("node-telegram-bot-api", "polling"),
+    ("telegraf", "poll"): Mode("telegraf", "polling", "auto", note=POLLS),
+    ("grammy", "poll"): Mode("grammy", "polling, bot.start()", "auto", note=SERIAL),
+    ("grammy", "runner"): Mode("grammy", "polling, @grammyjs/runner", "auto"),
+    ("grammy", "sequentialize"): Mode("grammy", "polling, @grammyjs/runner with sequentialize", "auto"),
+    ("node-telegram-bot-api", "poll"): Mode("node-telegram-bot-api", "polling", "auto"),
     ("aiogram", "tasks"): Mode("aiogram", "polling, handlers as tasks", "auto"),
     ("aiogram", "serial"): Mode("aiogram", "polling, handle_as_tasks=False", "auto", note=SERIAL),
     ("python-telegram-bot", "serial"): Mode("python-telegram-bot", "polling", "auto"),
