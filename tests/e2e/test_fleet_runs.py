@@ -334,6 +334,7 @@ async def test_the_status_document_has_the_promised_shape(
         *keys.split(),
         "paused",
         "code",
+        "acknowledge",
         "queue",
         "last_exit",
         "next_start_at",

@@ -723,6 +723,10 @@ async def test_nothing_that_a_program_sends_breaks_the_endpoint(tmp_path, seed):
         f"POST /bot{LOCAL}/sendMessage HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         + b"2\r\n{}\r\n0\r\n\r\n",
         b"GET /bot7:no/x HTTP/1.0\r\n\r\n",
+        f"POST /bot{LOCAL}/trioworkersProbe HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        + b'11\r\n{"id":1}\n{"id":2}\n\r\n6\r\n{"id":\r\n0\r\n\r\n',
+        f"GET /bot{LOCAL}/getUpdates HTTP/1.1\r\nX-Trioworkers-Probe: a/1; at-once=2\r\n\r\n".encode(),
+        f"GET /bot{LOCAL}/sendMessage?a=1 HTTP/1.1\r\nX-Trioworkers-Update: 1\r\n\r\n".encode(),
     ]
 
     def bent() -> bytes:
@@ -741,7 +745,8 @@ async def test_nothing_that_a_program_sends_breaks_the_endpoint(tmp_path, seed):
             data = data or bytearray(b"x")
         return bytes(data)
 
-    async with scene_of(tmp_path) as scene:
+    async with scene_of(tmp_path, acknowledge=rng.choice(("auto", "poll"))) as scene:
+        scene.hands.add(1, 2, 3)
 
         async def one() -> None:
             program = await scene.connect()

@@ -180,6 +180,7 @@ async def test_a_probe_tells_ends_and_polls_confirm_nothing(tmp_path):
         assert outcome.error == "ValueError at b.py:1 in x"
         assert not scene.told
         assert not scene.faults
+        assert scene.bot.acknowledged_by == "probe"
 
 
 async def test_a_library_that_handles_one_at_a_time_is_given_one(tmp_path):
@@ -333,3 +334,31 @@ async def say(status: int, body: bytes, stream: trio.SocketStream) -> None:
     """Answer each request so."""
     while await stream.receive_some():
         await stream.send_all(b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+
+
+class SlowTurns:
+    """Turns of messages that come after a while."""
+
+    is_on = True
+
+    async def take(self, message: object, caller: object) -> object:
+        await trio.sleep(0.2)
+        return message
+
+    def over(self, turn: object, hold: float) -> None:
+        """It is over."""
+
+
+async def test_the_time_of_a_handling_stands_still_while_a_message_waits_for_its_turn(tmp_path):
+    """For its limit, and for the deadline of its update."""
+    async with scene_of(tmp_path, acknowledge="auto", turns=SlowTurns()) as scene:
+        program, _ = await begin(scene)
+        handling = scene.hands.given[-1].handling
+        await program.ask("sendMessage", b'{"chat_id":5}', head=JSON + "X-Trioworkers-Update: 1\r\n")
+        await until(lambda: 0 < handling.stood_by_now < 0.15)
+        assert handling.stood == 0
+        await program.answer()
+        assert 0.2 <= handling.stood == handling.stood_by_now < 20
+        await tell(scene, b'{"id":1,"error":"ValueError"}\n')
+        await until(lambda: scene.hands.ended)
+        assert scene.hands.ended[0][1].stood == handling.stood

@@ -95,6 +95,7 @@ async def hook(scene: Scene, site: Site, **params: Any) -> None:
     program = await scene.connect()
     answer = await program.call("setWebhook", json.dumps(body).encode())
     assert answer == (200, {"ok": True, "result": True})
+    await program.stream.aclose()
 
 
 def ends(scene: Scene) -> list[tuple[int, Any]]:

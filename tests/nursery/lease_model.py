@@ -43,7 +43,7 @@ class Bounds(NamedTuple):
 
     `is_synchronous`: the standby has each commit that was answered. `late`: answers may reach a node at any
     time after the store gave them; otherwise at once, which lets a node work for longer. `writes`: updates
-    are accepted; otherwise bots are only claimed and released.
+    are accepted; otherwise bots are only claimed and released. `moves`: bots are released.
     """
 
     breaks: int = 0
@@ -55,6 +55,7 @@ class Bounds(NamedTuple):
     is_synchronous: bool = False
     late: bool = False
     writes: bool = False
+    moves: bool = True
 
 
 class Db(NamedTuple):
@@ -135,7 +136,9 @@ def begin() -> State:
 def _orphaned(state: State, request: Request | None) -> tuple[Request, ...]:
     """The requests without a connection, with one more that the store has not carried out."""
     asked = request is not None and request.answer is None
-    return (*state.orphans, request._replace(age=0)) if request is not None and asked else state.orphans
+    if request is None or not asked:
+        return state.orphans
+    return tuple(sorted((*state.orphans, request._replace(age=0))))
 
 
 def _with(state: State, node: Node) -> State:
@@ -217,7 +220,7 @@ class Explorer:
             return node._replace(
                 left=max(PASSED, node.left - 1),
                 watch=tuple((life, beat, min(TTL, age + 1)) for life, beat, age in node.watch),
-                quiet=min(TTL, node.quiet + 1),
+                quiet=min(TTL, node.quiet + 1) if node.timeline > 1 else 0,
                 lease=lease,
             )
 
@@ -306,7 +309,7 @@ class Explorer:
             return
         if node.left > 0 and not node.gives and self.bounds.writes:
             yield node._replace(writer=Request("accept", node.life))
-        if node.left > 0 or node.gives:  # nothing of the bot runs any more
+        if self.bounds.moves and (node.left > 0 or node.gives):  # nothing of the bot runs any more
             request = Request("release", node.life, value=node.owned)
             yield node._replace(writer=request, gives=True)
 
@@ -415,35 +418,51 @@ class Explorer:
         return self._put(state, db._replace(accepted=True)), (True,)
 
     def _canonical(self, state: State) -> State:
-        """Rename beats in the order in which they are met; what no row has any more is forgotten."""
+        """Rename beats in the order in which they are met."""
         names: dict[tuple[Life, int], int] = {}
         counts: dict[Life, int] = {}
-
-        def name(life: Life, beat: int) -> int:
-            key = (life, beat)
+        is_canonical = True
+        for key in _beats(state):
             if key not in names:
-                names[key] = counts[life] = counts.get(life, -1) + 1
-            return names[key]
+                life, beat = key
+                names[key] = counts[life] = number = counts.get(life, -1) + 1
+                is_canonical = is_canonical and number == beat
+        if is_canonical:
+            return state
 
         def rows(pairs: tuple[tuple[Life, int], ...]) -> tuple[tuple[Life, int], ...]:
-            return tuple([(life, name(life, beat)) for life, beat in pairs])
+            return tuple([(life, names[life, beat]) for life, beat in pairs])
 
         def request(one: Request | None) -> Request | None:
-            if one is None:
-                return None
-            if one.kind == "evict" and one.target is not None:
-                return one._replace(value=name(one.target, one.value))
-            if one.kind == "look" and one.answer is not None:
+            if one is not None and one.kind == "evict" and one.target is not None:
+                return one._replace(value=names[one.target, one.value])
+            if one is not None and one.kind == "look" and one.answer is not None:
                 return one._replace(answer=(rows(one.answer[0]), *one.answer[1:]))  # type: ignore[arg-type]
             return one
 
         def renamed(node: Node) -> Node:
-            watch = tuple([(life, name(life, beat), age) for life, beat, age in node.watch])
-            quiet = node.quiet if node.timeline > 1 else 0
-            return node._replace(watch=watch, lease=request(node.lease), quiet=quiet)
+            watch = tuple([(life, names[life, beat], age) for life, beat, age in node.watch])
+            return node._replace(watch=watch, lease=request(node.lease))
 
         db = state.db._replace(rows=rows(state.db.rows))
         standby = db if state.standby is state.db else state.standby._replace(rows=rows(state.standby.rows))
         nodes = (renamed(state.nodes[0]), renamed(state.nodes[1]))
         orphans = tuple(sorted(filter(None, map(request, state.orphans))))
         return state._replace(db=db, standby=standby, nodes=nodes, orphans=orphans)
+
+
+def _beats(state: State) -> Iterator[tuple[Life, int]]:
+    """The beats of lives, wherever one is known, in an order of its own."""
+    yield from state.db.rows
+    if state.standby is not state.db:
+        yield from state.standby.rows
+    first, second = state.nodes
+    for life, beat, _ in first.watch:
+        yield life, beat
+    for life, beat, _ in second.watch:
+        yield life, beat
+    for request in (first.lease, second.lease, *state.orphans):
+        if request is not None and request.kind == "evict" and request.target is not None:
+            yield request.target, request.value
+        elif request is not None and request.kind == "look" and request.answer is not None:
+            yield from request.answer[0]  # type: ignore[misc]

@@ -16,7 +16,7 @@ TWO = "two nodes work for one bot"
         pytest.param(Bounds(claims=2, lives=1, late=True), id="late answers"),
         pytest.param(Bounds(claims=1, lives=1, breaks=1, writes=True), id="a lost answer to COMMIT"),
         pytest.param(Bounds(claims=2, lives=1, cuts=1), id="a lost connection of the lease"),
-        pytest.param(Bounds(claims=2, lives=2, failovers=1), id="a failover that loses commits"),
+        pytest.param(Bounds(claims=2, failovers=1, moves=False), id="a failover that loses commits"),
         pytest.param(
             Bounds(claims=1, failovers=1, is_synchronous=True, writes=True), id="one that loses none"
         ),
@@ -35,7 +35,7 @@ def test_nothing_goes_wrong_in_any_state(bounds):
     ("safeguard", "bounds", "expected"),
     [
         ("margin", Bounds(claims=2), TWO),
-        ("sent", Bounds(claims=2, lives=1, late=True), TWO),
+        ("sent", Bounds(claims=2, lives=1, late=True, moves=False), TWO),
         ("same beat", Bounds(claims=2), TWO),
         ("fence", Bounds(claims=2, writes=True), WRITE),
         ("settled", Bounds(claims=2, writes=True, breaks=1), WRITE),

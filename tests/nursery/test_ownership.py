@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from trioworkers.nursery.ownership import (
     FALLBACK,
+    LEAVING,
     MOVES,
     TAKEOVERS,
     Lease,
@@ -95,6 +96,25 @@ def test_a_node_that_leaves_gives_all_back_and_nothing_waits_for_its_lease():
     assert cluster.owners() == _preferred(BOTS, "b", "c")
 
 
+def test_a_node_that_leaves_gives_back_what_others_can_take():
+    """Not all at once: claims have a rate, and a bot that waits for its turn would run nowhere."""
+    ownership = Ownership("me", "a", range(1000), TERMS)
+    ownership.renewed(0.0)
+    ownership.claimed(dict.fromkeys(range(1000), 1))
+    ownership.leaves = True
+    nodes = [Node("me", "a", 1, TERMS.ttl, "", drains=True), Node("it", "b", 1, TERMS.ttl, "")]
+    leases = {bot: Lease("me", 1) for bot in range(1000)}
+    first = ownership.look(View(nodes, dict(leases)), 0.0).give_back
+    assert len(first) == LEAVING
+    assert ownership.look(View(nodes, dict(leases)), 0.5).give_back == ()
+    ownership.released(first)
+    leases.update({bot: Lease(None, 1) for bot in first})
+    assert ownership.look(View(nodes, dict(leases)), 1.0).give_back == ()
+    leases.update({bot: Lease("it", 2) for bot in first})
+    assert len(set(ownership.look(View(nodes, dict(leases)), 1.5).give_back) - set(first)) == LEAVING
+    assert len(ownership.look(View(nodes[:1], dict(leases)), 2.0).give_back) == 800  # nobody is left to claim
+
+
 def test_a_node_that_drains_gives_all_back_but_only_to_others():
     """It stays, and claims nothing; where there is nobody else, it goes on."""
     cluster = _started("a", "b")
@@ -158,6 +178,12 @@ def test_takeovers_have_a_rate():
         leases.update({bot: Lease("me", 1) for bot in got})
         ownership.claimed(dict.fromkeys(got, 1))
         claimed += got
+        again = ownership.look(
+            View(nodes, leases), seconds
+        ).claim  # a look that follows at once gives no more
+        leases.update({bot: Lease("me", 1) for bot in again})
+        ownership.claimed(dict.fromkeys(again, 1))
+        claimed += again
         seconds += TERMS.scan
         ownership.renewed(seconds)
         assert len(claimed) <= TAKEOVERS * (seconds + 1.0)

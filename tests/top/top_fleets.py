@@ -19,7 +19,8 @@ def bot(name: str, state: str = "running", **fields: Any) -> dict[str, Any]:
         "errors": 2, "latency_ms": 12.5 if works else None, "restarts": 0,
         "memory_bytes": 31_000_000 if works else None, "last_heartbeat_age_ms": 2000 if works else None,
         "code": "ab12cd", "queue": {"ready": 0, "in_flight": 0, "retry": 0, "dead": 0}, "last_exit": None,
-        "next_start_at": None, "reason": None, "rate_limit": None, "health": {**HEALTHY, "alive": works},
+        "acknowledge": None, "next_start_at": None, "reason": None, "rate_limit": None,
+        "health": {**HEALTHY, "alive": works},
         "plugins": {},
     }  # fmt: skip
     return {**row, **fields}

@@ -36,10 +36,10 @@ WEBHOOK = (
     "it sets a webhook: let it poll, or set the webhook to http://127.0.0.1:PORT, and write its table by hand"
 )
 ADDRESS = "its requests are not redirected: give its library the address in TRIOWORKERS_API_BASE"
-IN_TURN = 'if the event gateway.unprobed shows: acknowledge = "poll" is true for it'
+POLLS = 'if the event gateway.unprobed shows: acknowledge = "poll" is true for it'
 SERIAL = 'if the event gateway.unprobed shows: acknowledge = "poll" and concurrency = 1 are true for it'
 MODES = {
-    ("telegraf", "poll"): Mode("telegraf", "polling", "auto", note=IN_TURN),
+    ("telegraf", "poll"): Mode("telegraf", "polling", "auto", note=POLLS),
     ("grammy", "poll"): Mode("grammy", "polling, bot.start()", "auto", note=SERIAL),
     ("grammy", "runner"): Mode("grammy", "polling, @grammyjs/runner", "auto"),
     ("grammy", "sequentialize"): Mode("grammy", "polling, @grammyjs/runner with sequentialize", "auto"),

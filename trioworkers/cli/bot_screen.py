@@ -74,7 +74,7 @@ def bot_lines(bot: Mapping[str, Any], settings: Mapping[str, Any], paper: Paper,
         lines += folded(f"  {name.ljust(LABEL)}{value}", paper.width, "", " " * (LABEL + 2))
         if name == "last exit":
             lines += [f"    | {printable(line)}" for line in bot["last_exit"]["stderr"] or ()]
-    promise = promise_of(settings)
+    promise = promise_of(settings, bot["acknowledge"])
     if promise is not None:
         lines += folded(f"  {'promise'.ljust(LABEL)}{promise}", paper.width, "", " " * (LABEL + 2))
     lines.append("settings in force")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from trioworkers.gateway.account import Account, NotDroppedError
 from trioworkers.gateway.answers import refused, result
@@ -19,6 +20,7 @@ from trioworkers.gateway.probe import UnderWay, outcome_of
 from trioworkers.gateway.programs import GoneError
 from trioworkers.gateway.promise import Greeting, Promise, lacking, promise_of
 from trioworkers.gateway.pusher import Pusher
+from trioworkers.protocol.frames import LONGEST_STOOD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,6 +140,11 @@ class LocalBot:
         """What is promised for its updates now."""
         return promise_of(self.context.acknowledge(), self._greeting)
 
+    @property
+    def acknowledged_by(self) -> str:
+        """What counts as the end of an update: that promise, or the answer of its webhook."""
+        return self.promise if self._pusher.webhook is None else "webhook"
+
     def serve_with(self, hands: Hands) -> None:
         """Ask `hands` for updates from now on."""
         self._hands = hands
@@ -255,7 +262,10 @@ class LocalBot:
             if item is not None and self._hands is not None:
                 handling = item.handling
                 refusal = None if handling is None or end.code is None else handling.refusals.get(end.code)
-                self._hands.end(item, outcome_of(end, refusal))
+                outcome = outcome_of(end, refusal)
+                if handling is not None and handling.stood:
+                    outcome = replace(outcome, stood=min(handling.stood, LONGEST_STOOD))
+                self._hands.end(item, outcome)
         except Exception as error:
             self.context.fault(error)
 

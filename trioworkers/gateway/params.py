@@ -29,7 +29,11 @@ def read_params(query: bytes, content_type: bytes, body: bytes) -> dict[str, Any
     if body:
         kind, options = parse_options_header(content_type.decode("latin-1"))
         if kind == "application/json":
-            found = msgspec.json.decode(body)
+            try:
+                found = msgspec.json.decode(body)
+            except RecursionError:
+                message = "nested too deeply"
+                raise ValueError(message) from None
             if not isinstance(found, dict):
                 message = "expected an object"
                 raise ValueError(message)
@@ -83,7 +87,7 @@ def read_names(params: Mapping[str, Any], name: str) -> list[str] | None:
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return value

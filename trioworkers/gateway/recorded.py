@@ -135,7 +135,8 @@ class _Call:
 
     async def take_turn(self) -> None:
         """Wait for its turn, if it is a message."""
-        self._turn = await take_turn(self._bot, self._head, self._target, self._program)
+        with self._handling.standing_still():
+            self._turn = await take_turn(self._bot, self._head, self._target, self._program)
 
     def end_turn(self) -> None:
         """It is over."""

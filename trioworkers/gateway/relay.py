@@ -320,7 +320,7 @@ async def take_turn(bot: Process, head: RequestHead, target: Target, program: Re
         params = {}
     for name in ("media", "message_ids"):  # forms have lists as JSON
         if isinstance(params.get(name), str):
-            with suppress(msgspec.MsgspecError):
+            with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
                 params[name] = msgspec.json.decode(params[name])
     message = message_of(target.method, params)
     return None if message is None else await turns.take(message, _Caller())

@@ -344,20 +344,17 @@ class BotScope:
     def _status_before(self) -> dict[str, Any]:
         """What is known before its run: it waits for one that has its bot id, name or log."""
         tally = self._context.inbox.tally(self.settings.bot_id)
-        unknown = ("pid", "webhook", "uptime_ms", "memory_bytes", "last_heartbeat_age_ms", "code")
+        unknown = ["pid", "webhook", "uptime_ms", "memory_bytes", "last_heartbeat_age_ms", "code"]
+        unknown += ["acknowledge", "latency_ms", "last_exit", "next_start_at", "rate_limit"]
         health = {"alive": False, "responsive": False, "progressing": True, "receiving": True}
         return {
             **dict.fromkeys(unknown),
             "transport": "poll" if self.settings.transport == "poll" else "webhook",
             "messages": 0,
             "errors": 0,
-            "latency_ms": None,
             "restarts": 0,
             "queue": {"ready": tally.pending, "in_flight": 0, "retry": 0, "dead": tally.dead},
-            "last_exit": None,
-            "next_start_at": None,
             "reason": BROKEN if self._is_broken else None,
-            "rate_limit": None,
             "health": {**health, "intake": None, "loop_lag_ms": 0, "oldest_in_flight_ms": 0},
         }
 

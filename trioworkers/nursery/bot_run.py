@@ -273,8 +273,7 @@ class BotRun:
 
     def status(self) -> dict[str, Any]:
         """What the status document has of the run, without state, pause and settings."""
-        now = trio.current_time()
-        supervisor = self.supervisor
+        now, supervisor = trio.current_time(), self.supervisor
         session = supervisor.session
         worker = None if session is None else session.worker
         beat = None if worker is None else worker.heartbeat_at
@@ -292,6 +291,7 @@ class BotRun:
             "memory_bytes": worker and worker.memory,
             "last_heartbeat_age_ms": None if beat is None else round((now - beat) * 1000),
             "code": supervisor.code,
+            "acknowledge": worker and worker.promise(),
             "queue": {
                 "ready": max(0, tally.pending - in_flight - retry),
                 "in_flight": in_flight,

@@ -20,6 +20,7 @@ from trioworkers.records import belongs_to_chat
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trioworkers.call_marks import CallMarks
     from trioworkers.gateway.local_bot import LocalBot
     from trioworkers.nursery.delivery import Delivery, Settling
     from trioworkers.nursery.scheduler import Scheduler
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 class Handed:
     """A delivery as a local bot has it in hand."""
 
-    __slots__ = ("_handling", "body", "delivery")
+    __slots__ = ("_handling", "_recorder", "body", "delivery")
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, marks: CallMarks | None) -> None:
         self.delivery = delivery
         self.body = delivery.update.body
+        self._recorder = DeliveryRecorder(delivery, marks)
         self._handling: Handling | None = None
 
     @property
@@ -42,13 +44,19 @@ class Handed:
         if self._handling is None:
             recorded = recorded_calls(self.delivery)
             if recorded is not None:
-                self._handling = Handling(recorded, DeliveryRecorder(self.delivery))
+                self._handling = Handling(recorded, self._recorder)
         return self._handling
+
+    @property
+    def stood(self) -> float:
+        """Seconds for which its messages have waited for their turns."""
+        return 0.0 if self._handling is None else self._handling.stood_by_now
 
     def close(self, *, lost: bool = False) -> Delivery:
         """Return the delivery, which is about to end: nothing is recorded for it any more."""
         if self._handling is not None:
             self._handling.close(lost=lost)
+            self._recorder.close()
         return self.delivery
 
 
@@ -63,19 +71,27 @@ class CommandExecutor:
         bot: the program at the endpoint.
         scheduler: hands it updates.
         settling: what deliveries need.
+        marks: where calls of handlings are marked; None: they are not.
     """
 
     def __init__(
-        self, worker: ConnectedWorker, bot: LocalBot, scheduler: Scheduler, settling: Settling
+        self,
+        worker: ConnectedWorker,
+        bot: LocalBot,
+        scheduler: Scheduler,
+        settling: Settling,
+        marks: CallMarks | None,
     ) -> None:
+        self._marks = marks
         self._worker = worker
+        worker.promise = lambda: bot.acknowledged_by
         self._bot = bot
         self._scheduler = scheduler
         self._settling = settling
         self._idle_since = trio.current_time()
         self._draining = self._has_let_go = False
         self._fences: list[tuple[set[Delivery], Callable[[], None]]] = []
-        self._in_hand: set[Delivery] = set()
+        self._in_hand: dict[Delivery, Handed] = {}
         self._suspect: Delivery | None = None
         self._how = ""
         self._taken = 0
@@ -92,13 +108,14 @@ class CommandExecutor:
 
     @property
     def held_for(self) -> float:
-        """Seconds for which it has had the oldest of what is in hand, where a probe tells the ends.
+        """Seconds for which it has worked at the oldest of what is in hand, where a probe tells the ends.
 
         Elsewhere 0: how long a handling takes is the program's business, which is hung when it does not poll.
         """
         if not self._in_hand or self._bot.promise != "probe":
             return 0.0
-        return self._settling.clock() - min(one.handed_at for one in self._in_hand)
+        now = self._settling.clock()
+        return max(now - delivery.handed_at - item.stood for delivery, item in self._in_hand.items())
 
     # -- what the scheduler and the endpoint ask ------------------------------------------------------
 
@@ -114,8 +131,8 @@ class CommandExecutor:
             delivery.put_back()
             return
         self._taken += 1
-        self._in_hand.add(delivery)
-        self._bot.give(Handed(delivery))
+        item = self._in_hand[delivery] = Handed(delivery, self._marks)
+        self._bot.give(item)
         delivery.delivered()
 
     def room_for_suspect(self) -> int:
@@ -141,7 +158,7 @@ class CommandExecutor:
 
     def _settle(self, item: Handed, outcome: Outcome) -> None:
         delivery = item.close()
-        self._in_hand.discard(delivery)
+        self._in_hand.pop(delivery, None)
         if delivery is self._suspect:
             self._suspect = None
         delivery.settle(outcome)

@@ -5,6 +5,8 @@ Everything else of its life (starts, ends, hangs, memory, output) is that of any
 
 from __future__ import annotations
 
+import secrets
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
+from trioworkers.call_marks import FOLDER, MOST_SLOTS, CallMarks
 from trioworkers.config.checks import OFFICIAL_API
 from trioworkers.config.command import filled
 from trioworkers.gateway import endpoint as gateway_endpoint
@@ -25,7 +28,7 @@ from trioworkers.nursery.session import WorkerSession
 from trioworkers.protocol.frames import FrameError, Ping, Program, Ready, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from trioworkers.botapi.messages import Turns
     from trioworkers.botapi.meter import CallMeter
@@ -118,6 +121,7 @@ class CommandSession:
                 turns=command.turns,
             )
         )
+        self._marks: CallMarks | None = None
         self._configure_worker = context.configure
         self._session = WorkerSession(
             replace(
@@ -162,7 +166,7 @@ class CommandSession:
         """As :meth:`WorkerSession.run`; its token is known for as long as the process lives."""
         self._output.hide(self._token)
         try:
-            with self._command.commands.endpoint.known(self._token, self._bot):
+            with self._command.commands.endpoint.known(self._token, self._bot), self._marking():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._bot.serve)
                     ended = await self._session.run()
@@ -173,6 +177,19 @@ class CommandSession:
             self._upstream.close()
             if self._is_local:  # it opens nothing any more
                 self._output.forget(self._token)
+
+    @contextmanager
+    def _marking(self) -> Iterator[None]:
+        """Inside, calls are marked, if a file for that can be made."""
+        path = self._command.fleet().state_dir / FOLDER / secrets.token_hex(8)
+        with suppress(OSError):
+            self._marks = CallMarks(str(path), MOST_SLOTS)
+        try:
+            yield
+        finally:
+            if self._marks is not None:
+                self._marks.close()
+                path.unlink(missing_ok=True)
 
     def _configure(self) -> Configure:
         """Say which program to run; the worker itself needs no token.
@@ -230,7 +247,9 @@ class CommandSession:
         return word
 
     def _make_executor(self, worker: ConnectedWorker) -> CommandExecutor:
-        return CommandExecutor(worker, self._bot, self._command.scheduler, self._command.settling)
+        return CommandExecutor(
+            worker, self._bot, self._command.scheduler, self._command.settling, self._marks
+        )
 
 
 def redirected_hosts(api_base: str) -> list[str]:

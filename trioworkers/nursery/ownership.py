@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MOVES = 10  # bots that a node gives back at the same time for the sake of balance
+LEAVING = 100  # and that one gives back that leaves, those included that nobody has claimed yet
 TAKEOVERS = 200  # bots that a node claims per second: 500 of two nodes that stay take 1.3 s
 FALLBACK = 3.0  # seconds that a bot is free, and its preferred node claims nothing, until any node claims it
 
@@ -175,7 +176,7 @@ class Ownership:
         self._free_since: dict[int, float] = {}
         self._gained_at: dict[str, float] = {}
         self._unsettled: tuple[str, float] | None = None
-        self._allowance = float(TAKEOVERS)
+        self._allowance, self._allowed_at = float(TAKEOVERS), inf
         self._preferred: dict[int, str] = {}
         self._preferred_of: tuple[str, ...] = ()
 
@@ -290,7 +291,9 @@ class Ownership:
         return now - self._unsettled[1] >= longest
 
     def _choose_claims(self, names: Collection[str], now: float) -> tuple[int, ...]:
-        allowance, self._allowance = self._allowance, 0.0
+        passed = max(0.0, now - self._allowed_at)
+        self._allowed_at = now
+        self._allowance = min(TAKEOVERS, self._allowance + TAKEOVERS * passed)
         first, others = [], []
         for bot in self._bots:
             lease = self._leases.get(bot)
@@ -301,16 +304,20 @@ class Ownership:
                 first.append(bot)
             elif now - max(self._free_since[bot], self._gained_at.get(preferred, -inf)) >= FALLBACK:
                 others.append(bot)
-        chosen = (sorted(first) + sorted(others))[: int(allowance)]
-        # the next look is a scan away
-        self._allowance = min(TAKEOVERS, allowance - len(chosen) + TAKEOVERS * self.terms.scan)
+        chosen = (sorted(first) + sorted(others))[: int(self._allowance)]
+        self._allowance -= len(chosen)
         return tuple(chosen)
 
     def _choose_moves(self, able: Sequence[Node], names: Collection[str], now: float) -> tuple[int, ...]:
         """Return the bots to give back: those that have gone, all if it leaves, and some for balance."""
         kept = [bot for bot in sorted(self.owned) if bot not in self.giving]
-        moves = [bot for bot in kept if self.leaves or bot not in self._bots]
-        room = 0 if self.leaves else MOVES - len(self.giving)
+        if self.leaves:
+            free = sum(self._is_free(bot, epoch) for bot, epoch in self._released.items())
+            moves = kept[: max(0, LEAVING - len(self.giving) - free)] if names else kept
+            self.giving.update(moves)
+            return tuple(moves)
+        moves = [bot for bot in kept if bot not in self._bots]
+        room = MOVES - len(self.giving)
         since: dict[str, float] = defaultdict(lambda: inf)
         for node in able:
             since[node.name] = min(since[node.name], self._sightings[node.life].first)
@@ -325,6 +332,11 @@ class Ownership:
                 room -= 1
         self.giving.update(moves)
         return tuple(moves)
+
+    def _is_free(self, bot: int, epoch: int) -> bool:
+        """Whether nobody has claimed a bot since it was released under this epoch."""
+        lease = self._leases.get(bot)
+        return lease is not None and lease.owner is None and lease.epoch == epoch
 
     def _prefer(self, bot: int, lease: Lease | None, names: Collection[str]) -> str:
         """Return the node that should have a bot: the one it was moved to, else by rendezvous hashing."""

@@ -136,6 +136,7 @@ class ConnectedWorker:
         on_stand: is told when the time of its `start` stands still, and when it goes on.
         on_failed_task: is told of background tasks that raised.
         on_code: is told of the files that its code comes from.
+        promise: what is promised for its updates, where it runs a program.
         last_lines: the end of what it has written; all of it once :func:`open_worker` is left.
     """
 
@@ -155,6 +156,7 @@ class ConnectedWorker:
         self.on_stand: Callable[[bool], None] = _ignore
         self.on_failed_task: Callable[[TaskFailed], None] = _ignore
         self.on_code: Callable[[CodeLoaded], None] = _ignore
+        self.promise: Callable[[], str | None] = lambda: None
         self._unread: list[Any] = []
         self._is_over = False  # its channel was found closed
         self.started_at = trio.current_time()

@@ -95,6 +95,7 @@ class WorkerState(TypedDict):
     last_heartbeat_age_ms: int | None
     paused: bool
     code: str | None
+    acknowledge: str | None
     queue: Queue
     last_exit: LastExit | None
     next_start_at: float | None

@@ -12,7 +12,7 @@ dp = Dispatcher()
 @dp.message()
 async def handle(message: Message) -> None:
     await message.answer(f"begun {message.text}")
-    await asyncio.sleep(SLOW)
+    await asyncio.sleep(3600 if message.text == "stand still" else SLOW)
     if "fail" in message.text:
         raise ValueError(message.text)
     await message.answer(f"echo {message.text}")

@@ -6,6 +6,7 @@ Loaded by `sitecustomize.py`, which gives it `trioworkers_probe.py` as `probe`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import importlib
 import os
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 # the versions that were tried, the oldest and the newest, by two numbers
 TRIED = {
-    "aiogram": ((3, 31), (3, 31)),
-    "python-telegram-bot": ((22, 8), (22, 8)),
-    "pyTelegramBotAPI": ((4, 37), (4, 37)),
+    "aiogram": ((3, 7), (3, 31)),
+    "python-telegram-bot": ((20, 8), (22, 8)),
+    "pyTelegramBotAPI": ((4, 22), (4, 37)),
 }
 
 
@@ -82,7 +83,10 @@ def wrap_telegram(module: Any, probe: Any, greet: Callable[[int | None], None]) 
 
     async def initialize_(self: Any) -> None:
         if self.bot.token == probe.TOKEN:
-            greet(self.update_processor.max_concurrent_updates)
+            handlers = (one for group in self.handlers.values() for one in group)
+            # those that do not block are handled side by side, whatever the number says
+            is_blocking = all(handler.block for handler in handlers)
+            greet(self.update_processor.max_concurrent_updates if is_blocking else None)
         await initialize(self)
 
     async def process_update(self: Any, update: Any) -> None:
@@ -229,14 +233,18 @@ LIBRARIES: dict[str, tuple[str, str, Callable[[Any, Any, Callable[[int | None], 
 
 
 def wrap(module: Any, probe: Any) -> None:
-    """Wrap a module of a library that the bot has just imported; of another version than tried, say so."""
+    """Wrap a module of a library that the bot has just imported; of another version than tried, say so.
+
+    A version that lacks one of the functions is such a one, whatever it calls itself.
+    """
     library, place, wrapper = LIBRARIES[module.__name__]
     package = sys.modules[module.__name__.partition(".")[0]]
     folder = os.path.dirname(os.path.dirname(os.path.abspath(package.__file__ or "")))
     if folder != os.path.abspath(sys.path[0] or "."):  # unless the library lies beside the bot's own code
         probe.FOREIGN.add(os.path.join(folder, ""))
     version = str(importlib.import_module(place).__version__)
+    probe.PROBE.greeting = f"{library}/{version}; unknown"
     if is_tried(library, version):
-        wrapper(module, probe, lambda at_once: probe.PROBE.greet(library, version, at_once))
-    else:
-        probe.PROBE.greeting = f"{library}/{version}; unknown"
+        with contextlib.suppress(AttributeError):  # raised before anything is changed
+            wrapper(module, probe, lambda at_once: probe.PROBE.greet(library, version, at_once))
+            probe.PROBE.greeting = ""  # until it polls
