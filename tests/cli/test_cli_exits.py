@@ -264,7 +264,7 @@ def test_status_has_a_line_for_each_bot_and_no_colour_in_a_pipe(
     result = call("status")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[1:3] == ["1 of 2 bots is not well:", "  failed (token refused): two"]
+    assert lines[1:3] == ["1 of 2 bots is not well: 1 failed", "  failed (token refused): two"]
     assert lines[-2].split()[:2] == ["two", "failed"]
     assert lines[-2].endswith("  token refused")
     assert "\x1b" not in result.stdout

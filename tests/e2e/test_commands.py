@@ -334,7 +334,7 @@ async def test_start_and_stop(project: Project, world: Telegram, nursery: trio.N
     logs = project.folder / "state" / "logs"
     assert (logs / "daemon.err").read_text() == ""  # what is logged is in master.log only
     assert '"daemon.stopped"' in (logs / "master.log").read_text()
-    project.write(base, {}, store={"url": "postgresql://nobody@127.0.0.1/none"})
+    project.write(base, {}, store={"url": "mysql://nobody@127.0.0.1/none"})
     refused = await run(project, "start")
     assert refused.returncode == 78
     assert "store.url" in refused.stderr

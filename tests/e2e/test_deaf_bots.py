@@ -45,7 +45,7 @@ async def test_a_bot_with_another_poller_is_seen_to_hear_nothing(
     assert (row["health"]["alive"], row["health"]["receiving"]) == (True, False)
     assert (await daemon.bot("alone"))["health"]["receiving"] is True
     lines = (await trio.to_thread.run_sync(project.run, "status")).stdout.splitlines()
-    assert lines[1] == "1 of 2 bots is not well:"
+    assert lines[1] == "1 of 2 bots is not well: 1 hears nothing"
     assert lines[2].startswith("  hears nothing for ")
     assert lines[2].endswith("s (another poller uses this token): shared")
     assert lines[4] == f"  shared: {found['remedy']}"

@@ -123,6 +123,7 @@ class Stage:
             api_base=base,
             python_path=[self.folder],
             log_dir=self.folder,
+            state_dir=self.folder,
             log=LogSettings.model_validate({}),
         )
         registry = Registry(Digests(self.folder / "digests"), at_once)

@@ -254,6 +254,7 @@ async def test_what_breaks_in_one_bot_stays_in_that_bot(point, break_at, tmp_pat
             api_base=api_base,
             python_path=[],
             log_dir=tmp_path,
+            state_dir=tmp_path,
             log=LogSettings.model_validate({}),
         )
         async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox:
@@ -330,6 +331,7 @@ async def small_fleet(nursery, tmp_path):
         api_base="http://127.0.0.1:1",
         python_path=[],
         log_dir=tmp_path,
+        state_dir=tmp_path,
         log=LogSettings.model_validate({}),
     )
     async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox:
