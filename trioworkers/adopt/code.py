@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from trioworkers.adopt.libraries import SPEAKS
 from trioworkers.adopt.service import Place, text_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 MOST_FILES = 400
 CHECKS = re.compile(
@@ -40,6 +41,39 @@ class TokenRead:
     place: Place
     is_sure: bool = True
     text: str = field(default="", repr=False)
+
+
+@dataclass
+class Assigned:
+    """What the code of one program assigns to names, and which variables of its environment it reads.
+
+    Attributes:
+        variables: names that hold a variable's value: the variable, and where it is read.
+        literals: names that hold a token.
+        files: names that hold what a file says: its path in the code, and where it is read.
+        reads: all variables that are read.
+    """
+
+    variables: dict[str, tuple[str, Place]] = field(default_factory=dict)
+    literals: dict[str, TokenRead] = field(default_factory=dict)
+    files: dict[str, tuple[str, Place]] = field(default_factory=dict)
+    reads: dict[str, Place] = field(default_factory=dict)
+
+    def token_of(self, names: Iterable[str], place: Place) -> TokenRead:
+        """Return where a token comes from that the code names so; the first name that says it counts."""
+        for name in names:
+            if name in self.variables:
+                return TokenRead("variable", *self.variables[name])
+            if name in self.literals:
+                return self.literals[name]
+            if name in self.files:
+                return TokenRead("file", *self.files[name])
+            if SPEAKS.fullmatch(name):
+                return TokenRead("variable", name, place, is_sure=False)
+        likely = {name: where for name, where in self.reads.items() if "TOKEN" in name.upper()}
+        if len(likely) == 1:
+            return TokenRead("variable", *likely.popitem(), is_sure=False)
+        return TokenRead("unseen", "", place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trioworkers.adopt.code import CHECKS, MOST_FILES, BotCode, TokenRead
-from trioworkers.adopt.libraries import NODE, SPEAKS, TOKEN
+from trioworkers.adopt.code import CHECKS, MOST_FILES, Assigned, BotCode, TokenRead
+from trioworkers.adopt.libraries import NODE, TOKEN
 from trioworkers.adopt.service import Place, text_or_none
 
 if TYPE_CHECKING:
@@ -59,13 +59,9 @@ _ADDRESS = re.compile(r"""\b(?:apiRoot|baseApiUrl)\s*:""")
 
 
 @dataclass
-class _Facts:
-    """What the files of one program say together; names are those that something is assigned to."""
+class _Facts(Assigned):
+    """What the files of one program say together."""
 
-    variables: dict[str, tuple[str, Place]] = field(default_factory=dict)
-    literals: dict[str, TokenRead] = field(default_factory=dict)
-    files: dict[str, tuple[str, Place]] = field(default_factory=dict)
-    reads: dict[str, Place] = field(default_factory=dict)
     made: list[tuple[str, Place, str]] = field(default_factory=list)  # library, where, the first argument
     has_runner: bool = False
     sequentializes: bool = False
@@ -225,19 +221,9 @@ def _token(facts: _Facts, argument: str, place: Place) -> TokenRead:
         return TokenRead("literal", "", place, text=argument[1:-1])
     if (file := _FILE.search(argument)) is not None:
         return TokenRead("file", file[2], place)
-    for name in reversed(_NAME.findall(argument)):  # of config.telegram.token, the last says most
-        if name in facts.variables:
-            return TokenRead("variable", *facts.variables[name])
-        if name in facts.literals:
-            return facts.literals[name]
-        if name in facts.files:
-            return TokenRead("file", *facts.files[name])
-        if SPEAKS.fullmatch(name):
-            return TokenRead("variable", name, place, is_sure=False)
-    likely = {name: where for name, where in facts.reads.items() if "TOKEN" in name.upper()}
-    if len(likely) == 1:
-        return TokenRead("variable", *likely.popitem(), is_sure=False)
-    return TokenRead("unseen", "", place)
+    return facts.token_of(
+        reversed(_NAME.findall(argument)), place
+    )  # of config.telegram.token, the last says most
 
 
 def _texts(entry: Path | Iterable[Path]) -> Iterator[tuple[Path, str]]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trioworkers.adopt.code import CHECKS, MOST_FILES, BotCode, TokenRead
-from trioworkers.adopt.libraries import SPEAKS, TOKEN
+from trioworkers.adopt.code import CHECKS, MOST_FILES, Assigned, BotCode, TokenRead
+from trioworkers.adopt.libraries import TOKEN
 from trioworkers.adopt.service import Place, text_or_none
 
 if TYPE_CHECKING:
@@ -36,13 +36,9 @@ OTHER_READS = {"env", "env.str", "config"}  # of environs, django-environ and py
 
 
 @dataclass
-class _Facts:
+class _Facts(Assigned):
     """What the files of one program say together."""
 
-    variables: dict[str, tuple[str, Place]] = field(default_factory=dict)  # by the name they are assigned to
-    literals: dict[str, TokenRead] = field(default_factory=dict)
-    files: dict[str, tuple[str, Place]] = field(default_factory=dict)
-    reads: dict[str, Place] = field(default_factory=dict)  # all variables that are read
     made: list[tuple[str, Place, ast.expr | None, str]] = field(default_factory=list)
     called: set[str] = field(default_factory=set)
     is_serial: bool = False
@@ -90,19 +86,7 @@ def _token(facts: _Facts, argument: ast.expr | None, place: Place) -> TokenRead:
             return TokenRead("variable", name, Place(place.file, getattr(node, "lineno", place.line)))
         if (path := _file(node)) is not None:
             return TokenRead("file", path, place)
-    for name in _names(argument):
-        if name in facts.variables:
-            return TokenRead("variable", *facts.variables[name])
-        if name in facts.literals:
-            return facts.literals[name]
-        if name in facts.files:
-            return TokenRead("file", *facts.files[name])
-        if SPEAKS.fullmatch(name):
-            return TokenRead("variable", name, place, is_sure=False)
-    likely = {name: where for name, where in facts.reads.items() if "TOKEN" in name.upper()}
-    if len(likely) == 1:
-        return TokenRead("variable", *likely.popitem(), is_sure=False)
-    return TokenRead("unseen", "", place)
+    return facts.token_of(_names(argument), place)
 
 
 def _names(node: ast.expr | None) -> Iterator[str]:

@@ -113,12 +113,7 @@ async def _exchange(
         is_to_blame = True
         raise
     finally:
-        if is_kept:
-            upstream.put_back(connection)
-        elif is_to_blame:
-            upstream.broke(connection)
-        else:
-            connection.close()
+        upstream.take_back(connection, is_kept=is_kept, is_to_blame=is_to_blame)
 
 
 class _Uploading:

@@ -63,19 +63,28 @@ class Upstream:
         message = "cannot connect: timed out"
         raise httpx.ConnectTimeout(message)
 
-    def put_back(self, connection: UpstreamConnection) -> None:
-        """It has answered, and may be used again."""
+    def take_back(self, connection: UpstreamConnection, *, is_kept: bool, is_to_blame: bool) -> None:
+        """Take back a connection whose exchange is over, however it ended.
+
+        Args:
+            connection: from :meth:`take`.
+            is_kept: it has answered, and may be used again; otherwise it is closed.
+            is_to_blame: the server's address did not answer as it should, and is tried last from now on.
+        """
+        if is_kept:
+            self._put_back(connection)
+            return
+        if is_to_blame:
+            self._connector.failed(connection.stream)
+        connection.close()
+
+    def _put_back(self, connection: UpstreamConnection) -> None:
         self._connector.worked(connection.stream)
         if self._is_closed or len(self._idle) >= MOST_IDLE:
             connection.close()
             return
         connection.trusted_until = trio.current_time() + IDLE
         self._idle.append(connection)
-
-    def broke(self, connection: UpstreamConnection) -> None:
-        """It did not answer as it should: close it."""
-        self._connector.failed(connection.stream)
-        connection.close()
 
     def close(self) -> None:
         """Close what is idle, and keep nothing from now on."""
