@@ -432,8 +432,9 @@ async def test_nothing_that_webhooks_answer_breaks_or_grows_the_endpoint(tmp_pat
             site.seen.clear()
 
         await halves(scene, one, REQUESTS // 2)
-        await hook(scene, site)
-        await until(lambda: scene.bot.in_hand == 0 and not scene.hands.waiting)
+        while scene.bot.in_hand or scene.hands.waiting:  # the last answers, too, may delete or move it
+            await hook(scene, site)
+            await trio.sleep(0.05)
         note_ends()
         assert len(ended) == number
         assert not scene.faults, scene.faults
