@@ -79,6 +79,8 @@ LAYERS: Layers = [
             "inbox.policy",
             "user_modules",
             "types",
+            "cluster.port",
+            "cluster.__init__",
         ),
         ("config", "protocol", "http", "botapi", "figures"),
         (
