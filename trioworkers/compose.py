@@ -22,7 +22,6 @@ from trioworkers.figures import Figures
 from trioworkers.fleet_state import state_in_files, state_in_store
 from trioworkers.folders import kept_token
 from trioworkers.gateway.endpoint import Endpoint
-from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.last_resort import ending_without_memory, leave
 from trioworkers.live.feed import LiveFeed
@@ -143,7 +142,8 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
             endpoint = Endpoint(reports.endpoint_broke)
             read = _Read(in_force, plugins, sources, figures, endpoint)
             if database_of(in_force()) is None:
-                state = await state_in_store(inbox, time.time)
+                own = [bot.bot_id for bot in in_force.own_bots().values()]
+                state = await state_in_store(inbox, time.time, in_force().state_dir, own)
             else:
                 state = state_in_files(in_force().state_dir)
             daemon, web = _build(ground, read, inbox, reports, state)
@@ -152,6 +152,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
                 if ground.claim is not None:
                     beside.start_soon(ground.claim.serve, partial(_told, in_force, ground.control))
                 beside.start_soon(endpoint.serve)
+                beside.start_soon(state.serve)
                 beside.start_soon(ground.holdings.serve, reports.state_restored, reports.state_lost)
                 async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
                     warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
@@ -239,7 +240,7 @@ def _build(
         worker_plugins=plugins.for_workers,
         paces=paces,
         echo=ground.terminal.echo,
-        commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json")),
+        commands=Commands(read.endpoint, state.ids),
         console=ground.terminal.console,
         on_code=None if code is None else code.report,
     )
