@@ -202,7 +202,7 @@ class MoveToDead(msgspec.Struct, frozen=True, gc=False):
 class BeginCall(msgspec.Struct, frozen=True, gc=False):
     """A Bot API call is about to be made for this update. `key` names it among the calls of one handling.
 
-    One that is recorded already is marked: it may have been made twice.
+    It is marked where it, or :data:`~trioworkers.records.ANY_CALL`, is recorded: it may have been made twice.
     """
 
     id: int
@@ -289,8 +289,9 @@ class Store(Protocol):
     def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
         """Make those of these bots that have no owner this daemon's own; return their epochs, by bot id.
 
-        An epoch counts the claims of a bot. A store that is not shared has no owners: all of them are
-        returned, with the epoch 0.
+        An epoch counts the claims of a bot. Where the last owner did not give it back, updates that may have
+        been in flight get a record of :data:`~trioworkers.records.ANY_CALL`. A store that is not shared has
+        no owners: all of them are returned, with the epoch 0.
         """
 
     def release(self, bot_ids: Collection[int]) -> Collection[int]:

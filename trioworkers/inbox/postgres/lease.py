@@ -82,6 +82,7 @@ class NodeLease:
 
     Attributes:
         life: the id of this node's present life.
+        unordered: those bots that handle updates of one key side by side; it may be replaced at any time.
     """
 
     is_shared = True
@@ -104,6 +105,7 @@ class NodeLease:
         self._bots = frozenset(bots)
         self._connection: Connection | None = None
         self._releases: set[int] = set()
+        self.unordered: Collection[int] = ()
         self._about_changed = self._is_unsynced = False
         self.begin()
 
@@ -249,9 +251,10 @@ class NodeLease:
         if decision.grant:
             self._run(sql.GRANT, (view.granted, view.timeline))
         if decision.claim:
-            rows = self._run(sql.CLAIM, ([*decision.claim], self.life)).fetchall()
+            epochs = sql.claim(self._open(), decision.claim, self.life, self.unordered)
+            self._see_synced()
             with self._lock:
-                self._ownership.claimed(dict(rows))
+                self._ownership.claimed(epochs)
         if decision.evict:  # its bots are free now
             self._looked_at = float("-inf")
         names = {node.life: node.name for node in view.nodes if node.life != self._ownership.life}
@@ -314,10 +317,13 @@ class NodeLease:
             psycopg.Error: it took no effect, or the connection was lost, and it may.
         """
         cursor = self._open().execute(statement, values)
+        self._see_synced()
+        return cursor
+
+    def _see_synced(self) -> None:
         if self._is_unsynced:
             message = "the database does not know whether its standby has the last commit"
             raise StoreUnreachableError(message)
-        return cursor
 
     def _open(self) -> Connection:
         """The connection, opened if there is none; after a failover this life is over.

@@ -11,6 +11,7 @@ from trioworkers.inbox.postgres import statements as sql
 from trioworkers.inbox.postgres.arrays import Ints, text
 from trioworkers.inbox.postgres.commit import Commit, DoubtError, bots_with_ids, encoded_key, may_be_sure
 from trioworkers.inbox.postgres.errors import store_error
+from trioworkers.inbox.postgres.lease_statements import claim
 from trioworkers.inbox.postgres.session import Session
 from trioworkers.inbox.store import (
     StoreError,
@@ -128,18 +129,16 @@ class PostgresStore:
         if not self.is_shared:
             return dict.fromkeys(bot_ids, 0)
         insert = "INSERT INTO bot (bot_id) SELECT unnest(%b::int8[]) ON CONFLICT DO NOTHING"
-        claim = (
-            "UPDATE bot SET owner = %b, epoch = epoch + 1 WHERE bot_id = ANY(%b::int8[]) AND owner IS NULL"
-            " RETURNING bot_id, epoch"
-        )
-        life, chosen = self._session.lease.life, Ints(sorted(bot_ids))
-        self._changing(insert, (chosen,))
-        return dict(self._changing(claim, (life, chosen)).fetchall())
+        self._changing(insert, (Ints(sorted(bot_ids)),))
+        return self._reading(lambda: claim(self._session.connection(), bot_ids, self._session.lease.life))
 
     def release(self, bot_ids: Collection[int]) -> Collection[int]:
         if not self.is_shared:
             return bot_ids
-        release = "UPDATE bot SET owner = NULL WHERE bot_id = ANY(%b::int8[]) AND owner = %b RETURNING bot_id"
+        release = (
+            "UPDATE bot SET owner = NULL, drained = true WHERE bot_id = ANY(%b::int8[]) AND owner = %b"
+            " RETURNING bot_id"
+        )
         rows = self._changing(release, (Ints(bot_ids), self._session.lease.life)).fetchall()
         return [bot_id for (bot_id,) in rows]
 
