@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DATABASE = "inbox.db"
 AGAIN = 1.0  # seconds between two looks for a server that cannot be reached
+TOLD_AGAIN = 300.0  # seconds until the same reason is reported once more
 
 
 def database_of(fleet: Fleet) -> Path | None:
@@ -63,19 +64,19 @@ async def _open(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.E
             reclaim=holdings.reclaim,
         )
     store = connected_store(fleet)
-    reported: str | None = None
+    reported, next_report = "", 0.0
     while True:
         try:
             await in_thread(store.open)
         except StoreUnreachableError as error:
-            if str(error) != reported:
-                reported = str(error)
-                reports.inbox_trouble(error)
+            if str(error) != reported or time.monotonic() >= next_report:
+                reported, next_report = str(error), time.monotonic() + TOLD_AGAIN
+                reports.inbox_trouble(StoreUnreachableError(f"{error}; the fleet starts when it can be used"))
             with trio.move_on_after(AGAIN):
                 await stop.wait()
                 raise
         else:
-            if reported is not None:
+            if reported:
                 reports.inbox_trouble(None)
             return store
 

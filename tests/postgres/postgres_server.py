@@ -11,13 +11,17 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
 SETTINGS = {
@@ -30,6 +34,7 @@ SETTINGS = {
     "log_min_messages": "fatal",
     "deadlock_timeout": "100ms",
 }
+OF_SMALL_DISK: dict[str, Any] = {"min_wal_size": "32MB", "max_wal_size": "32MB"}
 LIFELINE = 'cat; [ -e "$1/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$1/postmaster.pid")"; rm -rf "$2"'
 
 
@@ -158,6 +163,30 @@ class Server:
         with psycopg.connect(self.admin(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} STRATEGY = FILE_COPY")
         return name
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """A folder on a disk of 160 MB, which the server's user may enter; without root it skips the test."""
+    folder = Path(tempfile.mkdtemp(prefix="trioworkers-disk-"))
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=160m,mode=0755", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        folder.rmdir()
+        pytest.skip("a disk can be mounted by root only")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room on a disk; return the file that takes it."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb") as file:
+        while True:
+            file.write(bytes(1 << 16))
+    return ballast
 
 
 def needs_postgres() -> None:
