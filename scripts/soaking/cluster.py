@@ -5,48 +5,37 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import trio
-from benchmarks.ports import free_port
 
-from soaking.cluster_reckoning import Absence, late, strange_calls, two_pollers
+from soaking.clocks import Clock
+from soaking.cluster_reckoning import Absence, late, moved, strange_calls, two_pollers
 from soaking.cluster_schedule import make_cluster_schedule
 from soaking.fleet import cluster_tables
-from soaking.node import Node
-from soaking.process import marked, open_telegram
+from soaking.networks import networks
+from soaking.node import Node, Place
+from soaking.process import MARK, marked, open_telegram
 from soaking.reckoning import Left, leaks, reckon
 from soaking.servers import Servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from soaking.cluster_schedule import Plan
+    from soaking.networks import Network
     from soaking.process import TelegramProcess
     from soaking.schedule import Step
 
-HOST = "127.0.0.1"
 TELL_EVERY, LOOK_EVERY = 15.0, 0.2  # seconds
 READY_TIME, DRAIN_TIME, END_TIME = 120.0, 180.0, 60.0  # seconds
 SETTLED = 40.0  # seconds after a server was away in which takeovers are not measured against the lease
 OWNED = "SELECT bot_id FROM bot JOIN node ON owner = node.id WHERE name = %s"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is asked of a soak: `rate` in updates a second, times in seconds."""
-
-    seed: int
-    seconds: float
-    nodes: int
-    bots: int
-    rate: float
-    lease: float = 15.0
-    every: float = 60.0
 
 
 class ClusterSoak:
@@ -62,7 +51,11 @@ class ClusterSoak:
         self.figures: dict[str, Any] = {}
         self._folder, self._plan, self._tell = folder, plan, tell
         self._mark = uuid4().hex
-        self._nodes = [Node(number, folder, self._mark) for number in range(plan.nodes)]
+        self._clocks = self._make_clocks()
+        nets: Sequence[Network | None] = [None] * plan.nodes
+        if "cut" in plan.troubles:
+            nets = networks(plan.nodes)
+        self._nodes = [Node(number, folder, self._place(number, net)) for number, net in enumerate(nets)]
         self._absences: list[Absence] = []
         self._away: list[tuple[float, float]] = []  # when a server was away
         self._done: Counter[str] = Counter()
@@ -75,13 +68,22 @@ class ClusterSoak:
         """All of it; :attr:`broken` and :attr:`figures` tell how it went."""
         plan = self._plan
         (self._folder / "notes").mkdir()
-        telegram = open_telegram("soaking.cluster_telegram", plan.seed, plan.bots, plan.nodes, HOST)
-        with closing(await trio.to_thread.run_sync(Servers)) as self._servers:
+        telegram = open_telegram("soaking.cluster_telegram", plan.seed, plan.bots, plan.nodes)
+        server_clock = self._clocks[-1].environ if self._clocks else {}
+        with ExitStack() as stack:
+            self._servers = stack.enter_context(closing(Servers(server_clock)))
+            for node in self._nodes:
+                if node.place.network is not None:
+                    stack.callback(node.place.network.remove)
+                    node.place.network.make()
             async with telegram as (self._telegram, offered):
                 tokens = offered["tokens"]
-                tables = cluster_tables(tokens, plan.seed, self._servers.url, plan.lease)
-                for node, base in zip(self._nodes, offered["bases"], strict=True):
-                    node.write(tables, base, free_port(), is_alone=plan.nodes == 1)
+                tables = cluster_tables(tokens, plan.seed, plan.lease)
+                for node, port in zip(self._nodes, offered["ports"], strict=True):
+                    host, url = "127.0.0.1", self._servers.url()
+                    if (network := node.place.network) is not None:
+                        host, url = network.telegram, self._servers.url(network.database)
+                    node.write(tables, f"http://{host}:{port}", url, is_alone=plan.nodes == 1)
                 try:
                     await self._lives()
                 finally:
@@ -93,6 +95,18 @@ class ClusterSoak:
             self.broken.append(f"the store could not be copied: {copied.stderr[-500:]}")
             return
         await trio.to_thread.run_sync(self._reckon, json.loads(path.read_text()), set(tokens.values()))
+
+    def _make_clocks(self) -> list[Clock]:
+        """Those of the nodes, and then that of the servers; none where none jumps."""
+        if "jump" not in self._plan.troubles:
+            return []
+        self._folder.chmod(0o711)  # the servers are another user's
+        return [Clock(self._folder / f"clock{number}") for number in range(self._plan.nodes + 1)]
+
+    def _place(self, number: int, network: Network | None) -> Place:
+        clock = self._clocks[number] if self._clocks else None
+        environ = {MARK: self._mark, **(clock.environ if clock else {})}
+        return Place(environ, network)
 
     async def _lives(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -108,15 +122,15 @@ class ClusterSoak:
             nursery.start_soon(self._report)
             await self._telegram.ask("talk", rate=self._plan.rate)
             plan = self._plan
-            schedule = make_cluster_schedule(
-                plan.seed, plan.seconds, plan.nodes, lease=plan.lease, every=plan.every
-            )
+            schedule = make_cluster_schedule(plan)
             async with trio.open_nursery() as steps:
                 for step in schedule:
                     await trio.sleep(max(0.0, step.at - self._elapsed()))
                     steps.start_soon(self._do, step)
                 await trio.sleep(max(0.0, plan.seconds - self._elapsed()))
             await self._telegram.ask("talk", rate=0)
+            for clock in self._clocks:
+                clock.jump(0)
             await self._drain()
             await self._end()
             nursery.cancel_scope.cancel()
@@ -170,6 +184,10 @@ class ClusterSoak:
         if step.what in ("restart server", "fail over"):
             await self._disturb(step.what, how["down"])
             return
+        if step.what == "jump":
+            self._done["jump"] += 1
+            self._clocks[how["node"]].jump(how["seconds"])
+            return
         node = self._nodes[how["node"]]
         if node.expected or node.frozen:
             return  # not back from the last time
@@ -181,6 +199,11 @@ class ClusterSoak:
             await trio.sleep(how["seconds"])
             await self._start(node)
             until = since
+        elif step.what == "cut" and (network := node.place.network) is not None:
+            network.cut()
+            await self._hear(how["seconds"])
+            until = time.monotonic()
+            network.mend()
         else:
             node.freeze(whole=how["whole"])
             await trio.sleep(how["seconds"])
@@ -236,6 +259,8 @@ class ClusterSoak:
         too_late, times = late(absences, turns, self._plan.lease)
         self.broken += two_pollers(report["overlaps"], absences)
         self.broken += strange_calls(report["strays"], turns)
+        if not self._absences and not self._away:
+            self.broken += moved(turns)
         self.broken += too_late if self._plan.nodes > 1 else []
         self.broken += broken
         self.broken += leaks(((log.name, log.read_text(errors="replace")) for log in logs), tokens)

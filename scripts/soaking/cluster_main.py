@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
 import sys
 import tempfile
@@ -15,7 +16,9 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from soaking.cluster import ClusterSoak, Plan
+from soaking.clocks import can_jump
+from soaking.cluster import ClusterSoak
+from soaking.cluster_schedule import TROUBLES, USUAL, Plan
 from soaking.servers import is_installed
 from soaking.shown import show
 
@@ -29,6 +32,13 @@ def main() -> int:
     parser.add_argument("--bots", type=int, default=60)
     parser.add_argument("--rate", type=float, default=30.0, help="updates a second")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two absences of a node")
+    parser.add_argument(
+        "--troubles",
+        nargs="+",
+        default=list(USUAL),
+        choices=TROUBLES,
+        help="what befalls nodes and server; cut wants root, jump a C compiler",
+    )
     parser.add_argument("--seed", type=int, help="the same seed does the same things at the same times")
     parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
     parser.add_argument("--keep", type=Path, help="a new folder to work in, which is kept")
@@ -37,8 +47,20 @@ def main() -> int:
         parser.error(f"expected {LEAST:g} seconds, 10 bots and a node at least")
     if not is_installed():
         parser.error("expected the programs of a PostgreSQL server, such as Debian's package postgresql")
+    if "cut" in options.troubles and os.geteuid() != 0:
+        parser.error("expected root, who alone may make networks for --troubles cut")
+    if "jump" in options.troubles and not can_jump():
+        parser.error("expected cc, a C compiler, for --troubles jump")
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
-    plan = Plan(seed, options.seconds, options.nodes, options.bots, options.rate, every=options.every)
+    plan = Plan(
+        seed,
+        options.seconds,
+        options.nodes,
+        options.bots,
+        options.rate,
+        every=options.every,
+        troubles=tuple(options.troubles),
+    )
     tell = partial(print, file=sys.stderr, flush=True)
     load = f"{plan.bots} bots, {plan.rate:g} updates/s for {plan.seconds:g} s"
     tell(f"soak: {plan.nodes} nodes, {load}, seed {seed}")

@@ -19,7 +19,7 @@ class Absence:
     Attributes:
         life: which life of which node.
         what: what befell it.
-        since, until: seconds; while it was frozen. One that was killed never came back.
+        since, until: seconds; while it was frozen or cut off. One that was killed never came back.
         bots: that it had.
         is_disturbed: the server was away, too, before these bots had another node.
     """
@@ -37,9 +37,22 @@ def two_pollers(overlaps: Sequence[Sequence[Any]], absences: Sequence[Absence]) 
     broken = [
         f"bot {bot}: {life} polled at {at:.2f}, while {other} had done so since {since:.2f}"
         for bot, other, since, life, at in overlaps
-        if not any(one.life == other and since <= one.since <= at <= one.until for one in absences)
+        if not any(
+            one.what == "freeze" and one.life == other and since <= one.since <= at <= one.until
+            for one in absences
+        )
     ]
     return _shortened(broken, "calls of getUpdates began beside another node's")
+
+
+def moved(turns: Mapping[int, Sequence[Sequence[Any]]]) -> list[str]:
+    """Whether a bot had more than one poller, where no node went away."""
+    broken = [
+        f"bot {bot}: {', '.join(f'{life} from {first:.2f}' for life, first, _ in found)}"
+        for bot, found in turns.items()
+        if len(found) > 1
+    ]
+    return _shortened(broken, "bots moved, though no node went away")
 
 
 def strange_calls(strays: Sequence[Sequence[Any]], turns: Mapping[int, Sequence[Sequence[Any]]]) -> list[str]:

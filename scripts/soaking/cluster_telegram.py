@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -70,8 +71,8 @@ class ClusterWorld(World):
         if call.method == "getUpdates":
             self.pollers.polled(call.bot_id, CLIENT.get())
 
-    async def serve(self, node: int, host: str, *, task_status: trio.TaskStatus[str]) -> None:
-        """Serve a node, until cancelled; the started value is its base URL."""
+    async def serve(self, node: int, *, task_status: trio.TaskStatus[int]) -> None:
+        """Serve a node, until cancelled; the started value is its port."""
 
         async def handle(stream: trio.SocketStream) -> None:
             def is_closed() -> bool:
@@ -90,11 +91,11 @@ class ClusterWorld(World):
                 for bot in self.bots:
                     self.pollers.polled(bot, client)
 
-        listeners = await trio.open_tcp_listeners(0, host=host)
+        listeners = await trio.open_tcp_listeners(0, host="0.0.0.0")  # noqa: S104 - for nodes in networks of their own
         port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, handle, listeners)
-            task_status.started(f"http://{host}:{port}")
+            task_status.started(port)
 
 
 class ClusterPlay(Play):
@@ -112,15 +113,15 @@ class ClusterPlay(Play):
         return super().report() | seen | {"waits": self.world.waits}
 
 
-async def main(seed: int, bots: int, nodes: int, host: str) -> None:
+async def main(seed: int, bots: int, nodes: int) -> None:
     """Serve until standard input ends."""
     world = ClusterWorld(seed, nodes)
     play = ClusterPlay(world, seed, bots, 0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deliver_webhooks, world)
-        bases = [await nursery.start(world.serve, node, host) for node in range(nodes)]
+        ports = [await nursery.start(world.serve, node) for node in range(nodes)]
         nursery.start_soon(play.talk)
-        answer({"bases": bases, "tokens": {bot.username: bot.token for bot in play.bots}})
+        answer({"ports": ports, "tokens": {bot.username: bot.token for bot in play.bots}})
         async for order in orders():
             if order["do"] == "life":
                 world.lives[order["node"]] += 1
@@ -131,5 +132,4 @@ async def main(seed: int, bots: int, nodes: int, host: str) -> None:
 
 
 if __name__ == "__main__":
-    seed, bots, nodes = map(int, sys.argv[1:4])
-    trio.run(main, seed, bots, nodes, sys.argv[4])
+    trio.run(partial(main, *map(int, sys.argv[1:4])))

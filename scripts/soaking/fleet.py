@@ -41,7 +41,7 @@ LOG = {"throttle_window": 0, "max_size": "1MB", "keep": 50}
 ALWAYS = 100  # bots of a cluster that have a worker all the time; of more, each gets one when it is wanted
 
 
-def cluster_tables(tokens: dict[str, str], seed: int, url: str, lease: float) -> dict[str, Any]:
+def cluster_tables(tokens: dict[str, str], seed: int, lease: float) -> dict[str, Any]:
     """What stands in the files of all nodes alike: every bot polls."""
     bots = [
         make_bot(number, token, seed) | {"transport": "poll"} for number, token in enumerate(tokens.values())
@@ -54,7 +54,6 @@ def cluster_tables(tokens: dict[str, str], seed: int, url: str, lease: float) ->
         "limits": {"max_workers": places, "max_workers_per_core": places, "start_rate": 200},
         "api": {"bind": "127.0.0.1:0"},
         "log": LOG,
-        "store": {"url": url},
         "defaults": DEFAULTS,
         "cluster": {"lease": f"{lease:g}s"},
     }

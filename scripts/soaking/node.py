@@ -7,17 +7,27 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import tomli_w
-
-from soaking.process import MARK
+from benchmarks.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from soaking.networks import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a daemon runs: its variables, and the network of its own that it has, perhaps."""
+
+    environ: Mapping[str, str]
+    network: Network | None = None
 
 
 class Node:
@@ -26,7 +36,7 @@ class Node:
     Args:
         number: its number; its name is `node` with it.
         folder: of the fleet.
-        mark: of its processes.
+        place: where its daemon runs.
 
     Attributes:
         name: its name.
@@ -35,13 +45,13 @@ class Node:
         frozen: the processes that stand still.
     """
 
-    def __init__(self, number: int, folder: Path, mark: str) -> None:
+    def __init__(self, number: int, folder: Path, place: Place) -> None:
         self.number, self.name = number, f"node{number}"
         self.life = -1
         self.expected = ""
         self.log = folder / f"{self.name}.log"
         self.frozen: list[psutil.Process] = []
-        self._folder, self._mark = folder, mark
+        self._folder, self.place = folder, place
         self._file = folder / f"{self.name}.toml"
         self._state = folder / self.name
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -60,11 +70,12 @@ class Node:
         """As which its present life is known to Telegram."""
         return f"{self.name}/{self.life}"
 
-    def write(self, tables: Mapping[str, Any], base: str, port: int, *, is_alone: bool) -> None:
+    def write(self, tables: Mapping[str, Any], base: str, url: str, *, is_alone: bool) -> None:
         """Write its file: the fleet's tables, and what is its own."""
+        port = free_port()
         fleet = {**tables["fleet"], "api_base": base, "state_dir": str(self._state)}
         webhook = {"bind": f"127.0.0.1:{port}", "public_url": f"http://127.0.0.1:{port}"}
-        own: dict[str, Any] = {**tables, "fleet": fleet, "webhook": webhook}
+        own: dict[str, Any] = {**tables, "fleet": fleet, "webhook": webhook, "store": {"url": url}}
         if is_alone:
             del own["cluster"]
         else:
@@ -78,11 +89,11 @@ class Node:
         self.expected = ""
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
-                self._words("run"),
+                [*(self.place.network.prefix if self.place.network else []), *self._words("run")],
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                env={**os.environ, MARK: self._mark},
+                env={**os.environ, **self.place.environ},
                 start_new_session=True,
             )
 

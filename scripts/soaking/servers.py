@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "postgres"))
 from postgres_server import Server, program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SETTINGS: dict[str, Any] = {
+    "listen_addresses": "*",
     "autovacuum": "on",
     "autovacuum_naptime": "5s",
     "max_connections": "100",
@@ -34,22 +35,25 @@ def is_installed() -> bool:
 class Servers:
     """Both servers. Its methods block.
 
-    Attributes:
-        url: of the database, on whichever server takes writes.
+    Args:
+        environ: variables of the servers, beside this process's.
     """
 
-    def __init__(self) -> None:
-        self._primary = Server(**SETTINGS)
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._primary = Server(**SETTINGS, environ=environ)
+        with (self._primary.data / "pg_hba.conf").open("a") as rules:  # nodes in networks of their own
+            rules.write("host all all 10.79.0.0/16 trust\n")
         self._primary.start()
-        database = self._primary.database()
-        self._standby: Server | None = Server(copied=self._primary, **SETTINGS)
+        self._database = self._primary.database()
+        self._standby: Server | None = Server(copied=self._primary, **SETTINGS, environ=environ)
         self._standby.start()
-        with psycopg.connect(self._primary.admin(), autocommit=True) as admin:  # not copied to the standby
-            admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            admin.execute("SELECT pg_reload_conf()")
-        hosts = f"127.0.0.1:{self._primary.port},127.0.0.1:{self._standby.port}"
-        self.url = f"postgresql://tests@{hosts}/{database}"
+        self._primary.require_standby()
+        self._ports = self._primary.port, self._standby.port
         self._closed: list[Server] = []
+
+    def url(self, host: str = "127.0.0.1") -> str:
+        """The address of the database, on whichever server takes writes, for clients that find both there."""
+        return f"postgresql://tests@{','.join(f'{host}:{port}' for port in self._ports)}/{self._database}"
 
     def restart(self, down: float) -> None:
         """Stop the server, and start it again after `down` seconds."""
@@ -76,7 +80,7 @@ class Servers:
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                with psycopg.connect(self.url, target_session_attrs="read-write") as connection:
+                with psycopg.connect(self.url(), target_session_attrs="read-write") as connection:
                     connection.execute("SET search_path = trioworkers")
                     return connection.execute(query, values).fetchall()
             except psycopg.OperationalError:

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
 SETTINGS = {
@@ -51,13 +51,21 @@ class Server:
     Args:
         parent: where its folder is made.
         copied: the server of which it is a standby.
+        environ: variables of its own.
         settings: of the server, beside those of all tests.
     """
 
-    def __init__(self, parent: Path | None = None, copied: Server | None = None, **settings: str) -> None:
+    def __init__(
+        self,
+        parent: Path | None = None,
+        copied: Server | None = None,
+        environ: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="trioworkers-pg-", dir=parent))
         self.data = self.folder / "data"
         self._settings = SETTINGS | settings
+        self._environ = {**os.environ, **(environ or {})}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -109,7 +117,7 @@ class Server:
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=log, **self.as_user()
+                command, cwd=self.folder, env=self._environ, stdout=log, stderr=log, **self.as_user()
             )
         until = time.monotonic() + 30
         while True:
@@ -128,6 +136,12 @@ class Server:
         standby = Server(copied=self)
         standby.start()
         return standby
+
+    def require_standby(self) -> None:
+        """From now on each commit waits for a standby; the standby itself has no such rule."""
+        with psycopg.connect(self.admin(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
 
     def promote(self) -> None:
         """Let a standby take over; return once it takes writes."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import pytest
-from soaking.cluster_reckoning import Absence, late, strange_calls, two_pollers
-from soaking.cluster_schedule import make_cluster_schedule
+from soaking.cluster_reckoning import Absence, late, moved, strange_calls, two_pollers
+from soaking.cluster_schedule import Plan, make_cluster_schedule
 from soaking.pollers import Connection, Pollers
 
 BOT = 7
@@ -16,15 +17,17 @@ BOT = 7
 @pytest.mark.parametrize("seconds", [90, 180, 1200])
 def test_a_seed_makes_one_schedule_of_rounds(seconds: float) -> None:
     """One node in each round but the last, two restarts of the server and one failover."""
-    steps = make_cluster_schedule(7, seconds, 3, lease=15)
-    assert steps == make_cluster_schedule(7, seconds, 3, lease=15) == sorted(steps)
-    assert steps != make_cluster_schedule(8, seconds, 3, lease=15)
+    plan = Plan(7, seconds, nodes=3, bots=10, rate=1)
+    steps = make_cluster_schedule(plan)
+    assert steps == make_cluster_schedule(plan) == sorted(steps)
+    assert steps != make_cluster_schedule(replace(plan, seed=8))
     counts = Counter(step.what for step in steps)
     assert (counts.pop("restart server"), counts.pop("fail over")) == (2, 1)
     assert counts.total() == max(3, seconds // 60) - 1
     assert all(dict(step.how)["seconds"] > 15 for step in steps if step.what == "freeze")
-    cut = make_cluster_schedule(7, 1200, 3, lease=15, cuts=True)
-    assert {step.what for step in cut} == {"kill", "freeze", "cut", "restart server", "fail over"}
+    jumps = make_cluster_schedule(replace(plan, seconds=1200, troubles=("jump", "cut")))
+    assert {step.what for step in jumps} == {"jump", "cut"}
+    assert {dict(step.how)["node"] for step in jumps if step.what == "jump"} == {0, 1, 2, 3}
 
 
 def watched(*calls: tuple[str, str, float]) -> Pollers:
@@ -49,6 +52,7 @@ def test_pollers_one_after_the_other_are_in_order() -> None:
         *(("polls", "gone/0", 3.0), ("polls", "a/0", 4.0), ("polls", "a/0", 9.0)),
     )
     assert (pollers.overlaps, pollers.strays) == ([], [])
+    assert len(moved(pollers.turns)) == 1
     assert pollers.turns[BOT] == [["a/0", 1.0, 1.0], ["gone/0", 3.0, 3.0], ["a/0", 4.0, 9.0]]
 
 
