@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.apply import Applier
-from trioworkers.cluster.joining import bot_ids, joined_cluster
+from trioworkers.cluster.joining import joined_cluster, share_bots
 from trioworkers.config import FleetInForce, with_given
 from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
@@ -179,7 +179,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What there is before anything runs. `figures`: None where nobody wants any; `member`: None: no cluster."""
+    """What there is before anything runs. `figures`: None where nobody wants any; `member`: of a cluster."""
 
     in_force: FleetInForce
     plugins: Plugins
@@ -274,7 +274,7 @@ def _build(
     async def apply(plan: Plan) -> None:
         await applier(plan)
         if member is not None:
-            member.change_bots(bot_ids(plan.fleet))
+            share_bots(member.lease, plan.fleet)
 
     restarts = RollingRestarts(events.emit)
     reload = Reload(in_force, ground.environ, sources=sources, apply=apply, events=events)

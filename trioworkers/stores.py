@@ -12,6 +12,7 @@ from trioworkers.inbox.left_calls import take_over
 from trioworkers.inbox.sqlite.copied import SqliteTables
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import StoreFencedError, StoreRefusedError, StoreUnreachableError, store_problem
+from trioworkers.inbox.trouble import StartTrouble
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
@@ -69,20 +70,17 @@ async def _open(
             reclaim=holdings.reclaim,
         )
     store = connected_store(fleet, lease)
-    reported: str | None = None
+    trouble = StartTrouble(reports.inbox_trouble)
     while True:
         try:
             await in_thread(store.open)
         except (StoreUnreachableError, StoreFencedError) as error:  # a node that is fenced begins anew
-            if str(error) != reported:
-                reported = str(error)
-                reports.inbox_trouble(error)
+            trouble.failed(error)
             with trio.move_on_after(AGAIN):
                 await stop.wait()
                 raise
         else:
-            if reported is not None:
-                reports.inbox_trouble(None)
+            trouble.worked()
             return store
 
 

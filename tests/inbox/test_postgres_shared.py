@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import Any
 
-import psycopg
 import pytest
 import trio
 from postgres_server import needs_postgres, postgres_server
+from shared_lives import end_life, node
 
 from trioworkers.breakage import Breakage
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.postgres.store import PostgresStore, postgres_store
 from trioworkers.inbox.store import Accept, Finish, Kept, MoveToDead, Replay, StoreFencedError
 from trioworkers.inbox.tally import Tally
 from trioworkers.records import Arrival
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from uuid import UUID
-
 BOT, OTHER = 7_000_000_001, 7_000_000_002
-
-
-class SharedLease:
-    """A row of `node` beside others, which lasts until somebody deletes it."""
-
-    is_shared = True
-
-    def __init__(self, name: str) -> None:
-        self.life: UUID = uuid4()
-        self._name = name
-        self._is_new = True
-
-    def attach(self, connection: psycopg.Connection[Any], former: int) -> None:
-        if self._is_new:
-            connection.execute("INSERT INTO node (id, name) VALUES (%s, %s)", (self.life, self._name))
-        self._is_new = False
 
 
 @pytest.fixture
 def database():
     needs_postgres()
     return postgres_server().database()
-
-
-@contextmanager
-def node(database: str, name: str = "a") -> Iterator[PostgresStore]:
-    with closing(postgres_store(postgres_server().admin(database), SharedLease(name))) as store:
-        store.open()
-        yield store
-
-
-def end_life(database: str, store: PostgresStore) -> None:
-    with psycopg.connect(postgres_server().admin(database)) as connection:
-        connection.execute("DELETE FROM trioworkers.node WHERE id = %s", (store._session.lease.life,))
 
 
 def new(number: int, bot: int = BOT) -> Accept:

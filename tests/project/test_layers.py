@@ -156,6 +156,7 @@ LAYERS: Layers = [
         ("cli.failures",),
         (
             "cli.added",
+            "cli.awaited_store",
             "cli.bot_name",
             "cli.control",
             "cli.extended",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioworkers.inbox.store import StoreError, StoreRefusedError, StoreUnreachableError, store_problem
+from trioworkers.inbox.trouble import StartTrouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from trioworkers.cluster.member import Member
     from trioworkers.config import Fleet, FleetInForce
     from trioworkers.events import Events
+    from trioworkers.inbox.postgres.lease import NodeLease
 
 LOOK_EVERY = 0.02  # seconds
 
@@ -64,12 +66,13 @@ def _make(in_force: FleetInForce, events: Events) -> Member:
     lease = NodeLease(
         fleet.store.url,
         fleet.cluster.node or "",
-        bot_ids(fleet),
+        (),
         terms,
         is_alive=pulse.is_there,
     )
     lease.former = life.read()
     lease.joins = life.write
+    share_bots(lease, fleet)
 
     def names() -> Mapping[int, str]:
         return {bot.bot_id: name for name, bot in in_force().bots.items()}
@@ -77,23 +80,20 @@ def _make(in_force: FleetInForce, events: Events) -> Member:
     return Member(lease, pulse, events.emit, names)
 
 
-def bot_ids(fleet: Fleet) -> list[int]:
-    """The bots that the nodes of a cluster divide."""
-    return [bot.bot_id for bot in fleet.bots.values()]
+def share_bots(lease: NodeLease, fleet: Fleet) -> None:
+    """Let the nodes of the cluster divide the bots of this fleet."""
+    bots = fleet.bots.values()
+    lease.unordered = frozenset(bot.bot_id for bot in bots if bot.order == "none")
+    lease.change_bots([bot.bot_id for bot in bots])
 
 
-async def _wait_joined(
-    member: Member, trouble: Callable[[StoreError | None], None], stop: trio.Event
-) -> None:
-    reported: str | None = None
+async def _wait_joined(member: Member, report: Callable[[StoreError | None], None], stop: trio.Event) -> None:
+    trouble = StartTrouble(report)
     while not member.lease.has_joined:
         error = member.trouble
         if error is not None:
             if not isinstance(error, StoreUnreachableError) or stop.is_set():
                 raise error
-            if str(error) != reported:
-                reported = str(error)
-                trouble(error)
+            trouble.failed(error)
         await trio.sleep(LOOK_EVERY)
-    if reported is not None:
-        trouble(None)
+    trouble.worked()

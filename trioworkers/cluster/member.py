@@ -148,10 +148,6 @@ class Member(trio.abc.Instrument):
                 return
             await trio.sleep(LOOK_EVERY)
 
-    def change_bots(self, bot_ids: Collection[int]) -> None:
-        """The fleet has these bots now."""
-        self.lease.change_bots(bot_ids)
-
     @property
     def running(self) -> int:
         """How many bots this node runs."""

@@ -34,7 +34,7 @@ from trioworkers.inbox.store import (
     Unkept,
 )
 from trioworkers.inbox.tally import Tally
-from trioworkers.records import DeadLetter, RecordedCall, Waiting
+from trioworkers.records import ANY_CALL, DeadLetter, RecordedCall, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -212,9 +212,10 @@ class MemoryStore:
         if operation.id in self._inbox:
             calls = self._calls[operation.id]
             before = calls.get(operation.key)
-            calls[operation.key] = (
-                replace(before, repeated=True) if before else RecordedCall(operation.key, operation.at)
-            )
+            if before is None:
+                calls[operation.key] = RecordedCall(operation.key, operation.at, repeated=ANY_CALL in calls)
+            else:
+                calls[operation.key] = replace(before, repeated=True)
 
     def _called(self, operation: EndCall) -> None:
         if operation.id not in self._inbox:

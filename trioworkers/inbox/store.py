@@ -202,7 +202,7 @@ class MoveToDead(msgspec.Struct, frozen=True, gc=False):
 class BeginCall(msgspec.Struct, frozen=True, gc=False):
     """A Bot API call is about to be made for this update. `key` names it among the calls of one handling.
 
-    One that is recorded already is marked: it may have been made twice.
+    It is marked where it, or :data:`~trioworkers.records.ANY_CALL`, is recorded: it may have been made twice.
     """
 
     id: int

@@ -60,6 +60,7 @@ class NodeLease:
         renewed: called in the thread when the deadline has moved; it must be quick.
         former: a life that is known to have ended; its bots are free as soon as this one joins.
         joins: called in the thread with the life before its row is made.
+        unordered: those bots that handle updates of one key side by side; it may be replaced at any time.
     """
 
     is_shared = True
@@ -86,6 +87,7 @@ class NodeLease:
         self._names: dict[str, str] = {}  # of the other nodes that were seen last, by their lives
         self._releases: set[int] = set()
         self._published: Mapping[str, Any] = {}
+        self.unordered: Collection[int] = ()
         self._about_changed = False
         self.begin()
 
@@ -295,9 +297,11 @@ class NodeLease:
         if decision.grant:
             self._run(sql.GRANT, (view.granted, view.timeline))
         if decision.claim:
-            rows = self._run(sql.CLAIM, ([*decision.claim], self.life)).fetchall()
+            connection = self._connection.open(self.life)
+            epochs = sql.claim(connection, decision.claim, self.life, self.unordered)
+            self._connection.see_synced()
             with self._lock:
-                self._ownership.claimed(dict(rows))
+                self._ownership.claimed(epochs)
         if decision.evict:  # its bots are free now
             self.looked_at = float("-inf")
         names = {node.life: node.name for node in view.nodes if node.life != self._ownership.life}

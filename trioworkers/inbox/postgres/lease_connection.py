@@ -94,10 +94,18 @@ class LeaseConnection:
             psycopg.Error: it took no effect, or the connection was lost, and it may.
         """
         cursor = self.open(life).execute(statement, values)
+        self.see_synced()
+        return cursor
+
+    def see_synced(self) -> None:
+        """See that the last commit is on the standby that it has to be on.
+
+        Raises:
+            StoreUnreachableError: that is not known.
+        """
         if self._is_unsynced:
             message = "the database does not know whether its standby has the last commit"
             raise StoreUnreachableError(message)
-        return cursor
 
     def wait(self, seconds: float) -> None:
         """Wait until something was told, the bell was rung, or so many seconds have passed."""
