@@ -36,10 +36,6 @@ TELL_EVERY, LOOK_EVERY = 15.0, 0.2  # seconds
 READY_TIME, DRAIN_TIME, END_TIME = 120.0, 180.0, 60.0  # seconds
 SETTLED = 40.0  # seconds after a server was away in which takeovers are not measured against the lease
 OWNED = "SELECT bot_id FROM bot JOIN node ON owner = node.id WHERE name = %s"
-UNHEARD = (  # what may be called again without a mark: of these no answer is recorded
-    "SELECT bot_id, update_id FROM inbox WHERE NOT EXISTS"
-    " (SELECT FROM calls WHERE calls.id = inbox.id AND answer IS NOT NULL)"
-)
 
 
 class ClusterSoak:
@@ -62,7 +58,6 @@ class ClusterSoak:
         self._nodes = [Node(number, folder, self._place(number, net)) for number, net in enumerate(nets)]
         self._absences: list[Absence] = []
         self._away: list[tuple[float, float]] = []  # when a server was away
-        self._unheard: set[str] = set()
         self._done: Counter[str] = Counter()
         self._is_over = False
         self._began = 0.0
@@ -201,7 +196,6 @@ class ClusterSoak:
         life, since = node.label(), time.monotonic()
         if step.what == "kill":
             node.kill()
-            await self._hear(0.5)
             await trio.sleep(how["seconds"])
             await self._start(node)
             until = since
@@ -212,7 +206,6 @@ class ClusterSoak:
             network.mend()
         else:
             node.freeze(whole=how["whole"])
-            await self._hear(0.5)
             await trio.sleep(how["seconds"])
             until = time.monotonic()
             node.thaw()
@@ -221,16 +214,9 @@ class ClusterSoak:
     async def _disturb(self, what: str, down: float) -> None:
         self._done[what] += 1
         since = time.monotonic()
-        await self._hear(0.0)
         act = self._servers.restart if what == "restart server" else self._servers.fail_over
         await trio.to_thread.run_sync(act, down)
-        await self._hear(0.0)
         self._away.append((since, time.monotonic()))
-
-    async def _hear(self, seconds: float) -> None:
-        """Note which calls nobody may know of, should nobody come back."""
-        await trio.sleep(seconds)
-        self._unheard |= {f"{bot_id}:{update_id}" for bot_id, update_id in await self._rows(UNHEARD)}
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -268,7 +254,7 @@ class ClusterSoak:
         turns = {int(bot): found for bot, found in report["turns"].items()}
         logs = [log for node in self._nodes for log in node.logs]
         left = Left(self._nodes[0].inbox, self._folder / "notes", [node.log for node in self._nodes])
-        broken, figures = reckon(left, report, self._plan.seed, self._unheard)
+        broken, figures = reckon(left, report, self._plan.seed)
         absences = [replace(one, is_disturbed=self._is_disturbed(one)) for one in self._absences]
         too_late, times = late(absences, turns, self._plan.lease)
         self.broken += two_pollers(report["overlaps"], absences)

@@ -22,7 +22,7 @@ from benchmarks.processes import pss
 
 from soaking.fleet import FleetFile
 from soaking.process import MARK, marked, open_telegram
-from soaking.reckoning import Left, Sample, growth, leaks, reckon, unheard_calls
+from soaking.reckoning import Left, Sample, growth, leaks, reckon
 from soaking.schedule import Step, make_schedule
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ class Soak:
         self._changed = trio.Event()  # a new life began
         self._file_lock = trio.Lock()
         self._samples: list[Sample] = []
-        self._unheard: set[str] = set()
         self._tokens: set[str] = set()
         self._control = folder / "state" / "run" / "control.sock"
         self._daemon: subprocess.Popen[bytes]
@@ -144,7 +143,6 @@ class Soak:
             elif self._expected == "stop" and code != 0:
                 self.broken.append(f"the daemon was stopped, and ended with {code}")
             self._expected = ""
-            self._unheard |= unheard_calls(self.folder / "state" / "inbox.db")
             await trio.sleep(RESTART_PAUSE)
 
     async def _end_daemon(self, why: str, number: signal.Signals) -> None:
@@ -316,7 +314,7 @@ class Soak:
 
     def _reckon(self, report: dict[str, Any]) -> None:
         left = Left(self.folder / "state" / "inbox.db", self.folder / "notes", [self.folder / "daemon.log"])
-        broken, figures = reckon(left, report, self.seed, self._unheard)
+        broken, figures = reckon(left, report, self.seed)
         logs = [self.folder / "daemon.log", *(self.folder / "state" / "logs").iterdir()]
         self.broken += broken
         self.broken += leaks(((log.name, log.read_text(errors="replace")) for log in logs), self._tokens)

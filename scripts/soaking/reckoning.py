@@ -37,20 +37,6 @@ class Sample(NamedTuple):
     descriptors: int
 
 
-def unheard_calls(inbox: Path) -> set[str]:
-    """Right after the daemon's death: the updates of which it knows no answer to a call.
-
-    A call that was begun in its last moment may be among them, and is made again without a word. Those with
-    a recorded answer are not: that answer has to be used.
-    """
-    with closing(sqlite3.connect(f"file:{inbox}?mode=ro", uri=True)) as connection:
-        rows = connection.execute(
-            "SELECT bot_id, update_id FROM inbox WHERE NOT EXISTS"
-            " (SELECT 1 FROM calls WHERE calls.id = inbox.id AND answer IS NOT NULL)"
-        )
-        return {f"{bot_id}:{update_id}" for bot_id, update_id in rows}
-
-
 class Left(NamedTuple):
     """What a fleet has left whose daemons have ended: its inbox, its bots' notes, its daemons' logs."""
 
@@ -59,16 +45,13 @@ class Left(NamedTuple):
     logs: Sequence[Path]
 
 
-def reckon(
-    left: Left, report: dict[str, Any], seed: int, unheard: Collection[str]
-) -> tuple[list[str], dict[str, int]]:
+def reckon(left: Left, report: dict[str, Any], seed: int) -> tuple[list[str], dict[str, int]]:
     """What is broken, in words without content, and the figures.
 
     Args:
         left: what the fleet has left.
         report: what Telegram knows (:mod:`soaking.telegram`).
         seed: of the bots' deeds.
-        unheard: :func:`unheard_calls` of all deaths of the daemon.
     """
     inbox = left.inbox
     told = [event for log in left.logs for event in events(log, ("update.repeated", "update.retried"))]
@@ -102,10 +85,7 @@ def reckon(
         broken += [f"{name}: {what}" for what in found]
     keys = {trace(key): key for key in answers}
     made = [trace(key) for key, _ in report["answers"]]
-    broken += [
-        f"{what} ({keys[what.partition(' ')[0]]})"
-        for what in broken_replies(made, marked=marked, unheard={trace(key) for key in unheard})
-    ]
+    broken += [f"{what} ({keys[what.partition(' ')[0]]})" for what in broken_replies(made, marked=marked)]
     letters = {bot_id: len(ids) for bot_id, ids in dead.items()}
     found, of_programs = reckon_programs(programs.values(), letters)
     broken += found

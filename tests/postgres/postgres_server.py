@@ -151,13 +151,13 @@ class Server:
         """End it and all its processes at once, as a crash does (the rest of them follow the first)."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGQUIT)
-        self._process.wait(20)
+        self._process.wait(60)
 
     def stop(self) -> None:
         """Shut it down, ending connections."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGINT)
-        self._process.wait(20)
+        self._process.wait(60)
 
     def close(self) -> None:
         """Kill it, and remove its folder."""
@@ -165,7 +165,7 @@ class Server:
             self.kill()
         assert self._lifeline.stdin is not None
         self._lifeline.stdin.close()
-        self._lifeline.wait(20)
+        self._lifeline.wait(120)  # disks that others are busy with remove slowly
 
     def admin(self, database: str = "postgres") -> str:
         """The address for the server's owner."""
