@@ -1,0 +1,66 @@
+"""What a node of a cluster does with the others: built here, and served by its member."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from trioworkers.cluster.foreign import ForeignEndpoints
+from trioworkers.cluster.requests import Requests
+from trioworkers.cluster.wakes import Wakes
+from trioworkers.inbox.gate import Gate
+from trioworkers.version import __version__
+from trioworkers.web.peers import Peers, answer_node
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trioworkers.cluster.member import Member
+    from trioworkers.config import BotSettings
+    from trioworkers.fleet_state import FleetState
+    from trioworkers.nursery.bot_context import BotContext
+
+    App = Callable[..., Awaitable[object]]
+
+
+class Neighbours:
+    """The other nodes, as the daemon around this one deals with them.
+
+    Args:
+        member: this node.
+        context: what bots need of the daemon.
+        state: what the daemon keeps beside updates.
+
+    Attributes:
+        peers: for the routes.
+    """
+
+    def __init__(self, member: Member, context: BotContext, state: FleetState) -> None:
+        nodes, webhooks = member.nodes, context.webhooks
+        self._member = member
+        self._context = context
+        self._requests = Requests(nodes)
+        self.peers = Peers(
+            nodes, self._requests, lambda: {name: bot.bot_id for name, bot in context.fleet().bots.items()}
+        )
+        webhooks.deliveries.foreign = ForeignEndpoints(
+            lambda: context.fleet().bots, webhooks.wanted, self._make_gate
+        )
+        nodes.publish({"version": __version__})
+        member.arrive = state.arrive
+        member.services.append(Wakes(nodes, context.inbox).serve)
+
+    def answer_by(self, app: App) -> None:
+        """Let the application answer what other nodes ask."""
+        self._member.services.append(partial(self._requests.serve, partial(answer_node, app)))
+
+    def _make_gate(self, settings: Callable[[], BotSettings]) -> Gate:
+        bot, context = settings(), self._context
+        return Gate(
+            bot.name,
+            bot.bot_id,
+            context.inbox,
+            context.events,
+            context.hooks.judges(settings),
+            lambda: settings().callbacks == "own_lane",
+        )
