@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def environ(server: Server) -> dict[str, str]:
 
 
 def rows(environ: dict[str, str], query: str) -> list[Any]:
-    with psycopg.connect(environ["DATABASE_URL"]) as connection:
+    with psycopg.connect(environ["DATABASE_URL"], target_session_attrs="read-write") as connection:
         connection.execute("SET search_path = trioworkers")
         return connection.execute(query).fetchall()
 
@@ -146,6 +146,29 @@ def test_a_server_that_goes_away_loses_nothing(
         assert fleet.events("inbox.trouble")
         assert fleet.events("inbox.recovered")
     assert counted(environ, "accepted, done") == (60, 60)
+
+
+def test_a_synchronous_standby_that_takes_over_has_everything(tmp_path: Path, server: Server) -> None:
+    """The server is killed under load, and its standby promoted: each message is answered once, in order."""
+    database = server.database()
+    with closing(server.copy()) as standby:
+        server.require_standby()
+        hosts = f"127.0.0.1:{server.port},127.0.0.1:{standby.port}"
+        environ = {"DATABASE_URL": f"postgresql://tests@{hosts}/{database}"}
+        with running(tmp_path, STORE, environ=environ) as fleet:
+            person = fleet.user()
+            texts = [f"{number}" for number in range(60)]
+            for text in texts[:40]:
+                person.says(text)
+            assert person.hears()["text"] == texts[0]
+            server.kill()
+            for text in texts[40:]:
+                person.says(text)
+            standby.promote()
+            assert [person.hears(timeout=30)["text"] for _ in texts[1:]] == texts[1:]
+            fleet.settled()
+            assert not [one for one in fleet.events("inbox.trouble") if "has lost" in one["reason"]]
+        assert counted(environ, "accepted, done") == (60, 60)
 
 
 def test_a_server_that_is_down_at_the_start_is_waited_for(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from trioworkers.call_marks import FOLDER, MOST_SLOTS, CallMarks
+from trioworkers.call_marks import FOLDER, CallMarks
 from trioworkers.config.checks import OFFICIAL_API
 from trioworkers.config.command import filled
 from trioworkers.gateway import endpoint as gateway_endpoint
@@ -183,7 +183,7 @@ class CommandSession:
         """Inside, calls are marked, if a file for that can be made."""
         path = self._command.fleet().state_dir / FOLDER / secrets.token_hex(8)
         with suppress(OSError):
-            self._marks = CallMarks(str(path), MOST_SLOTS)
+            self._marks = CallMarks(str(path))
         try:
             yield
         finally:
