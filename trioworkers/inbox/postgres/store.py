@@ -11,7 +11,6 @@ from trioworkers.inbox.postgres import statements as sql
 from trioworkers.inbox.postgres.arrays import Ints, text
 from trioworkers.inbox.postgres.commit import Commit, DoubtError, bots_with_ids, encoded_key, may_be_sure
 from trioworkers.inbox.postgres.errors import store_error
-from trioworkers.inbox.postgres.lease_statements import claim
 from trioworkers.inbox.postgres.session import Session
 from trioworkers.inbox.store import (
     StoreError,
@@ -124,23 +123,6 @@ class PostgresStore:
     def news(self, after: Mapping[int, int]) -> Collection[int]:
         given = Ints(after), Ints(after.values())
         return [bot_id for (bot_id,) in self._reading(lambda: self._rows(reads.NEWS, given))]
-
-    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
-        if not self.is_shared:
-            return dict.fromkeys(bot_ids, 0)
-        insert = "INSERT INTO bot (bot_id) SELECT unnest(%b::int8[]) ON CONFLICT DO NOTHING"
-        self._changing(insert, (Ints(sorted(bot_ids)),))
-        return self._reading(lambda: claim(self._session.connection(), bot_ids, self._session.lease.life))
-
-    def release(self, bot_ids: Collection[int]) -> Collection[int]:
-        if not self.is_shared:
-            return bot_ids
-        release = (
-            "UPDATE bot SET owner = NULL, drained = true WHERE bot_id = ANY(%b::int8[]) AND owner = %b"
-            " RETURNING bot_id"
-        )
-        rows = self._changing(release, (Ints(bot_ids), self._session.lease.life)).fetchall()
-        return [bot_id for (bot_id,) in rows]
 
     def forget(self, before: float, limit: int) -> int:
         old = "SELECT ctid FROM seen WHERE at < %s LIMIT %s FOR UPDATE SKIP LOCKED"
