@@ -294,6 +294,7 @@ def _build(
         database=database_of(fleet),
         started_at=time.time(),
         paces=paces,
+        cluster=None if neighbours is None else neighbours.figures,
     )
     access = DaemonAccess(
         in_force=in_force,
@@ -350,7 +351,6 @@ def _build(
             plugins=plugins,
             live=live,
             peers=None if neighbours is None else neighbours.peers,
-            lease=lambda: in_force().cluster.lease,
         )
     )
     add_plugin_routes(app, plugins, services.daemon, events, watchdog)

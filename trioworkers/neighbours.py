@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
 from trioworkers.cluster.foreign import ForeignEndpoints
 from trioworkers.cluster.requests import Requests
 from trioworkers.cluster.wakes import Wakes
+from trioworkers.figures import ClusterFigures
 from trioworkers.inbox.gate import Gate
 from trioworkers.version import __version__
 from trioworkers.web.peers import Peers, answer_node
@@ -16,11 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trioworkers.cluster.member import Member
+    from trioworkers.cluster.port import NodeStatus
     from trioworkers.config import BotSettings
     from trioworkers.fleet_state import FleetState
     from trioworkers.nursery.bot_context import BotContext
 
     App = Callable[..., Awaitable[object]]
+
+STATES = "running", "draining", "silent"
+CHANGES = "acquired", "released", "lost", "evicted"
 
 
 class Neighbours:
@@ -41,7 +47,10 @@ class Neighbours:
         self._context = context
         self._requests = Requests(nodes)
         self.peers = Peers(
-            nodes, self._requests, lambda: {name: bot.bot_id for name, bot in context.fleet().bots.items()}
+            nodes,
+            self._requests,
+            lambda: {name: bot.bot_id for name, bot in context.fleet().bots.items()},
+            lambda: context.fleet().cluster.lease,
         )
         webhooks.deliveries.foreign = ForeignEndpoints(
             lambda: context.fleet().bots, webhooks.wanted, self._make_gate
@@ -53,6 +62,21 @@ class Neighbours:
     def answer_by(self, app: App) -> None:
         """Let the application answer what other nodes ask."""
         self._member.services.append(partial(self._requests.serve, partial(answer_node, app)))
+
+    def figures(self) -> ClusterFigures:
+        """What metrics show of the cluster."""
+        nodes = Counter(map(self._state_of, self._member.nodes.nodes()))
+        return ClusterFigures(
+            nodes={state: nodes[state] for state in STATES},
+            bots=self._member.running,
+            changes={change: self._member.changes[change] for change in CHANGES},
+            lease_left=self._member.nodes.lease_left,
+        )
+
+    def _state_of(self, node: NodeStatus) -> str:
+        if self.peers.is_silent(node):
+            return "silent"
+        return "draining" if node.drains else "running"
 
     def _make_gate(self, settings: Callable[[], BotSettings]) -> Gate:
         bot, context = settings(), self._context

@@ -86,8 +86,7 @@ class PlayedNode:
                 reloads=nothing,
                 plugins=nothing,
                 live=nothing,
-                peers=Peers(self.cluster, self.requests, lambda: IDS),
-                lease=lambda: 15.0,
+                peers=Peers(self.cluster, self.requests, lambda: IDS, lambda: 15.0),
             )
         )
 

@@ -8,6 +8,7 @@ process does, and says nothing of that.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,6 +75,7 @@ class Member(trio.abc.Instrument):
         trouble: why the last step has failed; None: it has not.
         arrive: awaited with bots before the fleet runs them.
         services: they run as long as :meth:`serve` does.
+        changes: how many bots it has `acquired`, `released` and `lost`, and how many nodes it has `evicted`.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Member(trio.abc.Instrument):
         self.trouble: StoreError | None = None
         self.arrive: Callable[[Collection[int]], Awaitable[None]] | None = None
         self.services: list[Callable[[], Awaitable[None]]] = []
+        self.changes: Counter[str] = Counter()
         self._pulse = pulse
         self._emit, self._names = emit, names
         self._fault = Breakage()
@@ -209,6 +212,7 @@ class Member(trio.abc.Instrument):
             for name in names:
                 if event != "left" or name not in change.evicted:
                     self._emit(f"node.{event}", node=name)
+        self.changes["evicted"] += len(change.evicted)
         self._tell("lease.released", change.released)
         self.nodes.hear(change.told)
 
@@ -301,6 +305,7 @@ class Member(trio.abc.Instrument):
             self._nursery.start_soon(work, *what)  # type: ignore[arg-type]
 
     def _tell(self, event: str, epochs: Mapping[int, int], **fields: object) -> None:
+        self.changes[event.removeprefix("lease.")] += len(epochs)
         names = self._names() if epochs else {}
         for bot, epoch in epochs.items():
             self._emit(event, names.get(bot), epoch=epoch, **fields)

@@ -73,7 +73,6 @@ class AppContext:
         refuses_token: whether Telegram refuses the token that a bot of a fleet would have.
         address: where the API is reached, as `http://host:port`; None on a unix socket.
         peers: the other nodes of the cluster; None: there is none.
-        lease: the length of a node's lease, seconds.
     """
 
     admission: Admission
@@ -91,7 +90,6 @@ class AppContext:
     refuses_token: Callable[[Fleet, str], Awaitable[bool]] = refuses_token
     address: str | None = None
     peers: Peers | None = None
-    lease: Callable[[], float] = float
 
 
 def make_app(context: AppContext) -> QuartTrio:
@@ -101,7 +99,7 @@ def make_app(context: AppContext) -> QuartTrio:
     ids = (lambda: _ids(bots())) if peers is None else peers.bots
     app.register_blueprint(letter_routes(context.inbox, ids, events))
     app.register_blueprint(bot_routes(bots, context.restarts, events, peers))
-    app.register_blueprint(node_routes(peers, context.lease, events))
+    app.register_blueprint(node_routes(peers, events))
     app.register_blueprint(detail_routes(bots, lambda: context.reloads.fleet))
     app.register_blueprint(backup_routes(context.backs_up, context.backups, events))
     app.register_blueprint(change_routes(context.reloads, events, context.refuses_token))

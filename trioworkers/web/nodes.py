@@ -18,13 +18,10 @@ from trioworkers.web.asked import Asked, RequestRefusedError, read_body
 from trioworkers.web.peers import node_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trioworkers.cluster.port import Cluster, NodeStatus
     from trioworkers.events import Events
     from trioworkers.web.peers import Peers
 
-STILL = 0.2  # of the lease: a node that has been silent for less has just renewed
 NO_CLUSTER = {409: "this daemon is in no cluster"}
 NO_NODE = {404: "there is no node of that name", **NO_CLUSTER}
 
@@ -41,13 +38,10 @@ class MoveAsked(Asked):
     node: str | None = Field(None, description="a node's name, or null: any node runs the bot, as before")
 
 
-def node_routes(peers: Peers | None, lease: Callable[[], float], events: Events) -> Blueprint:
+def node_routes(peers: Peers | None, events: Events) -> Blueprint:
     """`GET /api/nodes`, what is below it, and `POST /api/bots/<name>/move`.
 
-    Args:
-        peers: the nodes; None: this daemon is in no cluster.
-        lease: its length in seconds.
-        events: where actions are emitted.
+    `peers`: the nodes; None: this daemon is in no cluster. `events`: where actions are emitted.
     """
     routes = Blueprint("nodes", __name__, url_prefix="/api")
 
@@ -85,7 +79,7 @@ def node_routes(peers: Peers | None, lease: Callable[[], float], events: Events)
         for one in find(node):
             if one.is_self:
                 raise RequestRefusedError(409, f"{node} is the node that answers: stop it")
-            if one.silent_for < STILL * lease():
+            if peers is not None and not peers.is_silent(one):
                 reason = f"{node} renewed its lease {one.silent_for:.1f} s ago: stop it, or drain it"
                 raise RequestRefusedError(409, reason)
         if not await cluster().evict(node):

@@ -29,6 +29,7 @@ PASSED_ON = frozenset(
     {"bots.pause", "bots.resume", "bots.restart", "bots.drop_pending", "details.shown", "details.log"}
 )
 """The routes of one bot that only the node can answer that runs it."""
+STILL = 0.2  # of the lease: a node is silent after two renewals that it should have made
 PATIENCE = 3.0  # seconds for the answers of all nodes
 LOOK_EVERY = 0.5  # seconds after which one sees whether a node that was asked is still there
 
@@ -40,12 +41,24 @@ class Peers:
         cluster: the cluster.
         requests: asks nodes.
         bots: the ids of all bots of the fleet, by name.
+        lease: the length of a node's lease, seconds.
     """
 
-    def __init__(self, cluster: Cluster, requests: Requests, bots: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        requests: Requests,
+        bots: Callable[[], Mapping[str, int]],
+        lease: Callable[[], float],
+    ) -> None:
         self.cluster = cluster
         self.bots = bots
         self._requests = requests
+        self._lease = lease
+
+    def is_silent(self, node: NodeStatus) -> bool:
+        """Whether a node has missed a renewal of its lease, so that it may have ended."""
+        return node.silent_for >= STILL * self._lease()
 
     async def pass_on(self) -> Response | None:
         """The answer of the node that runs the bot of this request; None: this node answers it.
@@ -77,7 +90,9 @@ class Peers:
         if asked_by_node():
             return dict(own)
         nodes = self.cluster.nodes()
-        answers = await self._ask_all([node for node in nodes if not node.is_self])
+        answers = await self._ask_all(
+            [node for node in nodes if not node.is_self and not self.is_silent(node)]
+        )
         merged: dict[Any, dict[str, Any]] = {}
         told = []
         for node in nodes:
