@@ -355,7 +355,7 @@ def _build(
     )
     add_plugin_routes(app, plugins, services.daemon, events, watchdog)
     if neighbours is not None:
-        neighbours.answer_by(app)
+        neighbours.serve_by(app, reload)
     return daemon, Web(app, control=ground.control, api=ground.api)
 
 

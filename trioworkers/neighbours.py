@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trioworkers.cluster.added_bots import AddedBots
 from trioworkers.cluster.foreign import ForeignEndpoints
 from trioworkers.cluster.requests import Requests
 from trioworkers.cluster.wakes import Wakes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings
     from trioworkers.fleet_state import FleetState
     from trioworkers.nursery.bot_context import BotContext
+    from trioworkers.reload import Reload
 
     App = Callable[..., Awaitable[object]]
 
@@ -59,9 +62,12 @@ class Neighbours:
         member.arrive = state.arrive
         member.services.append(Wakes(nodes, context.inbox).serve)
 
-    def answer_by(self, app: App) -> None:
-        """Let the application answer what other nodes ask."""
-        self._member.services.append(partial(self._requests.serve, partial(answer_node, app)))
+    def serve_by(self, app: App, reload: Reload) -> None:
+        """Let the application answer what other nodes ask, and reloads apply what they change."""
+        nodes, context = self._member.nodes, self._context
+        added = AddedBots(nodes, context.inbox, context.fleet().state_dir, reload, time.time)
+        self.peers.shares = added.share
+        self._member.services += [partial(self._requests.serve, partial(answer_node, app)), added.serve]
 
     def figures(self) -> ClusterFigures:
         """What metrics show of the cluster."""

@@ -107,7 +107,7 @@ LAYERS: Layers = [
         ),
         ("handling",),
         ("plugin_types", "plugin_store"),
-        ("live", "cluster.wakes", "cluster.requests"),
+        ("live", "cluster.wakes", "cluster.requests", "cluster.added_bots"),
         ("hookspecs",),
         ("plugins", "sources"),
         ("handlers",),

@@ -42,6 +42,9 @@ class Peers:
         requests: asks nodes.
         bots: the ids of all bots of the fleet, by name.
         lease: the length of a node's lease, seconds.
+
+    Attributes:
+        shares: lets other nodes change a bot that was changed by command; None: they do not.
     """
 
     def __init__(
@@ -55,6 +58,20 @@ class Peers:
         self.bots = bots
         self._requests = requests
         self._lease = lease
+        self.shares: Callable[[str], Awaitable[None]] | None = None
+
+    async def share(self, bot: str) -> None:
+        """Let the other nodes have a bot that was added, changed or removed here.
+
+        Raises:
+            RequestRefusedError: 503, it is done here, and it is not known whether the others will do it.
+        """
+        try:
+            if self.shares is not None:
+                await self.shares(bot)
+        except StoreError as error:
+            message = f"done on this node; the others may not have heard of it: {error}"
+            raise RequestRefusedError(503, message) from None
 
     def is_silent(self, node: NodeStatus) -> bool:
         """Whether a node has missed a renewal of its lease, so that it may have ended."""
