@@ -102,9 +102,8 @@ def make_app(context: AppContext) -> QuartTrio:
     app.register_blueprint(node_routes(peers, events))
     app.register_blueprint(detail_routes(bots, lambda: context.reloads.fleet))
     app.register_blueprint(backup_routes(context.backs_up, context.backups, events))
-    app.register_blueprint(
-        change_routes(context.reloads, events, context.refuses_token, peers and peers.share)
-    )
+    share = None if peers is None else peers.share
+    app.register_blueprint(change_routes(context.reloads, events, context.refuses_token, share))
     app.register_blueprint(plugin_routes(context.plugins, events))
     dashboard = Dashboard()
     app.register_blueprint(dashboard.routes())
