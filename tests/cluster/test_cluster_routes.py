@@ -205,7 +205,11 @@ async def test_nodes_are_listed_drained_and_evicted(scene: Scene) -> None:
     scene.b.cluster.silent_for = 3.1
     assert await scene.a.ask("post", "/api/nodes/b/evict") == (200, {"node": "b"})
     assert [one.name for one in scene.world.nodes.values()] == ["a"]
-    assert [event.fields["action"] for event in scene.a.told] == ["nodes.drain", "nodes.drain", "nodes.evict"]
+    assert [event.fields["action"] for event in scene.a.told] == [
+        "nodes.drain",
+        "nodes.undrain",
+        "nodes.evict",
+    ]
 
 
 async def test_a_bot_is_moved_and_set_free(scene: Scene) -> None:

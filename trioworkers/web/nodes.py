@@ -64,7 +64,7 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
         find(node)
         if not await cluster().drain(node, drains=not asked.undo):
             raise missing(node)
-        emit_action(events, "nodes.drain", node=node, undo=asked.undo or None)
+        emit_action(events, "nodes.undrain" if asked.undo else "nodes.drain", node=node)
         return {"node": node, "drains": not asked.undo}
 
     @routes.post("/nodes/<node>/evict")
