@@ -91,7 +91,7 @@ def test_any_node_takes_webhooks(cluster: Cluster) -> None:
     wanted = cluster.preferred("a", "b")
 
     def post(node: str, bot: str, key: str, update_id: int) -> int:
-        person = cluster.person(bot)
+        person = cluster.person("bot0" if bot == "unknown" else bot)
         chat = {"id": person.id, "type": "private", "first_name": "friend"}
         message = {"message_id": update_id, "date": 1, "chat": chat, "from": {**chat, "is_bot": False}}
         body = {"update_id": update_id, "message": {**message, "text": str(update_id)}}
