@@ -18,7 +18,7 @@ FOLDER = "calls"
 """The folder of the files, in `fleet.state_dir`."""
 
 SLOT = 512  # bytes
-MOST_SLOTS = 64
+MOST_SLOTS = 256
 _DELIVERY = struct.Struct("=Q")
 _CALL = struct.Struct("=QIH")  # id, reported, length of the key
 _KEY = _DELIVERY.size + _CALL.size  # where it begins

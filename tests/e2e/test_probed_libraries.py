@@ -50,6 +50,7 @@ MODES = {
     "telebot-serial": (PYTHON, "telebot_bot.py", "serial"),
     "telebot-async": (PYTHON, "telebot_async.py"),
 }
+SERIAL = ("grammy", "aiogram-serial", "python-telegram-bot", "telebot-serial")
 MORE_MODES = {"unblocked": (PYTHON, "python_telegram_bot.py", "unblocked")}
 
 
@@ -166,6 +167,36 @@ async def test_kills_lose_nothing_and_repeat_nothing_unmarked(
         told = list(dict.fromkeys(scene.said(one)))
         assert told == [f"{word} m{number}" for number in range(3) for word in ("begun", "echo")]
     assert scene.unmarked() == {}
+    assert await daemon.stop() == 0
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mode", SERIAL)
+async def test_a_kill_amid_quick_handlers_blames_the_one_that_was_handled(
+    make_scene: Callable[[str], Scene], nursery: trio.Nursery, mode: str
+) -> None:
+    """A library that handles one at a time has several in hand: those behind it were not begun."""
+    scene = make_scene(mode)
+    daemon = await scene.begin(nursery, people=12, slow=0.005)
+    await scene.say(lambda number: f"m{number}", 12)
+    in_hand = []
+    for number, count in enumerate((30, 60, 90)):
+        await until(scene.done(count), 40)
+        in_hand.append((await daemon.bot("shop"))["queue"]["in_flight"])
+        if number == 1:
+            daemon.process.kill()
+            await daemon.wait()
+            daemon = await scene.project.start().ready()
+        elif (program := scene.program(daemon)) is not None:
+            os.kill(program, signal.SIGKILL)
+    await until(scene.done(144), 60)
+    wanted = [f"{word} m{number}" for number in range(12) for word in ("begun", "echo")]
+    for one in scene.people:
+        assert list(dict.fromkeys(scene.said(one))) == wanted
+    assert scene.unmarked() == {}
+    assert max(in_hand) > 1
+    assert len(scene.project.events("worker.exited")) == 2
+    assert len(scene.project.events("update.retried")) <= 2
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 

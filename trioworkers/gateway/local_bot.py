@@ -6,7 +6,7 @@ ends that bot's run, and no other's connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from trioworkers.gateway.account import Account, NotDroppedError
 from trioworkers.gateway.answers import refused, result
 from trioworkers.gateway.desk import MOST_UPDATES, Desk, Poll
+from trioworkers.gateway.pace import Pace
 from trioworkers.gateway.params import read_names, read_whole
 from trioworkers.gateway.probe import UnderWay, outcome_of
 from trioworkers.gateway.programs import GoneError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trioworkers.gateway.handling import Handling
+    from trioworkers.gateway.hands import Hands, Held, MayBeGone
     from trioworkers.gateway.local_context import LocalContext
     from trioworkers.gateway.probe import End
     from trioworkers.protocol.frames import Outcome
@@ -35,41 +37,6 @@ LET_GO = 1.0  # seconds that a poll waits at most while the process is about to 
 LARGEST_BATCH = 4 * 2**20  # bytes of one answer, from which on it takes no more; as at Telegram
 LONGEST_ID = 16  # digits of an update's id
 LAST_ENDS, LAST_CALLS = 1.0, 5.0  # seconds that what an ended process told and asked is waited for
-
-
-class Held(Protocol):
-    """An update that a program has in hand."""
-
-    @property
-    def body(self) -> bytes:
-        """The update as Telegram sent it."""
-
-    @property
-    def handling(self) -> Handling | None:
-        """Where its calls are recorded; None: they are not."""
-
-
-class MayBeGone(Protocol):
-    """A connection that may end while it waits for its answer; as an event that is set then."""
-
-    def is_set(self) -> bool:
-        """Whether it has ended."""
-
-    async def wait(self) -> None:
-        """Return when it has ended."""
-
-
-class Hands(Protocol):
-    """Gives updates to a program, and takes them back: its executor."""
-
-    def confirm(self, items: Sequence[Any]) -> None:
-        """The program has these no more."""
-
-    def end(self, item: Any, outcome: Outcome) -> None:
-        """The handling of this one ended so."""
-
-    def refill(self) -> None:
-        """The program asks for more: give what there is, at once."""
 
 
 class _Waiting:
@@ -105,6 +72,7 @@ class LocalBot:
         self._greeting: Greeting | None = None
         self._is_told = False
         self._desk: Desk[Held] = Desk(context.ids)
+        self._pace = Pace()
         self._pusher = Pusher(self, self._pushed, self._answer_call)
         self._pushing: dict[int, Held] = {}
         self._account = Account(context, self._pusher, self._hooked)
@@ -164,14 +132,24 @@ class LocalBot:
         return room if self.promise == "receipt" else min(room, self._most() - len(self._desk))
 
     def _most(self) -> int:
-        at_once = None if self._greeting is None or self.promise != "probe" else self._greeting.at_once
-        most = self.context.most()
-        return most if at_once is None else min(most, at_once)
+        at_once, most = self._at_once, self.context.most()
+        return most if at_once is None else self._pace.most(at_once, most)
+
+    @property
+    def _at_once(self) -> int | None:
+        return None if self._greeting is None or self.promise != "probe" else self._greeting.at_once
+
+    def _begin(self, at_once: int) -> None:
+        """What the program handles now are the oldest that it has, as many as its library handles at once."""
+        for item in self._desk.oldest(at_once):
+            if item.began_at is None:
+                item.begin()
 
     def give(self, item: Held) -> None:
         """Answer the poll that waits with this update, and others that are given in this turn of the loop.
 
-        Where the program has a webhook, push it there.
+        While the program has others to begin, the answer waits for more, or for those to be begun. Where the
+        program has a webhook, push it there.
         """
         if self._pusher.webhook is not None:
             if not self._pushing:
@@ -183,7 +161,17 @@ class LocalBot:
         body = with_id(item.body, self._desk.give(item))
         waiting.given.append(body)
         waiting.size += len(body)
-        waiting.woken.set()
+        at_once = self._at_once
+        if at_once is None:
+            item.begin()
+        else:
+            self._begin(at_once)
+        self._wake(waiting, at_once)
+
+    def _wake(self, waiting: _Waiting, at_once: int | None) -> None:
+        """Answer a poll, if it is time for what it was given."""
+        if waiting.given and (at_once is None or len(self._desk) - len(waiting.given) <= at_once):
+            waiting.woken.set()
 
     def let_go(self) -> None:
         """The process is about to be asked to end: answer its polls with nothing."""
@@ -227,6 +215,8 @@ class LocalBot:
             self._hands.refill()
 
     def _push(self, number: int, item: Held) -> None:
+        if item.began_at is None:
+            item.begin()
         self._pushing[number] = item
         self._pusher.push(number, with_id(item.body, number))
 
@@ -252,6 +242,8 @@ class LocalBot:
         if not number.isdigit() or len(number) > LONGEST_ID or self.promise != "probe":
             return None
         item = self._desk.find(int(number))
+        if item is not None and item.began_at is None:  # whatever its library said
+            item.begin()
         return None if item is None else item.handling
 
     def ended(self, end: End) -> None:
@@ -260,12 +252,18 @@ class LocalBot:
             self.heard()
             item = self._desk.end(end.id) if self.promise == "probe" else None
             if item is not None and self._hands is not None:
+                if item.began_at is not None:
+                    self._pace.ended(self.heard_at - item.began_at)
+                if (at_once := self._at_once) is not None:
+                    self._begin(at_once)
                 handling = item.handling
                 refusal = None if handling is None or end.code is None else handling.refusals.get(end.code)
                 outcome = outcome_of(end, refusal)
                 if handling is not None and handling.stood:
                     outcome = replace(outcome, stood=min(handling.stood, LONGEST_STOOD))
                 self._hands.end(item, outcome)
+                if self._waiting is not None:
+                    self._wake(self._waiting, at_once)
         except Exception as error:
             self.context.fault(error)
 
@@ -354,7 +352,7 @@ class LocalBot:
         try:
             if self._hands is not None:
                 self._hands.refill()
-            if not waiting.given and seconds > 0 and not self._is_over:
+            if not waiting.woken.is_set() and seconds > 0 and not self._is_over:
                 with trio.move_on_after(seconds):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(_wake_when_gone, gone, waiting.woken)
