@@ -17,8 +17,9 @@ from typing import NamedTuple
 FOLDER = "calls"
 """The folder of the files, in `fleet.state_dir`."""
 
-SLOT = 512  # bytes
-MOST_SLOTS = 256
+SLOT = 256  # bytes
+SLOTS = 64  # calls of a worker; the daemon has written down those before, even under load
+MOST_SLOTS = 1024
 _DELIVERY = struct.Struct("=Q")
 _CALL = struct.Struct("=QIH")  # id, reported, length of the key
 _KEY = _DELIVERY.size + _CALL.size  # where it begins
@@ -31,8 +32,8 @@ class Mark(NamedTuple):
     Attributes:
         delivery: the number of the delivery, in its worker.
         id: the inbox's id of the update.
-        reported: how many calls of this delivery the worker had reported to the daemon before. If the daemon
-            knows of more, this one was reported, too.
+        reported: how many calls of this delivery the worker had reported before this one. If the daemon knows
+            of more, this one was reported, too.
         key: as :mod:`trioworkers.handling.calls` has it.
     """
 
@@ -43,20 +44,20 @@ class Mark(NamedTuple):
 
 
 class CallMarks:
-    """A worker's marks, one for each handling at a time.
+    """A worker's marks, one in each slot. Of the free slots the one that was given back first is taken next.
 
     A slot that was given back is taken again only once `has_left` says that what was sent before has left the
     process: until then its mark may be all that is known of a call.
 
     Args:
         path: the file, which is made; :meth:`close` leaves it.
-        slots: for so many handlings; for those beyond there is none.
+        slots: how many there are.
 
     Raises:
         OSError: the file cannot be made, or there is no room for it.
     """
 
-    def __init__(self, path: str, slots: int) -> None:
+    def __init__(self, path: str, slots: int = SLOTS) -> None:
         slots = min(slots, MOST_SLOTS)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
@@ -72,7 +73,7 @@ class CallMarks:
         self._free = deque((slot * SLOT, 0) for slot in range(slots))
 
     def take(self, left: int) -> int | None:
-        """Take a slot for a handling; None when there is none. `left`: as :meth:`give_back` has it."""
+        """Take a slot; None when there is none. `left`: as :meth:`give_back` has it."""
         if not self._free or self._free[0][1] > left:
             return None
         return self._free.popleft()[0]
@@ -98,7 +99,9 @@ class CallMarks:
 
 
 def read_marks(path: str) -> list[Mark]:
-    """The marks in a file; none where there is no such file. What is not a mark is left out.
+    """The marks in a file, those of a delivery in the order of its calls; none where there is no such file.
+
+    What is not a mark is left out.
 
     Raises:
         OSError: it cannot be read.
@@ -120,4 +123,4 @@ def read_marks(path: str) -> list[Mark]:
         start = slot + _KEY
         with suppress(UnicodeDecodeError):  # what a loss of power left of it
             marks.append(Mark(delivery, id, reported, data[start : start + length].decode()))
-    return marks
+    return sorted(marks)

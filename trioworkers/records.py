@@ -14,6 +14,9 @@ import msgspec
 
 ONCE_SEEN = "another update of the same key came within the window"  # the key itself may tell content
 MOST_ONCE_KEY = 256  # characters
+ANY_CALL = "*"
+"""The key of a record that stands for any call: the update may have been handled where nothing is left to say
+what was called. Each call of its later handlings may be a repetition."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):

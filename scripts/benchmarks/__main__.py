@@ -23,6 +23,7 @@ from benchmarks import (
     live,
     metrics,
     plugged,
+    postgres,
     queues,
     reload,
     webhook,
@@ -116,6 +117,15 @@ def main() -> None:
     verb.add_argument("--only", nargs="+", default=list(plugged.VARIANTS), choices=plugged.VARIANTS)
     verb.add_argument("--rounds", type=int, default=3)
     verb.set_defaults(run=lambda args: plugged.run(args.bots, args.only, args.rounds))
+    verb = verbs.add_parser("postgres", help="accept and done per second on a server, in turns with SQLite")
+    verb.add_argument("--producers", type=int, nargs="+", default=[1, 16, 256])
+    verb.add_argument("--bots", type=int, default=10)
+    verb.add_argument("--seconds", type=float, default=3.0, help="about how long each figure takes")
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.add_argument("--snapshot", type=float, default=0.0, help="seconds for which one is held open")
+    verb.set_defaults(
+        run=lambda args: postgres.run(args.producers, args.bots, args.seconds, args.rounds, args.snapshot)
+    )
     verb = verbs.add_parser("webhook", help="deliveries per second, beside bare hypercorn and aiogram")
     verb.add_argument("--bots", type=int, default=10)
     verb.add_argument("--connections", type=int, default=64)

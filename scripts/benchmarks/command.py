@@ -90,7 +90,8 @@ def run(names: list[str], updates: int, rounds: int, acknowledge: str) -> None:
         daemon = median(turn.daemon for turn in under) * 1000
         mark = "*" if ours / own < program.least else ""
         figures = f"{own:>7.0f}/s  {ours:>7.0f}/s  {ours / own:>6.2f}{mark:1} {program.least:>6.2f}"
-        print(f"{name:<24}{acknowledge:<12}{figures}  {daemon:>9.3f}{'*' if daemon > 0.2 else ''}", flush=True)
+        figures += f"  {daemon:>9.3f}{'*' if daemon > 0.2 else ''}"
+        print(f"{name:<24}{acknowledge:<12}{figures}", flush=True)
 
 
 def _measured(program: Program, updates: int, acknowledge: str | None) -> Turn:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers.inbox.backlog import Backlog
+    from trioworkers.inbox.store import Store
     from trioworkers.records import Arrival
 
 BODY = msgspec.json.encode(
@@ -81,14 +82,20 @@ def _in_folder(measure: Callable[[Path], float]) -> float:
 
 
 def _run_inbox(folder: Path, producers: int, bots: int, batch: int, seconds: float) -> float:
-    return trio.run(_inbox, folder, producers, bots, batch, seconds)
+    return trio.run(measure_pairs, open_sqlite(folder / "inbox.db"), producers, bots, batch, seconds)
 
 
-async def _inbox(folder: Path, producers: int, bots: int, batch: int, seconds: float) -> float:
+async def measure_pairs(
+    store: Store, producers: int, bots: int, batch: int, seconds: float, first: int = 1
+) -> float:
+    """Return how many updates were accepted and finished per second, in a store, which this closes.
+
+    `first`: the number of the first update; updates of these numbers must not have come before.
+    """
     head = read_update(BODY)
-    numbers = count(1)
+    numbers = count(first)
     done = 0
-    async with open_inbox(open_sqlite(folder / "inbox.db")) as inbox:
+    async with open_inbox(store) as inbox:
         backlogs = [inbox.claim(bot_id, Breakage()) for bot_id in range(bots)]
         began = trio.current_time()
 

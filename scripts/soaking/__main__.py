@@ -17,8 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from soaking.conduct import Soak
 from soaking.programs import LIBRARIES
-
-MOST_SHOWN = 40  # lines of what is broken
+from soaking.shown import show
 
 
 def main() -> int:
@@ -63,13 +62,7 @@ def main() -> int:
     if options.json:
         print(json.dumps(summary))
     else:
-        for name, value in summary.items():
-            if name != "broken":
-                shown = (
-                    value if not isinstance(value, dict) else ", ".join(f"{k} {v}" for k, v in value.items())
-                )
-                print(f"{name}: {shown}")
-        print(*(soak.broken[:MOST_SHOWN] or ["nothing is broken"]), sep="\n")
+        show(summary)
     return 1 if soak.broken else 0
 
 

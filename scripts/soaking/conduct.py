@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,47 +21,21 @@ from benchmarks.ports import free_port
 from benchmarks.processes import pss
 
 from soaking.fleet import FleetFile
-from soaking.reckoning import Sample, growth, leaks, reckon, unheard_calls
+from soaking.process import MARK, marked, open_telegram
+from soaking.reckoning import Left, Sample, growth, leaks, reckon
 from soaking.schedule import Step, make_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-MARK = "SOAK_RUN"  # a variable that all processes of ours have
+    from soaking.process import TelegramProcess
+
 RESTART_PAUSE = 0.1  # seconds, as systemd's RestartSec
 PACE = 0.5  # updates a second for each bot, and not less than
 LEAST_PACE = 20.0
 SAMPLE_EVERY, TELL_EVERY = 2.0, 15.0  # seconds
 READY_TIME, REFUSAL_TIME, DRAIN_TIME, END_TIME = 120.0, 30.0, 300.0, 40.0  # seconds
-
-
-class TelegramProcess:
-    """The simulated Telegram; one order at a time."""
-
-    def __init__(self, process: trio.Process) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise ValueError("expected a process with pipes")
-        self._orders, self._answers = process.stdin, process.stdout
-        self._lock = trio.Lock()
-        self._read = b""
-
-    async def receive(self) -> Any:
-        """Its next line."""
-        while b"\n" not in self._read:
-            data = await self._answers.receive_some()
-            if not data:
-                message = "the simulated telegram ended"
-                raise RuntimeError(message)
-            self._read += data
-        line, _, self._read = self._read.partition(b"\n")
-        return json.loads(line)
-
-    async def ask(self, do: str, **arguments: Any) -> Any:
-        """Give an order and return the answer."""
-        async with self._lock:
-            with trio.CancelScope(shield=True):
-                await self._orders.send_all(json.dumps({"do": do, **arguments}).encode() + b"\n")
-                return await self.receive()
 
 
 class Soak:
@@ -96,7 +69,6 @@ class Soak:
         self._changed = trio.Event()  # a new life began
         self._file_lock = trio.Lock()
         self._samples: list[Sample] = []
-        self._unheard: set[str] = set()
         self._tokens: set[str] = set()
         self._control = folder / "state" / "run" / "control.sock"
         self._daemon: subprocess.Popen[bytes]
@@ -107,32 +79,19 @@ class Soak:
     async def run(self) -> None:
         """All of it; :attr:`broken` and :attr:`figures` tell how it went."""
         (self.folder / "notes").mkdir()
-        program = [
-            sys.executable,
-            "-m",
-            "soaking.telegram",
-            *map(str, (self.seed, self.count, self.programs)),
-        ]
-        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-        telegram = await trio.lowlevel.open_process(
-            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
-        )
-        self._telegram = TelegramProcess(telegram)
-        try:
-            offered = await self._telegram.receive()
+        telegram = open_telegram("soaking.telegram", self.seed, self.count, self.programs)
+        async with telegram as (self._telegram, offered):
             tokens = offered["tokens"]
             self._tokens.update(tokens.values())
             self._file = FleetFile(self.folder, offered["base"], free_port(), tokens, self.seed)
             self._file.write()
-            await self._lives()
+            try:
+                await self._lives()
+            finally:
+                self._kill_all()
             report = self.folder / "telegram.json"
             await self._telegram.ask("report", path=str(report))
             await trio.to_thread.run_sync(self._reckon, json.loads(report.read_text()))
-        finally:
-            with trio.CancelScope(shield=True):
-                self._kill_all()
-                telegram.kill()
-                await telegram.wait()
 
     async def _lives(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -184,7 +143,6 @@ class Soak:
             elif self._expected == "stop" and code != 0:
                 self.broken.append(f"the daemon was stopped, and ended with {code}")
             self._expected = ""
-            self._unheard |= unheard_calls(self.folder / "state" / "inbox.db")
             await trio.sleep(RESTART_PAUSE)
 
     async def _end_daemon(self, why: str, number: signal.Signals) -> None:
@@ -221,18 +179,9 @@ class Soak:
                         found.append(process)
         return sorted(found, key=lambda process: process.pid)
 
-    def _ours(self) -> list[psutil.Process]:
-        """All processes that this soak's daemons, or their workers, left or have."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.environ().get(MARK) == self._mark:
-                    found.append(process)
-        return found
-
     def _kill_all(self) -> None:
         self._over = True
-        for process in self._ours():
+        for process in marked(self._mark):
             with suppress(psutil.Error):
                 process.kill()
 
@@ -354,7 +303,7 @@ class Soak:
             if code:
                 self.broken.append(f"the daemon was stopped, and ended with {code}")
             await trio.sleep(0.5)
-            if left := [process.pid for process in self._ours()]:
+            if left := [process.pid for process in marked(self._mark)]:
                 self.broken.append(f"{len(left)} processes were left behind")
             return
         self.broken.append(f"the daemon did not stop within {END_TIME:g} s")
@@ -364,7 +313,8 @@ class Soak:
         self.broken += broken
 
     def _reckon(self, report: dict[str, Any]) -> None:
-        broken, figures = reckon(self.folder, report, self.seed, self._unheard)
+        left = Left(self.folder / "state" / "inbox.db", self.folder / "notes", [self.folder / "daemon.log"])
+        broken, figures = reckon(left, report, self.seed)
         logs = [self.folder / "daemon.log", *(self.folder / "state" / "logs").iterdir()]
         self.broken += broken
         self.broken += leaks(((log.name, log.read_text(errors="replace")) for log in logs), self._tokens)

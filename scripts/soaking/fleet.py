@@ -28,6 +28,38 @@ def make_bot(number: int, token: str, seed: int) -> dict[str, Any]:
     return bot
 
 
+DEFAULTS: dict[str, Any] = {
+    "handler": "soak_bot:handle",
+    "poll_timeout": "20s",
+    "handler_timeout": "5s",
+    "heartbeat_interval": "5s",
+    "hang_timeout": "30s",
+    "retry": {"attempts": 20, "initial": "50ms", "max": "2s"},
+    "restart": {"initial": "20ms", "max": "1s", "per_hour": 100_000},
+}
+LOG = {"throttle_window": 0, "max_size": "1MB", "keep": 50}
+ALWAYS = 100  # bots of a cluster that have a worker all the time; of more, each gets one when it is wanted
+
+
+def cluster_tables(tokens: dict[str, str], seed: int, lease: float) -> dict[str, Any]:
+    """What stands in the files of all nodes alike: every bot polls."""
+    bots = [
+        make_bot(number, token, seed) | {"transport": "poll"} for number, token in enumerate(tokens.values())
+    ]
+    if len(bots) > ALWAYS:
+        bots = [bot | {"worker": "on_demand", "idle_stop": "2s"} for bot in bots]
+    places = max(64, min(len(bots), 400))
+    tables = {
+        "fleet": {"python_path": [str(Path(__file__).parent)], "shutdown_timeout": "20s"},
+        "limits": {"max_workers": places, "max_workers_per_core": places, "start_rate": 200},
+        "api": {"bind": "127.0.0.1:0"},
+        "log": LOG,
+        "defaults": DEFAULTS,
+        "cluster": {"lease": f"{lease:g}s"},
+    }
+    return tables | {"bots": {f"bot{number}": bot for number, bot in enumerate(bots)}}
+
+
 class FleetFile:
     """What stands in the fleet file, and what is true of it.
 
@@ -55,16 +87,8 @@ class FleetFile:
             "limits": {"max_workers": places, "max_workers_per_core": places, "start_rate": 200},
             "api": {"bind": "127.0.0.1:0"},
             "webhook": {"bind": f"127.0.0.1:{port}", "public_url": f"http://127.0.0.1:{port}"},
-            "log": {"throttle_window": 0, "max_size": "1MB", "keep": 50},
-            "defaults": {
-                "handler": "soak_bot:handle",
-                "poll_timeout": "20s",
-                "handler_timeout": "5s",
-                "heartbeat_interval": "5s",
-                "hang_timeout": "30s",
-                "retry": {"attempts": 20, "initial": "50ms", "max": "2s"},
-                "restart": {"initial": "20ms", "max": "1s", "per_hour": 100_000},
-            },
+            "log": LOG,
+            "defaults": DEFAULTS,
         }
 
     def write(self, **spoilt: Any) -> None:

@@ -37,33 +37,24 @@ class Sample(NamedTuple):
     descriptors: int
 
 
-def unheard_calls(inbox: Path) -> set[str]:
-    """Right after the daemon's death: the updates of which it knows no answer to a call.
+class Left(NamedTuple):
+    """What a fleet has left whose daemons have ended: its inbox, its bots' notes, its daemons' logs."""
 
-    A call that was begun in its last moment may be among them, and is made again without a word. Those with
-    a recorded answer are not: that answer has to be used.
-    """
-    with closing(sqlite3.connect(f"file:{inbox}?mode=ro", uri=True)) as connection:
-        rows = connection.execute(
-            "SELECT bot_id, update_id FROM inbox WHERE NOT EXISTS"
-            " (SELECT 1 FROM calls WHERE calls.id = inbox.id AND answer IS NOT NULL)"
-        )
-        return {f"{bot_id}:{update_id}" for bot_id, update_id in rows}
+    inbox: Path
+    notes: Path
+    logs: Sequence[Path]
 
 
-def reckon(
-    folder: Path, report: dict[str, Any], seed: int, unheard: Collection[str]
-) -> tuple[list[str], dict[str, int]]:
+def reckon(left: Left, report: dict[str, Any], seed: int) -> tuple[list[str], dict[str, int]]:
     """What is broken, in words without content, and the figures.
 
     Args:
-        folder: the fleet's, whose daemon has ended.
+        left: what the fleet has left.
         report: what Telegram knows (:mod:`soaking.telegram`).
         seed: of the bots' deeds.
-        unheard: :func:`unheard_calls` of all deaths of the daemon.
     """
-    inbox = folder / "state" / "inbox.db"
-    told = [*events(folder / "daemon.log", ("update.repeated", "update.retried"))]
+    inbox = left.inbox
+    told = [event for log in left.logs for event in events(log, ("update.repeated", "update.retried"))]
     marked = Counter(event["trace_id"] for event in told if event["event"] == "update.repeated")
     answers = Counter(key for key, _ in report["answers"])
     with closing(sqlite3.connect(f"file:{inbox}?mode=ro", uri=True)) as connection:
@@ -84,7 +75,7 @@ def reckon(
             broken += [f"{name}: {what}" for what in broken_tally(inbox, bot["id"], bot["confirmed"])]
             broken += [f"{name}: updates were never fetched"] if bot["expired"] else []
             continue
-        order = [*handlings(folder / "notes" / str(bot["id"]))]
+        order = [*handlings(left.notes / str(bot["id"]))]
         handled += len(order)
         found = [
             *broken_tally(inbox, bot["id"], bot["confirmed"]),
@@ -94,10 +85,7 @@ def reckon(
         broken += [f"{name}: {what}" for what in found]
     keys = {trace(key): key for key in answers}
     made = [trace(key) for key, _ in report["answers"]]
-    broken += [
-        f"{what} ({keys[what.partition(' ')[0]]})"
-        for what in broken_replies(made, marked=marked, unheard={trace(key) for key in unheard})
-    ]
+    broken += [f"{what} ({keys[what.partition(' ')[0]]})" for what in broken_replies(made, marked=marked)]
     letters = {bot_id: len(ids) for bot_id, ids in dead.items()}
     found, of_programs = reckon_programs(programs.values(), letters)
     broken += found
@@ -133,7 +121,7 @@ def handlings(notes: Path) -> Iterator[Handled]:
     """What a bot noted, in its order."""
     if notes.exists():
         for line in notes.read_text().splitlines():
-            chat, update_id, gap = line.split()
+            chat, update_id, gap, *_ = line.split()
             yield Handled(chat, int(update_id), gap == "1")
 
 

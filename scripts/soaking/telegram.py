@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter, defaultdict
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -19,6 +20,8 @@ import trio
 from trioworkers.testing import Telegram, faults, serve_telegram
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from trioworkers.testing import SimBot
     from trioworkers.testing.calls import Call
     from trioworkers.testing.faults import Fault
@@ -72,8 +75,8 @@ class World(Telegram):
 class Play:
     """What is going on: who speaks to whom, and what goes wrong."""
 
-    def __init__(self, seed: int, bots: int, programs: int) -> None:
-        self.world = World(seed)
+    def __init__(self, world: World, seed: int, bots: int, programs: int) -> None:
+        self.world = world
         own = [self.world.add_bot(f"bot{number}") for number in range(bots)]
         self.programs = [self.world.add_bot(f"program{number}") for number in range(programs)]
         self.bots = [*own, *self.programs]
@@ -99,9 +102,9 @@ class Play:
             owed = self.rate and owed + self.rate * (now - last)
             last = now
             while owed >= 1:
-                owed -= self._say()
+                owed -= self.say()
 
-    def _say(self) -> int:
+    def say(self) -> int:
         """Somebody says something; returns how many updates that are."""
         person, number = self._dice.choice(self.people), next(self._numbers)
         text = f"{CANARY} {number}"
@@ -156,44 +159,48 @@ class Play:
 
 async def main(seed: int, bots: int, programs: int) -> None:
     """Serve until standard input ends."""
-    play = Play(seed, bots, programs)
+    play = Play(World(seed), seed, bots, programs)
     async with trio.open_nursery() as nursery:
         base = await nursery.start(serve_telegram, play.world)
         nursery.start_soon(play.talk)
-        _answer({"base": base, "tokens": {bot.username: bot.token for bot in play.bots}})
-        async for line in trio.wrap_file(sys.stdin):
-            order = json.loads(line)
-            do = order.pop("do")
-            if do == "talk":
-                play.rate = order["rate"]
-                _answer(True)
-            elif do == "fault":
-                nursery.start_soon(
-                    play.spoil, order["kind"], order["method"], order["share"], order["seconds"]
-                )
-                _answer(True)
-            elif do == "renew":
-                bot: SimBot = play.bots[order["bot"]]
-                _answer(play.world.renew(bot))
-            elif do == "count":
-                _answer(
-                    {
-                        "pending": play.pending(),
-                        "confirmed": sum(len(bot.queue.confirmed) for bot in play.bots),
-                        "answers": len(play.world.answers) + sum(map(len, play.world.echoes.values())),
-                        "faults": sum(play.hits.values()),
-                    }
-                )
-            else:
-                path = Path(order["path"])
-                path.write_text(json.dumps(play.report()))
-                _answer(True)
+        answer({"base": base, "tokens": {bot.username: bot.token for bot in play.bots}})
+        async for order in orders():
+            answer(obey(play, nursery, **order))
         nursery.cancel_scope.cancel()
 
 
-def _answer(what: object) -> None:
+async def orders() -> AsyncIterator[dict[str, Any]]:
+    """The orders from standard input, until it ends."""
+    async for line in trio.wrap_file(sys.stdin):
+        yield json.loads(line)
+
+
+def obey(play: Play, nursery: trio.Nursery, do: str, **order: Any) -> object:
+    """Carry out an order; return what to answer."""
+    match do:
+        case "talk":
+            play.rate = order["rate"]
+        case "fault":
+            nursery.start_soon(play.spoil, order["kind"], order["method"], order["share"], order["seconds"])
+        case "renew":
+            bot: SimBot = play.bots[order["bot"]]
+            return play.world.renew(bot)
+        case "count":
+            return {
+                "pending": play.pending(),
+                "confirmed": sum(len(bot.queue.confirmed) for bot in play.bots),
+                "answers": len(play.world.answers) + sum(map(len, play.world.echoes.values())),
+                "faults": sum(play.hits.values()),
+            }
+        case _:
+            Path(order["path"]).write_text(json.dumps(play.report()))
+    return True
+
+
+def answer(what: object) -> None:
+    """Answer an order."""
     print(json.dumps(what), flush=True)
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    trio.run(partial(main, *map(int, sys.argv[1:4])))

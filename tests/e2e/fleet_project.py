@@ -55,7 +55,7 @@ class Daemon:
         """One bot's row of it."""
         return next(row for row in (await self.status())["workers"] if row["bot"] == name)
 
-    async def ready(self) -> Daemon:
+    async def ready(self, seconds: float = 30) -> Daemon:
         """Wait until every bot has its first verdict."""
 
         async def running() -> bool:
@@ -63,7 +63,7 @@ class Daemon:
             document = await self.ask()
             return document is not None and document["fleet"]["state"] == "running"
 
-        await until(running)
+        await until(running, seconds)
         return self
 
     async def wait(self, seconds: float = 30) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from fleet_project import Project, until
 from trioworkers.testing import Telegram, serve_telegram
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import trio
 
     from trioworkers.testing import SimBot, SimUser
@@ -83,49 +86,77 @@ async def answers(user: SimUser, bot: SimBot, count: int) -> list[str]:
     return [(await user.expect(bot, timeout=60))["text"] for _ in range(count)]
 
 
-@pytest.mark.parametrize("name", MODES)
-async def test_a_bot_as_its_readme_shows_it_answers_every_update_once(
-    project: Project, world: Telegram, nursery: trio.Nursery, name: str
+def add_bots(world: Telegram, names: Iterable[str]) -> dict[str, SimBot]:
+    """A bot for each way of running a library: they start and work at the same time, in one fleet."""
+    return {name: world.add_bot(name.replace("-", "_")) for name in names}
+
+
+async def answer_all(
+    project: Project, world: Telegram, nursery: trio.Nursery, bots: dict[str, SimBot], own: dict[str, Any]
+) -> dict[str, list[list[str]]]:
+    """300 updates in 30 chats of each bot, after which the daemon is stopped; the answers of each chat.
+
+    Each is answered once, and no token is logged. `own`: the bots' tables of the fleet file.
+    """
+    project.write(await nursery.start(serve_telegram, world), own)
+    daemon = await project.start().ready(90)
+    people = [world.add_user(f"user{number}") for number in range(CHATS)]
+    for bot in bots.values():
+        for number in range(EACH):
+            for one in people:
+                await one.say(bot, f"m{number}")
+    got = {name: [await answers(one, bot, EACH) for one in people] for name, bot in bots.items()}
+    await until(lambda: all(project.tally(bot)["done"] == CHATS * EACH for bot in bots.values()))
+    assert await daemon.stop() == 0
+    assert Counter(call.bot_id for call in world.calls_of("sendMessage")) == {
+        bot.id: CHATS * EACH for bot in bots.values()
+    }
+    assert sum(project.tally(bot)["pending"] for bot in bots.values()) == 0
+    logs = [log.read_text() for log in (project.log, *(project.folder / "state" / "logs").iterdir())]
+    secrets = [bot.token.partition(":")[2] for bot in bots.values()]
+    assert not any(secret in log for log in logs for secret in secrets)
+    return got
+
+
+def strange(got: dict[str, list[list[str]]], modes: dict[str, Mode]) -> dict[str, list[list[str]]]:
+    """What was answered otherwise than it should, by the bot.
+
+    In order, where the end of each update is known; elsewhere in any order.
+    """
+    wanted = [f"echo m{number}" for number in range(EACH)]
+    found = {
+        name: [texts for texts in by_chat if (texts if modes[name].poll else sorted(texts)) != wanted]
+        for name, by_chat in got.items()
+    }
+    return {name: texts for name, texts in found.items() if texts}
+
+
+async def test_bots_as_their_readmes_show_them_answer_every_update_once(
+    project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
     """300 updates in 30 chats: each is answered once, and in order where a poll says what was handled."""
-    mode = MODES[name]
-    base = await nursery.start(serve_telegram, world)
-    bot = world.add_bot("shop")
-    project.write(base, {"shop": table(bot, mode)})
-    daemon = await project.start().ready()
-    people = [world.add_user(f"user{number}") for number in range(CHATS)]
-    for number in range(EACH):
-        for one in people:
-            await one.say(bot, f"m{number}")
-    wanted = [f"echo m{number}" for number in range(EACH)]
-    for one in people:
-        got = await answers(one, bot, EACH)
-        assert (got if mode.poll else sorted(got)) == wanted
-    await until(lambda: project.tally(bot)["done"] == CHATS * EACH)
-    assert await daemon.stop() == 0
-    assert len(world.calls_of("sendMessage")) == CHATS * EACH
-    assert project.tally(bot)["pending"] == 0
-    secret = bot.token.partition(":")[2]
-    logs = [project.log, *(project.folder / "state" / "logs").iterdir()]
-    assert not any(secret in log.read_text() for log in logs)
+    bots = add_bots(world, MODES)
+    own = {name: table(bot, MODES[name]) for name, bot in bots.items()}
+    assert strange(await answer_all(project, world, nursery, bots, own), MODES) == {}
     nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("name", MODES)
-async def test_a_bot_whose_code_knows_telegram_alone_is_redirected(
-    project: Project, world: Telegram, nursery: trio.Nursery, name: str
+async def test_bots_whose_code_knows_telegram_alone_are_redirected(
+    project: Project, world: Telegram, nursery: trio.Nursery
 ) -> None:
-    """Nothing of it says where the daemon is; each library's way of asking Telegram comes to us."""
-    mode = MODES[name]
+    """Nothing of them says where the daemon is; each library's way of asking Telegram comes to us."""
     base = await nursery.start(serve_telegram, world)
-    bot, alice = world.add_bot("shop"), world.add_user("Alice")
-    own = table(bot, mode)
-    own["environment"]["API_ROOT"] = TELEGRAM
-    project.write(base, {"shop": own})
-    daemon = await project.start().ready()
-    for number in range(3):
-        await alice.say(bot, f"m{number}")
-    assert sorted(await answers(alice, bot, 3)) == ["echo m0", "echo m1", "echo m2"]
+    bots, alice = add_bots(world, MODES), world.add_user("Alice")
+    own = {name: table(bot, MODES[name]) for name, bot in bots.items()}
+    for one in own.values():
+        one["environment"]["API_ROOT"] = TELEGRAM
+    project.write(base, own)
+    daemon = await project.start().ready(90)
+    for bot in bots.values():
+        for number in range(3):
+            await alice.say(bot, f"m{number}")
+    for bot in bots.values():
+        assert sorted(await answers(alice, bot, 3)) == ["echo m0", "echo m1", "echo m2"]
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trioworkers.testing.fleet import RunningFleet
 
 PASSWORD = "sesame-open-wide"
+AWAITED = "the fleet starts when it can be used"
 STORE = {"store": {"url": {"env": "DATABASE_URL"}}}
 
 
@@ -44,7 +46,7 @@ def environ(server: Server) -> dict[str, str]:
 
 
 def rows(environ: dict[str, str], query: str) -> list[Any]:
-    with psycopg.connect(environ["DATABASE_URL"]) as connection:
+    with psycopg.connect(environ["DATABASE_URL"], target_session_attrs="read-write") as connection:
         connection.execute("SET search_path = trioworkers")
         return connection.execute(query).fetchall()
 
@@ -62,6 +64,22 @@ def heard(fleet: RunningFleet, texts: list[str]) -> None:
     for text in texts:
         person.says(text)
     assert [person.hears(timeout=30)["text"] for _ in texts] == texts
+
+
+@contextmanager
+def coming_back(server: Server, log: Path) -> Iterator[None]:
+    """Meanwhile the server starts, as soon as this log says that it is waited for."""
+
+    def start() -> None:
+        until = time.monotonic() + 30
+        while time.monotonic() < until and (not log.exists() or AWAITED not in log.read_text()):
+            time.sleep(0.1)
+        server.start()
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    yield
+    starting.join()
 
 
 def test_a_fleet_runs_on_a_server(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -130,18 +148,57 @@ def test_a_server_that_goes_away_loses_nothing(
     assert counted(environ, "accepted, done") == (60, 60)
 
 
+def test_a_synchronous_standby_that_takes_over_has_everything(tmp_path: Path, server: Server) -> None:
+    """The server is killed under load, and its standby promoted: each message is answered once, in order."""
+    database = server.database()
+    with closing(server.copy()) as standby:
+        server.require_standby()
+        hosts = f"127.0.0.1:{server.port},127.0.0.1:{standby.port}"
+        environ = {"DATABASE_URL": f"postgresql://tests@{hosts}/{database}"}
+        with running(tmp_path, STORE, environ=environ) as fleet:
+            person = fleet.user()
+            texts = [f"{number}" for number in range(60)]
+            for text in texts[:40]:
+                person.says(text)
+            assert person.hears()["text"] == texts[0]
+            server.kill()
+            for text in texts[40:]:
+                person.says(text)
+            standby.promote()
+            assert [person.hears(timeout=30)["text"] for _ in texts[1:]] == texts[1:]
+            fleet.settled()
+            assert not [one for one in fleet.events("inbox.trouble") if "has lost" in one["reason"]]
+        assert counted(environ, "accepted, done") == (60, 60)
+
+
 def test_a_server_that_is_down_at_the_start_is_waited_for(
     tmp_path: Path, environ: dict[str, str], server: Server
 ) -> None:
     """It is reported in words; the fleet runs as soon as it is there."""
     server.stop()
-    timer = threading.Timer(2, server.start)
-    timer.start()
-    with running(tmp_path, STORE, environ=environ) as fleet:
-        timer.join()
-        (trouble,) = {event["reason"] for event in fleet.events("inbox.trouble")}
+    with (
+        coming_back(server, tmp_path / "daemon.log"),
+        running(tmp_path, STORE, environ=environ) as fleet,
+    ):
+        (trouble, *_) = {event["reason"] for event in fleet.events("inbox.trouble")}
         assert "the database cannot be used" in trouble
         heard(fleet, ["hello"])
+
+
+def test_start_says_that_it_waits_for_the_server(
+    tmp_path: Path, environ: dict[str, str], server: Server
+) -> None:
+    """At once, on the terminal and with what ends the waiting; it returns when the fleet runs."""
+    with running(tmp_path, STORE, environ=environ) as fleet:
+        fleet.stop()
+        server.stop()
+        with coming_back(server, tmp_path / "state" / "logs" / "master.log"):
+            started = fleet.command("start")
+        assert fleet.command("stop").returncode == 0
+        assert started.returncode == 0, started.stderr
+        assert "the database cannot be used" in started.stderr
+        assert "`trioworkers stop` ends the waiting" in started.stderr
+        assert "the database is there" in started.stderr
 
 
 def test_a_stop_ends_the_waiting_for_a_server(

@@ -83,17 +83,17 @@ def of(note: dict[str, Any]) -> int:
     return int(note["text"].split()[0])
 
 
-def check_death(folder: Path, told: list[dict[str, Any]]) -> tuple[set[int], set[tuple[str, str]]]:
-    """After the daemon's end: which updates are over, and which calls its inbox knew nothing of."""
+def check_death(folder: Path, told: list[dict[str, Any]]) -> set[int]:
+    """After the daemon's end: no call was made that nobody knows of. Which updates are over."""
     path = folder / "inbox.db"
     confirmed = folder / "confirmed"
     last = int(confirmed.read_text() or 0) if confirmed.exists() else 0
     if not path.exists():
         assert not last
-        return set(), set()
+        return set()
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as inbox:
         if not inbox.execute("SELECT 1 FROM sqlite_master").fetchall():
-            return set(), set()
+            return set()
         waits = dict(inbox.execute("SELECT update_id, id FROM inbox"))
         seen = {id_ for (id_,) in inbox.execute("SELECT update_id FROM seen")}
         heard = set(inbox.execute("SELECT id, key FROM calls"))
@@ -105,10 +105,11 @@ def check_death(folder: Path, told: list[dict[str, Any]]) -> tuple[set[int], set
         for note in told
         if note["note"] == "call" and of(note) in waits and (waits[of(note)], key(note)) not in heard
     }
-    return seen - waits.keys(), unheard
+    assert not unheard
+    return seen - waits.keys()
 
 
-def check_end(folder: Path, lives: list[int], over: set[int], unheard: set[tuple[str, str]]) -> None:
+def check_end(folder: Path, lives: list[int], over: set[int]) -> None:
     """After a life without faults: everything is where it belongs. `lives`: how many notes each left."""
     path, told = folder / "inbox.db", notes(folder)
     assert broken_tally(path, BOT, UPDATES) == []
@@ -136,7 +137,7 @@ def check_end(folder: Path, lives: list[int], over: set[int], unheard: set[tuple
     marked = Counter(
         (note["trace"], note["call"].split()[0]) for note in told if note["note"] == "update.repeated"
     )
-    assert broken_replies(made, marked=marked, unheard=unheard) == []
+    assert broken_replies(made, marked=marked) == []
 
 
 def try_step(driver: Driver, folder: Path, at: int, how: str) -> str | None:
@@ -145,16 +146,15 @@ def try_step(driver: Driver, folder: Path, at: int, how: str) -> str | None:
     first = driver.live(folder, at, how)
     lives = [len(notes(folder))]
     over: set[int] = set()
-    unheard: set[tuple[str, str]] = set()
     try:
         if first["daemon"]:
             killed = how == "kill" and first["daemon"] == -9
             opening = how == "io" and not (folder / "notes").exists()
             assert killed or opening, "the daemon did not survive"
-            over, unheard = check_death(folder, notes(folder))
+            over = check_death(folder, notes(folder))
             second = driver.live(folder)
             assert second["daemon"] == 0, "the daemon did not come back"
-        check_end(folder, lives, over, unheard)
+        check_end(folder, lives, over)
     except AssertionError as error:
         error.add_note(f"step {at}, {how}: {first}, in {folder}")
         output = folder / "output"

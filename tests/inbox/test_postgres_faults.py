@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import random
 import socket
-import subprocess
-import tempfile
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from postgres_server import Server, needs_postgres, postgres_server
+from postgres_server import OF_SMALL_DISK, Server, fill, needs_postgres, postgres_server, small_disk
 
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.postgres import session as session_module
@@ -567,38 +564,27 @@ def test_tallies_survive_their_folding(store, database):
 
 
 @pytest.fixture
-def small_disk():
-    """A folder on a disk of 160 MB, which the server's user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="trioworkers-disk-"))
-    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=160m,mode=0755", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        folder.rmdir()
-        pytest.skip("a disk can be mounted by root only")
-    yield folder
-    subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
+def disk():
+    with small_disk() as folder:
+        yield folder
 
 
-def test_a_servers_full_disk_refuses_what_comes_in(small_disk):
+def test_a_servers_full_disk_refuses_what_comes_in(disk):
     """It is told as that; nothing of a refused commit is there, and it goes on once there is room."""
-    small_disk.chmod(0o755)
-    with closing(Server(small_disk, min_wal_size="32MB", max_wal_size="32MB")) as server:
+    with closing(Server(disk, **OF_SMALL_DISK)) as server:
         server.start()
         with opened(server.admin(server.database())) as store:
             store.commit([new(1)])
-            ballast = small_disk / "ballast"
-            with suppress(OSError), ballast.open("wb") as file:
-                while True:
-                    file.write(bytes(1 << 16))
+            ballast = fill(disk)
             kept = [1]
 
-            def fill() -> None:
+            def write() -> None:
                 for number in count(2):
                     store.commit([new(number, b"x" * 50_000)])
                     kept.append(number)
 
             with pytest.raises(StoreFullError, match="No space left on device"):
-                fill()
+                write()
             assert update_ids(store) == kept
             ballast.unlink()
             assert [type(one) for one in store.commit([new(10_000)])] == [Kept]

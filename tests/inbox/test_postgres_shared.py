@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import Any
 
-import psycopg
 import pytest
 import trio
 from postgres_server import needs_postgres, postgres_server
+from shared_lives import end_life, node
 
 from trioworkers.breakage import Breakage
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.inbox import open_inbox
-from trioworkers.inbox.postgres.store import PostgresStore, postgres_store
 from trioworkers.inbox.store import Accept, Finish, Kept, MoveToDead, Replay, StoreFencedError
 from trioworkers.inbox.tally import Tally
 from trioworkers.records import Arrival
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from uuid import UUID
-
 BOT, OTHER = 7_000_000_001, 7_000_000_002
-
-
-class SharedLease:
-    """A row of `node` beside others, which lasts until somebody deletes it."""
-
-    is_shared = True
-
-    def __init__(self, name: str) -> None:
-        self.life: UUID = uuid4()
-        self._name = name
-        self._is_new = True
-
-    def attach(self, connection: psycopg.Connection[Any], former: int) -> None:
-        if self._is_new:
-            connection.execute("INSERT INTO node (id, name) VALUES (%s, %s)", (self.life, self._name))
-        self._is_new = False
 
 
 @pytest.fixture
@@ -49,49 +26,8 @@ def database():
     return postgres_server().database()
 
 
-@contextmanager
-def node(database: str, name: str = "a") -> Iterator[PostgresStore]:
-    with closing(postgres_store(postgres_server().admin(database), SharedLease(name))) as store:
-        store.open()
-        yield store
-
-
-def end_life(database: str, store: PostgresStore) -> None:
-    with psycopg.connect(postgres_server().admin(database)) as connection:
-        connection.execute("DELETE FROM trioworkers.node WHERE id = %s", (store._session.lease.life,))
-
-
 def new(number: int, bot: int = BOT) -> Accept:
     return Accept(bot, number, "k", b"{}", 1.0)
-
-
-def test_a_bot_has_one_owner_and_each_claim_another_epoch(database: str) -> None:
-    """What is owned cannot be claimed; what is released or whose owner's life has ended, can."""
-    with node(database, "a") as one, node(database, "b") as two:
-        assert one.claim([BOT, OTHER]) == {BOT: 1, OTHER: 1}
-        assert one.claim([BOT]) == two.claim([BOT, OTHER]) == {}
-        assert two.release([BOT]) == []
-        assert one.release([BOT, BOT]) == [BOT]
-        assert two.claim([BOT, OTHER]) == {BOT: 2}
-        end_life(database, one)
-        assert two.claim([BOT, OTHER]) == {OTHER: 2}
-
-
-def test_of_many_that_claim_at_once_one_succeeds(database: str) -> None:
-    """Each bot goes to exactly one of them."""
-    got: dict[str, dict[int, int]] = {}
-
-    def claim(name: str) -> None:
-        with node(database, name) as store:
-            got[name] = dict(store.claim(range(100)))
-
-    with node(database):
-        threads = [threading.Thread(target=claim, args=(name,)) for name in "bcde"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert sorted(bot for claimed in got.values() for bot in claimed) == list(range(100))
 
 
 def test_an_accept_says_whether_updates_of_others_lie_before(database: str) -> None:
@@ -109,15 +45,12 @@ def test_an_accept_says_whether_updates_of_others_lie_before(database: str) -> N
 
 
 def test_a_life_that_has_ended_writes_nothing(database: str) -> None:
-    """Not a commit, not a claim's successor; the other's tallies count what it had committed."""
+    """The other's tallies count what it had committed."""
     with node(database, "a") as one, node(database, "b") as two:
         one.commit([new(1), new(2)])
-        one.claim([BOT])
         end_life(database, one)
         with pytest.raises(StoreFencedError):
             one.commit([Finish(1, BOT, "done")])
-        with pytest.raises(StoreFencedError):
-            one.claim([OTHER])
         assert two.tallies([BOT]) == {BOT: Tally(accepted=2, pending=2)}
         two.tend()
         assert two.tallies([BOT]) == {BOT: Tally(accepted=2, pending=2)}
@@ -187,7 +120,6 @@ async def test_two_inboxes_share_a_bot(database: str) -> None:
 
     with node(database, "a") as one, node(database, "b") as two, trio.fail_after(60):
         async with open_inbox(one) as mine, open_inbox(two) as theirs:
-            assert await mine.acquire([BOT]) == {BOT: 1}
             backlog = mine.claim(BOT, Breakage())
             for number in range(0, 30, 3):
                 await theirs.accept(BOT, [Arrival(number, "message", "k", None, None, b"{}")])
@@ -199,6 +131,6 @@ async def test_two_inboxes_share_a_bot(database: str) -> None:
             while mine.tally(BOT) != Tally(accepted=30, done=30):  # noqa: ASYNC110 - the other side is a thread
                 await trio.sleep(0.01)
             mine.release(backlog)
-            assert await mine.give_up([BOT]) == [BOT]
-            assert await theirs.acquire([BOT]) == {BOT: 2}
+            await mine.answers()
+            await theirs.recount([BOT])
             assert theirs.tally(BOT) == Tally(accepted=30, done=30)

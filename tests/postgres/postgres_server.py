@@ -11,13 +11,17 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
 SETTINGS = {
@@ -30,6 +34,7 @@ SETTINGS = {
     "log_min_messages": "fatal",
     "deadlock_timeout": "100ms",
 }
+OF_SMALL_DISK: dict[str, Any] = {"min_wal_size": "32MB", "max_wal_size": "32MB"}
 LIFELINE = 'cat; [ -e "$1/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$1/postmaster.pid")"; rm -rf "$2"'
 
 
@@ -46,13 +51,21 @@ class Server:
     Args:
         parent: where its folder is made.
         copied: the server of which it is a standby.
+        environ: variables of its own.
         settings: of the server, beside those of all tests.
     """
 
-    def __init__(self, parent: Path | None = None, copied: Server | None = None, **settings: str) -> None:
+    def __init__(
+        self,
+        parent: Path | None = None,
+        copied: Server | None = None,
+        environ: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="trioworkers-pg-", dir=parent))
         self.data = self.folder / "data"
         self._settings = SETTINGS | settings
+        self._environ = {**os.environ, **(environ or {})}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -104,7 +117,7 @@ class Server:
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=log, **self.as_user()
+                command, cwd=self.folder, env=self._environ, stdout=log, stderr=log, **self.as_user()
             )
         until = time.monotonic() + 30
         while True:
@@ -124,6 +137,12 @@ class Server:
         standby.start()
         return standby
 
+    def require_standby(self) -> None:
+        """From now on each commit waits for a standby; the standby itself has no such rule."""
+        with psycopg.connect(self.admin(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+
     def promote(self) -> None:
         """Let a standby take over; return once it takes writes."""
         self._run("pg_ctl", "promote", "-D", str(self.data), "-w")
@@ -132,13 +151,13 @@ class Server:
         """End it and all its processes at once, as a crash does (the rest of them follow the first)."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGQUIT)
-        self._process.wait(20)
+        self._process.wait(60)
 
     def stop(self) -> None:
         """Shut it down, ending connections."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGINT)
-        self._process.wait(20)
+        self._process.wait(60)
 
     def close(self) -> None:
         """Kill it, and remove its folder."""
@@ -146,7 +165,7 @@ class Server:
             self.kill()
         assert self._lifeline.stdin is not None
         self._lifeline.stdin.close()
-        self._lifeline.wait(20)
+        self._lifeline.wait(120)  # disks that others are busy with remove slowly
 
     def admin(self, database: str = "postgres") -> str:
         """The address for the server's owner."""
@@ -158,6 +177,30 @@ class Server:
         with psycopg.connect(self.admin(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} STRATEGY = FILE_COPY")
         return name
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """A folder on a disk of 160 MB, which the server's user may enter; without root it skips the test."""
+    folder = Path(tempfile.mkdtemp(prefix="trioworkers-disk-"))
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=160m,mode=0755", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        folder.rmdir()
+        pytest.skip("a disk can be mounted by root only")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room on a disk; return the file that takes it."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb") as file:
+        while True:
+            file.write(bytes(1 << 16))
+    return ballast
 
 
 def needs_postgres() -> None:

@@ -79,6 +79,8 @@ LAYERS: Layers = [
             "inbox.policy",
             "user_modules",
             "types",
+            "cluster.port",
+            "cluster.__init__",
         ),
         ("config", "protocol", "http", "botapi", "figures"),
         (
@@ -113,6 +115,7 @@ LAYERS: Layers = [
         ("trioworkers.__init__",),
         ("gateway",),
         ("nursery",),
+        ("cluster",),
         ("dashboard",),
         ("reload", "reports", "web"),
         ("holdings", "last_resort"),
@@ -153,6 +156,7 @@ LAYERS: Layers = [
         ("cli.failures",),
         (
             "cli.added",
+            "cli.awaited_store",
             "cli.bot_name",
             "cli.control",
             "cli.extended",

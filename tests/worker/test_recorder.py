@@ -11,12 +11,21 @@ import pytest
 import trio
 
 from trioworkers.awake import AwakeClock
-from trioworkers.call_marks import MOST_KEY, read_marks
+from trioworkers.call_marks import MOST_KEY, MOST_SLOTS, read_marks
 from trioworkers.protocol.channel import Channel
-from trioworkers.protocol.frames import MOST_ANSWER, Called, Calling, Deliver, FromWorker, Outcome, Unreported
+from trioworkers.protocol.frames import (
+    MOST_ANSWER,
+    Called,
+    Calling,
+    Deliver,
+    FromWorker,
+    Outcome,
+    Recorded,
+    Unreported,
+)
 from trioworkers.protocol.framing import FrameReader
-from trioworkers.worker.held_calls import MORE_SLOTS, HeldCalls, hold_calls
-from trioworkers.worker.recorder import FrameRecorder
+from trioworkers.worker.held_calls import HeldCalls, hold_calls
+from trioworkers.worker.recorder import MOST_MARKS, FrameRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,13 +38,13 @@ A, B = "a 1 d 1", "b 1 d 1"
 class Scene:
     """A worker's end of a channel, whose other end is read here, and its marks."""
 
-    def __init__(self, path: str, handlings: int = 1) -> None:
+    def __init__(self, path: str) -> None:
         near, self._far = socket.socketpair()
         self._far.setblocking(False)
         self.path = path
         self.clock: Any = trio.lowlevel.current_clock()
         self.channel = Channel(near, FromWorker)
-        held = hold_calls(path, handlings)
+        held = hold_calls(path)
         assert held is not None
         self.held: HeldCalls = held
         self._reader = FrameReader(FromWorker)
@@ -46,14 +55,17 @@ class Scene:
         self.channel.close()
         self._far.close()
 
-    def recorder(self, *, holds: bool = True, tells: bool = True) -> FrameRecorder:
-        """That of the next delivery, of an update with ten times its number."""
+    def recorder(self, *, holds: bool = True, tells: bool = True, marks: bool = True) -> FrameRecorder:
+        """That of the next delivery, of an update with ten times its number.
+
+        `holds` is False for one that was handled before; `marks` where there is no file.
+        """
         self._numbers += 1
-        held = self.held if holds else None
+        calls = [] if holds else [Recorded("c 1 d 1", True, FIVE)]
         deliver = Deliver(
-            self._numbers, 0, False, msgspec.Raw(b"{}"), [], id=10 * self._numbers, tells_calls=tells
+            self._numbers, 0, False, msgspec.Raw(b"{}"), calls, id=10 * self._numbers, tells_calls=tells
         )
-        return FrameRecorder(deliver, self.channel, lambda: True, held)
+        return FrameRecorder(deliver, self.channel, lambda: True, self.held if marks else None)
 
     async def sent(self) -> list[Any]:
         """What has left the worker since the last time."""
@@ -72,11 +84,11 @@ class Scene:
         return [(mark.delivery, mark.reported, mark.key) for mark in read_marks(self.path)]
 
 
-def run(tmp_path: Path, play: Callable[[Scene], Awaitable[None]], handlings: int = 1) -> None:
+def run(tmp_path: Path, play: Callable[[Scene], Awaitable[None]]) -> None:
     """Play it on the clock that workers have."""
 
     async def main() -> None:
-        with trio.fail_after(20), closing(Scene(str(tmp_path / "marks"), handlings)) as scene:
+        with trio.fail_after(20), closing(Scene(str(tmp_path / "marks"))) as scene:
             await play(scene)
 
     trio.run(main, clock=AwakeClock(tick=5.0, counts_steps=True))
@@ -87,7 +99,7 @@ def test_an_answer_that_the_daemon_does_not_take_is_not_recorded(tmp_path: Path)
 
     async def play(scene: Scene) -> None:
         large = msgspec.Raw(b'"' + b"x" * (MOST_ANSWER - 1) + b'"')
-        recorder = scene.recorder(holds=False)
+        recorder = scene.recorder(marks=False)
         recorder.made(A, large)
         assert await scene.sent() == [Called(1, A, made=False)]
         recorder = scene.recorder()
@@ -112,7 +124,7 @@ def test_the_call_that_a_handling_ends_with_is_marked_and_never_reported(tmp_pat
         scene.channel.send(Outcome(1, "done", call=call))
         recorder.close()
         assert await scene.sent() == [Outcome(1, "done", call=call)]
-        for _ in range(MORE_SLOTS + 1):
+        for _ in range(MOST_SLOTS):
             later = scene.recorder()
             await later.begin(B)
         assert (1, 0, A) not in scene.marked()
@@ -136,7 +148,7 @@ def test_a_call_whose_failure_was_swallowed_is_named_without_a_time(tmp_path: Pa
 
 
 def test_an_answer_is_reported_when_the_handling_goes_on(tmp_path: Path) -> None:
-    """With the turn of the loop in which it came; the next call is marked once that has left."""
+    """With the turn of the loop in which it came; its mark stays, as the report may not be durable yet."""
 
     async def play(scene: Scene) -> None:
         recorder = scene.recorder()
@@ -144,22 +156,52 @@ def test_an_answer_is_reported_when_the_handling_goes_on(tmp_path: Path) -> None
         recorder.made(A, FIVE)
         assert await scene.sent() == [Calling(1, A), Called(1, A, made=True, answer=FIVE)]
         await recorder.begin(B)
-        assert (await scene.sent(), scene.marked()) == ([], [(1, 1, B)])
+        assert (await scene.sent(), scene.marked()) == ([], [(1, 0, A), (1, 1, B)])
 
     run(tmp_path, play)
 
 
-def test_a_second_call_of_the_same_turn_waits_until_the_first_has_left(tmp_path: Path) -> None:
-    """Its mark takes the first one's place."""
+def test_a_second_call_of_the_same_turn_waits_for_nothing(tmp_path: Path) -> None:
+    """Killed at once, both are known: each has its mark."""
 
     async def play(scene: Scene) -> None:
         recorder = scene.recorder()
         await recorder.begin(A)
         recorder.made(A, FIVE)
         await recorder.begin(B)
-        assert scene.channel.left == scene.channel.sent > 0
-        assert scene.marked() == [(1, 1, B)]
+        assert scene.channel.left == 0 < scene.channel.sent
+        assert scene.marked() == [(1, 0, A), (1, 1, B)]
         assert await scene.sent() == [Calling(1, A), Called(1, A, made=True, answer=FIVE)]
+
+    run(tmp_path, play)
+
+
+def test_a_handling_with_many_calls_leaves_places_for_others(tmp_path: Path) -> None:
+    """Its first call loses its mark once the daemon has heard of it; until then, calls are reported first."""
+
+    async def play(scene: Scene) -> None:
+        recorder = scene.recorder()
+        keys = [f"call {number}" for number in range(MOST_MARKS + 3)]
+        for key in keys:
+            await recorder.begin(key)
+            recorder.made(key, FIVE)
+            await scene.sent()
+        assert [key for _, _, key in scene.marked()] == keys[-MOST_MARKS:]
+        other = scene.recorder()
+        side_by_side = [f"side {number}" for number in range(MOST_MARKS + 1)]
+        for key in side_by_side:
+            await other.begin(key)
+        frames = await scene.sent()
+        assert [frame.key for frame in frames] == side_by_side, (
+            "and the last one, too, as its mark has no place"
+        )
+        marked = [key for delivery, _, key in scene.marked() if delivery == 2]
+        assert marked == side_by_side[:-1]
+        recorder.close()
+        other.close()
+        for _ in range(MOST_SLOTS):
+            await scene.recorder().begin(B)
+        assert {key for _, _, key in scene.marked()} == {B}
 
     run(tmp_path, play)
 
@@ -247,7 +289,7 @@ def test_a_call_that_cannot_be_marked_is_reported_before_it_is_made(tmp_path: Pa
 
     async def play(scene: Scene) -> None:
         if why == "no slot":
-            for _ in range(1 + MORE_SLOTS):
+            for _ in range(MOST_SLOTS):
                 await scene.recorder().begin(A)
         recorder = scene.recorder()
         if why == "a key that is no text":
@@ -256,7 +298,7 @@ def test_a_call_that_cannot_be_marked_is_reported_before_it_is_made(tmp_path: Pa
             return
         key = "ü" * MOST_KEY if why == "a long key" else B
         before = scene.channel.sent
-        await recorder.begin(key[:400])
+        await recorder.begin(key)
         assert scene.channel.left == scene.channel.sent > before
         assert await scene.sent()
 
@@ -264,27 +306,29 @@ def test_a_call_that_cannot_be_marked_is_reported_before_it_is_made(tmp_path: Pa
 
 
 def test_repetitions_are_reported_before_they_are_made(tmp_path: Path) -> None:
-    """Whose update was handled before: the daemon has to see what is made a second time."""
+    """Of an update that was handled before, as the daemon has to see them; a mark is there for its death."""
 
     async def play(scene: Scene) -> None:
         recorder = scene.recorder(holds=False)
         await recorder.begin(A)
         assert scene.channel.left == scene.channel.sent
-        assert (await scene.sent(), scene.marked()) == ([Calling(1, A)], [])
+        assert (await scene.sent(), scene.marked()) == ([Calling(1, A)], [(1, 0, A)])
+        recorder.not_made(A)
+        assert (await scene.sent(), scene.marked()) == ([Called(1, A, made=False)], [])
 
     run(tmp_path, play)
 
 
 async def test_on_another_clock_nothing_is_held(autojump_clock: trio.abc.Clock, tmp_path: Path) -> None:
     """Nobody would report what takes long; nor without a place for the file."""
-    assert hold_calls(str(tmp_path / "marks"), 1) is None
+    assert hold_calls(str(tmp_path / "marks")) is None
 
 
 def test_without_a_place_nothing_is_held(tmp_path: Path) -> None:
     """The folder may be gone: each call is reported before it is made then."""
 
     async def main() -> None:
-        assert hold_calls(str(tmp_path / "gone" / "marks"), 1) is None
-        assert hold_calls("", 1) is None
+        assert hold_calls(str(tmp_path / "gone" / "marks")) is None
+        assert hold_calls("") is None
 
     trio.run(main, clock=AwakeClock(tick=5.0, counts_steps=True))

@@ -21,6 +21,7 @@ from trioworkers.cli.shown import counted, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trioworkers.cli.awaited_store import AwaitedStore
     from trioworkers.config import Fleet
 
 START = """Run the fleet detached from this terminal; return when every bot has had its first verdict.
@@ -58,6 +59,7 @@ version of trioworkers. A daemon that systemd runs is restarted by systemctl.
 """
 LOOK_EVERY = 0.05  # seconds
 LAST_LINES = 20
+PATIENCE = 2.0  # seconds; a daemon that waits for its database answers nobody
 FIRST_ANSWERS = 1.0  # seconds in which Telegram usually refuses a token that is none
 
 
@@ -133,6 +135,7 @@ def _start(fleet: Fleet) -> None:
         AlreadyRunningError: a daemon runs bots of this fleet somewhere else.
         OSError: its log folder cannot be made, or no process started; PermissionError: others write there.
     """
+    from trioworkers.cli.awaited_store import AwaitedStore
     from trioworkers.cli.control import UnreachableError
     from trioworkers.folders import make_folder
     from trioworkers.service.claim import see_no_other
@@ -151,7 +154,11 @@ def _start(fleet: Fleet) -> None:
     make_folder(fleet.log_dir)
     if errors.exists() and errors.stat().st_size:
         errors.replace(f"{errors}.1")  # how the last one ended may be in it
-    with open(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "w") as sink:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    with (
+        closing(AwaitedStore(fleet.log_dir / "master.log", _tell)) as store,
+        open(os.open(errors, flags, 0o600), "w") as sink,
+    ):
         daemon = subprocess.Popen(  # noqa: S603 - our own interpreter
             [sys.executable, "-P", "-m", "trioworkers.cli", "-c", str(fleet.path), "run"],
             stdin=subprocess.DEVNULL,
@@ -160,18 +167,32 @@ def _start(fleet: Fleet) -> None:
             start_new_session=True,
             umask=umask,  # which is the bots'; the daemon sets its own
         )
-    while daemon.poll() is None:
-        document = None
-        with suppress(UnreachableError):
-            document = _ask_status(control)
-        if document and document["fleet"]["pid"] == daemon.pid and document["fleet"]["state"] == "running":
+        if _wait_running(daemon, control, store):
             daemon.returncode = 0  # it lives on without us
             _show_started(control, daemon.pid)
             return
-        time.sleep(LOOK_EVERY)
     for line in errors.read_text(errors="replace").splitlines()[-LAST_LINES:]:
         click.echo(printable(line), err=True)
     sys.exit(daemon.returncode if daemon.returncode > 0 else FAILED)
+
+
+def _wait_running(daemon: subprocess.Popen[bytes], control: Path, store: AwaitedStore) -> bool:
+    """Whether the fleet runs, once it does or its daemon has ended."""
+    from trioworkers.cli.control import UnreachableError
+
+    while daemon.poll() is None:
+        document = None
+        if not store.is_away():  # nothing is answered before it is there
+            with suppress(UnreachableError):
+                document = _ask_status(control, PATIENCE)
+        if document and document["fleet"]["pid"] == daemon.pid and document["fleet"]["state"] == "running":
+            return True
+        time.sleep(LOOK_EVERY)
+    return False
+
+
+def _tell(line: str) -> None:
+    click.echo(printable(line), err=True)
 
 
 def _show_started(control: Path, pid: int) -> None:
@@ -196,12 +217,12 @@ def _show_started(control: Path, pid: int) -> None:
         click.echo(line)
 
 
-def _ask_status(control: Path) -> Any:
+def _ask_status(control: Path, timeout: float | None = None) -> Any:
     """The status document of the daemon that listens there; None when none does."""
-    from trioworkers.cli.control import NotRunningError, ask
+    from trioworkers.cli.control import TIMEOUT, NotRunningError, ask
 
     try:
-        return ask(control, "/api/workers/status")
+        return ask(control, "/api/workers/status", timeout=timeout or TIMEOUT)
     except NotRunningError:
         return None
 

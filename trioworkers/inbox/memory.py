@@ -34,7 +34,7 @@ from trioworkers.inbox.store import (
     Unkept,
 )
 from trioworkers.inbox.tally import Tally
-from trioworkers.records import DeadLetter, RecordedCall, Waiting
+from trioworkers.records import ANY_CALL, DeadLetter, RecordedCall, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -152,12 +152,6 @@ class MemoryStore:
             if bot_ids is None or bot_id in bot_ids
         }
 
-    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
-        return dict.fromkeys(bot_ids, 0)
-
-    def release(self, bot_ids: Collection[int]) -> Collection[int]:
-        return bot_ids
-
     def news(self, after: Mapping[int, int]) -> Collection[int]:
         self.fault("news")
         return {one.bot_id for one in self._inbox.values() if one.id > after.get(one.bot_id, one.id)}
@@ -218,9 +212,10 @@ class MemoryStore:
         if operation.id in self._inbox:
             calls = self._calls[operation.id]
             before = calls.get(operation.key)
-            calls[operation.key] = (
-                replace(before, repeated=True) if before else RecordedCall(operation.key, operation.at)
-            )
+            if before is None:
+                calls[operation.key] = RecordedCall(operation.key, operation.at, repeated=ANY_CALL in calls)
+            else:
+                calls[operation.key] = replace(before, repeated=True)
 
     def _called(self, operation: EndCall) -> None:
         if operation.id not in self._inbox:

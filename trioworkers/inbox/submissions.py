@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trioworkers.inbox.jobs import Job
 
-GATHERING = 0.005  # seconds after a commit for which what nobody waits for gathers
+GATHERING = 0.02  # seconds after a commit for which what nobody waits for gathers
 
 
 class Rest(IntEnum):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from trioworkers.awake import away_between
 from trioworkers.inbox.settle import DeadLettered, Finished, Lost, Moment, SettleLimits, settle
 from trioworkers.protocol.frames import MOST_RECORDED, FrameError
-from trioworkers.records import Attempt, shown_call
+from trioworkers.records import ANY_CALL, Attempt, shown_call
 from trioworkers.records import trace_id as trace_of
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class Delivery:
         self._called += 1
         if not self.update.called:
             self.update = replace(self.update, called=True)
-        repeats = key in self._open_calls or key in self._unknown
+        repeats = key in self._open_calls or key in self._unknown or ANY_CALL in self._unknown
         if key not in self._open_calls:
             self._count(len(key))
         self._open_calls[key] = repeats

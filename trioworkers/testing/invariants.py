@@ -79,19 +79,15 @@ def broken_order(handled: Iterable[Handled], *, gaps: Collection[int] = ()) -> l
     return broken
 
 
-def broken_replies(
-    made: Iterable[Hashable], *, marked: Mapping[Any, int], unheard: Collection[Hashable] = ()
-) -> list[str]:
+def broken_replies(made: Iterable[Hashable], *, marked: Mapping[Any, int]) -> list[str]:
     """Whether a call was repeated that nobody marked as repeated.
 
     Args:
         made: the calls that took effect, as the test tells them apart.
         marked: how often each of them was told as repeated (`update.repeated`).
-        unheard: calls that were under way when the daemon itself was killed, and of which its inbox knew
-            nothing yet: each may have been made once more.
     """
     return [
         f"{call} was made {times} times, of which {marked.get(call, 0)} are marked"
         for call, times in Counter(made).items()
-        if times > 1 + marked.get(call, 0) + (call in unheard)
+        if times > 1 + marked.get(call, 0)
     ]

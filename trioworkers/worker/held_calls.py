@@ -15,8 +15,6 @@ from trioworkers.awake import AwakeClock
 from trioworkers.call_marks import CallMarks
 from trioworkers.protocol.held_back import HeldBack
 
-MORE_SLOTS = 4  # than handlings at a time: those of outcomes that have not left yet
-
 
 class Reports(Protocol):
     """Who holds a call, and can report it."""
@@ -53,8 +51,8 @@ class HeldCalls(HeldBack[Reports]):
         super()._look()
 
 
-def hold_calls(path: str, handlings: int) -> HeldCalls | None:
-    """Make a file for the marks of so many handlings at a time, and what holds calls back.
+def hold_calls(path: str) -> HeldCalls | None:
+    """Make a file for the marks of a worker's calls, and what holds calls back.
 
     None where there is no file to be made, or no room for it: each call is reported before it is made then.
     """
@@ -62,6 +60,6 @@ def hold_calls(path: str, handlings: int) -> HeldCalls | None:
     if not path or not isinstance(clock, AwakeClock):
         return None
     try:
-        return HeldCalls(CallMarks(path, handlings + MORE_SLOTS), clock)
+        return HeldCalls(CallMarks(path), clock)
     except OSError:
         return None

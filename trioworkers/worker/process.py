@@ -205,7 +205,7 @@ class Worker:
         self._failures = Failures()
         self._exit_code = 1  # when it did not start
         self._start_limit = START_TIMEOUT if configure.console is None else inf
-        self._held = hold_calls(configure.marks, configure.concurrency)
+        self._held = hold_calls(configure.marks)
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
@@ -313,8 +313,7 @@ class Worker:
             self._failures.write(log, outcome, error, frame.attempt)
 
         fence = self._in_flight[frame.delivery]
-        held = None if frame.calls else self._held  # what is made again is reported before
-        recorder = FrameRecorder(frame, self._channel, self._is_alone, held)
+        recorder = FrameRecorder(frame, self._channel, self._is_alone, self._held)
         calls = None if frame.calls is None else Calls(frame.calls, recorder)
         try:
             limit = self._tuning.handler_timeout

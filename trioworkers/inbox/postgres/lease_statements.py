@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from trioworkers.inbox.postgres.schema import SCHEMA
 from trioworkers.nursery.ownership import Lease, Node, View
+from trioworkers.records import ANY_CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    import psycopg
 
 CHANNEL = "trioworkers_leases"  # a bot has become free, or is to move
+TOLD = "trioworkers_told"  # what one node tells all others
 TIMELINE = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 ENTER = f"""
 SET search_path = {SCHEMA}; SET jit = off;
@@ -30,18 +38,64 @@ END_PROCESSES = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ap
 REGISTER = "INSERT INTO bot (bot_id) SELECT unnest(%s::bigint[]) ON CONFLICT DO NOTHING"
 CLAIM = """
 WITH free AS (
-    SELECT bot_id FROM bot WHERE bot_id = ANY(%s) AND owner IS NULL
+    SELECT bot_id, drained FROM bot WHERE bot_id = ANY(%s::bigint[]) AND owner IS NULL
     ORDER BY bot_id FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE bot SET owner = %s, epoch = epoch + 1 FROM free WHERE bot.bot_id = free.bot_id
-RETURNING bot.bot_id, epoch
+UPDATE bot SET owner = %s, epoch = epoch + 1, drained = false FROM free WHERE bot.bot_id = free.bot_id
+RETURNING bot.bot_id, epoch, free.drained
+"""
+# in flight can only have been the first of each key: the next one goes out after the commit of its end
+DOUBT = f"""
+INSERT INTO calls (id, key, at, repeated)
+SELECT id, '{ANY_CALL}', extract(epoch FROM now()), false FROM inbox
+WHERE bot_id = ANY(%s::bigint[]) AND (
+    skipped OR key = '' OR bot_id = ANY(%s::bigint[]) OR NOT EXISTS (
+        SELECT FROM inbox AS before WHERE before.bot_id = inbox.bot_id AND before.key = inbox.key
+        AND before.id < inbox.id AND NOT before.skipped
+    )
+)
+ON CONFLICT DO NOTHING
 """
 RELEASE = """
-UPDATE bot SET owner = NULL FROM unnest(%s::bigint[], %s::bigint[]) AS given (bot_id, epoch)
+UPDATE bot SET owner = NULL, drained = true FROM unnest(%s::bigint[], %s::bigint[]) AS given (bot_id, epoch)
 WHERE bot.bot_id = given.bot_id AND bot.epoch = given.epoch AND owner = %s
 """
 TELL = f"SELECT pg_notify('{CHANNEL}', '')"
+TELL_ONE = "SELECT pg_notify(%s, %s)"
+EVICT_NAME = "DELETE FROM node WHERE name = %s RETURNING id"
+DRAIN = "UPDATE node SET about = about || jsonb_build_object('drains', %s::bool) WHERE name = %s RETURNING id"
+PIN = "UPDATE bot SET pinned = %s WHERE bot_id = %s RETURNING bot_id"
+REMOVE = "DELETE FROM node WHERE id = %s"
 ABOUT = "UPDATE node SET about = about || %s::jsonb WHERE id = %s"
+
+
+def told_to(life: UUID | str) -> str:
+    """The channel on which one life of a node is told something."""
+    return f"trioworkers_{life}"
+
+
+def claim(
+    connection: psycopg.Connection[Any], bot_ids: Iterable[int], life: UUID, unordered: Iterable[int] = ()
+) -> dict[int, int]:
+    """Make those of these bots that are free this life's own; return their epochs, by bot id.
+
+    A bot whose last owner did not give it back may have had updates in flight there, and nobody knows which
+    calls were made for them. In the same transaction, each of them gets a record that says so.
+
+    Args:
+        connection: in no transaction.
+        bot_ids: the bots.
+        life: of this node.
+        unordered: those that handle updates of one key side by side.
+
+    Raises:
+        psycopg.Error: none was claimed, or the connection was lost, and they may have been.
+    """
+    with connection.transaction():
+        rows = connection.execute(CLAIM, (sorted(bot_ids), life)).fetchall()
+        if doubtful := [bot_id for bot_id, _, drained in rows if not drained]:
+            connection.execute(DOUBT, (doubtful, sorted(unordered)))
+    return {bot_id: epoch for bot_id, epoch, _ in rows}
 
 
 def read_view(row: Any) -> View:
@@ -49,7 +103,7 @@ def read_view(row: Any) -> View:
     timeline, granted, nodes, bots = row
     return View(
         nodes=[
-            Node(life, name, beat, ttl, about.get("fleet", ""), bool(about.get("drains")))
+            Node(life, name, beat, ttl, about.pop("fleet", ""), bool(about.pop("drains", False)), about)
             for life, name, beat, ttl, about in msgspec.json.decode(nodes)
         ],
         leases={bot: Lease(owner, epoch, pinned) for bot, owner, epoch, pinned in msgspec.json.decode(bots)},

@@ -90,6 +90,14 @@ CREATE TABLE cluster (                   -- one row: the server's timeline under
     one bool PRIMARY KEY DEFAULT true CHECK (one), timeline text NOT NULL
 );
 """,
+    """
+ALTER TABLE bot ADD drained bool NOT NULL DEFAULT true;  -- its last owner gave it back, nothing in flight
+CREATE UNLOGGED TABLE request (          -- what a daemon asks another one, for seconds
+    id uuid PRIMARY KEY, node uuid NOT NULL, asked bytea NOT NULL, answer bytea,
+    at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX request_by_node ON request (node) WHERE answer IS NULL;
+""",
 )
 """`STEPS[n]` makes version n + 1 of version n; 0 is an empty database."""
 

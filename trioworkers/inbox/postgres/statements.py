@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trioworkers.inbox.postgres.schema import COUNTS
 from trioworkers.inbox.rules import MOST_LOGGED
+from trioworkers.records import ANY_CALL
 
 # claims the number of this commit, and locks the row of this life, or fails where that has ended
 FENCE = "INSERT INTO mark (node, batch) VALUES (%b::uuid, %b::int8)"
@@ -107,10 +108,12 @@ WITH gone AS (
 ) {_LEAVE.format(left="gone", leaves="true")}
 """
 # what is begun again may have been made twice; of what does not wait nothing is changed
-RECORD = """
+RECORD = f"""
 INSERT INTO calls (id, key, at, answer, repeated)
 SELECT i, k, came.at, came.answer,
-    begun > 1 OR (begun > 0 AND EXISTS (SELECT FROM calls WHERE calls.id = i AND calls.key = k))
+    begun > 1 OR (begun > 0 AND EXISTS (
+        SELECT FROM calls WHERE calls.id = i AND calls.key IN (k, '{ANY_CALL}')
+    ))
 FROM unnest(%b::int8[], %b::text[], %b::float8[], %b::bytea[], %b::int8[]) AS came (i, k, at, answer, begun)
 WHERE EXISTS (SELECT FROM inbox WHERE inbox.id = i)
 ON CONFLICT (id, key) DO UPDATE

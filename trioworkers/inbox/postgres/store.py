@@ -124,25 +124,6 @@ class PostgresStore:
         given = Ints(after), Ints(after.values())
         return [bot_id for (bot_id,) in self._reading(lambda: self._rows(reads.NEWS, given))]
 
-    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
-        if not self.is_shared:
-            return dict.fromkeys(bot_ids, 0)
-        insert = "INSERT INTO bot (bot_id) SELECT unnest(%b::int8[]) ON CONFLICT DO NOTHING"
-        claim = (
-            "UPDATE bot SET owner = %b, epoch = epoch + 1 WHERE bot_id = ANY(%b::int8[]) AND owner IS NULL"
-            " RETURNING bot_id, epoch"
-        )
-        life, chosen = self._session.lease.life, Ints(sorted(bot_ids))
-        self._changing(insert, (chosen,))
-        return dict(self._changing(claim, (life, chosen)).fetchall())
-
-    def release(self, bot_ids: Collection[int]) -> Collection[int]:
-        if not self.is_shared:
-            return bot_ids
-        release = "UPDATE bot SET owner = NULL WHERE bot_id = ANY(%b::int8[]) AND owner = %b RETURNING bot_id"
-        rows = self._changing(release, (Ints(bot_ids), self._session.lease.life)).fetchall()
-        return [bot_id for (bot_id,) in rows]
-
     def forget(self, before: float, limit: int) -> int:
         old = "SELECT ctid FROM seen WHERE at < %s LIMIT %s FOR UPDATE SKIP LOCKED"
         return self._changing(f"DELETE FROM seen WHERE ctid = ANY(ARRAY({old}))", (before, limit)).rowcount

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trioworkers.inbox.sqlite.rows import Mirror, among, filled, flat, places
 from trioworkers.inbox.store import BeginCall, EndCall
-from trioworkers.records import RecordedCall
+from trioworkers.records import ANY_CALL, RecordedCall
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # what is recorded and begun again may have been made twice; of what does not wait nothing is changed
 RECORD = (
     "WITH came (i, k, at, answer, began) AS ({values}) INSERT INTO calls (id, key, at, answer, repeated)"
-    " SELECT i, k, at, answer, began > 1 OR (began AND EXISTS (SELECT 1 FROM calls WHERE id = i AND key = k))"
+    " SELECT i, k, at, answer, began > 1 OR (began AND EXISTS"
+    f" (SELECT 1 FROM calls WHERE id = i AND key IN (k, '{ANY_CALL}')))"
     " FROM came WHERE i IN (SELECT id FROM inbox) ON CONFLICT (id, key) DO UPDATE"
     " SET answer = coalesce(excluded.answer, answer), repeated = max(repeated, excluded.repeated)"
 )
