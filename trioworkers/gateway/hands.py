@@ -1,4 +1,4 @@
-"""What a program at the endpoint is given, and by whom, as far as the endpoint needs to know."""
+"""Who gives a program's updates to the endpoint, and who waits for them there."""
 
 from __future__ import annotations
 
