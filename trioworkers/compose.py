@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from trioworkers.apply import Applier
+from trioworkers.cluster.joining import joined_cluster, share_bots
 from trioworkers.config import FleetInForce, with_given
 from trioworkers.daemon import Daemon, DaemonParts, StatusReport, cancel_on
 from trioworkers.descriptors import needed, raise_limit
@@ -67,7 +68,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
-    from trioworkers.config import Fleet
+    from trioworkers.cluster.member import Member
+    from trioworkers.config import Fleet, Plan
     from trioworkers.events import Events
     from trioworkers.fleet_state import FleetState
     from trioworkers.holdings import Holdings
@@ -133,15 +135,24 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
         ground.zygote.hide(in_force().secret_env_names)  # plugins may have brought more of them
         raise_limit(needed(len(in_force.own_bots()), in_force.most_workers()))
         figures = None if METRICS in in_force().disabled_plugins else Figures()
-        async with open_inbox(
-            await open_store(in_force(), reports, ground.holdings, stop.requested),
-            trouble=reports.inbox_trouble,
-            keep_dead=in_force.dead_retention,
-            commits=None if figures is None else figures.commits,
-            journal=reports.inbox_journal,
-        ) as inbox:
+        async with (
+            joined_cluster(in_force, events, reports.inbox_trouble, stop.requested) as member,
+            open_inbox(
+                await open_store(
+                    in_force(),
+                    reports,
+                    ground.holdings,
+                    stop.requested,
+                    None if member is None else member.lease,
+                ),
+                trouble=reports.inbox_trouble,
+                keep_dead=in_force.dead_retention,
+                commits=None if figures is None else figures.commits,
+                journal=reports.inbox_journal,
+            ) as inbox,
+        ):
             endpoint = Endpoint(reports.endpoint_broke)
-            read = _Read(in_force, plugins, sources, figures, endpoint)
+            read = _Read(in_force, plugins, sources, figures, endpoint, member)
             if database_of(in_force()) is None:
                 state = await state_in_store(inbox, time.time)
             else:
@@ -168,13 +179,14 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What there is before anything runs. `figures`: None where nobody wants metrics."""
+    """What there is before anything runs. `figures`: None where nobody wants any; `member`: of a cluster."""
 
     in_force: FleetInForce
     plugins: Plugins
     sources: Sources
     figures: Figures | None
     endpoint: Endpoint
+    member: Member | None = None
 
 
 def _build(
@@ -186,7 +198,7 @@ def _build(
         ListenError, AlreadyRunningError, CertificateError: a bot wants a webhook, and nobody can listen for
         it.
     """
-    in_force, plugins, sources = read.in_force, read.plugins, read.sources
+    in_force, plugins, sources, member = read.in_force, read.plugins, read.sources, read.member
     fleet, events = in_force(), ground.events
     paces = Paces()
     watchdog, asks = (
@@ -243,23 +255,31 @@ def _build(
         console=ground.terminal.console,
         on_code=None if code is None else code.report,
     )
+    if member is not None:
+        context = replace(context, epoch=member.epoch)
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 
     def greet() -> None:
         if ground.terminal.show_link is not None and address is not None:
             ground.terminal.show_link(make_link(admission.links, address))
 
-    bots = FleetScope(in_force.own_bots(), context)
+    bots = FleetScope({} if member else in_force.own_bots(), context, is_shared=member is not None)
 
     def log_of(name: str) -> RotatedFile | None:
         bot = bots.get_bots().get(name)
         return None if bot is None else bot.log
 
     applier = Applier(in_force, events, ground.zygote, listener, slots, bots)
+
+    async def apply(plan: Plan) -> None:
+        await applier(plan)
+        if member is not None:
+            share_bots(member.lease, plan.fleet)
+
     restarts = RollingRestarts(events.emit)
-    reload = Reload(in_force, ground.environ, sources=sources, apply=applier, events=events)
+    reload = Reload(in_force, ground.environ, sources=sources, apply=apply, events=events)
     reload.announce = ground.announcer.reloading
-    report = StatusReport(in_force, reload, bots)
+    report = StatusReport(in_force, reload, bots, member)
     live = LiveFeed(events, report)
     snapshots = Snapshots(
         figures=read.figures,
@@ -307,6 +327,7 @@ def _build(
             greet=greet,
             code=code,
             announcer=ground.announcer,
+            member=member,
         )
     )
     app = make_app(

@@ -17,13 +17,14 @@ from trioworkers.config.watch import serve_watch
 from trioworkers.inbox.store import StoreError
 from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.service.watchdog import Part
-from trioworkers.status import DaemonFacts, status_document, summary, summed_up
+from trioworkers.status import DaemonFacts, NodeFacts, status_document, summary, summed_up
 from trioworkers.trouble import unwell_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers.awake import Absence
+    from trioworkers.cluster.member import Member
     from trioworkers.config import FleetInForce
     from trioworkers.events import Events
     from trioworkers.inbox.inbox import Inbox
@@ -73,6 +74,7 @@ class DaemonParts:
         announcer: reports to systemd.
         greet: called when it is ready.
         code: the code of the bots, where its changes replace their workers.
+        member: this daemon as a node of its cluster; None: it is in none.
     """
 
     in_force: FleetInForce
@@ -95,6 +97,7 @@ class DaemonParts:
     announcer: Announcer
     greet: Callable[[], None] = lambda: None
     code: CodeWatch | None = None
+    member: Member | None = None
 
 
 class StatusReport:
@@ -104,12 +107,16 @@ class StatusReport:
         in_force: the fleet in force.
         reload: how the last one went.
         fleet: the bots.
+        member: this daemon as a node of its cluster; None: it is in none.
 
     Attributes:
         state: what the daemon is doing: `starting`, `running` or `stopping`.
     """
 
-    def __init__(self, in_force: FleetInForce, reload: Reload, fleet: FleetScope) -> None:
+    def __init__(
+        self, in_force: FleetInForce, reload: Reload, fleet: FleetScope, member: Member | None = None
+    ) -> None:
+        self._member = member
         self.state = "starting"
         self._in_force = in_force
         self._reload = reload
@@ -132,6 +139,8 @@ class StatusReport:
     def head(self) -> dict[str, Any]:
         """What the document says of the daemon."""
         head: dict[str, Any] = status_document(self._in_force(), self._facts(), ())["fleet"]
+        if head["node"] is not None:
+            del head["node"]["lease_left_ms"]  # it is renewed all the time
         return head
 
     def names(self) -> list[str]:
@@ -143,7 +152,11 @@ class StatusReport:
         return self._fleet.row(name)
 
     def _facts(self) -> DaemonFacts:
-        return DaemonFacts(self._started_at, self.state, self._reload.last)
+        node = None
+        if self._member is not None:
+            seen = self._member.nodes
+            node = NodeFacts(seen.name, seen.life, self._member.running, seen.lease_left)
+        return DaemonFacts(self._started_at, self.state, self._reload.last, node)
 
 
 class Daemon:
@@ -182,6 +195,8 @@ class Daemon:
             await nursery.start(parts.services.serve)
             await nursery.start(parts.deliveries.serve)
             nursery.start_soon(parts.listener.serve)
+            if parts.member is not None:
+                await nursery.start(parts.member.serve, parts.fleet, parts.inbox)
             async with trio.open_nursery() as bots:
                 bots.start_soon(parts.fleet.run)
                 await self._serve_changes()
@@ -189,13 +204,12 @@ class Daemon:
                 parts.announcer.stopping()
                 parts.events.emit("daemon.stopping", status=summary(parts.fleet.status()))
                 parts.restarts.stop()
-                parts.deliveries.close()
-                parts.fleet.stop()
                 timeout = parts.in_force.shutdown_timeout()
                 self._deadline = trio.current_time() + timeout
                 bots.cancel_scope.deadline = self._deadline - min(ENDS, timeout / 2)
                 nursery.start_soon(cancel_on, stop.hastened, bots.cancel_scope)
                 nursery.start_soon(self._kill_late)
+                await self._leave()
             parts.live.close()
             parts.listener.close()
             nursery.cancel_scope.deadline = trio.current_time() + min(ENDS, self.time_left())
@@ -208,6 +222,15 @@ class Daemon:
             nursery.cancel_scope.cancel()
         if not parts.fleet.ready.is_set():  # a stop came first: whoever waits for the start waits no more
             task_status.started(self)
+
+    async def _leave(self) -> None:
+        """Give all bots to other nodes, as far as there are some; then let all that is left drain."""
+        try:
+            if self._parts.member is not None:
+                await self._parts.member.leave()
+        finally:
+            self._parts.deliveries.close()
+            self._parts.fleet.stop()
 
     async def _serve_changes(self) -> None:
         """Follow requests, and the fleet's files and sources, until a stop is requested."""

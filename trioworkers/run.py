@@ -166,7 +166,7 @@ def _claimed(fleet: Fleet) -> Iterator[Claim | None]:
         return
     with closing(claim):
         own = frozenset(bot.bot_id for bot in fleet.bots.values() if fleet.shard.owns(bot.bot_id))
-        claim.see_alone(own)
+        claim.see_alone(frozenset() if fleet.cluster.node is not None else own)
         yield claim
 
 

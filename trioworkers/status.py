@@ -32,12 +32,30 @@ class LastReload:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is said of a daemon as a node of its cluster.
+
+    `life`: the id of its present life; `bots`: how many it runs; `lease_left`: seconds for which it may work
+    without another renewal.
+    """
+
+    name: str
+    life: str
+    bots: int
+    lease_left: float
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonFacts:
-    """What is said of the daemon. `started_at`: Unix seconds; `state`: `starting`, `running`, `stopping`."""
+    """What is said of the daemon. `started_at`: Unix seconds; `state`: `starting`, `running`, `stopping`.
+
+    `node`: None where it is in no cluster.
+    """
 
     started_at: float
     state: str
     last_reload: LastReload
+    node: NodeFacts | None = None
 
 
 def status_document(fleet: Fleet, facts: DaemonFacts, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -49,6 +67,7 @@ def status_document(fleet: Fleet, facts: DaemonFacts, workers: Sequence[dict[str
             "pid": os.getpid(),
             "uptime_ms": round((time.time() - facts.started_at) * 1000),
             "state": facts.state,
+            "node": None if facts.node is None else _node(facts.node),
             "config": {
                 "hash": fleet.digest,
                 "last_reload_ok": facts.last_reload.error is None,
@@ -59,6 +78,11 @@ def status_document(fleet: Fleet, facts: DaemonFacts, workers: Sequence[dict[str
         },
         "workers": list(workers),
     }
+
+
+def _node(node: NodeFacts) -> dict[str, Any]:
+    left = round(1000 * node.lease_left)
+    return {"name": node.name, "life": node.life, "bots": node.bots, "lease_left_ms": left}
 
 
 def summary(workers: Sequence[dict[str, Any]]) -> str:

@@ -11,7 +11,8 @@ from trioworkers.call_marks import FOLDER
 from trioworkers.inbox.left_calls import take_over
 from trioworkers.inbox.sqlite.copied import SqliteTables
 from trioworkers.inbox.sqlite.file import open_file
-from trioworkers.inbox.store import StoreRefusedError, StoreUnreachableError, store_problem
+from trioworkers.inbox.store import StoreFencedError, StoreRefusedError, StoreUnreachableError, store_problem
+from trioworkers.inbox.trouble import StartTrouble
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from trioworkers.config import Fleet
     from trioworkers.holdings import Holdings
     from trioworkers.inbox.postgres.copied import PostgresTables
+    from trioworkers.inbox.postgres.session import Lease
     from trioworkers.inbox.postgres.store import PostgresStore
     from trioworkers.inbox.store import Store
     from trioworkers.reports import Reports
 
 DATABASE = "inbox.db"
 AGAIN = 1.0  # seconds between two looks for a server that cannot be reached
-TOLD_AGAIN = 300.0  # seconds until the same reason is reported once more
 
 
 def database_of(fleet: Fleet) -> Path | None:
@@ -34,10 +35,13 @@ def database_of(fleet: Fleet) -> Path | None:
     return fleet.state_dir / DATABASE if fleet.store.url == "sqlite" else None
 
 
-async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event) -> Store:
+async def open_store(
+    fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event, lease: Lease | None = None
+) -> Store:
     """Open the store, and record in it what workers of the last run had called and not reported.
 
-    A server that cannot be reached is reported, and waited for until `stop`.
+    A server that cannot be reached is reported, and waited for until `stop`. `lease`: of a node of a cluster;
+    None: this daemon has the store for itself.
 
     Raises:
         StoreRefusedError, StoreForbiddenError: it cannot be used as it is.
@@ -45,7 +49,7 @@ async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: t
         StoreError: it cannot be opened, or written to.
         OSError: the folder of the workers' marks cannot be made or read.
     """
-    store = await _open(fleet, reports, holdings, stop)
+    store = await _open(fleet, reports, holdings, stop, lease)
     try:
         await in_thread(take_over, store, fleet.state_dir / FOLDER, time.time())
     except BaseException:
@@ -54,7 +58,9 @@ async def open_store(fleet: Fleet, reports: Reports, holdings: Holdings, stop: t
     return store
 
 
-async def _open(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event) -> Store:
+async def _open(
+    fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.Event, lease: Lease | None
+) -> Store:
     path = database_of(fleet)
     if path is not None:
         return open_file(
@@ -63,21 +69,18 @@ async def _open(fleet: Fleet, reports: Reports, holdings: Holdings, stop: trio.E
             damaged=reports.inbox_damaged,
             reclaim=holdings.reclaim,
         )
-    store = connected_store(fleet)
-    reported, next_report = "", 0.0
+    store = connected_store(fleet, lease)
+    trouble = StartTrouble(reports.inbox_trouble)
     while True:
         try:
             await in_thread(store.open)
-        except StoreUnreachableError as error:
-            if str(error) != reported or time.monotonic() >= next_report:
-                reported, next_report = str(error), time.monotonic() + TOLD_AGAIN
-                reports.inbox_trouble(StoreUnreachableError(f"{error}; the fleet starts when it can be used"))
+        except (StoreUnreachableError, StoreFencedError) as error:  # a node that is fenced begins anew
+            trouble.failed(error)
             with trio.move_on_after(AGAIN):
                 await stop.wait()
                 raise
         else:
-            if reported:
-                reports.inbox_trouble(None)
+            trouble.worked()
             return store
 
 
@@ -100,8 +103,8 @@ def tables_of(url: str, state_dir: Path) -> SqliteTables | PostgresTables:
     return PostgresTables(Session(url, Alone()))
 
 
-def connected_store(fleet: Fleet) -> PostgresStore:
-    """The store on the server of `store.url`, for a daemon that has it for itself; not opened yet.
+def connected_store(fleet: Fleet, lease: Lease | None = None) -> PostgresStore:
+    """The store on the server of `store.url`, by a node's lease or for a daemon alone; not opened yet.
 
     Raises:
         StoreRefusedError: the address is not one, or the driver is not installed.
@@ -112,4 +115,4 @@ def connected_store(fleet: Fleet) -> PostgresStore:
     from trioworkers.inbox.postgres.alone import Alone
     from trioworkers.inbox.postgres.store import postgres_store
 
-    return postgres_store(fleet.store.url, Alone(), fleet.store.durability)
+    return postgres_store(fleet.store.url, lease or Alone(), fleet.store.durability)

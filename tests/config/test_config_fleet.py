@@ -63,6 +63,10 @@ TABLE_KEYS: dict[str, Any] = {
         "durability": ("daemon", "full"),
         "dead_retention": ("live", 30 * 86400.0),
     },
+    "cluster": {
+        "node": ("daemon", None),
+        "lease": ("daemon", 15.0),
+    },
     "log": {
         "level": ("live", "info"),
         "format": ("daemon", "auto"),

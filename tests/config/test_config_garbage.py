@@ -56,7 +56,8 @@ KNOWN = st.sampled_from(
      "rate_limit", "allowed_updates", "poll_timeout", "trusted_proxies", "max_body", "python_path", "api_base"]
 )  # fmt: skip
 FLEETS = st.dictionaries(
-    st.sampled_from(["fleet", "api", "webhook", "store", "log", "defaults", "limits", "plugins"]) | WORDS,
+    st.sampled_from(["fleet", "api", "webhook", "store", "cluster", "log", "defaults", "limits", "plugins"])
+    | WORDS,
     TOML_VALUES | st.dictionaries(KNOWN, TOML_VALUES, max_size=5),
     max_size=5,
 )

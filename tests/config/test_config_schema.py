@@ -82,7 +82,7 @@ def test_the_schema_has_every_key_and_no_other():
     schema = fleet_schema()
     definitions = schema["$defs"]
     assert list(definitions["Bot"]["properties"]) == file_keys(TABLES["bots"])
-    for table in ("fleet", "limits", "api", "webhook", "store", "log"):
+    for table in ("fleet", "limits", "api", "webhook", "store", "cluster", "log"):
         name = schema["properties"][table]["$ref"].rpartition("/")[2]
         assert list(definitions[name]["properties"]) == file_keys(TABLES[table])
     assert "required" not in definitions["Bot"]

@@ -257,3 +257,16 @@ def test_what_is_in_hand_at_the_end_comes_back(desk):
         desk.give(item)
     assert desk.take_back() == ["a", "b", "c"]
     assert len(desk) == 0
+
+
+@pytest.mark.parametrize("promise", ["probe", "quiet"])
+def test_a_poll_says_what_the_program_has_where_that_is_no_end(desk, promise):
+    """Each update is received once, is given again until then, and stays in hand."""
+    first, second = desk.give("a"), desk.give("b")
+    verdict = desk.poll(Poll(first + 1, timeout=20), promise)
+    assert (verdict.confirmed, verdict.received, verdict.again) == ([], [first], [(second, "b")])
+    verdict = desk.poll(Poll(second + 1, timeout=20), promise)
+    assert (verdict.confirmed, verdict.received, verdict.again) == ([], [second], [])
+    verdict = desk.poll(Poll(second + 1, timeout=0), promise)
+    assert (verdict.received, verdict.is_farewell) == ([], True)
+    assert (desk.end(first), len(desk)) == ("a", 1)

@@ -11,7 +11,7 @@ import pytest
 from postgres_server import Server, needs_postgres
 
 from trioworkers.inbox.postgres.alone import Alone
-from trioworkers.inbox.postgres.lease import Change, NodeLease
+from trioworkers.inbox.postgres.lease import NodeLease
 from trioworkers.inbox.postgres.store import postgres_store
 from trioworkers.inbox.store import Accept, StoreFencedError, StoreTakenError, StoreUnreachableError
 from trioworkers.nursery.ownership import Terms, prefer
@@ -19,6 +19,7 @@ from trioworkers.nursery.ownership import Terms, prefer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trioworkers.inbox.postgres.lease_change import Change
     from trioworkers.inbox.store import Store
 
 TERMS = Terms()

@@ -30,35 +30,6 @@ def new(number: int, bot: int = BOT) -> Accept:
     return Accept(bot, number, "k", b"{}", 1.0)
 
 
-def test_a_bot_has_one_owner_and_each_claim_another_epoch(database: str) -> None:
-    """What is owned cannot be claimed; what is released or whose owner's life has ended, can."""
-    with node(database, "a") as one, node(database, "b") as two:
-        assert one.claim([BOT, OTHER]) == {BOT: 1, OTHER: 1}
-        assert one.claim([BOT]) == two.claim([BOT, OTHER]) == {}
-        assert two.release([BOT]) == []
-        assert one.release([BOT, BOT]) == [BOT]
-        assert two.claim([BOT, OTHER]) == {BOT: 2}
-        end_life(database, one)
-        assert two.claim([BOT, OTHER]) == {OTHER: 2}
-
-
-def test_of_many_that_claim_at_once_one_succeeds(database: str) -> None:
-    """Each bot goes to exactly one of them."""
-    got: dict[str, dict[int, int]] = {}
-
-    def claim(name: str) -> None:
-        with node(database, name) as store:
-            got[name] = dict(store.claim(range(100)))
-
-    with node(database):
-        threads = [threading.Thread(target=claim, args=(name,)) for name in "bcde"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert sorted(bot for claimed in got.values() for bot in claimed) == list(range(100))
-
-
 def test_an_accept_says_whether_updates_of_others_lie_before(database: str) -> None:
     """As long as they wait and were not read here; what was read or is done is not told again."""
     with node(database, "a") as one, node(database, "b") as two:
@@ -74,15 +45,12 @@ def test_an_accept_says_whether_updates_of_others_lie_before(database: str) -> N
 
 
 def test_a_life_that_has_ended_writes_nothing(database: str) -> None:
-    """Not a commit, not a claim's successor; the other's tallies count what it had committed."""
+    """The other's tallies count what it had committed."""
     with node(database, "a") as one, node(database, "b") as two:
         one.commit([new(1), new(2)])
-        one.claim([BOT])
         end_life(database, one)
         with pytest.raises(StoreFencedError):
             one.commit([Finish(1, BOT, "done")])
-        with pytest.raises(StoreFencedError):
-            one.claim([OTHER])
         assert two.tallies([BOT]) == {BOT: Tally(accepted=2, pending=2)}
         two.tend()
         assert two.tallies([BOT]) == {BOT: Tally(accepted=2, pending=2)}
@@ -152,7 +120,6 @@ async def test_two_inboxes_share_a_bot(database: str) -> None:
 
     with node(database, "a") as one, node(database, "b") as two, trio.fail_after(60):
         async with open_inbox(one) as mine, open_inbox(two) as theirs:
-            assert await mine.acquire([BOT]) == {BOT: 1}
             backlog = mine.claim(BOT, Breakage())
             for number in range(0, 30, 3):
                 await theirs.accept(BOT, [Arrival(number, "message", "k", None, None, b"{}")])
@@ -164,6 +131,6 @@ async def test_two_inboxes_share_a_bot(database: str) -> None:
             while mine.tally(BOT) != Tally(accepted=30, done=30):  # noqa: ASYNC110 - the other side is a thread
                 await trio.sleep(0.01)
             mine.release(backlog)
-            assert await mine.give_up([BOT]) == [BOT]
-            assert await theirs.acquire([BOT]) == {BOT: 2}
+            await mine.answers()
+            await theirs.recount([BOT])
             assert theirs.tally(BOT) == Tally(accepted=30, done=30)

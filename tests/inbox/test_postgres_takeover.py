@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import trio
 from postgres_server import needs_postgres, postgres_server
-from shared_lives import end_life, node
+from shared_lives import end_life, gives_back, node, owns
 
 from trioworkers.breakage import Breakage
 from trioworkers.events import Events
@@ -53,10 +53,10 @@ def test_what_can_have_been_in_flight_is_in_doubt_when_its_node_died(database: s
     with node(database, "a") as one, node(database, "b") as two:
         ids = accept(one, "k", "k", "j", "", "", "j")
         others = accept(one, "k", bot=OTHER)
-        one.claim([BOT])
+        owns(database, one, [BOT])
         one.commit([BeginCall(ids[0], KEY, 2.0), EndCall(ids[0], KEY, b"5")])
         end_life(database, one)
-        assert two.claim([BOT, OTHER]) == {BOT: 2, OTHER: 1}
+        assert owns(database, two, [BOT, OTHER]) == {BOT: 2, OTHER: 1}
         assert doubted(two, ids) == [True, False, True, True, True, False]
         assert doubted(two, others) == [False]
         assert RecordedCall(KEY, 2.0, b"5") in two.calls(ids[0])
@@ -71,18 +71,18 @@ def test_what_was_given_back_is_not_in_doubt(database: str) -> None:
     """The owner has drained the bot: what it called is recorded. What came before is as it was."""
     with node(database, "a") as one, node(database, "b") as two:
         ids = accept(one, "k", "j")
-        one.claim([BOT])
-        one.release([BOT])
-        two.claim([BOT])
+        owns(database, one, [BOT])
+        gives_back(database, one, [BOT])
+        owns(database, two, [BOT])
         assert doubted(two, ids) == [False, False]
         two.commit([Finish(ids[0], BOT, "done")])
         end_life(database, two)
         with node(database, "c") as three:
-            three.claim([BOT])
+            owns(database, three, [BOT])
             assert doubted(three, ids) == [False, True]
-            three.release([BOT])
+            gives_back(database, three, [BOT])
             new = accept(three, "k", first=9)
-            assert one.claim([BOT]) == {BOT: 4}
+            assert owns(database, one, [BOT]) == {BOT: 4}
             assert doubted(one, [*ids, *new]) == [False, True, False]
 
 
@@ -90,7 +90,7 @@ def test_all_of_a_bot_that_handles_a_chat_side_by_side_are_in_doubt(database: st
     """Any of them may have been in flight; of other bots only the first of each key."""
     with node(database, "a") as one, node(database, "b") as two:
         ids, others = accept(one, "k", "k"), accept(one, "k", "k", bot=OTHER)
-        one.claim([BOT, OTHER])
+        owns(database, one, [BOT, OTHER])
         end_life(database, one)
         with psycopg.connect(
             postgres_server().admin(database), autocommit=True, options="-c search_path=trioworkers"
@@ -121,7 +121,7 @@ async def test_an_answer_that_a_dead_node_gave_is_repeated_with_a_mark(database:
     events = Events(lambda event: told.append(event.event))
     with node(database, "a") as one, node(database, "b") as two, trio.fail_after(60):
         async with open_inbox(one) as mine, open_inbox(two) as theirs:
-            await mine.acquire([BOT])
+            owns(database, one, [BOT])
             backlog = mine.claim(BOT, Breakage())
             await mine.accept(BOT, [Arrival(1, "message", "k", None, None, b"{}")])
             update = backlog.ordinary.take()
@@ -132,8 +132,10 @@ async def test_an_answer_that_a_dead_node_gave_is_repeated_with_a_mark(database:
             else:
                 backlog.put_back(update)
                 mine.release(backlog)
-                await mine.give_up([BOT])
-            await theirs.acquire([BOT])
+                await mine.answers()
+                gives_back(database, one, [BOT])
+            owns(database, two, [BOT])
+            await theirs.recount([BOT])
             backlog = theirs.claim(BOT, Breakage())
             while (update := backlog.ordinary.take()) is None:
                 await backlog.ordinary.wait_change()

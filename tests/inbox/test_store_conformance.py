@@ -196,15 +196,6 @@ def test_results_stand_where_their_operations_stood(store):
 # -- several daemons ----------------------------------------------------------------------------
 
 
-def test_every_bot_can_be_claimed_and_released(store):
-    """A daemon that is alone owns whatever it asks for, bots without an update as well."""
-    accept(store, 1)
-    assert {*store.claim([BOT, OTHER])} == {BOT, OTHER}
-    assert {*store.release([OTHER, BOT])} == {BOT, OTHER}
-    assert {*store.claim([BOT])} == {BOT}
-    assert not store.claim([])
-
-
 def test_news_are_bots_with_later_updates(store):
     """Of those that are asked for; what was done is none."""
     accept(store, 1, 2)

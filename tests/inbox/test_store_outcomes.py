@@ -161,7 +161,7 @@ async def test_what_another_daemon_accepted_is_heard_of(nodes, monkeypatch, woke
         await until(lambda: mine.tally(BOT) == Tally(accepted=2, done=2))
 
 
-async def test_a_bot_that_is_acquired_is_as_the_store_has_it(nodes):
+async def test_a_bot_that_is_taken_over_is_as_the_store_has_it(nodes):
     """Its tally and what waits are read anew: another daemon had it meanwhile."""
     async with opened(nodes[0]) as mine, opened(nodes[1]) as theirs:
         backlog = theirs.claim(BOT, Breakage())
@@ -169,9 +169,9 @@ async def test_a_bot_that_is_acquired_is_as_the_store_has_it(nodes):
         assert await handle(backlog, 1) == [1]
         await until(lambda: theirs.tally(BOT).done == 1)
         theirs.release(backlog)
-        assert await theirs.give_up([BOT]) == [BOT]
+        await theirs.answers()
         assert mine.tally(BOT) == Tally()
-        assert await mine.acquire([BOT]) == {BOT: 0}
+        await mine.recount([BOT])
         assert mine.tally(BOT) == Tally(accepted=2, done=1, pending=1)
         assert await handle(mine.claim(BOT, Breakage()), 1) == [2]
 
@@ -335,7 +335,7 @@ async def test_one_that_gets_a_new_lease_drops_what_waits_and_goes_on(node):
             await inbox.dead_letters(limit=1)
         inbox.release(backlog)
         node.away = None
-        await inbox.acquire([BOT])
+        await inbox.recount([BOT])
         assert await handle(inbox.claim(BOT, Breakage()), 1) == [1]
         await until(lambda: inbox.tally(BOT) == Tally(accepted=1, done=1))
         assert node.store.tallies()[BOT].done == 1

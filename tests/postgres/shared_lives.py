@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 from postgres_server import postgres_server
 
+from trioworkers.inbox.postgres import lease_statements as sql
 from trioworkers.inbox.postgres.store import PostgresStore, postgres_store
 
 if TYPE_CHECKING:
@@ -44,3 +45,22 @@ def end_life(database: str, store: PostgresStore) -> None:
     """Evict the node whose store this is."""
     with psycopg.connect(postgres_server().admin(database)) as connection:
         connection.execute("DELETE FROM trioworkers.node WHERE id = %s", (store._session.lease.life,))
+
+
+def owns(database: str, store: PostgresStore, bots: list[int]) -> dict[int, int]:
+    """Let the node of this store claim these bots; the epochs of those that it got."""
+    with _connected(database) as connection:
+        connection.execute(sql.REGISTER, (bots,))
+        return sql.claim(connection, bots, store._session.lease.life)
+
+
+def gives_back(database: str, store: PostgresStore, bots: list[int]) -> None:
+    """Let the node of this store release these bots, which it has drained."""
+    with _connected(database) as connection:
+        epochs = dict(connection.execute("SELECT bot_id, epoch FROM bot").fetchall())
+        connection.execute(sql.RELEASE, (bots, [epochs[bot] for bot in bots], store._session.lease.life))
+
+
+def _connected(database: str) -> psycopg.Connection[Any]:
+    options = "-c search_path=trioworkers"
+    return psycopg.connect(postgres_server().admin(database), autocommit=True, options=options)

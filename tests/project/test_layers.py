@@ -115,6 +115,7 @@ LAYERS: Layers = [
         ("trioworkers.__init__",),
         ("gateway",),
         ("nursery",),
+        ("cluster",),
         ("dashboard",),
         ("reload", "reports", "web"),
         ("holdings", "last_resort"),

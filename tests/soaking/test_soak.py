@@ -63,28 +63,40 @@ def program(acknowledge, said, answers):
 
 
 def test_what_was_promised_for_programs_is_reckoned():
-    """Under probe and poll, what is lost, out of order or made up; under receipt, losses are counted."""
+    """What is lost, out of order or made up; under receipt, losses are counted, and a few under quiet."""
+    figures = reckon_programs([], {})[1]
+    assert set(figures.values()) == {0}
     whole = [(1, 3), (2, 4), (1, 5), (1, 5), (1, 3)]
     assert reckon_programs([program("poll", [3, 4, 5], whole)], {}) == (
         [],
-        {"said to programs": 3, "answered again": 2, "lost as receipt permits": 0},
+        figures | {"said to programs": 3, "answered again": 2},
     )
     lost = program("poll", [3, 4, 5], [(1, 3)])
     assert reckon_programs([lost], {7: 2})[0] == []
     assert reckon_programs([lost], {7: 1})[0] == ["program: 2 were never answered: [4, 5]"]
     assert reckon_programs([program("receipt", [3, 4], [(1, 4)])], {}) == (
         [],
-        {"said to programs": 2, "answered again": 0, "lost as receipt permits": 1},
+        figures | {"said to programs": 2, "lost as receipt permits": 1},
     )
     turned = [(1, 5), (1, 3)]
     assert reckon_programs([program("poll", [3, 5], turned)], {})[0] == ["program: 3 was answered after 5"]
     assert reckon_programs([program("receipt", [3, 5], turned)], {})[0] == []
+    many = [(1, number) for number in (1, 0, *range(2, 299))]
+    assert reckon_programs([program("quiet", range(300), many)], {}) == (
+        [],
+        figures | {"said to programs": 300, "missed as quiet permits": 2},
+    )
+    few = program("quiet", range(300), many[:290])
+    assert reckon_programs([few], {})[0] == [
+        "program: 10 were never answered: [290, 291, 292, 293, 294]",
+        "program: 0 was answered after 1",
+    ]
     made_up = reckon_programs([program("receipt", [3], [(1, 3), (1, 9)])], {})[0]
     assert made_up == ["program: 1 answers to what nobody said"]
 
 
 def test_programs_are_of_all_kinds_and_their_tables_are_good():
-    """Each kind is there in nine; each table is one that a fleet takes."""
+    """Each kind is there once in turn; each table is one that a fleet takes."""
     tables = [make_program(number, f"{number + 1}:secret") for number in range(len(KINDS))]
     assert {kind_of(number) for number in range(len(KINDS))} == set(KINDS)
     for number, table in enumerate(tables):

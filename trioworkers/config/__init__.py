@@ -1,5 +1,6 @@
 """The fleet file: what may stand in it, and what it says."""
 
+from trioworkers.config.cluster import ClusterSettings
 from trioworkers.config.dynamic import Draft, NotDynamicError, draft_bot, draft_removal
 from trioworkers.config.fleet import Fleet
 from trioworkers.config.fleetfile import find_fleet_file, load_fleet
@@ -29,6 +30,7 @@ __all__ = [
     "Api",
     "Bind",
     "BotSettings",
+    "ClusterSettings",
     "Draft",
     "Fleet",
     "FleetFileError",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
 from trioworkers.config.canonical import digest_of
+from trioworkers.config.cluster import ClusterSettings
 from trioworkers.config.command import filled, program_problem
 from trioworkers.config.defaults import merge
 from trioworkers.config.messages import faults
@@ -52,6 +53,7 @@ class Fleet(FleetKeys):
     api: Api
     webhook: Webhook
     store: StoreSettings
+    cluster: ClusterSettings
     log: LogSettings
     plugins: Mapping[str, Mapping[str, Any]] = Field(repr=False)
     bots: Mapping[str, BotSettings]
@@ -172,4 +174,4 @@ class Fleet(FleetKeys):
         return self._places
 
 
-CONTENT = (*FleetKeys.model_fields, "limits", "api", "webhook", "store", "log", "plugins", "bots")
+CONTENT = (*FleetKeys.model_fields, "limits", "api", "webhook", "store", "cluster", "log", "plugins", "bots")

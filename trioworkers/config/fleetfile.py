@@ -7,6 +7,7 @@ Nothing is kept and nothing is global: reading again gives a new :class:`Fleet`.
 from __future__ import annotations
 
 import os
+import socket
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from trioworkers.config.canonical import digest_of
 from trioworkers.config.checks import LOOKED_AT, cross_checks
+from trioworkers.config.cluster import ClusterSettings, cluster_checks
 from trioworkers.config.defaults import merge
 from trioworkers.config.environment import SECRET_NAMES, Environment
 from trioworkers.config.fleet import Fleet
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from trioworkers.config.dynamic import Draft
 
-SECTIONS = ("fleet", "limits", "api", "webhook", "store", "log", "defaults", "bots", "plugins")
+SECTIONS = ("fleet", "limits", "api", "webhook", "store", "cluster", "log", "defaults", "bots", "plugins")
 VARIABLE = "TRIOWORKERS_CONFIG"
 
 MOST_OF_ALL = 1000  # problems: no further bot is looked at when there are more
@@ -140,6 +142,7 @@ class _Reading:
                 Webhook, self._environment.fill_webhook(self._section("webhook")), ("webhook",)
             ),
             "store": self._validate(StoreSettings, self._section("store"), ("store",)),
+            "cluster": self._validate(ClusterSettings, self._cluster(), ("cluster",)),
             "log": self._validate(LogSettings, self._section("log"), ("log",)),
             "plugins": self._plugins(),
         }
@@ -148,6 +151,8 @@ class _Reading:
         for fault in self._environment.faults:
             self._report(*fault)
         for fault in cross_checks(keys, sections["webhook"], sections["bots"]):
+            self._report(*fault)
+        for fault in cluster_checks(keys, sections["store"], sections["cluster"]):
             self._report(*fault)
         if self._problems or keys is None:
             raise FleetFileError(self._sorted(), self._watched())
@@ -176,6 +181,11 @@ class _Reading:
     def _section(self, name: str) -> dict[str, Any]:
         table = self._main.tables.get(name, {})
         return table if self._is_table((name,), table) else {}
+
+    def _cluster(self) -> dict[str, Any]:
+        """Returns the table of the cluster; that it stands there makes the daemon one of its nodes."""
+        table = self._section("cluster")
+        return {"node": socket.gethostname(), **table} if "cluster" in self._main.tables else table
 
     def _plugins(self) -> dict[str, dict[str, Any]]:
         self._surroundings.note(self._section("plugins"))

@@ -117,6 +117,10 @@ def plan_reload(old: Fleet, new: Fleet) -> Plan:
             if kind == "worker":
                 of_all.append(dotted(path))
         update.update(back if table == "fleet" else {table: becomes.model_copy(update=back)})
+    if old.cluster.node is not None and new.shard.count > 1:  # the cluster goes on until a restart
+        changed.remove("fleet.shard")
+        kept.append("fleet.shard")
+        update["shard"] = old.shard
     changed += map(dotted, _changed(old.plugins, new.plugins, ("plugins",)))
     fleet = new.model_copy(update=update)
     fleet = fleet.model_copy(update={"digest": digest_of(fleet.content())})

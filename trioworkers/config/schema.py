@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic.json_schema import models_json_schema
 
+from trioworkers.config.cluster import ClusterSettings
 from trioworkers.config.messages import model_in
 from trioworkers.config.settings import (
     Api,
@@ -37,6 +38,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "api": Api,
     "webhook": Webhook,
     "store": StoreSettings,
+    "cluster": ClusterSettings,
     "log": LogSettings,
     "defaults": BotSettings,
     "bots": BotSettings,

@@ -6,7 +6,8 @@ ends that bot's run, and no other's connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -20,56 +21,22 @@ from trioworkers.gateway.probe import UnderWay, outcome_of
 from trioworkers.gateway.programs import GoneError
 from trioworkers.gateway.promise import Greeting, Promise, lacking, promise_of
 from trioworkers.gateway.pusher import Pusher
-from trioworkers.protocol.frames import LONGEST_STOOD
+from trioworkers.gateway.quiet_ends import QuietEnds
+from trioworkers.protocol.frames import LONGEST_STOOD, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trioworkers.gateway.handling import Handling
+    from trioworkers.gateway.hands import Hands, Held, MayBeGone
     from trioworkers.gateway.local_context import LocalContext
     from trioworkers.gateway.probe import End
-    from trioworkers.protocol.frames import Outcome
 
 LONGEST_POLL = 50.0  # seconds, as at Telegram
 LET_GO = 1.0  # seconds that a poll waits at most while the process is about to end: it must not spin
 LARGEST_BATCH = 4 * 2**20  # bytes of one answer, from which on it takes no more; as at Telegram
 LONGEST_ID = 16  # digits of an update's id
 LAST_ENDS, LAST_CALLS = 1.0, 5.0  # seconds that what an ended process told and asked is waited for
-
-
-class Held(Protocol):
-    """An update that a program has in hand."""
-
-    @property
-    def body(self) -> bytes:
-        """The update as Telegram sent it."""
-
-    @property
-    def handling(self) -> Handling | None:
-        """Where its calls are recorded; None: they are not."""
-
-
-class MayBeGone(Protocol):
-    """A connection that may end while it waits for its answer; as an event that is set then."""
-
-    def is_set(self) -> bool:
-        """Whether it has ended."""
-
-    async def wait(self) -> None:
-        """Return when it has ended."""
-
-
-class Hands(Protocol):
-    """Gives updates to a program, and takes them back: its executor."""
-
-    def confirm(self, items: Sequence[Any]) -> None:
-        """The program has these no more."""
-
-    def end(self, item: Any, outcome: Outcome) -> None:
-        """The handling of this one ended so."""
-
-    def refill(self) -> None:
-        """The program asks for more: give what there is, at once."""
 
 
 class _Waiting:
@@ -107,6 +74,7 @@ class LocalBot:
         self._desk: Desk[Held] = Desk(context.ids)
         self._pusher = Pusher(self, self._pushed, self._answer_call)
         self._pushing: dict[int, Held] = {}
+        self._quiet = QuietEnds(context.handler_timeout, self._quietly_done)
         self._account = Account(context, self._pusher, self._hooked)
         self._waiting: _Waiting | None = None
         self._hands: Hands | None = None
@@ -128,8 +96,11 @@ class LocalBot:
         return self._waiting is not None
 
     async def serve(self) -> None:
-        """Push updates to its webhook, while it has one, until cancelled."""
-        await self._pusher.serve()
+        """Push updates to its webhook, while it has one, and end those it is quiet about, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pusher.serve)
+            if self.context.acknowledge() == "quiet":
+                nursery.start_soon(self._quiet.serve)
 
     def heard(self) -> None:
         """Note a sign of life."""
@@ -180,7 +151,10 @@ class LocalBot:
             return
         waiting = self._waiting
         assert waiting is not None  # noqa: S101 - for mypy; there was room
-        body = with_id(item.body, self._desk.give(item))
+        number = self._desk.give(item)
+        if self.promise == "quiet":
+            self._quiet.give(number, item.body)
+        body = with_id(item.body, number)
         waiting.given.append(body)
         waiting.size += len(body)
         waiting.woken.set()
@@ -254,6 +228,28 @@ class LocalBot:
         item = self._desk.find(int(number))
         return None if item is None else item.handling
 
+    @contextmanager
+    def calling(self, method: str, params: Mapping[str, Any]) -> Iterator[Handling | None]:
+        """Inside, a call is under way. It gives where that is recorded; None: nowhere.
+
+        Raises:
+            GoneError: the process has ended, and the handling will be repeated: the call is not to be made.
+        """
+        with self._quiet.calling(method, params) as number:
+            if number is not None and self._is_ending:
+                raise GoneError
+            item = None if number is None else self._desk.find(number)
+            yield None if item is None else item.handling
+
+    def _quietly_done(self, number: int) -> None:
+        """It is quiet about this one. When the process has ended meanwhile, that says nothing."""
+        item = None if self._is_ending else self._desk.end(number)
+        if item is not None and self._hands is not None:
+            try:
+                self._hands.end(item, Outcome(0, "done"))
+            except Exception as error:
+                self.context.fault(error)
+
     def ended(self, end: End) -> None:
         """The probe tells the end of an update. What is not in hand is passed over."""
         try:
@@ -299,7 +295,7 @@ class LocalBot:
         if greeting is not None or offset >= 0:
             self._greeting = greeting
         asked = self.context.acknowledge()
-        if asked in ("poll", "receipt") or self.promise == "probe" or offset < 0:
+        if asked in ("poll", "receipt", "quiet") or self.promise == "probe" or offset < 0:
             return self.unfit is None
         if asked == "probe" and not self.polled.is_set():
             self.unfit = lacking(greeting)
@@ -321,6 +317,7 @@ class LocalBot:
             context.allows(kinds)
         verdict = self._desk.poll(poll, self.promise)
         self.heard()
+        self._quiet.receive(verdict.received)
         if verdict.confirmed and self._hands is not None:
             self._hands.confirm(verdict.confirmed)
         if self._pusher.webhook is not None:

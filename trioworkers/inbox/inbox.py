@@ -183,28 +183,17 @@ class Inbox:
         if self._backlogs.get(backlog.bot_id) is backlog:
             del self._backlogs[backlog.bot_id]
 
-    async def acquire(self, bot_ids: Collection[int]) -> Mapping[int, int]:
-        """Make those of these bots that no daemon owns this one's own; return their epochs, by bot id.
+    async def recount(self, bot_ids: Collection[int]) -> None:
+        """Take the tallies of these bots as the store has them now: another daemon may have had the bots.
 
-        Their tallies are as the store has them now; :meth:`claim` gives their updates.
-
-        Raises:
-            StoreError: it is not known which of them are owned now.
+        Where the store cannot be read, that is done as soon as it can be.
         """
-        epochs: Mapping[int, int] = await self._writer.read(lambda store: store.claim(bot_ids))
-        if epochs:
-            self._refresh.counted(await self._writer.read(lambda store: store.tallies([*epochs])), epochs)
-        return epochs
-
-    async def give_up(self, bot_ids: Collection[int]) -> Collection[int]:
-        """Let any daemon own these bots, after all that was submitted for them; return those that were owned.
-
-        Their backlogs have to be released before.
-
-        Raises:
-            StoreError: it is not known which of them are owned now.
-        """
-        return await self._writer.read(lambda store: store.release(bot_ids))
+        try:
+            tallies = await self._writer.read(lambda store: store.tallies(bot_ids))
+        except StoreError:
+            self._refresh.all()
+        else:
+            self._refresh.counted(tallies, bot_ids)
 
     def outlive_fence(self, then: Callable[[], None]) -> None:
         """Call `then` on the loop when another daemon has taken over, instead of ending.

@@ -152,12 +152,6 @@ class MemoryStore:
             if bot_ids is None or bot_id in bot_ids
         }
 
-    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
-        return dict.fromkeys(bot_ids, 0)
-
-    def release(self, bot_ids: Collection[int]) -> Collection[int]:
-        return bot_ids
-
     def news(self, after: Mapping[int, int]) -> Collection[int]:
         self.fault("news")
         return {one.bot_id for one in self._inbox.values() if one.id > after.get(one.bot_id, one.id)}

@@ -280,25 +280,11 @@ class Store(Protocol):
 
     Attributes:
         is_shared: other daemons may use the same store at the same time. What is waiting and what is counted
-            then changes without this one, and only the bots that were claimed are this daemon's own.
+            then changes without this one. Who owns which bot is not the store's matter.
     """
 
     @property
     def is_shared(self) -> bool: ...
-
-    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
-        """Make those of these bots that have no owner this daemon's own; return their epochs, by bot id.
-
-        An epoch counts the claims of a bot. Where the last owner did not give it back, updates that may have
-        been in flight get a record of :data:`~trioworkers.records.ANY_CALL`. A store that is not shared has
-        no owners: all of them are returned, with the epoch 0.
-        """
-
-    def release(self, bot_ids: Collection[int]) -> Collection[int]:
-        """Let any daemon claim these bots; return those that were this daemon's own.
-
-        Everything that was committed for them before is visible to whoever claims them.
-        """
 
     def news(self, after: Mapping[int, int]) -> Collection[int]:
         """Those of these bots that have updates waiting with a higher id than is given here, by bot id."""

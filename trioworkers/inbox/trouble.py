@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers.inbox.store import StoreError
+
+
+TOLD_AGAIN = 300.0  # seconds until the same reason is reported once more
 
 
 class Proof(IntEnum):
@@ -56,4 +60,27 @@ class Trouble:
         """Something succeeded."""
         if self._reported is not None and proof >= self._needed:
             self._reported, self._needed = None, Proof.READS
+            self._report(None)
+
+
+class StartTrouble:
+    """Reports why a daemon cannot start yet, and the same reason again after some minutes.
+
+    Args:
+        report: called with the error; None: it can start.
+    """
+
+    def __init__(self, report: Callable[[StoreError | None], object]) -> None:
+        self._report = report
+        self._reported, self._next = "", 0.0
+
+    def failed(self, error: StoreError) -> None:
+        """The store cannot be used now."""
+        if str(error) != self._reported or time.monotonic() >= self._next:
+            self._reported, self._next = str(error), time.monotonic() + TOLD_AGAIN
+            self._report(StoreUnreachableError(f"{error}; the fleet starts when it can be used"))
+
+    def worked(self) -> None:
+        """It can be used."""
+        if self._reported:
             self._report(None)

@@ -310,6 +310,7 @@ class BotScope:
             "bot_id": self.settings.bot_id,
             "state": self.state,
             "paused": self.paused,
+            "epoch": self._context.epoch(self.settings.bot_id),
             **(row or self._status_before()),
             "plugins": self._context.hooks.status(self.settings),
         }

@@ -52,6 +52,7 @@ class BotContext:
             none; None: nobody debugs.
         on_code: told of a bot, when its worker was started, and which files its code comes from; None: nobody
             watches these.
+        epoch: under which epoch this daemon has a bot, by its id; None where it is in no cluster.
     """
 
     fleet: Callable[[], Fleet]
@@ -73,3 +74,4 @@ class BotContext:
     commands: Commands | None = None
     console: str | None = None
     on_code: Callable[[str, float, CodeLoaded], None] | None = None
+    epoch: Callable[[int], int | None] = lambda _: None

@@ -1,16 +1,22 @@
-"""All bots of the daemon: started at the fleet's rate, ended together under one deadline."""
+"""All bots of the daemon: started at the fleet's rate, ended together under one deadline.
+
+A daemon of a cluster runs only bots that it owns (:class:`trioworkers.cluster.member.Member` says which): it
+takes some, gives some back, and may have to cut all off.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from trioworkers.errors import describe
 from trioworkers.nursery.bot import BotScope
+from trioworkers.nursery.start_rate import FirstStart, StartRate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from trioworkers.config import BotSettings, Plan
     from trioworkers.nursery.bot_context import BotContext
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
     from trioworkers.records import Arrival
 
 
-# keys that concern how updates are fetched, too
+TAKEOVER_RATE = 200.0  # first starts of workers per second, of bots that were taken from other daemons
 # keys that concern how updates are fetched, too
 FETCH_ANEW = frozenset({"token", "proxy", "test_servers", "fleet.api_base", "fleet.proxy"})
 
@@ -29,26 +35,34 @@ class FleetScope:
     Args:
         bots: those that run from the start.
         context: what they need of the daemon.
+        is_shared: other daemons run bots of the fleet, too: this one runs those that it takes.
 
     Attributes:
         ready: set once each of these has its first verdict, failed included.
         touched: the bots whose row of the status may have changed; whoever reads it clears it.
     """
 
-    def __init__(self, bots: Mapping[str, BotSettings], context: BotContext) -> None:
+    def __init__(
+        self, bots: Mapping[str, BotSettings], context: BotContext, *, is_shared: bool = False
+    ) -> None:
         self.ready = trio.Event()
+        self._owned: set[int] | None = set() if is_shared else None
+        self._takeovers = StartRate(lambda: TAKEOVER_RATE)
+        self._scopes: dict[BotScope, trio.CancelScope] = {}
         self._context = context
-        self._bots = {name: BotScope(settings, context) for name, settings in bots.items()}
+        self._bots: dict[str, BotScope] = {}
         self._gone: list[BotScope] = []  # removed or replaced, and still finishing what they have
         self._stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
         self.touched = context.touched
+        for settings in bots.values():
+            self._begin(BotScope(settings, context))
 
     async def run(self) -> None:
         """Run all bots until each has been drained."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch_verdicts, list(self._bots.values()))
-            for bot in self._bots.values():
+            for bot in self.everyone:
                 self._nursery.start_soon(self._run, bot, ())
             await self._stopping.wait()
 
@@ -59,6 +73,57 @@ class FleetScope:
             bot.stop_intake()
         for bot in self._bots.values():
             bot.drain()
+
+    def take(self, bot_ids: Collection[int]) -> None:
+        """Run these bots from now on, as no other daemon does; the fleet may not have all of them."""
+        if self._stopping.is_set() or self._owned is None:
+            return
+        self._owned.update(bot_ids)
+        wanted = {*bot_ids}
+        for name, settings in self._context.fleet().bots.items():
+            if settings.bot_id not in wanted or name in self._bots:
+                continue
+            self.touched.add(name)
+            context = self._context
+            if self._nursery is not None:  # else it is the daemon's own start
+                context = replace(context, may_start=FirstStart(self._takeovers, context.may_start))
+            self._begin(BotScope(settings, context))
+
+    def give_back(self, bot_ids: Collection[int]) -> None:
+        """Let these bots finish what they have, and end; :meth:`wait_gone` waits for it."""
+        for name in self._disown(bot_ids):
+            self._end(name)
+
+    def cut(self, bot_ids: Collection[int] | None = None) -> None:
+        """End these bots at once, or all, and those that finish what they have, too."""
+        for name in self._disown(bot_ids):
+            self._gone.append(self._bots.pop(name))
+        for bot in self._gone:
+            if bot_ids is None or bot.settings.bot_id in bot_ids:
+                self._scopes[bot].cancel()
+
+    async def wait_gone(self, bot_ids: Collection[int] | None = None) -> None:
+        """Wait until nothing runs of these bots, or of all."""
+        for bot in self.everyone:
+            if bot_ids is None or bot.settings.bot_id in bot_ids:
+                await bot.ended.wait()
+
+    def _disown(self, bot_ids: Collection[int] | None) -> list[str]:
+        """Note that these bots are not this daemon's any more; return the names of those that run."""
+        if self._owned is not None:
+            self._owned.difference_update(self._owned.copy() if bot_ids is None else bot_ids)
+        names = [
+            name for name, bot in self._bots.items() if bot_ids is None or bot.settings.bot_id in bot_ids
+        ]
+        self.touched.update(names)
+        return names
+
+    def _begin(self, bot: BotScope) -> None:
+        self._bots[bot.settings.name] = bot
+        self._scopes[bot] = trio.CancelScope()
+        if self._nursery is not None:
+            # of an earlier plan, too: one that came and went may have been ended by that
+            self._nursery.start_soon(self._run, bot, tuple(self._gone))
 
     def get_bots(self) -> Mapping[str, BotScope]:
         """The bots, by name."""
@@ -77,9 +142,12 @@ class FleetScope:
         self.touched.update(plan.added, plan.removed, plan.replaced, plan.retuned)
         fresh = list(plan.added)
         for name in plan.removed:
-            self._end(name)
+            if name in self._bots:
+                self._end(name)
         for name, keys in (*plan.replaced.items(), *plan.retuned.items()):
-            if "enabled" in keys or self._bots[name].settings.bot_id != bots[name].bot_id:
+            if name not in self._bots:  # another daemon runs it; it may be this one's by its new id
+                fresh.append(name)
+            elif "enabled" in keys or self._bots[name].settings.bot_id != bots[name].bot_id:
                 self._end(name)
                 fresh.append(name)
             elif name in plan.replaced:
@@ -92,10 +160,8 @@ class FleetScope:
                 bot.retune(bot.settings)
         self.webhooks_changed()
         for name in fresh:
-            bot = self._bots[name] = BotScope(bots[name], self._context)
-            if self._nursery is not None:
-                # of an earlier plan, too: one that came and went may have been ended by that
-                self._nursery.start_soon(self._run, bot, tuple(self._gone))
+            if self._owned is None or bots[name].bot_id in self._owned:
+                self._begin(BotScope(bots[name], self._context))
 
     def reroute(self, bot: str) -> None:
         """Ask the route again for the updates of a bot that wait; nothing, if the bot has gone."""
@@ -160,14 +226,16 @@ class FleetScope:
 
     async def _run(self, bot: BotScope, after: Sequence[BotScope]) -> None:
         """Run a bot; whatever breaks in it stays in it."""
-        for other in after:
-            if not bot.may_run_beside(other):
-                await other.ended.wait()
-        try:
-            await bot.run()
-        except* Exception as group:
-            reason = {"reason": "internal error", "error": describe(group)}
-            self._context.events.emit("bot.failed", bot.settings.name, **reason)
+        with self._scopes[bot]:
+            for other in after:
+                if not bot.may_run_beside(other):
+                    await other.ended.wait()
+            try:
+                await bot.run()
+            except* Exception as group:
+                reason = {"reason": "internal error", "error": describe(group)}
+                self._context.events.emit("bot.failed", bot.settings.name, **reason)
+        del self._scopes[bot]
         bot.ended.set()
         if bot in self._gone:
             self._gone.remove(bot)

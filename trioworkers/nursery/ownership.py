@@ -13,10 +13,10 @@ beat for a whole lease, counted from the moment at which it *received* it. See `
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -78,7 +78,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node's row. `fleet`: the digest of the bots that it knows (:func:`fleet_digest`)."""
+    """A node's row.
+
+    `fleet`: the digest of the bots that it knows (:func:`fleet_digest`). `about`: what else it says of
+    itself.
+    """
 
     life: str
     name: str
@@ -86,6 +90,7 @@ class Node:
     ttl: float
     fleet: str
     drains: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +213,11 @@ class Ownership:
             self.giving.discard(bot)
             if epoch is not None:
                 self._released[bot] = epoch
+
+    def silent_for(self, life: str, now: float) -> float:
+        """Seconds for which this node has not seen a renewal of a node; 0 for its own and for strangers."""
+        seen = self._sightings.get(life)
+        return 0.0 if seen is None or life == self.life else max(0.0, now - seen.since)
 
     def look(self, view: View, now: float) -> Decision:
         """Take in what the store shows, and decide. `now`: when it was received."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 TICK = 0.01  # seconds
 
@@ -62,3 +62,24 @@ class StartRate:
             turn = self._queue.popleft()
             turn.has_come = True
             turn.wake.set()
+
+
+class FirstStart:
+    """Lets the first start through at one rate, and all that follow at another.
+
+    Args:
+        first: the rate of the first one.
+        others: waits for the turn of each other.
+    """
+
+    def __init__(self, first: StartRate, others: Callable[[], Awaitable[None]]) -> None:
+        self._first: StartRate | None = first
+        self._others = others
+
+    async def __call__(self) -> None:
+        """Wait for the turn of the next start."""
+        if self._first is None:
+            await self._others()
+            return
+        first, self._first = self._first, None
+        await first.wait()

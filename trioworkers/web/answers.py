@@ -30,12 +30,20 @@ class ConfigState(TypedDict):
     error: str | None
 
 
+class NodeState(TypedDict):
+    name: str
+    life: str
+    bots: int
+    lease_left_ms: NotRequired[int]
+
+
 class FleetState(TypedDict):
     name: str
     version: str
     pid: int
     uptime_ms: int
     state: Literal["starting", "running", "stopping"]
+    node: NodeState | None
     config: ConfigState
 
 
@@ -94,6 +102,7 @@ class WorkerState(TypedDict):
     memory_bytes: int | None
     last_heartbeat_age_ms: int | None
     paused: bool
+    epoch: int | None
     code: str | None
     acknowledge: str | None
     queue: Queue

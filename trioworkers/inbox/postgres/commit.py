@@ -80,7 +80,6 @@ class Commit:
             elif kind is Filter:
                 kind = Accept
             self._by_type[kind].append((place, operation))
-        self._node, self._batch = session.lease.life, session.batch + 1
         self._writes: list[StoreWrite] = []
         self._results: list[Result] = [None] * len(operations)
         self._later: list[Callable[[], None]] = []  # read results, when the server has answered
@@ -92,7 +91,8 @@ class Commit:
             DoubtError: it was not as it was taken for granted.
             psycopg.Error, StoreError: it failed; with `session.in_doubt` the connection was lost in COMMIT.
         """
-        connection = self._session.connection()
+        connection = self._session.connection()  # there may be another life now, whose numbers begin anew
+        self._node, self._batch = self._session.lease.life, self._session.batch + 1
         self._session.is_unreplicated = False
         try:
             with connection.pipeline():

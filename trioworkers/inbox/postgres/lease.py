@@ -13,28 +13,27 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from trioworkers.inbox.postgres import lease_statements as sql
 from trioworkers.inbox.postgres.errors import store_error
-from trioworkers.inbox.postgres.schema import ALONE, LOCK, prepare
-from trioworkers.inbox.postgres.session import end_process, settings_of
-from trioworkers.inbox.store import StoreError, StoreFencedError, StoreTakenError, StoreUnreachableError
-from trioworkers.nursery.ownership import Ownership, fleet_digest
+from trioworkers.inbox.postgres.lease_change import Change
+from trioworkers.inbox.postgres.lease_connection import LeaseConnection
+from trioworkers.inbox.postgres.session import end_process
+from trioworkers.inbox.store import StoreError, StoreFencedError, StoreUnreachableError
+from trioworkers.nursery.ownership import Ownership, View, fleet_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from trioworkers.nursery.ownership import Node, Terms
 
     Connection = psycopg.Connection[Any]
-    Cursor = psycopg.Cursor[Any]
 
 STUCK = 0.5  # seconds that an open transaction of a dead node may hold its row
 
@@ -42,31 +41,6 @@ STUCK = 0.5  # seconds that an open transaction of a dead node may hold its row
 def boottime() -> float:
     """Seconds of a clock that no one sets, and that goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one step has brought.
-
-    Attributes:
-        gained: bots that are this node's now, with their epochs.
-        give_back: bots to stop fetching for and to drain; then :meth:`NodeLease.release` them.
-        lost: bots that are not this node's any more; they stop at once.
-        is_over: this life has ended, and all its bots stop at once. When nothing of them is left, and the
-            writer has nothing more of them, :meth:`NodeLease.begin` another one.
-        joined, left, evicted: names of other nodes that were seen for the first time, that have gone, and
-            that this node has evicted.
-        trouble: why the server was not reached, or refused something; None: it was.
-    """
-
-    gained: Mapping[int, int] = field(default_factory=dict)
-    give_back: tuple[int, ...] = ()
-    lost: tuple[int, ...] = ()
-    is_over: bool = False
-    joined: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    evicted: tuple[str, ...] = ()
-    trouble: StoreError | None = None
 
 
 class NodeLease:
@@ -82,6 +56,10 @@ class NodeLease:
 
     Attributes:
         life: the id of this node's present life.
+        view: what the last look showed, and `looked_at`, when it was begun.
+        renewed: called in the thread when the deadline has moved; it must be quick.
+        former: a life that is known to have ended; its bots are free as soon as this one joins.
+        joins: called in the thread with the life before its row is made.
         unordered: those bots that handle updates of one key side by side; it may be replaced at any time.
     """
 
@@ -99,14 +77,18 @@ class NodeLease:
     ) -> None:
         self.name = name
         self.terms = terms
-        self._settings = settings_of(url)
+        self.renewed: Callable[[float], None] = lambda _: None
+        self.joins: Callable[[UUID], None] = lambda _: None
+        self.former: UUID | None = None
         self._clock, self._is_alive = clock, is_alive
         self._lock = threading.Lock()  # over what both the thread and others use
         self._bots = frozenset(bots)
-        self._connection: Connection | None = None
+        self._connection = LeaseConnection(url, terms.ttl / 3)
+        self._names: dict[str, str] = {}  # of the other nodes that were seen last, by their lives
         self._releases: set[int] = set()
+        self._published: Mapping[str, Any] = {}
         self.unordered: Collection[int] = ()
-        self._about_changed = self._is_unsynced = False
+        self._about_changed = False
         self.begin()
 
     def begin(self) -> None:
@@ -114,11 +96,12 @@ class NodeLease:
         with self._lock:
             self.life: UUID = uuid4()
             self._timeline: str | None = None  # until it has joined
+            self.view = View((), {})
             self._ownership = Ownership(str(self.life), self.name, self._bots, self.terms)
-            self._names: dict[str, str] = {}
-            self._renewed_at = self._looked_at = float("-inf")
+            self._renewed_at = self.looked_at = float("-inf")
             self._releases.clear()
             self._leaves = False
+        self._connection.ring()
 
     def attach(self, connection: Connection, former: int) -> None:
         """The writer has a new connection; it may only be used on the timeline in which this life began.
@@ -143,6 +126,11 @@ class NodeLease:
         return self._ownership.may_work(self._clock())
 
     @property
+    def has_joined(self) -> bool:
+        """Whether the row of this life is there, as far as this node knows."""
+        return self._timeline is not None and not self._ownership.is_over
+
+    @property
     def deadline(self) -> float:
         """Until when it may, on the clock that was given."""
         return self._ownership.deadline
@@ -153,10 +141,18 @@ class NodeLease:
         with self._lock:
             return dict(self._ownership.owned)
 
+    @property
+    def kept(self) -> Mapping[int, int]:
+        """As `owned`, without those that it gives back."""
+        with self._lock:
+            giving = self._ownership.giving
+            return {bot: epoch for bot, epoch in self._ownership.owned.items() if bot not in giving}
+
     def release(self, bots: Collection[int]) -> None:
         """Release these bots with the next step: they are drained, and their last commit has been made."""
         with self._lock:
             self._releases.update(bots)
+        self._connection.ring()
 
     def change_bots(self, bots: Collection[int]) -> None:
         """The fleet has these bots now."""
@@ -164,53 +160,91 @@ class NodeLease:
             self._bots = frozenset(bots)
             self._ownership.change_bots(self._bots)
             self._about_changed = True
+            self.looked_at = float("-inf")
+        self._connection.ring()
+
+    def publish(self, about: Mapping[str, Any]) -> None:
+        """Let other nodes see this of this one; what was published before under other names stays."""
+        with self._lock:
+            self._published = dict(about)
+            self._about_changed = True
+        self._connection.ring()
+
+    def silent_for(self, life: str) -> float:
+        """Seconds for which this node has not seen a renewal of another."""
+        with self._lock:
+            return self._ownership.silent_for(life, self._clock())
 
     def leave(self) -> None:
         """Give back all bots, and claim none; others are told with the next step."""
         with self._lock:
             self._leaves = self._ownership.leaves = self._about_changed = True
+            self.looked_at = float("-inf")
+        self._connection.ring()
+
+    def end(self) -> None:
+        """This life is over, as its writer has found; the next step says so."""
+        with self._lock:
+            self._ownership.end()
+        self._connection.ring()
 
     def wait(self, seconds: float) -> None:
-        """Wait until a bot has become free or is to move, for so long at most. For the thread of `step`."""
-        if self._connection is None:
-            time.sleep(seconds)
-            return
-        with suppress(psycopg.Error):
-            for _ in self._connection.notifies(timeout=seconds, stop_after=1):
-                self._looked_at = float("-inf")
+        """Wait until something is to be done, for so long at most. For the thread of `step`."""
+        self._connection.wait(seconds)
+
+    def ring(self) -> None:
+        """Let :meth:`wait` return; from any thread."""
+        self._connection.ring()
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, which is a transaction, for others; return its rows. For the thread of `step`.
+
+        Raises:
+            StoreError: it is not known whether it took effect.
+        """
+        try:
+            self._open()
+            cursor = self._connection.run(self.life, statement, values)
+            return cursor.fetchall() if cursor.description is not None else []
+        except psycopg.errors.LockNotAvailable as error:
+            raise store_error("another transaction holds what was to be changed", error) from None
+        except psycopg.Error as error:
+            told = store_error("the database could not be asked", error)
+            if isinstance(told, StoreUnreachableError):
+                self._connection.lose()
+            raise told from None
 
     def close(self) -> None:
         """End this life: its row is removed, if the server is there, and all its bots are free."""
         with suppress(StoreError, psycopg.Error):
             if self._timeline is not None:
-                connection = self._open()
-                connection.execute("DELETE FROM node WHERE id = %s", (self.life,))
-                connection.execute(sql.TELL)
+                self._run(sql.REMOVE, (self.life,))
+                self._run(sql.TELL)
         self._ownership.end()
-        self._lose()
+        self._connection.close()
 
     def step(self) -> Change:
         """Do what is due: connect, join, renew, release, look, and what that shows. It raises nothing."""
         try:
             return self._step()
         except StoreError as error:
-            self._lose()
+            self._connection.lose()
             return Change(trouble=error)
         except psycopg.Error as error:
-            self._lose()
+            self._connection.lose()
             return Change(trouble=store_error("the lease could not be kept", error))
 
     def _step(self) -> Change:
         if self._ownership.is_over:
-            return Change(is_over=True)
-        connection = self._open()
+            self._connection.lose()  # the next life has another one, which says so in its name
+            return self._end()
+        self._open()
         if self._ownership.is_over:
-            return Change(is_over=True)
+            return self._end()
         if self._timeline is None:
-            self._join(connection)
+            self._join()
         if self._about_changed:
-            self._about_changed = False
-            self._run(sql.ABOUT, (self._about(), self.life))
+            self._tell_about()
         now = self._clock()
         if now - self._renewed_at >= self.terms.beat and self._is_alive():
             rows = self._run(sql.RENEW, (self.life,)).fetchall()
@@ -219,16 +253,29 @@ class NodeLease:
             self._renewed_at = now
             with self._lock:
                 self._ownership.renewed(now)
-        self._release()
-        if self._clock() - self._looked_at >= self.terms.scan:
-            return self._look()
-        return Change()
+            self.renewed(self._ownership.deadline)
+        released = self._release()
+        told = self._hear()
+        change = self._look() if self._clock() - self.looked_at >= self.terms.scan else Change()
+        return replace(change, released=released, told=told) if released or told else change
+
+    def _hear(self) -> tuple[tuple[str, str], ...]:
+        """What was told since the last step; that a bot has become free is for the look."""
+        told = []
+        while self._connection.heard:
+            channel, text = self._connection.heard.popleft()
+            if channel == sql.CHANNEL:
+                self.looked_at = float("-inf")
+            else:
+                told.append((channel, text))
+        return tuple(told)
 
     def _end(self) -> Change:
         with self._lock:
             lost = tuple(self._ownership.owned)
             self._ownership.end()
             self._ownership.owned.clear()
+        self.renewed(self._ownership.deadline)
         return Change(is_over=True, lost=lost)
 
     def _look(self) -> Change:
@@ -236,27 +283,27 @@ class NodeLease:
         row = self._run(sql.LOOK).fetchone()
         view = sql.read_view(row)
         now = self._clock()
-        self._looked_at = began
+        self.looked_at = began
         with self._lock:
+            self.view = view
             before = dict(self._ownership.owned)
             decision = self._ownership.look(view, now)
-            if decision.is_over:
-                self._ownership.owned.clear()
         if decision.is_over:
-            return Change(is_over=True, lost=tuple(before))
+            return self._end()
         evicted = tuple(node.name for node in decision.evict if self._evict(node))
         if decision.register:
             self._run(sql.REGISTER, ([*decision.register],))
-            self._looked_at = float("-inf")
+            self.looked_at = float("-inf")
         if decision.grant:
             self._run(sql.GRANT, (view.granted, view.timeline))
         if decision.claim:
-            epochs = sql.claim(self._open(), decision.claim, self.life, self.unordered)
-            self._see_synced()
+            connection = self._connection.open(self.life)
+            epochs = sql.claim(connection, decision.claim, self.life, self.unordered)
+            self._connection.see_synced()
             with self._lock:
                 self._ownership.claimed(epochs)
         if decision.evict:  # its bots are free now
-            self._looked_at = float("-inf")
+            self.looked_at = float("-inf")
         names = {node.life: node.name for node in view.nodes if node.life != self._ownership.life}
         joined = tuple(name for life, name in names.items() if life not in self._names)
         gone = {life: name for life, name in self._names.items() if life not in names}
@@ -273,7 +320,7 @@ class NodeLease:
 
     def _evict(self, node: Node) -> bool:
         """Remove the row of a node whose beat stood still, unless it has beaten since."""
-        connection = self._open()
+        connection = self._connection.open(self.life)
         try:
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{STUCK}s'")
@@ -282,89 +329,60 @@ class NodeLease:
             self._run(sql.END_PROCESSES, (f"trioworkers {node.life}%",))
             return False
 
-    def _release(self) -> None:
+    def _release(self) -> Mapping[int, int]:
         with self._lock:
             epochs = {
                 bot: self._ownership.owned[bot] for bot in self._releases if bot in self._ownership.owned
             }
+            self._releases.intersection_update(epochs)  # what is not owned any more need not be released
         if not epochs:
-            return
+            return epochs
         self._run(sql.RELEASE, ([*epochs], [*epochs.values()], self.life))
         with self._lock:
             self._ownership.released(epochs)
             self._releases.difference_update(epochs)
         self._run(sql.TELL)
+        return epochs
 
-    def _join(self, connection: Connection) -> None:
-        (timeline,) = connection.execute(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
+    def _join(self) -> None:
+        (timeline,) = self._run(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
         self._run(sql.GRANT_FIRST)
+        if self.former is not None:
+            self._run(sql.REMOVE, (self.former,))
+            self.former = None
+        self.joins(self.life)
         sent = self._clock()
         self._run(sql.JOIN, (self.life, self.name, self.terms.ttl, self._about()))
         with self._lock:
             self._timeline = timeline
             self._renewed_at = sent
             self._ownership.renewed(sent)
+        self.renewed(self._ownership.deadline)
+
+    def _tell_about(self) -> None:
+        self._about_changed = False
+        try:
+            self._run(sql.ABOUT, (self._about(), self.life))
+        except BaseException:
+            self._about_changed = True
+            raise
 
     def _about(self) -> str:
-        about = {"fleet": fleet_digest(self._bots)} | ({"drains": True} if self._leaves else {})
+        about = {**self._published, "fleet": fleet_digest(self._bots)}
+        if self._leaves:
+            about["drains"] = True
         return msgspec.json.encode(about).decode()
 
-    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> Cursor:
-        """Run one statement, which is a transaction.
+    def _run(self, statement: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
+        return self._connection.run(self.life, statement, values)
+
+    def _open(self) -> None:
+        """Make sure that there is a connection; after a failover this life is over.
 
         Raises:
-            StoreUnreachableError: it is not known to be on the standby that it has to be on.
-            psycopg.Error: it took no effect, or the connection was lost, and it may.
+            StoreError, psycopg.Error: there is none.
         """
-        cursor = self._open().execute(statement, values)
-        self._see_synced()
-        return cursor
-
-    def _see_synced(self) -> None:
-        if self._is_unsynced:
-            message = "the database does not know whether its standby has the last commit"
-            raise StoreUnreachableError(message)
-
-    def _open(self) -> Connection:
-        """The connection, opened if there is none; after a failover this life is over.
-
-        Raises:
-            StoreTakenError: a daemon that is in no cluster has the database.
-        """
-        if self._connection is not None:
-            return self._connection
-        limits = f"-c statement_timeout={self.terms.ttl / 3:.3f}s -c lock_timeout=2s"
-        own = {
-            "application_name": f"trioworkers {self.life} lease",
-            "connect_timeout": "3",
-            "options": f"{self._settings.get('options', '')} {limits}".strip(),
-        }
-        connection = psycopg.connect(make_conninfo(**{**self._settings, **own}), autocommit=True)
-        try:
-            connection.execute(sql.ENTER, prepare=False)
-            prepare(connection)
-            lock = connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", (LOCK, ALONE)).fetchone()
-            if lock is None or not lock[0]:
-                message = "another daemon uses this database, and is in no cluster"
-                raise StoreTakenError(message)
-            (timeline,) = connection.execute(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
-            connection.execute(f"LISTEN {sql.CHANNEL}")
-        except BaseException:
-            connection.close()
-            raise
-        if self._timeline is not None and timeline != self._timeline:
-            self._end()
-        connection.add_notice_handler(self._hear_notice)
-        self._is_unsynced = False
-        self._connection = connection
-        return connection
-
-    def _hear_notice(self, said: psycopg.errors.Diagnostic) -> None:
-        if said.sqlstate == "01000":  # "canceling wait for synchronous replication": told as a success
-            self._is_unsynced = True
-
-    def _lose(self) -> None:
-        if self._connection is not None:
-            with suppress(psycopg.Error):
-                self._connection.close()
-        self._connection = None
+        self._connection.open(self.life)
+        if self._timeline is not None and self._connection.timeline != self._timeline:
+            with self._lock:
+                self._ownership.end()

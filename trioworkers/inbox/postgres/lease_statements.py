@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
 CHANNEL = "trioworkers_leases"  # a bot has become free, or is to move
+TOLD = "trioworkers_told"  # what one node tells all others
 TIMELINE = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 ENTER = f"""
 SET search_path = {SCHEMA}; SET jit = off;
@@ -60,7 +61,17 @@ UPDATE bot SET owner = NULL, drained = true FROM unnest(%s::bigint[], %s::bigint
 WHERE bot.bot_id = given.bot_id AND bot.epoch = given.epoch AND owner = %s
 """
 TELL = f"SELECT pg_notify('{CHANNEL}', '')"
+TELL_ONE = "SELECT pg_notify(%s, %s)"
+EVICT_NAME = "DELETE FROM node WHERE name = %s RETURNING id"
+DRAIN = "UPDATE node SET about = about || jsonb_build_object('drains', %s::bool) WHERE name = %s RETURNING id"
+PIN = "UPDATE bot SET pinned = %s WHERE bot_id = %s RETURNING bot_id"
+REMOVE = "DELETE FROM node WHERE id = %s"
 ABOUT = "UPDATE node SET about = about || %s::jsonb WHERE id = %s"
+
+
+def told_to(life: UUID | str) -> str:
+    """The channel on which one life of a node is told something."""
+    return f"trioworkers_{life}"
 
 
 def claim(
@@ -92,7 +103,7 @@ def read_view(row: Any) -> View:
     timeline, granted, nodes, bots = row
     return View(
         nodes=[
-            Node(life, name, beat, ttl, about.get("fleet", ""), bool(about.get("drains")))
+            Node(life, name, beat, ttl, about.pop("fleet", ""), bool(about.pop("drains", False)), about)
             for life, name, beat, ttl, about in msgspec.json.decode(nodes)
         ],
         leases={bot: Lease(owner, epoch, pinned) for bot, owner, epoch, pinned in msgspec.json.decode(bots)},

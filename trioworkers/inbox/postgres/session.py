@@ -141,7 +141,9 @@ class Session:
 
     def _open(self) -> bool:
         if self._connection is not None:
-            return False
+            if self._life == self.lease.life:
+                return False
+            self.lose()  # it is a former life's, and its name says so
         if time.monotonic() < self._next_try:
             raise StoreUnreachableError(self._failure)
         try:

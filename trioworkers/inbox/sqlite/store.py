@@ -229,12 +229,6 @@ class SqliteStore:
             if bot_ids is None or bot_id in bot_ids
         }
 
-    def claim(self, bot_ids: Collection[int]) -> Mapping[int, int]:
-        return dict.fromkeys(bot_ids, 0)
-
-    def release(self, bot_ids: Collection[int]) -> Collection[int]:
-        return bot_ids
-
     def news(self, after: Mapping[int, int]) -> Collection[int]:
         query = "SELECT EXISTS (SELECT 1 FROM inbox WHERE bot_id = ? AND id > ?)"
         return {bot_id for bot_id, id_ in after.items() if self._read(query, (bot_id, id_))[0][0]}

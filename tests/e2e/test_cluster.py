@@ -1,0 +1,326 @@
+"""Several daemons on one PostgreSQL database run one fleet: each bot runs on one of them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from contextlib import ExitStack
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from postgres_server import Server, needs_postgres
+
+from trioworkers.nursery.ownership import prefer
+from trioworkers.testing.fleet import FleetFailed, running
+from trioworkers.testing.threaded import TelegramThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from trioworkers.testing.bots import SimBot
+    from trioworkers.testing.fleet import RunningFleet
+    from trioworkers.testing.users import SimUser
+
+LEASE = 3  # seconds
+HANDLER = """
+import os
+
+async def handle(update, bot):
+    if update.text:
+        await bot.send_message(chat_id=update.chat_id, text=f"{bot.settings['node']}:{update.text}")
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One that a test may stop."""
+    needs_postgres()
+    server = Server()
+    server.start()
+    yield server
+    server.close()
+
+
+class Cluster:
+    """Daemons, each in a folder of its own; they share the bots, a database and a Telegram."""
+
+    def __init__(self, folder: Path, server: Server, telegram: TelegramThread, stack: ExitStack) -> None:
+        self.folder, self.server, self.telegram = folder, server, telegram
+        self.url = server.admin(server.database())
+        self.nodes: dict[str, RunningFleet] = {}
+        self.bots: dict[str, SimBot] = {}
+        self._people: dict[str, SimUser] = {}
+        self._stack = stack
+
+    def add_bots(self, *names: str) -> None:
+        self.bots |= {name: self.telegram.add_bot(name) for name in names}
+        self._people |= {name: self.telegram.add_user(f"friend of {name}") for name in names}
+
+    def tables(self, node: str, **more: Any) -> dict[str, Any]:
+        bots = {name: {"token": bot.token, "handler": "replies:handle"} for name, bot in self.bots.items()}
+        return {
+            "store": {"url": {"env": "DATABASE_URL"}},
+            "cluster": {"node": node, "lease": LEASE},
+            "defaults": {"settings": {"node": node}, "poll_timeout": 5},
+            "bots": bots,
+            **more,
+        }
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            fleet = running(
+                self.folder / name,
+                self.tables(name),
+                telegram=self.telegram,
+                modules={"replies": HANDLER},
+                environ={"DATABASE_URL": self.url},
+            )
+            self.nodes[name] = self._stack.enter_context(fleet)
+
+    def rows(self, query: str) -> list[Any]:
+        with psycopg.connect(self.url, options="-c search_path=trioworkers") as connection:
+            return connection.execute(query).fetchall()
+
+    def owners(self) -> dict[str, str | None]:
+        names = {bot.id: name for name, bot in self.bots.items()}
+        query = "SELECT bot_id, name FROM bot LEFT JOIN node ON id = owner"
+        return {names[bot]: owner for bot, owner in self.rows(query) if bot in names}
+
+    def epochs(self) -> dict[int, int]:
+        return dict(self.rows("SELECT bot_id, epoch FROM bot"))
+
+    def preferred(self, *among: str) -> dict[str, str]:
+        return {name: prefer(bot.id, among) for name, bot in self.bots.items()}
+
+    def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise FleetFailed(f"the condition did not hold within {seconds:g} s; owners: {self.owners()}")
+            time.sleep(0.05)
+
+    def settle(self, *among: str) -> None:
+        """Wait until each bot runs where it prefers among these nodes."""
+        wanted = self.preferred(*among)
+        self.until(lambda: self.owners() == wanted)
+        self.until(lambda: all(self.runs(wanted[name], name) for name in self.bots))
+
+    def runs(self, node: str, bot: str) -> bool:
+        rows = self.nodes[node].status()["workers"]
+        return any(row["bot"] == bot and row["state"] == "running" for row in rows)
+
+    def all_done(self) -> None:
+        """Wait until nothing waits in the database."""
+        self.until(lambda: self.rows("SELECT count(*) FROM inbox") == [(0,)])
+
+    def say(self, bot: str, *texts: str) -> None:
+        for text in texts:
+            self.telegram.say(self._people[bot], self.bots[bot], text)
+
+    def hear(self, bot: str, count: int = 1, timeout: float = 20.0) -> list[tuple[str, str]]:
+        """The next answers of a bot: which node gave each, and the text."""
+        heard = [
+            self.telegram.expect(self._people[bot], self.bots[bot], timeout)["text"] for _ in range(count)
+        ]
+        return [tuple(text.split(":", 1)) for text in heard]
+
+    def times(self, event: str, node: str) -> dict[str, float]:
+        """When an event happened to each bot last, Unix seconds."""
+        found = self.events(event, node=node)
+        return {one["bot"]: datetime.fromisoformat(one["at"]).timestamp() for one in found}
+
+    def events(self, *names: str, node: str | None = None) -> list[dict[str, Any]]:
+        nodes = self.nodes.values() if node is None else [self.nodes[node]]
+        return [event for fleet in nodes for event in fleet.events(*names)]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, server: Server) -> Iterator[Cluster]:
+    """Six bots, and no daemon yet."""
+    with TelegramThread() as telegram, ExitStack() as stack:
+        cluster = Cluster(tmp_path, server, telegram, stack)
+        cluster.add_bots(*(f"bot{number}" for number in range(6)))
+        yield cluster
+
+
+def test_a_killed_nodes_bots_run_elsewhere(cluster: Cluster) -> None:
+    """Within the lease, with what was said meanwhile; the others never stop, and each bot has one poller."""
+    cluster.start("a", "b", "c")
+    cluster.settle("a", "b", "c")
+    owners, epochs = cluster.owners(), cluster.epochs()
+    for name in cluster.bots:
+        cluster.say(name, "one")
+        assert cluster.hear(name) == [(owners[name], "one")]
+    cluster.all_done()
+    killed = Counter(owners.values()).most_common(1)[0][0]
+    assert killed is not None
+    left = [name for name in "abc" if name != killed]
+    cluster.nodes[killed].kill()
+    began = time.monotonic()
+    for name in cluster.bots:
+        cluster.say(name, "two")
+    heard = {name: cluster.hear(name)[0] for name in cluster.bots}
+    assert time.monotonic() - began < LEASE + 3
+    wanted = cluster.preferred(*left)
+    assert heard == {name: (wanted[name], "two") for name in cluster.bots}
+    names = {bot.id: name for name, bot in cluster.bots.items()}
+    moved = {names[bot] for bot, epoch in cluster.epochs().items() if epoch != epochs[bot]}
+    assert moved == {name for name, owner in owners.items() if owner == killed}
+    assert cluster.events("transport.conflict") == []
+    assert [event["node"] for event in cluster.events("node.evicted")] == [killed]
+
+
+def test_a_frozen_node_does_nothing_more_when_it_goes_on(cluster: Cluster) -> None:
+    """It was silent for longer than its lease: it calls nothing, changes nothing, and begins another life."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    frozen = cluster.nodes["a"]
+    (life,) = cluster.rows("SELECT id FROM node WHERE name = 'a'")[0]
+    frozen.process.send_signal(signal.SIGSTOP)
+    for name in cluster.bots:
+        cluster.say(name, "one", "two")
+    for name in cluster.bots:
+        assert cluster.hear(name, 2) == [("b", "one"), ("b", "two")]
+    cluster.all_done()
+    epochs = cluster.epochs()
+    seen = len(frozen.events())
+    frozen.process.send_signal(signal.SIGCONT)
+    cluster.until(lambda: frozen.events("node.evicted"))
+    cluster.settle("a", "b")
+    for name in cluster.bots:
+        cluster.say(name, "three")
+        assert cluster.hear(name) == [(cluster.preferred("a", "b")[name], "three")]
+    after = frozen.events()[seen:]
+    begun_anew = next(n for n, event in enumerate(after) if event["event"] == "lease.acquired")
+    told = Counter(event["event"] for event in after[:begun_anew])
+    assert told["lease.lost"] == sum(owner == "a" for owner in cluster.preferred("a", "b").values())
+    assert not {name for name in told if name.startswith(("update.", "transport."))}
+    assert cluster.events("transport.conflict") == []
+    assert cluster.rows("SELECT id FROM node WHERE name = 'a'")[0] != (life,)
+    moved = {bot for bot, epoch in cluster.epochs().items() if epoch != epochs[bot]}
+    assert moved == {bot.id for name, bot in cluster.bots.items() if cluster.preferred("a", "b")[name] == "a"}
+
+
+def test_a_stop_hands_the_bots_over(cluster: Cluster) -> None:
+    """While people talk: each message is answered once, in order; no bot is without a node for a second."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    texts = [str(number) for number in range(60)]
+    stopped = False
+    for text in texts:
+        for name in cluster.bots:
+            cluster.say(name, text)
+        if text == "20":
+            cluster.nodes["a"].process.send_signal(signal.SIGTERM)
+            stopped = True
+        time.sleep(0.03)
+    assert stopped
+    for name in cluster.bots:
+        assert [text for _, text in cluster.hear(name, len(texts))] == texts
+    cluster.until(lambda: cluster.nodes["a"].process.poll() == 0)
+    assert set(cluster.owners().values()) == {"b"}
+    assert cluster.events("lease.lost", "update.repeated", "update.retried", "transport.conflict") == []
+    gone = cluster.times("lease.released", "a")
+    came = cluster.times("lease.acquired", "b")
+    assert gone
+    assert max(came[bot] - at for bot, at in gone.items()) < 1.0
+
+
+def test_a_node_that_starts_again_has_its_bots_at_once(cluster: Cluster) -> None:
+    """It was killed; nobody waits for its lease, as it knows itself that its former life has ended."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    cluster.nodes["a"].kill()
+    (life,) = cluster.rows("SELECT id FROM node WHERE name = 'a'")[0]
+    cluster.nodes["a"].start()
+    assert (life,) not in cluster.rows("SELECT id FROM node")
+    cluster.settle("a", "b")
+    assert cluster.events("node.evicted") == []
+
+
+def test_a_restart_of_the_server_moves_nothing(cluster: Cluster) -> None:
+    """It is shorter than the lease: all bots go on where they are, in the same life."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    epochs, lives = cluster.epochs(), cluster.rows("SELECT id FROM node ORDER BY id")
+    cluster.server.stop()
+    cluster.server.start()
+    for name in cluster.bots:
+        cluster.say(name, "one")
+        assert cluster.hear(name)[0][1] == "one"
+    assert (cluster.epochs(), cluster.rows("SELECT id FROM node ORDER BY id")) == (epochs, lives)
+    assert cluster.events("lease.lost") == []
+
+
+def test_an_outage_beyond_the_lease_silences_all_and_moves_nothing(cluster: Cluster) -> None:
+    """Nobody can have evicted them, so they go on in the same life as soon as the server is back."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    epochs = cluster.epochs()
+    cluster.server.stop()
+    cluster.until(lambda: len(cluster.events("lease.lost")) == len(cluster.bots))
+    for name in cluster.bots:
+        cluster.say(name, "one")
+    cluster.server.start()
+    for name in cluster.bots:
+        assert cluster.hear(name) == [(cluster.preferred("a", "b")[name], "one")]
+    assert cluster.epochs() == epochs
+    assert cluster.events("node.evicted") == []
+
+
+def test_a_reload_adds_and_removes_bots(cluster: Cluster) -> None:
+    """A new bot runs where it prefers as soon as all nodes know it; one that is removed is released."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    cluster.add_bots("late0", "late1", "late2")
+    for node, fleet in cluster.nodes.items():
+        fleet.reload(cluster.tables(node))
+    cluster.settle("a", "b")
+    cluster.say("late0", "hello")
+    assert cluster.hear("late0") == [(cluster.preferred("a", "b")["late0"], "hello")]
+    removed = cluster.bots.pop("late1")
+    for node, fleet in cluster.nodes.items():
+        fleet.reload(cluster.tables(node))
+    cluster.until(lambda: cluster.rows(f"SELECT owner FROM bot WHERE bot_id = {removed.id}") == [(None,)])
+    assert cluster.events("transport.conflict") == []
+
+
+def test_a_daemon_in_no_cluster_is_refused_beside_a_node_and_the_other_way_round(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """With the reason; it is not waited for."""
+    alone = {key: table for key, table in cluster.tables("x").items() if key != "cluster"}
+    environ = {"DATABASE_URL": cluster.url}
+
+    def start(folder: str, tables: dict[str, Any]) -> Any:
+        return running(
+            tmp_path / folder,
+            tables,
+            telegram=cluster.telegram,
+            modules={"replies": HANDLER},
+            environ=environ,
+        )
+
+    with start("alone", alone), pytest.raises(FleetFailed, match="uses this database, and is in no"):
+        start("node", cluster.tables("a")).__enter__()
+    with (
+        start("node2", cluster.tables("a")),
+        pytest.raises(FleetFailed, match="another daemon uses this"),
+    ):
+        start("alone2", alone).__enter__()
+
+
+def test_status_says_which_node_it_is(cluster: Cluster) -> None:
+    """Its name and life, for how long it may work, and the epoch of each of its bots."""
+    cluster.start("a")
+    cluster.settle("a")
+    status = cluster.nodes["a"].status()
+    node = status["fleet"]["node"]
+    assert (node["name"], node["bots"]) == ("a", len(cluster.bots))
+    assert 0 < node["lease_left_ms"] <= LEASE * 1000
+    assert [(node["life"],)] == [(str(life),) for (life,) in cluster.rows("SELECT id FROM node")]
+    assert {row["bot_id"]: row["epoch"] for row in status["workers"]} == cluster.epochs()
