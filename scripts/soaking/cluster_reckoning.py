@@ -86,12 +86,14 @@ def takeovers(absence: Absence, turns: Mapping[int, Sequence[Sequence[Any]]]) ->
 
 def silences(absence: Absence, turns: Mapping[int, Sequence[Sequence[Any]]]) -> list[float]:
     """For each bot of a node, for how many seconds nobody polled between it and the bot's next node."""
-    return [
-        after[1] - before[3]
-        for bot in absence.bots
-        for before, after in pairwise(turns.get(bot, ()))
-        if before[0] == absence.life and after[1] > absence.since and before[3] is not None
-    ]
+    found = []
+    for bot in absence.bots:
+        for before, after in pairwise(turns.get(bot, ())):
+            if before[0] == absence.life and after[1] > absence.since:
+                if before[3] is not None:
+                    found.append(after[1] - before[3])
+                break
+    return found
 
 
 def late(
