@@ -44,6 +44,7 @@ from trioworkers.plugins.facade import DaemonAccess, DaemonFacade
 from trioworkers.plugins.inline import InlineHooks
 from trioworkers.plugins.services import PluginServices
 from trioworkers.plugins.watchdog import Watchdog
+from trioworkers.protocol.held_back import held_back
 from trioworkers.ratelimit.pace import Paces
 from trioworkers.reload import Reload
 from trioworkers.reports import Reports
@@ -251,7 +252,7 @@ def _build(
         worker_plugins=plugins.for_workers,
         paces=paces,
         echo=ground.terminal.echo,
-        commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json")),
+        commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json"), held_back()),
         console=ground.terminal.console,
         on_code=None if code is None else code.report,
     )

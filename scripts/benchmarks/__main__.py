@@ -64,7 +64,7 @@ def main() -> None:
     verb.add_argument("--only", nargs="+", default=list(command.PROGRAMS), choices=command.PROGRAMS)
     verb.add_argument("--updates", type=int, default=1500, help="of each burst")
     verb.add_argument("--rounds", type=int, default=1)
-    verb.add_argument("--acknowledge", help="in place of what is true for each library")
+    verb.add_argument("--acknowledge", default="probe", help="what `auto` chooses, or another")
     verb.set_defaults(run=lambda args: command.run(args.only, args.updates, args.rounds, args.acknowledge))
     verb = verbs.add_parser("dashboard", help="frames, memory and cost of a page before many bots under load")
     verb.add_argument("--bots", type=int, default=1000)

@@ -201,7 +201,7 @@ class ClusterSoak:
             until = since
         elif step.what == "cut" and (network := node.place.network) is not None:
             network.cut()
-            await self._hear(how["seconds"])
+            await trio.sleep(how["seconds"])
             until = time.monotonic()
             network.mend()
         else:
