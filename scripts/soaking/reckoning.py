@@ -52,8 +52,8 @@ class Left(NamedTuple):
 def begun_calls(inbox: Path) -> set[str]:
     """Right after a daemon was killed: the updates of which it had recorded a call that has no answer.
 
-    A worker says that it repeats such a call, and makes it. If the daemon has not read that when it is killed,
-    nobody logs this one repetition.
+    A worker says that it repeats such a call, and makes it. If the daemon is killed before it has read that,
+    this one repetition is not logged.
     """
     with closing(sqlite3.connect(f"file:{inbox}?mode=ro", uri=True)) as connection:
         rows = connection.execute(
