@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from trioworkers.gateway.desk import Desk, Poll
-from trioworkers.gateway.local_bot import with_id
 from trioworkers.gateway.params import read_names, read_params, read_switch, read_whole
+from trioworkers.gateway.polls import with_id
 from trioworkers.gateway.targets import read_target
 from trioworkers.gateway.tokens import Tokens, make_token
 from trioworkers.gateway.update_ids import BLOCK, UpdateIds

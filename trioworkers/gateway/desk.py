@@ -9,9 +9,12 @@ it, while its end will show by other signs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trioworkers.gateway.promise import Promise
     from trioworkers.gateway.update_ids import BotIds
 
@@ -100,6 +103,10 @@ class Desk(Generic[Item]):
         number = self._ids.take()
         self._in_hand[number] = item
         return number
+
+    def oldest(self, count: int) -> Iterable[Item]:
+        """So many that were given first of what is in hand."""
+        return islice(self._in_hand.values(), count)
 
     def find(self, number: int) -> Item | None:
         """Return the update in hand that has this id; None: none has it."""

@@ -22,6 +22,13 @@ class Held(Protocol):
     def handling(self) -> Handling | None:
         """Where its calls are recorded; None: they are not."""
 
+    @property
+    def began_at(self) -> float | None:
+        """Since when the program handles it, trio time; None: it waits behind others in the program."""
+
+    def begin(self) -> None:
+        """The program handles it now."""
+
 
 class MayBeGone(Protocol):
     """A connection that may end while it waits for its answer; as an event that is set then."""
