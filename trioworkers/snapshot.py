@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.figures import EXITS, FleetFigures
 from trioworkers.transport.deliveries import REASONS
 from trioworkers.version import __version__
@@ -56,7 +57,7 @@ class Snapshots:
     async def serve(self) -> None:
         """Measure how late the loop is, until cancelled; return at once where nothing is counted."""
         while self.figures is not None:
-            due = trio.current_time() + LOOK_EVERY
+            due = next_beat(LOOK_EVERY)
             await trio.sleep_until(due)
             self.figures.loop.observe(trio.current_time() - due)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.errors import Drop
 from trioworkers.inbox.backlog import Backlog
 from trioworkers.inbox.refresh import Refresh
@@ -346,7 +347,7 @@ class Inbox:
         for bots of this one is noticed. `keep_dead` gives the seconds for which dead letters are kept.
         """
         while True:
-            await trio.sleep(TEND_EVERY)
+            await trio.sleep_until(next_beat(TEND_EVERY))
             now = self._clock()
             self._writer.tend(partial(_forget, now))
             for backlog in self._backlogs.values():
