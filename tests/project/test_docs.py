@@ -106,6 +106,7 @@ def test_code_blocks_are_right(document, tmp_path):
         compile(block, document.name, "exec")
     for block in blocks(text, "sh"):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)  # noqa: S607 - any bash
+    (tmp_path / "token").write_text("123456:abc")  # that of the tutorial's bot
     for block in blocks(text, "toml"):
         tomllib.loads(block)
         path = tmp_path / "fleet.toml"

@@ -40,9 +40,14 @@ def prose(text: str) -> str:
     return _FENCE.sub("", text)
 
 
+def fenced(text: str) -> list[tuple[str, str]]:
+    """Returns a document's blocks of code in their order, each with its language."""
+    return _FENCE.findall(text)
+
+
 def blocks(text: str, language: str) -> list[str]:
     """Returns a document's blocks of code in that language."""
-    return [block for found, block in _FENCE.findall(text) if found == language]
+    return [block for found, block in fenced(text) if found == language]
 
 
 def file_block(text: str, language: str, name: str) -> str:
