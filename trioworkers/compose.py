@@ -256,7 +256,8 @@ def _build(
         on_code=None if code is None else code.report,
     )
     if member is not None:
-        context = replace(context, epoch=member.epoch)
+        context = replace(context, epoch=member.epoch, lease_page=member.page.path, may_call=member.may_call)
+        asks.gate = member.gate
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 
     def greet() -> None:

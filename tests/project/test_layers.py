@@ -60,6 +60,7 @@ LAYERS: Layers = [
             "version",
             "awake",
             "call_marks",
+            "lease_page",
             "errors",
             "machine",
             "terminal",
@@ -185,6 +186,7 @@ OF_A_WORKER = [
     for name in (
         "awake",
         "call_marks",
+        "lease_page",
         "errors",
         "records",
         "protocol",

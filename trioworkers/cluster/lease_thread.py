@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trioworkers.inbox.postgres.lease import boottime
 from trioworkers.inbox.postgres.lease_change import Change
 from trioworkers.inbox.store import StoreUnreachableError
+from trioworkers.lease_page import boottime
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:

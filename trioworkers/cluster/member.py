@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from trioworkers.botapi.errors import TransportError
 from trioworkers.breakage import Breakage
 from trioworkers.cluster.lease_thread import LeaseThread
 from trioworkers.cluster.nodes import Nodes
-from trioworkers.inbox.postgres.lease import boottime
 from trioworkers.inbox.store import StoreError, StoreFencedError
+from trioworkers.lease_page import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.postgres.lease import NodeLease
     from trioworkers.inbox.postgres.lease_change import Change
+    from trioworkers.lease_page import LeasePage
 
 AGAIN = 0.2  # seconds until the writer is asked again, while the server is away
 LOOK_EVERY = 0.1  # seconds between two looks whether all bots were given back
@@ -65,11 +67,13 @@ class Member(trio.abc.Instrument):
     Args:
         lease: of this node, alive by `pulse`.
         pulse: shows whether the loop turns.
+        page: shows workers until when they may call.
         emit: emits an event.
         names: the names of the fleet's bots, by bot id.
 
     Attributes:
         thread: keeps the lease; whoever makes the member runs it, and :meth:`tick`.
+        page: as given.
         nodes: the cluster as others see it.
         trouble: why the last step has failed; None: it has not.
     """
@@ -78,10 +82,11 @@ class Member(trio.abc.Instrument):
         self,
         lease: NodeLease,
         pulse: Pulse,
+        page: LeasePage,
         emit: Callable[..., None],
         names: Callable[[], Mapping[int, str]],
     ) -> None:
-        self.lease = lease
+        self.lease, self.page = lease, page
         self.thread = LeaseThread(lease, self._hear)
         self.nodes = Nodes(lease, self.thread)
         self.trouble: StoreError | None = None
@@ -152,6 +157,19 @@ class Member(trio.abc.Instrument):
     def running(self) -> int:
         """How many bots this node runs."""
         return len(self._epochs)
+
+    def may_call(self) -> bool:
+        """Whether calls of bots may be made at this moment."""
+        return boottime() < self.lease.deadline
+
+    async def gate(self) -> None:
+        """See that a call may be made at this moment.
+
+        Raises:
+            TransportError: it may not.
+        """
+        if not self.may_call():
+            raise TransportError("request", "this daemon's lease has ended")
 
     def epoch(self, bot_id: int) -> int | None:
         """Under which epoch this node runs a bot; None: it does not."""

@@ -11,7 +11,6 @@ removes the row ends this life, and nothing that is committed in its name takes 
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from trioworkers.inbox.postgres.lease_change import Change
 from trioworkers.inbox.postgres.lease_connection import LeaseConnection
 from trioworkers.inbox.postgres.session import end_process
 from trioworkers.inbox.store import StoreError, StoreFencedError, StoreUnreachableError
+from trioworkers.lease_page import boottime
 from trioworkers.nursery.ownership import Ownership, View, fleet_digest
 
 if TYPE_CHECKING:
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 STUCK = 0.5  # seconds that an open transaction of a dead node may hold its row
-
-
-def boottime() -> float:
-    """Seconds of a clock that no one sets, and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class NodeLease:
