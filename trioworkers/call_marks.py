@@ -18,7 +18,8 @@ FOLDER = "calls"
 """The folder of the files, in `fleet.state_dir`."""
 
 SLOT = 256  # bytes
-MOST_SLOTS = 64  # calls of a worker; the daemon has written down those before, even under load
+SLOTS = 64  # calls of a worker; the daemon has written down those before, even under load
+MOST_SLOTS = 1024
 _DELIVERY = struct.Struct("=Q")
 _CALL = struct.Struct("=QIH")  # id, reported, length of the key
 _KEY = _DELIVERY.size + _CALL.size  # where it begins
@@ -56,7 +57,8 @@ class CallMarks:
         OSError: the file cannot be made, or there is no room for it.
     """
 
-    def __init__(self, path: str, slots: int = MOST_SLOTS) -> None:
+    def __init__(self, path: str, slots: int = SLOTS) -> None:
+        slots = min(slots, MOST_SLOTS)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
         try:

@@ -36,25 +36,29 @@ NODE, PYTHON = "node", sys.executable
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A bot: its command, what is promised for it, and the least share of its own rate that is wanted."""
+    """A bot: its command, and the least share of its own rate that is wanted."""
 
     words: tuple[str, ...]
-    acknowledge: str = "receipt"
-    concurrency: int = 100  # as many as Telegram gives it at once
     least: float = 0.6
 
 
+def _bot(name: str, *words: str, least: float = 0.6) -> Program:
+    return Program((NODE if name.endswith("js") else PYTHON, str(BOTS / name), *words), least)
+
+
 PROGRAMS = {
-    "telegraf": Program((NODE, str(PEERS / "telegraf.js")), "poll", least=0.85),
-    "aiogram-serial": Program((PYTHON, str(BOTS / "aiogram_bot.py"), "serial"), "probe", least=0.85),
-    "grammy": Program((NODE, str(BOTS / "grammy.js")), "poll", 1),
-    "grammy-runner": Program((NODE, str(BOTS / "grammy_runner.js"))),
+    "telegraf": Program((NODE, str(PEERS / "telegraf.js")), least=0.85),
+    "grammy": _bot("grammy.js"),
+    "grammy-runner": _bot("grammy_runner.js"),
     "node-telegram-bot-api": Program((NODE, str(PEERS / "node-telegram-bot-api.js"))),
-    "aiogram": Program((PYTHON, str(BOTS / "aiogram_bot.py")), "probe"),
-    "python-telegram-bot": Program((PYTHON, str(BOTS / "python_telegram_bot.py")), "probe"),
-    "telebot": Program((PYTHON, str(BOTS / "telebot_bot.py")), "probe"),
-    "telebot-serial": Program((PYTHON, str(BOTS / "telebot_bot.py"), "serial"), "probe"),
+    "aiogram": _bot("aiogram_bot.py"),
+    "aiogram-serial": _bot("aiogram_bot.py", "serial", least=0.85),
+    "python-telegram-bot": _bot("python_telegram_bot.py"),
+    "telebot": _bot("telebot_bot.py"),
+    "telebot-serial": _bot("telebot_bot.py", "serial"),
+    "telebot-async": _bot("telebot_async.py"),
 }
+AT_ONCE = 100  # updates, as many as Telegram gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Turn:
     daemon: float = 0.0
 
 
-def run(names: list[str], updates: int, rounds: int, acknowledge: str | None) -> None:
+def run(names: list[str], updates: int, rounds: int, acknowledge: str) -> None:
     """Print a line for each library: both rates, their ratio, and what an update costs the daemon."""
     if not (LIBRARIES / "installed").exists():
         raise SystemExit(f"expected the libraries of bots in {LIBRARIES}: run scripts/test once")
@@ -75,19 +79,19 @@ def run(names: list[str], updates: int, rounds: int, acknowledge: str | None) ->
     print(f"{'':<24}{'acknowledge':<12}{heads}")
     for name in names:
         program = PROGRAMS[name]
-        how = acknowledge or program.acknowledge
         alone, under = [], []
         for _ in range(rounds):
             for turn in "ABBA":
                 if turn == "A":
                     alone.append(_measured(program, updates, None))
                 else:
-                    under.append(_measured(program, updates, how))
+                    under.append(_measured(program, updates, acknowledge))
         own, ours = median(turn.rate for turn in alone), median(turn.rate for turn in under)
         daemon = median(turn.daemon for turn in under) * 1000
         mark = "*" if ours / own < program.least else ""
         figures = f"{own:>7.0f}/s  {ours:>7.0f}/s  {ours / own:>6.2f}{mark:1} {program.least:>6.2f}"
-        print(f"{name:<24}{how:<12}{figures}  {daemon:>9.3f}{'*' if daemon > 0.2 else ''}", flush=True)
+        figures += f"  {daemon:>9.3f}{'*' if daemon > 0.2 else ''}"
+        print(f"{name:<24}{acknowledge:<12}{figures}", flush=True)
 
 
 def _measured(program: Program, updates: int, acknowledge: str | None) -> Turn:
@@ -123,7 +127,7 @@ def _running(program: Program, folder: Path, standin: StandIn, acknowledge: str 
             "command": words,
             "environment": {**libraries, **_told("{token}", "{api}")},
             "acknowledge": acknowledge,
-            "concurrency": program.concurrency,
+            "concurrency": AT_ONCE,
             "memory_limit": "1GB",
         }
         fleet = {"fleet": {"api_base": standin.base}, "api": {"bind": "127.0.0.1:0"}, "bots": {"echo": bot}}

@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--bots", type=int, default=60)
     parser.add_argument("--rate", type=float, default=30.0, help="updates a second")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two absences of a node")
+    parser.add_argument("--lease", type=float, default=15.0, help="seconds, as [cluster] lease")
     parser.add_argument(
         "--troubles",
         nargs="+",
@@ -58,6 +59,7 @@ def main() -> int:
         options.nodes,
         options.bots,
         options.rate,
+        lease=options.lease,
         every=options.every,
         troubles=tuple(options.troubles),
     )

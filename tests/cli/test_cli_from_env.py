@@ -205,9 +205,10 @@ def test_a_file_is_read_as_node_reads_it(text, value):
     assert parse_dotenv(text)["A"] == value
 
 
-@given(
-    st.dictionaries(st.from_regex(r"[A-Za-z_]\w{0,9}", fullmatch=True), st.text("ab #=:'\n\\", max_size=9))
-)
+NAMES = st.tuples(st.sampled_from("aZ_"), st.text("aZ_9é", max_size=9)).map("".join)  # a regex draws slowly
+
+
+@given(st.dictionaries(NAMES, st.text("ab #=:'\n\\", max_size=9), max_size=9))
 def test_what_is_quoted_is_read_back(values):
     """Double quotes hold any text without double quotes and escapes."""
     values = {name: value.replace("\\", "") for name, value in values.items()}

@@ -80,7 +80,7 @@ def test_a_program_stands_in_the_place_of_a_handler(tmp_path):
         ),
         (
             {"command": ["x"], "acknowledge": "guess"},
-            'bots.shop.acknowledge: expected "auto", "probe", "poll" or "receipt", got "guess"',
+            'bots.shop.acknowledge: expected "auto", "probe", "poll", "receipt" or "quiet", got "guess"',
         ),
         (
             {"command": ["x"], "order": "caht"},

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = needs_libraries
 
+SERIAL = ("grammy", "aiogram-serial", "python-telegram-bot", "telebot-serial")
+
 
 async def test_updates_are_handled_once_and_in_order_through_a_stop_failures_and_reloads(
     project: Project, world: Telegram, nursery: trio.Nursery
@@ -135,5 +137,36 @@ async def test_kills_lose_nothing_and_repeat_nothing_unmarked(
     assert {bot.mode: bot.out_of_order for bot in fleet.bots if bot.out_of_order} == {}
     assert {bot.mode: more for bot in fleet.bots if (more := fleet.unmarked(bot))} == {}
     assert {event["how"] for event in project.events("worker.exited")} == {"SIGKILL"}
+    assert await daemon.stop(seconds=60) == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_kill_amid_quick_handlers_blames_the_one_that_was_handled(
+    project: Project, world: Telegram, nursery: trio.Nursery
+) -> None:
+    """A library that handles one at a time has several in hand: those behind it were not begun."""
+    fleet = ProbedFleet(project, world, people=12, modes=SERIAL, slow=0.005)
+    daemon = await fleet.begin(nursery)
+
+    async def busy() -> bool:
+        rows = (await daemon.status())["workers"]
+        return all(row["queue"]["in_flight"] > 1 for row in rows)
+
+    for number in range(3):
+        await fleet.until_busy(60, busy)
+        if number == 1:
+            daemon.process.kill()
+            await daemon.wait()
+            daemon = await fleet.start()
+        else:
+            exits = fleet.count("worker.exited")
+            for program in (await fleet.programs(daemon)).values():
+                os.kill(program, signal.SIGKILL)
+            await until(lambda before=exits: len(fleet.count("worker.exited") - before) == len(fleet.bots))  # type: ignore[misc]
+    await fleet.until_done()
+    assert {bot.mode: bot.out_of_order for bot in fleet.bots if bot.out_of_order} == {}
+    assert {bot.mode: more for bot in fleet.bots if (more := fleet.unmarked(bot))} == {}
+    assert set(fleet.count("worker.exited").values()) == {2}
+    assert max(fleet.count("update.retried").values()) <= 2
     assert await daemon.stop(seconds=60) == 0
     nursery.cancel_scope.cancel()

@@ -41,6 +41,11 @@ class Item:
 
     body: bytes
     handling: Handling | None = None
+    began_at: float | None = None
+
+    def begin(self) -> None:
+        assert self.began_at is None, "it is begun once"
+        self.began_at = trio.current_time()
 
 
 @dataclass
@@ -89,6 +94,7 @@ class Scene:
     programs: list[Program] = field(default_factory=list)
     connections: int = 0
     acknowledge: str = "poll"
+    most: int = 16
     turns: Any = None
     may_drop: bool = False
     kept: list[int] = field(default_factory=list)
@@ -132,7 +138,7 @@ async def scene_of(
                 ids=UpdateIds(folder / "ids.json").of(7),
                 upstream=upstream,
                 acknowledge=lambda: scene.acknowledge,
-                most=lambda: 16,
+                most=lambda: scene.most,
                 handler_timeout=lambda: scene.handler_timeout,
                 emit=lambda event, **fields: scene.told.append((event, fields)),
                 fault=scene.faults.append,

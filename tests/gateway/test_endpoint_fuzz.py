@@ -408,7 +408,7 @@ async def test_nothing_that_webhooks_answer_breaks_or_grows_the_endpoint(tmp_pat
             return
         await trio.sleep(0.05)
 
-    async with site_of(tmp_path, answer, answer=say_done, handler_timeout=0.2) as (scene, site):
+    async with site_of(tmp_path, answer, answer=say_done, handler_timeout=1.0) as (scene, site):
         await hook(scene, site)
         number = 0
         ended: set[bytes] = set()

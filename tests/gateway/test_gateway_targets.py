@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from trioworkers.gateway.desk import Desk, Poll
-from trioworkers.gateway.local_bot import with_id
 from trioworkers.gateway.params import read_names, read_params, read_switch, read_whole
+from trioworkers.gateway.polls import with_id
 from trioworkers.gateway.targets import read_target
 from trioworkers.gateway.tokens import Tokens, make_token
 from trioworkers.gateway.update_ids import BLOCK, UpdateIds
@@ -257,3 +257,16 @@ def test_what_is_in_hand_at_the_end_comes_back(desk):
         desk.give(item)
     assert desk.take_back() == ["a", "b", "c"]
     assert len(desk) == 0
+
+
+@pytest.mark.parametrize("promise", ["probe", "quiet"])
+def test_a_poll_says_what_the_program_has_where_that_is_no_end(desk, promise):
+    """Each update is received once, is given again until then, and stays in hand."""
+    first, second = desk.give("a"), desk.give("b")
+    verdict = desk.poll(Poll(first + 1, timeout=20), promise)
+    assert (verdict.confirmed, verdict.received, verdict.again) == ([], [first], [(second, "b")])
+    verdict = desk.poll(Poll(second + 1, timeout=20), promise)
+    assert (verdict.confirmed, verdict.received, verdict.again) == ([], [second], [])
+    verdict = desk.poll(Poll(second + 1, timeout=0), promise)
+    assert (verdict.received, verdict.is_farewell) == ([], True)
+    assert (desk.end(first), len(desk)) == ("a", 1)

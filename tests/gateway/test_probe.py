@@ -16,6 +16,7 @@ from trioworkers.botapi.errors import BotApiError
 from trioworkers.gateway.desk import Desk, Poll
 from trioworkers.gateway.handling import Handling
 from trioworkers.gateway.local_bot import LAST_CALLS
+from trioworkers.gateway.pace import AHEAD, Pace
 from trioworkers.gateway.probe import MOST_LINE, End, outcome_of
 from trioworkers.gateway.promise import Greeting, promise_of, read_greeting
 from trioworkers.gateway.update_ids import UpdateIds
@@ -183,17 +184,78 @@ async def test_a_probe_tells_ends_and_polls_confirm_nothing(tmp_path):
         assert scene.bot.acknowledged_by == "probe"
 
 
-async def test_a_library_that_handles_one_at_a_time_is_given_one(tmp_path):
-    """The next one answers the poll that waits, as soon as the end is told."""
+def begun(scene: Scene) -> list[bool]:
+    """Which of those that were given are handled now, or were."""
+    return [item.began_at is not None for item in scene.hands.given]
+
+
+async def test_a_library_that_handles_one_at_a_time_is_given_as_many_as_it_handles_in_a_moment(tmp_path):
+    """One at first; then several with one answer, which begin one after the other."""
     async with scene_of(tmp_path, acknowledge="auto") as scene:
         program, _ = await begin(scene, SERIAL)
         await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=SERIAL)
         await until(lambda: scene.bot.waits)
+        scene.hands.add(71, 72, 73)
+        assert len(scene.hands.waiting) == 3, "how long it takes is not known yet"
+        scene.hands.given[0].began_at = trio.current_time()
+        probe = await tell(scene, b'{"id":1}\n')
+        given = json.loads((await program.answer())[1])["result"]
+        assert [update["n"] for update in given] == [71, 72, 73]
+        assert begun(scene) == [True, True, False, False]
+        await probe.send(b'9\r\n{"id":2}\n\r\n')
+        await until(lambda: begun(scene) == [True, True, True, False])
+        assert scene.bot.handling_of(b"4") is None
+        assert begun(scene)[-1], "its call says so"
+
+
+async def test_a_library_that_is_slow_is_given_one_at_a_time(tmp_path):
+    """What waits here can be given to the next process, and is nobody's to wait for."""
+    async with scene_of(tmp_path, acknowledge="auto") as scene:
+        program, _ = await begin(scene, SERIAL)
+        scene.hands.given[0].began_at = trio.current_time() - 0.06
+        await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=SERIAL)
+        await until(lambda: scene.bot.waits)
         scene.hands.add(71, 72)
-        assert len(scene.hands.waiting) == 2
         await tell(scene, b'{"id":1}\n')
         assert json.loads((await program.answer())[1])["result"] == [{"update_id": 2, "n": 71}]
         assert len(scene.hands.waiting) == 1
+
+
+async def test_a_poll_ahead_is_answered_when_what_the_library_has_is_begun(tmp_path):
+    """python-telegram-bot polls while it handles: an answer for each update would cost it a poll for each."""
+    async with scene_of(tmp_path, acknowledge="auto", most=3) as scene:
+        program, _ = await begin(scene, SERIAL)
+        scene.hands.given[0].began_at = trio.current_time()
+        await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=SERIAL)
+        await until(lambda: scene.bot.waits)
+        scene.hands.add(*range(71, 78))
+        probe = await tell(scene, b'{"id":1}\n')
+        assert len(json.loads((await program.answer())[1])["result"]) == 3
+        await program.ask("getUpdates", b'{"timeout": 20, "offset": 5}', head=SERIAL)
+        await until(lambda: scene.bot.waits)
+        await probe.send(b'9\r\n{"id":2}\n\r\n')
+        await until(lambda: len(scene.hands.given) == 5)
+        assert scene.bot.waits, "it has two more, of which one is not begun"
+        await probe.send(b'9\r\n{"id":3}\n\r\n')
+        assert len(json.loads((await program.answer())[1])["result"]) == 2
+
+
+def test_a_pace_follows_the_longest_handlings_of_late():
+    """A slow one counts at once, and for less with each further one."""
+    pace = Pace()
+    assert (pace.most(1, 16), pace.most(4, 2)) == (1, 2)
+    pace.ended(0.0)
+    assert (pace.most(1, 16), pace.most(1, 0)) == (16, 0)
+    pace.ended(2 * AHEAD)
+    assert (pace.most(1, 16), pace.most(4, 16), pace.most(40, 16)) == (1, 4, 16)
+    for _ in range(4):
+        pace.ended(AHEAD / 100)
+    assert pace.most(1, 16) == 1
+    for _ in range(20):
+        pace.ended(AHEAD / 100)
+    assert pace.most(1, 16) == 16
+    pace.ended(AHEAD / 5)
+    assert pace.most(1, 16) == 5
 
 
 @pytest.mark.parametrize(

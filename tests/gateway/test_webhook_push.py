@@ -282,6 +282,25 @@ async def test_any_other_answer_is_a_failure(tmp_path, answer, reason, after):
         assert not scene.faults
 
 
+@pytest.mark.parametrize(
+    ("kind", "result"), [(b"text/plain", "done"), (b"application/json", "retry")], ids=["said", "call"]
+)
+async def test_an_answer_whose_rest_never_comes_is_judged_by_what_came(tmp_path, kind, result):
+    """A head of 200 is the end of an update, unless a call may follow. Nothing breaks in either case."""
+
+    async def stall(stream: trio.SocketStream) -> None:
+        await stream.send_all(said(b"{}", kind=kind)[:-1])
+        await trio.sleep_forever()
+
+    async with site_of(tmp_path, stall, OK, handler_timeout=0.3) as (scene, site):
+        await hook(scene, site)
+        for number in (1, 2):
+            scene.hands.add(number)
+            await until(lambda number=number: len(scene.hands.ended) == number)
+        assert [outcome.result for _, outcome in ends(scene)] == [result, "done"]
+        assert (scene.bot.in_hand, scene.faults) == (0, [])
+
+
 async def test_a_program_that_does_not_listen_yet_is_waited_for(tmp_path):
     """That is no attempt of the update: most programs set their webhook before they listen."""
     async with site_of(tmp_path) as (scene, site):

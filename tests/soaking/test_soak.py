@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from soaking.programs import KINDS, kind_of, make_program, reckon_programs
-from soaking.reckoning import Sample, growth, leaks, unanswered
+from soaking.reckoning import Sample, begun_calls, growth, leaks, trace, unanswered
 from soaking.schedule import FAULTS, LAST_LIFE, make_schedule
 from soaking.soak_bot import DEEDS, deed
 from soaking.telegram import CANARY, spoil
@@ -63,28 +65,40 @@ def program(acknowledge, said, answers):
 
 
 def test_what_was_promised_for_programs_is_reckoned():
-    """Under probe and poll, what is lost, out of order or made up; under receipt, losses are counted."""
+    """What is lost, out of order or made up; under receipt, losses are counted, and a few under quiet."""
+    figures = reckon_programs([], {})[1]
+    assert set(figures.values()) == {0}
     whole = [(1, 3), (2, 4), (1, 5), (1, 5), (1, 3)]
     assert reckon_programs([program("poll", [3, 4, 5], whole)], {}) == (
         [],
-        {"said to programs": 3, "answered again": 2, "lost as receipt permits": 0},
+        figures | {"said to programs": 3, "answered again": 2},
     )
     lost = program("poll", [3, 4, 5], [(1, 3)])
     assert reckon_programs([lost], {7: 2})[0] == []
     assert reckon_programs([lost], {7: 1})[0] == ["program: 2 were never answered: [4, 5]"]
     assert reckon_programs([program("receipt", [3, 4], [(1, 4)])], {}) == (
         [],
-        {"said to programs": 2, "answered again": 0, "lost as receipt permits": 1},
+        figures | {"said to programs": 2, "lost as receipt permits": 1},
     )
     turned = [(1, 5), (1, 3)]
     assert reckon_programs([program("poll", [3, 5], turned)], {})[0] == ["program: 3 was answered after 5"]
     assert reckon_programs([program("receipt", [3, 5], turned)], {})[0] == []
+    many = [(1, number) for number in (1, 0, *range(2, 299))]
+    assert reckon_programs([program("quiet", range(300), many)], {}) == (
+        [],
+        figures | {"said to programs": 300, "missed as quiet permits": 2},
+    )
+    few = program("quiet", range(300), many[:290])
+    assert reckon_programs([few], {})[0] == [
+        "program: 10 were never answered: [290, 291, 292, 293, 294]",
+        "program: 0 was answered after 1",
+    ]
     made_up = reckon_programs([program("receipt", [3], [(1, 3), (1, 9)])], {})[0]
     assert made_up == ["program: 1 answers to what nobody said"]
 
 
 def test_programs_are_of_all_kinds_and_their_tables_are_good():
-    """Each kind is there in nine; each table is one that a fleet takes."""
+    """Each kind is there once in turn; each table is one that a fleet takes."""
     tables = [make_program(number, f"{number + 1}:secret") for number in range(len(KINDS))]
     assert {kind_of(number) for number in range(len(KINDS))} == set(KINDS)
     for number, table in enumerate(tables):
@@ -116,3 +130,16 @@ def test_growth_is_found():
     assert "MB" in growth([*earlier, *fat])[1][0]
     assert "descriptors" in growth([*earlier, *leaky])[1][0]
     assert growth(flat[:3])[1] == ["the daemon's last life was too short to be measured"]
+
+
+def test_repetitions_that_a_killed_daemon_may_have_heard_of_are_those_of_calls_without_an_answer(tmp_path):
+    """Of those that nobody knew of, or whose answer is known, none may be made without a word."""
+    inbox = tmp_path / "inbox.db"
+    with closing(sqlite3.connect(inbox)) as connection, connection:
+        connection.execute("CREATE TABLE inbox (id, bot_id, update_id)")
+        connection.execute("CREATE TABLE calls (id, key, answer)")
+        connection.executemany("INSERT INTO inbox VALUES (?, 7, ?)", [(1, 11), (2, 12), (3, 13)])
+        connection.executemany(
+            "INSERT INTO calls VALUES (?, ?, ?)", [(1, "a", None), (1, "b", b"1"), (2, "a", b"1")]
+        )
+    assert begun_calls(inbox) == {trace("7:11")}

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from trioworkers.awake import AwakeClock
-from trioworkers.call_marks import MOST_KEY, MOST_SLOTS, read_marks
+from trioworkers.call_marks import MOST_KEY, SLOTS, read_marks
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
     MOST_ANSWER,
@@ -124,7 +124,7 @@ def test_the_call_that_a_handling_ends_with_is_marked_and_never_reported(tmp_pat
         scene.channel.send(Outcome(1, "done", call=call))
         recorder.close()
         assert await scene.sent() == [Outcome(1, "done", call=call)]
-        for _ in range(MOST_SLOTS):
+        for _ in range(SLOTS):
             later = scene.recorder()
             await later.begin(B)
         assert (1, 0, A) not in scene.marked()
@@ -199,7 +199,7 @@ def test_a_handling_with_many_calls_leaves_places_for_others(tmp_path: Path) -> 
         assert marked == side_by_side[:-1]
         recorder.close()
         other.close()
-        for _ in range(MOST_SLOTS):
+        for _ in range(SLOTS):
             await scene.recorder().begin(B)
         assert {key for _, _, key in scene.marked()} == {B}
 
@@ -289,7 +289,7 @@ def test_a_call_that_cannot_be_marked_is_reported_before_it_is_made(tmp_path: Pa
 
     async def play(scene: Scene) -> None:
         if why == "no slot":
-            for _ in range(MOST_SLOTS):
+            for _ in range(SLOTS):
                 await scene.recorder().begin(A)
         recorder = scene.recorder()
         if why == "a key that is no text":

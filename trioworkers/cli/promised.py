@@ -12,6 +12,7 @@ _DONE = {
     "poll": "at least once: an update is done when a later poll confirms it",
     "webhook": "at least once: an update is done when the program has answered it with 2xx",
     "receipt": "at most once from when the program has an update",
+    "quiet": "at least once, as far as a pause in the program's calls for a chat shows its updates' end",
     "auto": "as for handlers where the probe knows the library, else at most once from when it has an update",
 }
 _IN_ORDER = "each chat in order"
@@ -31,5 +32,5 @@ def promise_of(settings: Mapping[str, Any], in_force: str | None = None) -> str 
     if settings["order"] == "none":
         order = _NO_ORDER
     else:
-        order = _IN_ORDER if acknowledge in ("probe", "poll", "webhook") else _ORDER_OF_PROGRAM
+        order = _IN_ORDER if acknowledge in ("probe", "poll", "quiet", "webhook") else _ORDER_OF_PROGRAM
     return f"{_DONE[acknowledge]}; {order}"

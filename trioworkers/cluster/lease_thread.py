@@ -54,6 +54,11 @@ class LeaseThread:
         self._ends.set()
         self._lease.ring()
 
+    def soon(self, work: Callable[[], None]) -> None:
+        """Call `work` in the thread, between two steps, unless it has ended; it must not raise."""
+        self._work.append(work)
+        self._lease.ring()
+
     async def call(self, work: Callable[[NodeLease], T]) -> T:
         """Call `work` in the thread, between two steps; return what it returned.
 

@@ -323,9 +323,10 @@ class BotSettings(Table, Digested):
     cwd: FolderPath | None = per_worker(
         None, "the command's working directory; the fleet file's folder where none is named"
     )
-    acknowledge: Literal["auto", "probe", "poll", "receipt"] = per_worker(
+    acknowledge: Literal["auto", "probe", "poll", "receipt", "quiet"] = per_worker(
         "auto",
-        "what says that a command has handled an update: probe, poll, receipt; auto: probe, else receipt",
+        "what says that a command has handled an update: probe, poll, receipt, quiet;"
+        " auto: probe, else receipt",
     )
     order: Literal["chat", "none"] = live(
         "chat", "none: a command is given several updates of a chat at the same time"

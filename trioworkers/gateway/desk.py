@@ -2,16 +2,19 @@
 
 A program confirms an update by asking for those behind it, as it would at Telegram. What that says of the
 handling depends on what is promised: under `poll`, that it was handled, as for programs that poll again only
-after that; under `receipt`, that it need not be given again; under `probe`, that the program has it, and the
-probe will tell its end.
+after that; under `receipt`, that it need not be given again; under `probe` and `quiet`, that the program has
+it, while its end will show by other signs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trioworkers.gateway.promise import Promise
     from trioworkers.gateway.update_ids import BotIds
 
@@ -41,12 +44,14 @@ class Verdict(Generic[Item]):
 
     Attributes:
         confirmed: updates that are not in hand any more.
+        received: ids of those that are, and that the program has from now on.
         again: those that it is given again, since they are not confirmed: id and update.
         is_farewell: the program is about to end: it is given nothing.
         is_negative: it would forget what waits, and is given nothing.
     """
 
     confirmed: list[Item] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
     again: list[tuple[int, Item]] = field(default_factory=list)
     is_farewell: bool = False
     is_negative: bool = False
@@ -80,23 +85,28 @@ class Desk(Generic[Item]):
             return Verdict(is_negative=True)
         if is_farewell and promise == "poll":
             return Verdict(is_farewell=True)
-        received = [number for number in self._in_hand if number < poll.offset]
-        confirmed = []
-        if promise == "probe":
+        passed = [number for number in self._in_hand if number < poll.offset]
+        confirmed, received = [], []
+        if promise in ("probe", "quiet"):
+            received = [number for number in passed if number not in self._received]
             self._received.update(received)
         else:
-            confirmed = [self._take(number) for number in received]
+            confirmed = [self._take(number) for number in passed]
         self._ids.begin_at(poll.offset)
         if is_farewell:
-            return Verdict(confirmed, is_farewell=True)
+            return Verdict(confirmed, received, is_farewell=True)
         again = [one for one in self._in_hand.items() if one[0] not in self._received]
-        return Verdict(confirmed, again[: poll.limit])
+        return Verdict(confirmed, received, again[: poll.limit])
 
     def give(self, item: Item) -> int:
         """Note that an update is in hand, and return the id that it has there."""
         number = self._ids.take()
         self._in_hand[number] = item
         return number
+
+    def oldest(self, count: int) -> Iterable[Item]:
+        """So many that were given first of what is in hand."""
+        return islice(self._in_hand.values(), count)
 
     def find(self, number: int) -> Item | None:
         """Return the update in hand that has this id; None: none has it."""

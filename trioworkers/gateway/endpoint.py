@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioworkers.gateway.answers import refused, whole
+from trioworkers.gateway.heard import relay_heard
 from trioworkers.gateway.messages import MessageError
 from trioworkers.gateway.params import read_params
 from trioworkers.gateway.probe import CALL_OF, GREETING, read_ends
@@ -151,6 +152,8 @@ async def _answer(bot: LocalBot, head: RequestHead, target: Target, program: Pro
             await read_ends(program, bot.ended)
         return False
     if target.method not in LOCAL:
+        if bot.acknowledged_by == "quiet" and not target.is_file:
+            return await relay_heard(bot, head, target, program)
         handling = None if target.is_file else bot.handling_of(head.field(CALL_OF))
         if handling is not None:
             with bot.speaking.one():

@@ -22,6 +22,7 @@ KEPT = 30.0  # seconds for which an idle connection is used again; servers keep 
 SILENCE = 60.0  # seconds in which no byte comes of an answer that has begun
 MOST_IDLE = 100
 MOST_LEFT = 64 * 1024  # bytes of an answer that are read for the sake of the connection
+LONGEST_LEFT = 1.0  # seconds for which they are waited for
 BROKEN = (OSError, MessageError, trio.ClosedResourceError)
 
 
@@ -45,6 +46,7 @@ class HookConnection:
 
     Attributes:
         is_used: it has answered before.
+        is_closed: it cannot be used any more.
         idle_since: since when nobody uses it, trio time.
     """
 
@@ -52,7 +54,7 @@ class HookConnection:
         self._stream = stream
         self.place = place
         self._reader = ResponseReader()
-        self.is_used = False
+        self.is_used = self.is_closed = False
         self.idle_since = 0.0
 
     @property
@@ -92,9 +94,11 @@ class HookConnection:
         return part
 
     def close(self) -> None:
-        """Close it."""
-        self._reader.close()
-        self._stream.close()
+        """Close it, or leave it closed."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._reader.close()
+            self._stream.close()
 
 
 class HookClient:
@@ -132,15 +136,18 @@ class HookClient:
             return head, connection
 
     async def put_back(self, connection: HookConnection, head: ResponseHead) -> None:
-        """Read the rest of a short answer, and keep the connection if it can be used again."""
+        """Read the rest of a short answer, and keep the connection if it can be used again; else close it."""
+        if connection.is_closed:
+            return
         try:
             size = 0
-            while head.keeps_alive and size <= MOST_LEFT:
-                part = await connection.next_part()
-                if part is END:
-                    self.keep(connection, head)
-                    return
-                size += len(part)
+            with trio.move_on_after(LONGEST_LEFT):
+                while head.keeps_alive and size <= MOST_LEFT:
+                    part = await connection.next_part()
+                    if part is END:
+                        self.keep(connection, head)
+                        return
+                    size += len(part)
         except BROKEN:
             pass
         except BaseException:

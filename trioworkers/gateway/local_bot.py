@@ -6,80 +6,37 @@ ends that bot's run, and no other's connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import trio
 from msgspec.structs import replace
 
 from trioworkers.gateway.account import Account, NotDroppedError
 from trioworkers.gateway.answers import refused, result
 from trioworkers.gateway.desk import MOST_UPDATES, Desk, Poll
+from trioworkers.gateway.pace import Pace
 from trioworkers.gateway.params import read_names, read_whole
+from trioworkers.gateway.polls import Waiting, updates_of, with_id
 from trioworkers.gateway.probe import UnderWay, outcome_of
 from trioworkers.gateway.programs import GoneError
 from trioworkers.gateway.promise import Greeting, Promise, lacking, promise_of
 from trioworkers.gateway.pusher import Pusher
-from trioworkers.protocol.frames import LONGEST_STOOD
+from trioworkers.gateway.quiet_ends import QuietEnds
+from trioworkers.protocol.frames import LONGEST_STOOD, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from trioworkers.gateway.handling import Handling
+    from trioworkers.gateway.hands import Hands, Held, MayBeGone
     from trioworkers.gateway.local_context import LocalContext
     from trioworkers.gateway.probe import End
-    from trioworkers.protocol.frames import Outcome
 
 LONGEST_POLL = 50.0  # seconds, as at Telegram
 LET_GO = 1.0  # seconds that a poll waits at most while the process is about to end: it must not spin
-LARGEST_BATCH = 4 * 2**20  # bytes of one answer, from which on it takes no more; as at Telegram
 LONGEST_ID = 16  # digits of an update's id
 LAST_ENDS, LAST_CALLS = 1.0, 5.0  # seconds that what an ended process told and asked is waited for
-
-
-class Held(Protocol):
-    """An update that a program has in hand."""
-
-    @property
-    def body(self) -> bytes:
-        """The update as Telegram sent it."""
-
-    @property
-    def handling(self) -> Handling | None:
-        """Where its calls are recorded; None: they are not."""
-
-
-class MayBeGone(Protocol):
-    """A connection that may end while it waits for its answer; as an event that is set then."""
-
-    def is_set(self) -> bool:
-        """Whether it has ended."""
-
-    async def wait(self) -> None:
-        """Return when it has ended."""
-
-
-class Hands(Protocol):
-    """Gives updates to a program, and takes them back: its executor."""
-
-    def confirm(self, items: Sequence[Any]) -> None:
-        """The program has these no more."""
-
-    def end(self, item: Any, outcome: Outcome) -> None:
-        """The handling of this one ended so."""
-
-    def refill(self) -> None:
-        """The program asks for more: give what there is, at once."""
-
-
-class _Waiting:
-    """A poll that is to be answered."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.given: list[bytes] = []
-        self.size = 0
-        self.woken = trio.Event()
 
 
 class LocalBot:
@@ -105,10 +62,12 @@ class LocalBot:
         self._greeting: Greeting | None = None
         self._is_told = False
         self._desk: Desk[Held] = Desk(context.ids)
+        self._pace = Pace()
         self._pusher = Pusher(self, self._pushed, self._answer_call)
         self._pushing: dict[int, Held] = {}
+        self._quiet = QuietEnds(context.handler_timeout, self._quietly_done)
         self._account = Account(context, self._pusher, self._hooked)
-        self._waiting: _Waiting | None = None
+        self._waiting: Waiting | None = None
         self._hands: Hands | None = None
         self._lets_go = False
         self._is_ending = self._is_over = False
@@ -128,8 +87,11 @@ class LocalBot:
         return self._waiting is not None
 
     async def serve(self) -> None:
-        """Push updates to its webhook, while it has one, until cancelled."""
-        await self._pusher.serve()
+        """Push updates to its webhook, while it has one, and end those it is quiet about, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pusher.serve)
+            if self.context.acknowledge() == "quiet":
+                nursery.start_soon(self._quiet.serve)
 
     def heard(self) -> None:
         """Note a sign of life."""
@@ -158,20 +120,28 @@ class LocalBot:
             most = min(webhook.most, self.context.most()) if self._pusher.is_served else 0
             return most - self.in_hand
         waiting = self._waiting
-        if waiting is None or waiting.size >= LARGEST_BATCH:
-            return 0
-        room = waiting.limit - len(waiting.given)
+        room = 0 if waiting is None else waiting.room
         return room if self.promise == "receipt" else min(room, self._most() - len(self._desk))
 
     def _most(self) -> int:
-        at_once = None if self._greeting is None or self.promise != "probe" else self._greeting.at_once
-        most = self.context.most()
-        return most if at_once is None else min(most, at_once)
+        at_once, most = self._at_once, self.context.most()
+        return most if at_once is None else self._pace.most(at_once, most)
+
+    @property
+    def _at_once(self) -> int | None:
+        return None if self._greeting is None or self.promise != "probe" else self._greeting.at_once
+
+    def _begin(self, at_once: int) -> None:
+        """What the program handles now are the oldest that it has, as many as its library handles at once."""
+        for item in self._desk.oldest(at_once):
+            if item.began_at is None:
+                item.begin()
 
     def give(self, item: Held) -> None:
         """Answer the poll that waits with this update, and others that are given in this turn of the loop.
 
-        Where the program has a webhook, push it there.
+        While the program has others to begin, the answer waits for more, or for those to be begun. Where the
+        program has a webhook, push it there.
         """
         if self._pusher.webhook is not None:
             if not self._pushing:
@@ -180,10 +150,22 @@ class LocalBot:
             return
         waiting = self._waiting
         assert waiting is not None  # noqa: S101 - for mypy; there was room
-        body = with_id(item.body, self._desk.give(item))
-        waiting.given.append(body)
-        waiting.size += len(body)
-        waiting.woken.set()
+        number = self._desk.give(item)
+        if self.promise == "quiet":
+            self._quiet.give(number, item.body)
+        body = with_id(item.body, number)
+        waiting.add(body)
+        at_once = self._at_once
+        if at_once is None:
+            item.begin()
+        else:
+            self._begin(at_once)
+        self._wake(waiting, at_once)
+
+    def _wake(self, waiting: Waiting, at_once: int | None) -> None:
+        """Answer a poll, if it is time for what it was given."""
+        if waiting.given and (at_once is None or len(self._desk) - len(waiting.given) <= at_once):
+            waiting.woken.set()
 
     def let_go(self) -> None:
         """The process is about to be asked to end: answer its polls with nothing."""
@@ -227,6 +209,8 @@ class LocalBot:
             self._hands.refill()
 
     def _push(self, number: int, item: Held) -> None:
+        if item.began_at is None:
+            item.begin()
         self._pushing[number] = item
         self._pusher.push(number, with_id(item.body, number))
 
@@ -252,7 +236,31 @@ class LocalBot:
         if not number.isdigit() or len(number) > LONGEST_ID or self.promise != "probe":
             return None
         item = self._desk.find(int(number))
+        if item is not None and item.began_at is None:  # whatever its library said
+            item.begin()
         return None if item is None else item.handling
+
+    @contextmanager
+    def calling(self, method: str, params: Mapping[str, Any]) -> Iterator[Handling | None]:
+        """Inside, a call is under way. It gives where that is recorded; None: nowhere.
+
+        Raises:
+            GoneError: the process has ended, and the handling will be repeated: the call is not to be made.
+        """
+        with self._quiet.calling(method, params) as number:
+            if number is not None and self._is_ending:
+                raise GoneError
+            item = None if number is None else self._desk.find(number)
+            yield None if item is None else item.handling
+
+    def _quietly_done(self, number: int) -> None:
+        """It is quiet about this one. When the process has ended meanwhile, that says nothing."""
+        item = None if self._is_ending else self._desk.end(number)
+        if item is not None and self._hands is not None:
+            try:
+                self._hands.end(item, Outcome(0, "done"))
+            except Exception as error:
+                self.context.fault(error)
 
     def ended(self, end: End) -> None:
         """The probe tells the end of an update. What is not in hand is passed over."""
@@ -260,12 +268,18 @@ class LocalBot:
             self.heard()
             item = self._desk.end(end.id) if self.promise == "probe" else None
             if item is not None and self._hands is not None:
+                if item.began_at is not None:
+                    self._pace.ended(self.heard_at - item.began_at)
+                if (at_once := self._at_once) is not None:
+                    self._begin(at_once)
                 handling = item.handling
                 refusal = None if handling is None or end.code is None else handling.refusals.get(end.code)
                 outcome = outcome_of(end, refusal)
                 if handling is not None and handling.stood:
                     outcome = replace(outcome, stood=min(handling.stood, LONGEST_STOOD))
                 self._hands.end(item, outcome)
+                if self._waiting is not None:
+                    self._wake(self._waiting, at_once)
         except Exception as error:
             self.context.fault(error)
 
@@ -282,7 +296,7 @@ class LocalBot:
             if method == "getupdates":
                 if not self._may_poll(greeting, read_whole(params, "offset", 0)):
                     return None
-                body = await self._get_updates(params, gone)
+                body = await self._getupdates_of(params, gone)
                 return None if body is None else (200, body)
             return await self._account.answer(method, params)
         except NotDroppedError:
@@ -299,7 +313,7 @@ class LocalBot:
         if greeting is not None or offset >= 0:
             self._greeting = greeting
         asked = self.context.acknowledge()
-        if asked in ("poll", "receipt") or self.promise == "probe" or offset < 0:
+        if asked in ("poll", "receipt", "quiet") or self.promise == "probe" or offset < 0:
             return self.unfit is None
         if asked == "probe" and not self.polled.is_set():
             self.unfit = lacking(greeting)
@@ -309,7 +323,7 @@ class LocalBot:
             self.context.emit("gateway.unprobed", reason=lacking(greeting), acknowledge=self.promise)
         return self.unfit is None
 
-    async def _get_updates(self, params: Mapping[str, Any], gone: MayBeGone) -> bytes | None:
+    async def _getupdates_of(self, params: Mapping[str, Any], gone: MayBeGone) -> bytes | None:
         context = self.context
         poll = Poll(
             read_whole(params, "offset", 0),
@@ -321,6 +335,7 @@ class LocalBot:
             context.allows(kinds)
         verdict = self._desk.poll(poll, self.promise)
         self.heard()
+        self._quiet.receive(verdict.received)
         if verdict.confirmed and self._hands is not None:
             self._hands.confirm(verdict.confirmed)
         if self._pusher.webhook is not None:
@@ -331,13 +346,13 @@ class LocalBot:
         if is_refused or verdict.is_farewell:
             return result([])
         if verdict.again:
-            return _updates([with_id(item.body, number) for number, item in verdict.again])
+            return updates_of([with_id(item.body, number) for number, item in verdict.again])
         given = await self._wait(
             poll.limit, min(poll.timeout, LET_GO) if self._lets_go else poll.timeout, gone
         )
         self.heard()
         # what was given to a connection that is gone stays in hand: the next poll is given it again
-        return None if gone.is_set() or self._is_over else _updates(given)
+        return None if gone.is_set() or self._is_over else updates_of(given)
 
     async def _wait_hooked(self, poll: Poll, gone: MayBeGone) -> None:
         """A poll beside a webhook is given nothing. Telegram answers 409, at which libraries end."""
@@ -347,14 +362,14 @@ class LocalBot:
 
     async def _wait(self, limit: int, seconds: float, gone: MayBeGone) -> list[bytes]:
         """Ask for updates, and wait until there are some, or nobody waits for them any more."""
-        before, self._waiting = self._waiting, _Waiting(limit)
+        before, self._waiting = self._waiting, Waiting(limit)
         waiting = self._waiting
         if before is not None:  # a library that polls twice must not be told of a conflict: it would end
             before.woken.set()
         try:
             if self._hands is not None:
                 self._hands.refill()
-            if not waiting.given and seconds > 0 and not self._is_over:
+            if not waiting.woken.is_set() and seconds > 0 and not self._is_over:
                 with trio.move_on_after(seconds):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(_wake_when_gone, gone, waiting.woken)
@@ -369,14 +384,3 @@ class LocalBot:
 async def _wake_when_gone(gone: MayBeGone, woken: trio.Event) -> None:
     await gone.wait()
     woken.set()
-
-
-def with_id(body: bytes, number: int) -> bytes:
-    """Return an update with another `update_id`, all else as it stands."""
-    update = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    update["update_id"] = msgspec.Raw(b"%d" % number)
-    return msgspec.json.encode(update)
-
-
-def _updates(bodies: Sequence[bytes]) -> bytes:
-    return b'{"ok":true,"result":[%s]}' % b",".join(bodies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -10,6 +11,7 @@ import msgspec
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +44,32 @@ def read_params(query: bytes, content_type: bytes, body: bytes) -> dict[str, Any
             params.update(_pairs(body))
         elif kind == "multipart/form-data":
             params.update(_multipart(options, body))
+    return params
+
+
+def read_first_params(query: bytes, content_type: bytes, part: bytes) -> dict[str, Any]:
+    """Return the parameters that can be read where only the first part of a body is here.
+
+    They are those of the query, and the fields of a multipart form as far as they are here.
+    """
+    params: dict[str, Any] = dict(_pairs(query))
+    kind, options = parse_options_header(content_type.decode("latin-1"))
+    boundary = options.get("boundary", "").encode()
+    if kind != "multipart/form-data" or not boundary:
+        return params
+    decoder = MultipartDecoder(boundary, max_parts=MOST_FIELDS)
+    name, value = "", b""
+    with suppress(ValueError, HTTPException):
+        decoder.receive_data(part)
+        while not isinstance(event := decoder.next_event(), NeedData | Epilogue):
+            if isinstance(event, Field):
+                name, value = event.name, b""
+            elif isinstance(event, File):
+                name = ""
+            elif isinstance(event, Data) and name:
+                value += event.data
+                if not event.more_data:
+                    params[name] = value.decode("utf-8", "replace")
     return params
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Promise = Literal["poll", "receipt", "probe"]
+Promise = Literal["poll", "receipt", "quiet", "probe"]
 
 _GREETING = re.compile(rb"([!-:<-~]{1,80})/([!-.0-:<-~]{1,40})((?:;[ -:<-~]{1,40}){0,9})")
 UNKNOWN = "unknown"
@@ -55,6 +55,8 @@ def promise_of(acknowledge: str, greeting: Greeting | None) -> Promise:
 
     What the setting asks for and the program does not keep becomes the least.
     """
+    if acknowledge == "quiet":
+        return "quiet"
     if acknowledge == "poll":
         return "poll"
     if acknowledge != "receipt" and greeting is not None and greeting.is_known:

@@ -93,14 +93,19 @@ class Pusher:
         pause = FIRST_PAUSE
         while (webhook := self.webhook) is not None:
             seconds = self._bot.context.handler_timeout()
+            judged: tuple[Outcome, ResponseHead, HookConnection] | None = None
             with trio.move_on_after(seconds) as limit:
                 try:
                     head, connection = await self._client.ask(webhook, body)
-                    return await self._judge(head, connection)
+                    judged = await self._judge(head, connection), head, connection
                 except UnansweredError as error:
                     return self._failure(str(error))
                 except UnreachableError as error:
                     self._failed(str(error))
+            if judged is not None:  # what is left of the answer says nothing any more
+                outcome, head, connection = judged
+                await self._client.put_back(connection, head)
+                return outcome
             if limit.cancelled_caught:
                 return self._failure(f"no answer within {seconds:g} s")
             await trio.sleep(pause)
@@ -108,13 +113,12 @@ class Pusher:
         return Outcome(0, "retry", after=0.0, counted=False, error="the webhook was deleted")
 
     async def _judge(self, head: ResponseHead, connection: HookConnection) -> Outcome:
-        """Return what an answer means for its update."""
+        """Return what an answer means for its update. Where it broke off, the connection is closed."""
         self._bot.heard()
         reply: Answered | None = None
         try:
             if 200 <= head.status < 300:
                 reply = await carry_out(self._bot, head, connection, self._answer)
-            await self._client.put_back(connection, head)
         except TooLargeError:
             connection.close()
             return self._failure("the call in its answer is too large")

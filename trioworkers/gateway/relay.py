@@ -7,7 +7,7 @@ body that is here as a whole leaves in one write with its head, and needs no tas
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
@@ -16,10 +16,9 @@ import trio
 from trioworkers.botapi.messages import message_of
 from trioworkers.gateway.answers import refused, whole
 from trioworkers.gateway.messages import END, HOP_BY_HOP, End, MessageError, ResponseHead
-from trioworkers.gateway.params import read_params
+from trioworkers.gateway.params import read_first_params, read_params
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
     from trioworkers.gateway.local_context import Process
@@ -305,14 +304,7 @@ async def take_turn(bot: Process, head: RequestHead, target: Target, program: Re
         return None
     if message_of(target.method, {"chat_id": 0}) is None:
         return None
-    if head.waits:
-        await program.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    await program.gather(LOOKED_AT)
-    body = b"".join(_blocks(program.parts))
-    try:
-        params = read_params(target.query, head.field(b"content-type"), body)
-    except ValueError:  # an upload that is not here as a whole, or what the server will refuse
-        params = {}
+    params = await look_at(head, target, program)
     for name in ("media", "message_ids"):  # forms have lists as JSON
         if isinstance(params.get(name), str):
             with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -321,5 +313,18 @@ async def take_turn(bot: Process, head: RequestHead, target: Target, program: Re
     return None if message is None else await turns.take(message, _Caller())
 
 
-def _blocks(parts: Iterable[object]) -> Iterable[bytes]:
-    return (part for part in parts if isinstance(part, bytes))
+async def look_at(head: RequestHead, target: Target, program: RequestSource) -> dict[str, Any]:
+    """Return the parameters of a call, whose body is not taken: of a long form, those at its beginning.
+
+    What cannot be read has no parameters: the server will refuse it.
+    """
+    if head.waits:
+        await program.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await program.gather(LOOKED_AT)
+    is_whole = END in program.parts
+    read = read_params if is_whole else read_first_params
+    body = b"".join(part for part in program.parts if isinstance(part, bytes))
+    try:
+        return read(target.query, head.field(b"content-type"), body)
+    except ValueError:
+        return {}

@@ -32,6 +32,10 @@ class Acknowledgements(Generic[Note]):
         writer: it tries them until they are written, as :meth:`Writer.submit` has it.
         then: called on the loop with the notes of those that are durable.
         fault: where it is noted what `then` raises.
+
+    Attributes:
+        added: how many there ever were.
+        written: how many of these are durable; they become so in their order.
     """
 
     def __init__(
@@ -44,10 +48,12 @@ class Acknowledgements(Generic[Note]):
         # whether a submission is on its way that takes what gathers. Set by the loop after it has added
         # something, unset by the thread before it takes: nothing is left behind
         self._submitted = False
+        self.added = self.written = 0
 
     def add(self, operations: Sequence[Operation], note: Note, *, soon: bool) -> None:
         """Commit these operations some time; `soon`: as soon as it can be, as something waits for them."""
         self._gathered.append((operations, note))
+        self.added += 1
         if not self._submitted:
             self._submitted = True
             self._writer.submit_gathered(self, soon=soon)
@@ -64,6 +70,7 @@ class Acknowledgements(Generic[Note]):
 
     def durable(self, taken: Sequence[tuple[Sequence[Operation], Note]]) -> None:
         """These were committed; on the loop."""
+        self.written += len(taken)
         try:
             self._then([note for _, note in taken])
         except Exception as error:

@@ -90,6 +90,16 @@ class Backlog:
         """Updates that are neither done nor dead, those in flight included."""
         return self._counts["pending"]
 
+    @property
+    def records(self) -> int:
+        """How many calls and ends of updates were ever given to be written."""
+        return self._acknowledgements.added
+
+    @property
+    def records_written(self) -> int:
+        """How many of these, in their order, are durable."""
+        return self._acknowledgements.written
+
     def offer(self, updates: Iterable[Waiting]) -> None:
         """New updates are durable (the inbox's call). It never raises."""
         self.touch()

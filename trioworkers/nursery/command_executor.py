@@ -7,6 +7,7 @@ other bots have for them, might want the same port, or the same files.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import trio
@@ -25,18 +26,45 @@ if TYPE_CHECKING:
     from trioworkers.nursery.delivery import Delivery, Settling
     from trioworkers.nursery.scheduler import Scheduler
     from trioworkers.nursery.worker import ConnectedWorker
+    from trioworkers.protocol.held_back import HeldBack
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How the calls of a program's handlings are recorded.
+
+    Attributes:
+        marks: where they are marked; None: they are not.
+        held_back: where they are held back; None: they are not.
+        fault: is given what breaks while one is recorded later.
+    """
+
+    marks: CallMarks | None
+    held_back: HeldBack[DeliveryRecorder] | None
+    fault: Callable[[Exception], None]
+
+    def recorder(self, delivery: Delivery) -> DeliveryRecorder:
+        """The recorder of one handling."""
+        return DeliveryRecorder(delivery, self.marks, self.held_back, self.fault)
 
 
 class Handed:
     """A delivery as a local bot has it in hand."""
 
-    __slots__ = ("_handling", "_recorder", "body", "delivery")
+    __slots__ = ("_handling", "_recorder", "_recording", "began_at", "body", "delivery")
 
-    def __init__(self, delivery: Delivery, marks: CallMarks | None) -> None:
+    def __init__(self, delivery: Delivery, recording: Recording) -> None:
         self.delivery = delivery
         self.body = delivery.update.body
-        self._recorder = DeliveryRecorder(delivery, marks)
+        self.began_at: float | None = None
+        self._recording = recording
+        self._recorder: DeliveryRecorder | None = None
         self._handling: Handling | None = None
+
+    def begin(self) -> None:
+        """The program handles it now, and did not before."""
+        self.began_at = trio.current_time()
+        self.delivery.begun()
 
     @property
     def handling(self) -> Handling | None:
@@ -44,6 +72,7 @@ class Handed:
         if self._handling is None:
             recorded = recorded_calls(self.delivery)
             if recorded is not None:
+                self._recorder = self._recording.recorder(self.delivery)
                 self._handling = Handling(recorded, self._recorder)
         return self._handling
 
@@ -52,11 +81,14 @@ class Handed:
         """Seconds for which its messages have waited for their turns."""
         return 0.0 if self._handling is None else self._handling.stood_by_now
 
-    def close(self, *, lost: bool = False) -> Delivery:
-        """Return the delivery, which is about to end: nothing is recorded for it any more."""
-        if self._handling is not None:
+    def close(self, *, done: bool = False, lost: bool = False) -> Delivery:
+        """Return the delivery, which is about to end: nothing is recorded for it any more.
+
+        `done`: so that its calls are forgotten. `lost`: since its process has ended.
+        """
+        if self._handling is not None and self._recorder is not None:
             self._handling.close(lost=lost)
-            self._recorder.close()
+            self._recorder.close(done=done)
         return self.delivery
 
 
@@ -71,7 +103,7 @@ class CommandExecutor:
         bot: the program at the endpoint.
         scheduler: hands it updates.
         settling: what deliveries need.
-        marks: where calls of handlings are marked; None: they are not.
+        recording: how calls of handlings are recorded.
     """
 
     def __init__(
@@ -80,9 +112,9 @@ class CommandExecutor:
         bot: LocalBot,
         scheduler: Scheduler,
         settling: Settling,
-        marks: CallMarks | None,
+        recording: Recording,
     ) -> None:
-        self._marks = marks
+        self._recording = recording
         self._worker = worker
         worker.promise = lambda: bot.acknowledged_by
         self._bot = bot
@@ -115,7 +147,8 @@ class CommandExecutor:
         if not self._in_hand or self._bot.promise != "probe":
             return 0.0
         now = self._settling.clock()
-        return max(now - delivery.handed_at - item.stood for delivery, item in self._in_hand.items())
+        begun = [item for item in self._in_hand.values() if item.began_at is not None]
+        return max((now - item.delivery.handed_at - item.stood for item in begun), default=0.0)
 
     # -- what the scheduler and the endpoint ask ------------------------------------------------------
 
@@ -131,7 +164,7 @@ class CommandExecutor:
             delivery.put_back()
             return
         self._taken += 1
-        item = self._in_hand[delivery] = Handed(delivery, self._marks)
+        item = self._in_hand[delivery] = Handed(delivery, self._recording)
         self._bot.give(item)
         delivery.delivered()
 
@@ -157,7 +190,7 @@ class CommandExecutor:
         self.refill()
 
     def _settle(self, item: Handed, outcome: Outcome) -> None:
-        delivery = item.close()
+        delivery = item.close(done=outcome.result in ("done", "drop"))
         self._in_hand.pop(delivery, None)
         if delivery is self._suspect:
             self._suspect = None
@@ -216,10 +249,15 @@ class CommandExecutor:
             self._in_hand.clear()
 
     def _lose(self) -> None:
-        items = self._bot.close()
-        alone = len(items) == 1
+        """What it was handling is lost. What waited behind that in the program did not end it."""
+        items = [cast("Handed", item) for item in self._bot.close()]
+        alone = sum(item.began_at is not None for item in items) == 1
         for item in items:
-            cast("Handed", item).close(lost=True).lose(alone=alone, how=self._how)
+            delivery = item.close(lost=True)
+            if item.began_at is None:
+                delivery.put_back()
+            else:
+                delivery.lose(alone=alone, how=self._how)
 
     async def _listen(self) -> None:
         try:

@@ -23,7 +23,7 @@ from trioworkers.gateway.local_bot import LocalBot
 from trioworkers.gateway.local_context import LocalContext
 from trioworkers.gateway.tokens import make_token
 from trioworkers.gateway.upstream import Upstream
-from trioworkers.nursery.command_executor import CommandExecutor
+from trioworkers.nursery.command_executor import CommandExecutor, Recording
 from trioworkers.nursery.session import WorkerSession
 from trioworkers.protocol.frames import FrameError, Ping, Program, Ready, Unfit
 
@@ -37,23 +37,31 @@ if TYPE_CHECKING:
     from trioworkers.gateway.endpoint import Endpoint
     from trioworkers.gateway.update_ids import UpdateIds
     from trioworkers.nursery.delivery import Settling
+    from trioworkers.nursery.delivery_recorder import DeliveryRecorder
     from trioworkers.nursery.ended import Ended
     from trioworkers.nursery.scheduler import Scheduler
     from trioworkers.nursery.session import SessionContext, SessionKind
     from trioworkers.nursery.worker import ConnectedWorker
     from trioworkers.protocol.frames import Configure
+    from trioworkers.protocol.held_back import HeldBack
 
 PRELOAD = Path(gateway_endpoint.__file__).parent / "preload-files"
 PROBED = ("auto", "probe")  # what lets the preloads change libraries; else they leave them as they are
+MORE_CALLS = 112  # that can be marked at once than handlings, with those whose ends are not durable yet
 NO_PROBE = "acknowledge is probe, and there is none"
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What the daemon has for all programs: the endpoint, and the ids of their updates."""
+    """What the daemon has for all programs: the endpoint, and the ids of their updates.
+
+    Attributes:
+        held_back: where calls of handlings are held back; None: they are not.
+    """
 
     endpoint: Endpoint
     ids: UpdateIds
+    held_back: HeldBack[DeliveryRecorder] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +193,7 @@ class CommandSession:
         """Inside, calls are marked, if a file for that can be made."""
         path = self._command.fleet().state_dir / FOLDER / secrets.token_hex(8)
         with suppress(OSError):
-            self._marks = CallMarks(str(path))
+            self._marks = CallMarks(str(path), self._settings.concurrency + MORE_CALLS)
         try:
             yield
         finally:
@@ -249,9 +257,9 @@ class CommandSession:
         return word
 
     def _make_executor(self, worker: ConnectedWorker) -> CommandExecutor:
-        return CommandExecutor(
-            worker, self._bot, self._command.scheduler, self._command.settling, self._marks
-        )
+        command = self._command
+        recording = Recording(self._marks, command.commands.held_back, command.fault)
+        return CommandExecutor(worker, self._bot, command.scheduler, command.settling, recording)
 
 
 def redirected_hosts(api_base: str) -> list[str]:

@@ -222,6 +222,11 @@ class Delivery:
         return self._trace_id
 
     @property
+    def backlog(self) -> Backlog:
+        """Where it is from, and its calls are recorded."""
+        return self._settling.backlog
+
+    @property
     def tells_calls(self) -> bool:
         """Whether somebody wants to hear of its calls."""
         return self._begun is not None
@@ -241,6 +246,10 @@ class Delivery:
                 waited=seconds(self.handed_at - (due if due > accepted_at else accepted_at)),
                 attempt=update.attempt,
             )
+
+    def begun(self) -> None:
+        """Its executor had others before it, and handles it now."""
+        self.handed_at = self._settling.clock()
 
     def calling(self, key: str) -> None:
         """A call is about to be made.
@@ -268,7 +277,7 @@ class Delivery:
         Raises:
             FrameError: more is recorded than an honest executor records.
         """
-        if mark.reported == self._called:
+        if mark.reported >= self._called:  # more, where its channel had been closed
             self.calling(mark.key)
 
     def called(self, key: str, answer: bytes | None) -> None:

@@ -33,7 +33,7 @@ class PostgresTables:
     def __init__(self, session: Session) -> None:
         self._session = session
         with self._refusals() as connection:
-            connection.execute(sql.FOLD, (session.lease.life, 0))
+            connection.execute(sql.FOLD, (session.lease.life, 0, session.batch))
             connection.execute(sql.FOLD_OLD)
 
     def rows(self, table: Table, after: Row | None, limit: int) -> Sequence[Row]:

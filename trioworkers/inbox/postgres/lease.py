@@ -86,8 +86,13 @@ class NodeLease:
         self._about_changed = False
         self.begin()
 
+    def begin_after(self, life: UUID) -> None:
+        """Begin another life after this one, unless that was done. For the thread of `step`."""
+        if self.life == life:
+            self.begin()
+
     def begin(self) -> None:
-        """Begin a life; the next steps let it join. Nothing of the former one may be left."""
+        """Begin a life; the next steps let it join. Nothing of the former one may be left or under way."""
         with self._lock:
             self.life: UUID = uuid4()
             self._timeline: str | None = None  # until it has joined
@@ -271,7 +276,7 @@ class NodeLease:
             self._ownership.end()
             self._ownership.owned.clear()
         self.renewed(self._ownership.deadline)
-        return Change(is_over=True, lost=lost)
+        return Change(is_over=True, life=self.life, lost=lost)
 
     def _look(self) -> Change:
         began = self._clock()

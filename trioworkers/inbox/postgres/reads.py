@@ -32,10 +32,6 @@ TALLIES = (
     f"SELECT bot_id, {_SUMS} FROM (SELECT bot_id, {', '.join(COUNTS)} FROM tally UNION ALL"
     f" SELECT bot_id, {', '.join(COUNTS)} FROM delta) AS parts {{chosen}} GROUP BY bot_id"
 )
-NEWS = (
-    "SELECT bot_id FROM unnest(%b::int8[], %b::int8[]) AS given (bot_id, last)"
-    " WHERE EXISTS (SELECT FROM inbox WHERE inbox.bot_id = given.bot_id AND id > last)"
-)
 _attempt = msgspec.json.Decoder(Attempt)
 
 

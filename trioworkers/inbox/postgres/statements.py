@@ -1,4 +1,8 @@
-"""The statements of a commit. Each takes as many rows as there are, as columns (:mod:`.arrays`)."""
+"""The statements of a commit. Each takes as many rows as there are, as columns (:mod:`.arrays`).
+
+Rows are looked up by `= ANY`, or in a subquery of their own (`OFFSET 0`), never by joining a large table: its
+statistics may be of a time when it was empty, and the planner would read all of it for each commit.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +16,23 @@ HEADS = "INSERT INTO head SELECT unnest(%b::int8[]) ON CONFLICT DO NOTHING"
 # ids of a bot become visible in their order: without it a reader passed over 1,655 of 80,664 updates
 LOCK = "SELECT FROM head WHERE bot_id = ANY(%b::int8[]) ORDER BY bot_id FOR NO KEY UPDATE"
 BEHIND = (
-    "SELECT bot_id FROM unnest(%b::int8[], %b::int8[]) AS given (bot_id, last)"
-    " WHERE EXISTS (SELECT FROM inbox WHERE inbox.bot_id = given.bot_id AND id > last)"
+    "SELECT given.bot_id FROM unnest(%b::int8[], %b::int8[]) AS given (bot_id, last),"
+    " LATERAL (SELECT FROM inbox WHERE inbox.bot_id = given.bot_id AND id > last LIMIT 1) AS found"
 )
 COUNT = (
     f"INSERT INTO delta (node, batch, bot_id, {', '.join(COUNTS)}) SELECT %b::uuid, %b::int8, *"
     f" FROM unnest({', '.join(['%b::int8[]'] * (1 + len(COUNTS)))})"
 )
 KNOWN = (
-    "SELECT bot_id, update_id FROM seen JOIN unnest(%b::int8[], %b::int8[]) AS asked (bot_id, update_id)"
-    " USING (bot_id, update_id)"
+    "SELECT asked.bot_id, asked.update_id FROM unnest(%b::int8[], %b::int8[]) AS asked (bot_id, update_id),"
+    " LATERAL (SELECT FROM seen WHERE seen.bot_id = asked.bot_id AND seen.update_id = asked.update_id"
+    " OFFSET 0) AS found"
 )
 SEEN = "INSERT INTO seen (bot_id, update_id, at) SELECT * FROM unnest(%b::int8[], %b::int8[], %b::float8[])"
 COMMITTED = (
-    "SELECT bot_id, key, at, until FROM once JOIN unnest(%b::int8[], %b::bytea[]) AS asked (bot_id, key)"
-    " USING (bot_id, key)"
+    "SELECT asked.bot_id, asked.key, at, until FROM unnest(%b::int8[], %b::bytea[]) AS asked (bot_id, key),"
+    " LATERAL (SELECT at, until FROM once WHERE once.bot_id = asked.bot_id AND once.key = asked.key OFFSET 0)"
+    " AS found"
 )
 ONCE = (
     "INSERT INTO once (bot_id, key, at, until) SELECT *"
@@ -41,6 +47,7 @@ WITH came AS (
     AS c (bot_id, update_id, key, kind, body, checksum, at, first)
 ), closed AS (
     DELETE FROM gaps USING came WHERE first AND gaps.bot_id = came.bot_id AND gaps.key = came.key
+        AND gaps.bot_id = ANY(ARRAY(SELECT bot_id FROM came WHERE first))
     RETURNING gaps.bot_id, gaps.key
 )
 INSERT INTO inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at, after_gap)
@@ -49,16 +56,17 @@ SELECT nextval('inbox_id'), bot_id, update_id, key, kind, body, checksum, at,
 FROM came RETURNING id, after_gap
 """
 FINISH = """
-WITH gone AS (
-    DELETE FROM inbox USING unnest(%b::int8[], %b::int8[]) AS ends (id, outcome) WHERE inbox.id = ends.id
-    RETURNING inbox.id, bot_id, outcome
+WITH ends AS MATERIALIZED (
+    SELECT * FROM unnest(%b::int8[], %b::int8[]) AS e (id, outcome)
+), gone AS (
+    DELETE FROM inbox WHERE id = ANY(ARRAY(SELECT id FROM ends)) RETURNING id, bot_id
 ), forgotten AS (
-    DELETE FROM calls WHERE id IN (SELECT id FROM gone)
+    DELETE FROM calls WHERE id = ANY(ARRAY(SELECT id FROM gone))
 ), counted AS (
     INSERT INTO delta (node, batch, bot_id, done, dropped, expired)
     SELECT %b::uuid, %b::int8, bot_id, count(*) FILTER (WHERE outcome = 0),
         count(*) FILTER (WHERE outcome = 1), count(*) FILTER (WHERE outcome = 2)
-    FROM gone GROUP BY bot_id
+    FROM gone JOIN ends USING (id) GROUP BY bot_id
 )
 SELECT id FROM gone
 """
@@ -75,7 +83,7 @@ _LEAVE = """
     ) AS id
     FROM {left} WHERE {leaves} AND NOT {left}.skipped AND {left}.key <> ''
 ), marked AS (
-    UPDATE inbox SET after_gap = true FROM following WHERE inbox.id = following.id
+    UPDATE inbox SET after_gap = true WHERE id = ANY(ARRAY(SELECT id FROM following))
 )
 INSERT INTO gaps (bot_id, key) SELECT bot_id, key FROM following WHERE id IS NULL ON CONFLICT DO NOTHING
 """
@@ -89,7 +97,7 @@ WITH before AS (
 ), changed AS (
     UPDATE inbox SET attempt = %(attempt)s, due = %(due)s, started_at = %(started_at)s, suspect = %(suspect)s,
         crashes = %(crashes)s, skipped = %(skipped)s, history = {_LOG}
-    WHERE id IN (SELECT id FROM before) RETURNING bot_id
+    WHERE id = ANY(ARRAY(SELECT id FROM before)) RETURNING bot_id
 ), counted AS (
     INSERT INTO delta (node, batch, bot_id, retried)
     SELECT %(node)s::uuid, %(batch)s::int8, bot_id, 1 FROM changed
@@ -112,10 +120,10 @@ RECORD = f"""
 INSERT INTO calls (id, key, at, answer, repeated)
 SELECT i, k, came.at, came.answer,
     begun > 1 OR (begun > 0 AND EXISTS (
-        SELECT FROM calls WHERE calls.id = i AND calls.key IN (k, '{ANY_CALL}')
+        SELECT FROM calls WHERE calls.id = i AND calls.key IN (k, '{ANY_CALL}') OFFSET 0
     ))
-FROM unnest(%b::int8[], %b::text[], %b::float8[], %b::bytea[], %b::int8[]) AS came (i, k, at, answer, begun)
-WHERE EXISTS (SELECT FROM inbox WHERE inbox.id = i)
+FROM unnest(%b::int8[], %b::text[], %b::float8[], %b::bytea[], %b::int8[]) AS came (i, k, at, answer, begun),
+    LATERAL (SELECT FROM inbox WHERE inbox.id = i OFFSET 0) AS waiting
 ON CONFLICT (id, key) DO UPDATE
 SET answer = coalesce(excluded.answer, calls.answer), repeated = calls.repeated OR excluded.repeated
 """
@@ -126,7 +134,7 @@ REPLAY = """
 WITH gone AS (
     DELETE FROM dead WHERE id = %(id)s::int8 RETURNING *
 ), closed AS (
-    DELETE FROM gaps USING gone WHERE gaps.bot_id = gone.bot_id AND gaps.key = gone.key RETURNING 1
+    DELETE FROM gaps WHERE bot_id = (SELECT bot_id FROM gone) AND key = (SELECT key FROM gone) RETURNING 1
 ), new AS (
     INSERT INTO inbox (id, bot_id, update_id, key, kind, body, checksum, accepted_at, after_gap, history)
     SELECT nextval('inbox_id'), bot_id, update_id, key, kind, body, checksum, accepted_at,
@@ -151,8 +159,9 @@ WITH gone AS (
 SELECT 1 FROM gone
 """
 VALUES = (
-    "SELECT plugin, key, value, until FROM plugin_values"
-    " JOIN unnest(%b::text[], %b::bytea[]) AS asked (plugin, key) USING (plugin, key)"
+    "SELECT asked.p, asked.k, value, until FROM unnest(%b::text[], %b::bytea[]) AS asked (p, k),"
+    " LATERAL (SELECT value, until FROM plugin_values WHERE plugin = asked.p AND key = asked.k OFFSET 0)"
+    " AS found"
 )
 PUT = (
     "INSERT INTO plugin_values (plugin, key, value, until)"
@@ -165,12 +174,13 @@ REMOVE = (
     " WHERE plugin = p AND key = k"
 )
 _ADDED = ", ".join(f"{name} = tally.{name} + excluded.{name}" for name in COUNTS)
+_OF_COMMITS = "node = %b::uuid AND batch > %b::int8 AND batch <= %b::int8"
 FOLD = (
-    "WITH folded AS (DELETE FROM delta WHERE node = %b::uuid AND batch > %b::int8 RETURNING *)"
+    f"WITH folded AS (DELETE FROM delta WHERE {_OF_COMMITS} RETURNING *)"
     f" INSERT INTO tally (bot_id, {', '.join(COUNTS)})"
     f" SELECT bot_id, {', '.join(f'sum({name})' for name in COUNTS)} FROM folded"
     " GROUP BY bot_id ORDER BY bot_id"
     f" ON CONFLICT (bot_id) DO UPDATE SET {_ADDED}"
 )
-FOLD_OLD = FOLD.replace("node = %b::uuid AND batch > %b::int8", "node NOT IN (SELECT id FROM node)")
-FORGET_MARKS = "DELETE FROM mark WHERE node = %b::uuid AND batch < %b::int8"
+FOLD_OLD = FOLD.replace(_OF_COMMITS, "node NOT IN (SELECT id FROM node)")
+FORGET_MARKS = f"DELETE FROM mark WHERE {_OF_COMMITS}"

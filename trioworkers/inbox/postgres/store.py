@@ -21,6 +21,7 @@ from trioworkers.inbox.store import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
+    from uuid import UUID
 
     from trioworkers.inbox.fetch import Fetch, Page
     from trioworkers.inbox.postgres.session import Connection, Lease
@@ -42,7 +43,7 @@ class PostgresStore:
         self._session = session
         self._heads: set[int] = set()
         self._last_ids: dict[int, int] = {}
-        self._folded = 0
+        self._folded: tuple[UUID | None, int] = None, 0  # a life, and up to which of its commits
         self._rounds = 0
 
     @property
@@ -122,7 +123,7 @@ class PostgresStore:
 
     def news(self, after: Mapping[int, int]) -> Collection[int]:
         given = Ints(after), Ints(after.values())
-        return [bot_id for (bot_id,) in self._reading(lambda: self._rows(reads.NEWS, given))]
+        return [bot_id for (bot_id,) in self._reading(lambda: self._rows(sql.BEHIND, given))]
 
     def forget(self, before: float, limit: int) -> int:
         old = "SELECT ctid FROM seen WHERE at < %s LIMIT %s FOR UPDATE SKIP LOCKED"
@@ -158,12 +159,15 @@ class PostgresStore:
 
     def tend(self, *, prove: bool = False) -> int:
         """Add what was counted to the tallies, and forget the marks of commits that are not in doubt."""
-        life = self._session.lease.life
-        self._changing(sql.FOLD, (life, 0))
+        life, last = self._session.lease.life, self._session.batch
+        folded = min(self._folded[1], last) if self._folded[0] == life else 0
+        # what was deleted stays in the indexes while somebody has an older snapshot: it is not passed again
+        self._changing(sql.FOLD, (life, folded, last))
         if self._rounds % FOLD_OLD_EVERY == 0:
             self._changing(sql.FOLD_OLD, ())
         self._rounds += 1
-        self._changing(sql.FORGET_MARKS, (life, self._session.batch - KEPT_MARKS))
+        self._changing(sql.FORGET_MARKS, (life, folded - KEPT_MARKS, last - KEPT_MARKS))
+        self._folded = life, last
         if prove:
             self.commit(())
         return 0
