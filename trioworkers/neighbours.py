@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trioworkers.cluster.member import Member
-    from trioworkers.cluster.port import NodeStatus
     from trioworkers.config import BotSettings
     from trioworkers.fleet_state import FleetState
     from trioworkers.nursery.bot_context import BotContext
@@ -71,18 +70,14 @@ class Neighbours:
 
     def figures(self) -> ClusterFigures:
         """What metrics show of the cluster."""
-        nodes = Counter(map(self._state_of, self._member.nodes.nodes()))
+        lease = self._context.fleet().cluster.lease
+        nodes = Counter(node.state(lease) for node in self._member.nodes.nodes())
         return ClusterFigures(
             nodes={state: nodes[state] for state in STATES},
             bots=self._member.running,
             changes={change: self._member.changes[change] for change in CHANGES},
             lease_left=self._member.nodes.lease_left,
         )
-
-    def _state_of(self, node: NodeStatus) -> str:
-        if self.peers.is_silent(node):
-            return "silent"
-        return "draining" if node.drains else "running"
 
     def _make_gate(self, settings: Callable[[], BotSettings]) -> Gate:
         bot, context = settings(), self._context

@@ -176,8 +176,6 @@ class ClusterSoak:
 
     def _kill_all(self) -> None:
         self._is_over = True
-        for node in self._nodes:
-            node.thaw()
         for process in marked(self._mark):
             process.kill()
 
@@ -212,7 +210,7 @@ class ClusterSoak:
             node.freeze(whole=how["whole"])
             await trio.sleep(how["seconds"])
             until = time.monotonic()
-            node.thaw()
+            await node.thaw()
         self._absences.append(Absence(life, step.what, since, until, bots))
 
     async def _disturb(self, what: str, down: float) -> None:

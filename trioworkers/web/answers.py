@@ -30,11 +30,18 @@ class ConfigState(TypedDict):
     error: str | None
 
 
+class NodeSeen(TypedDict):
+    node: str
+    state: Literal["running", "draining", "silent"]
+    bots: int
+
+
 class NodeState(TypedDict):
     name: str
     life: str
     bots: int
     lease_left_ms: NotRequired[int]
+    nodes: list[NodeSeen]
 
 
 class FleetState(TypedDict):

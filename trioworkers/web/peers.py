@@ -29,7 +29,6 @@ PASSED_ON = frozenset(
     {"bots.pause", "bots.resume", "bots.restart", "bots.drop_pending", "details.shown", "details.log"}
 )
 """The routes of one bot that only the node can answer that runs it."""
-STILL = 0.2  # of the lease: a node is silent after two renewals that it should have made
 PATIENCE = 3.0  # seconds for the answers of all nodes
 LOOK_EVERY = 0.5  # seconds after which one sees whether a node that was asked is still there
 
@@ -75,7 +74,7 @@ class Peers:
 
     def is_silent(self, node: NodeStatus) -> bool:
         """Whether a node has missed a renewal of its lease, so that it may have ended."""
-        return node.silent_for >= STILL * self._lease()
+        return node.state(self._lease()) == "silent"
 
     async def pass_on(self) -> Response | None:
         """The answer of the node that runs the bot of this request; None: this node answers it.

@@ -9,7 +9,6 @@ export const title = "Overview";
 const SHOWN_BOTS = 6; // of each problem; the table shows all of them
 const SHOWN_EVENTS = 40;
 const REDRAW = 1000; // milliseconds
-const SILENT = 3; // seconds without a renewal; a lease of 15 s is renewed every 1.5 s
 const STATES = ["running", "sleeping", "paused", "starting", "draining", "backoff", "failed", "stopped"];
 
 export function mount(root, { api, live }) {
@@ -31,7 +30,6 @@ export function mount(root, { api, live }) {
     ].map(([key, label]) => [key, figure(figures, label)]),
   );
   let others = []; // problems that other endpoints tell
-  let nodes = []; // of the cluster
   let isDue = false;
 
   replace(
@@ -49,8 +47,7 @@ export function mount(root, { api, live }) {
   const quietly = (path) => api.get(path).catch(() => null); // the banner tells when the daemon is gone
 
   async function lookElsewhere() {
-    nodes = live.fleet?.node ? ((await quietly("/api/nodes"))?.nodes ?? nodes) : [];
-    const found = nodes.flatMap(nodeTrouble);
+    const found = [];
     const plugins = (await quietly("/api/plugins"))?.plugins ?? [];
     const isActive = (name) => plugins.some((plugin) => plugin.name === name && plugin.state === "active");
     const [alerts, handoffs] = await Promise.all([isActive("alerts") ? quietly("/api/alerts") : null, isActive("handoff") ? quietly("/api/handoffs") : null]);
@@ -74,9 +71,10 @@ export function mount(root, { api, live }) {
       return;
     }
     const rows = [...live.rows.values()];
-    const where = fleet.node ? ` · node ${fleet.node.name}${nodes.length > 0 ? ` of ${nodes.length}` : ""}` : "";
+    const nodes = fleet.node?.nodes ?? [];
+    const where = fleet.node ? ` · node ${fleet.node.name} of ${nodes.length}` : "";
     setText(state, `${plural(rows.length, "bot")}${where} · daemon ${fleet.state} · version ${fleet.version}`);
-    drawProblems(problems(fleet, rows, [...others, ...storeTrouble()]), rows.length);
+    drawProblems(problems(fleet, rows, [...nodeTrouble(nodes), ...others, ...storeTrouble()]), rows.length);
     drawStates(rows);
     const sum = (get) => rows.reduce((total, row) => total + (get(row) ?? 0), 0);
     setText(cells.rate, rate(live.history.total.rate));
@@ -87,11 +85,14 @@ export function mount(root, { api, live }) {
     setText(cells.uptime, duration(live.uptime(fleet)));
   }
 
-  // A node that misses renewals of its lease, or gives its bots away.
-  function nodeTrouble(node) {
-    if (node.silent_for >= SILENT) return [{ level: "bad", title: `Node ${node.node} is silent`, detail: `It runs ${plural(node.bots, "bot")}, and has not renewed its lease for ${duration(node.silent_for * 1000)}.`, todo: "When the lease has ended, other nodes run its bots. See whether its machine runs, and reaches the database.", href: null, bots: [] }];
-    if (node.drains) return [{ level: "info", title: `Node ${node.node} drains`, detail: `It has ${plural(node.bots, "bot")} left.`, todo: "It claims no bots until its daemon starts again, or until trioworkers nodes drain --undo.", href: null, bots: [] }];
-    return [];
+  // Nodes that miss renewals of their lease, or give their bots away.
+  function nodeTrouble(nodes) {
+    const found = [];
+    for (const { node, state, bots } of nodes) {
+      if (state === "silent") found.push({ level: "bad", title: `Node ${node} is silent`, detail: `It has ${plural(bots, "bot")}, and does not renew its lease.`, todo: "When the lease has ended, other nodes run its bots. See whether its machine runs, and reaches the database.", href: null, bots: [] });
+      if (state === "draining") found.push({ level: "info", title: `Node ${node} drains`, detail: `It has ${plural(bots, "bot")} left.`, todo: "It claims no bots until its daemon starts again, or until trioworkers nodes drain --undo.", href: null, bots: [] });
+    }
+    return found;
   }
 
   // Trouble of the store is told by events only: by those that were seen since the page was opened.
@@ -165,7 +166,7 @@ export function mount(root, { api, live }) {
         eventsDue = null;
         drawEvents();
       }, 500);
-      if (/^(plugin\.disabled|handoff\.|alert|node\.|control\.action)/.test(event.event)) lookSoon();
+      if (/^(plugin\.disabled|handoff\.|alert)/.test(event.event)) lookSoon();
     }),
     live.on("sample", () => {
       const { total } = live.history;
