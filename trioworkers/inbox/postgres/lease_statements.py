@@ -45,7 +45,7 @@ RETURNING bot.bot_id, epoch, free.drained
 """
 # In flight can only have been the first of each key, since the next one goes out after the commit of its end;
 # what has left its lane or has no key; and any of bots that handle a key side by side. Each lane costs two
-# looks into an index, however long it is. Of what has no lane, a node has the first thousands in memory, by id.
+# looks into an index, however long it is. Of what has no lane, a node has the first thousands in memory.
 MOST_LANES, MOST_OTHERS = 20_000, 5_000  # of a bot
 DOUBT = f"""
 WITH RECURSIVE lane (bot_id, key, number) AS (
