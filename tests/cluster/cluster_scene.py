@@ -44,6 +44,7 @@ class Cluster:
     Attributes:
         nodes: those that were started.
         bots: the bots of the fleet.
+        handler: the module of all bots.
         defaults: settings of all bots.
         more: tables of a node's fleet file.
         lease: of all nodes, in seconds.
@@ -54,6 +55,7 @@ class Cluster:
         self.url = server.admin(server.database())
         self.nodes: dict[str, RunningFleet] = {}
         self.bots: dict[str, SimBot] = {}
+        self.handler = HANDLER
         self.defaults: dict[str, Any] = {}
         self.more: dict[str, dict[str, Any]] = {}
         self.lease = LEASE
@@ -83,7 +85,7 @@ class Cluster:
                 self.folder / name,
                 self.tables(name),
                 telegram=self.telegram,
-                modules={"replies": HANDLER},
+                modules={"replies": self.handler},
                 environ={"DATABASE_URL": self.url},
             )
             return self._stack.enter_context(fleet)
