@@ -13,6 +13,7 @@ import trio.testing
 from test_endpoint import LOCAL, Program, Scene, scene_of, until  # type: ignore[import-not-found]
 
 from trioworkers.botapi.errors import BotApiError
+from trioworkers.gateway import probe as probe_module
 from trioworkers.gateway.desk import Desk, Poll
 from trioworkers.gateway.handling import Handling
 from trioworkers.gateway.local_bot import LAST_CALLS
@@ -424,3 +425,45 @@ async def test_the_time_of_a_handling_stands_still_while_a_message_waits_for_its
         await tell(scene, b'{"id":1,"error":"ValueError"}\n')
         await until(lambda: scene.hands.ended)
         assert scene.hands.ended[0][1].stood == handling.stood
+
+
+async def test_ends_that_come_one_after_the_other_are_read_with_the_next_request(tmp_path, monkeypatch):
+    """Nobody is woken for each of them; where no request comes, they are read after a moment."""
+    monkeypatch.setattr(probe_module, "LOOK", 3600.0)
+    async with scene_of(tmp_path, acknowledge="auto") as scene:
+        program, _ = await begin(scene)
+        await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=AIOGRAM)
+        await until(lambda: scene.bot.waits)
+        scene.hands.add(71, 72, 73)
+        await program.answer()
+        probe = await tell(scene, b'{"id":1}\n')
+        await until(lambda: scene.bot.in_hand == 3)
+        await probe.send(b'9\r\n{"id":2}\n\r\n9\r\n{"id"')
+        await trio.sleep(0.05)
+        assert scene.bot.in_hand == 3
+        await program.ask("getMe")
+        await program.answer()
+        assert scene.bot.in_hand == 2
+        await probe.send(b":3}\n\r\n1\r\n\n\r\n")
+        await program.ask("getMe")
+        await program.answer()
+        assert scene.bot.in_hand == 1
+    assert not scene.faults
+
+
+async def test_ends_without_a_request_are_read_after_a_moment(tmp_path):
+    """Also where one is rubbish: the connection ends, as it does elsewhere."""
+    async with scene_of(tmp_path, acknowledge="auto") as scene:
+        program, _ = await begin(scene)
+        await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=AIOGRAM)
+        await until(lambda: scene.bot.waits)
+        scene.hands.add(71, 72)
+        await program.answer()
+        probe = await tell(scene, b'{"id":1}\n')
+        await until(lambda: scene.bot.in_hand == 2)
+        await probe.send(b'9\r\n{"id":2}\n\r\n')
+        await until(lambda: scene.bot.in_hand == 1)
+        await probe.send(b"8\r\nrubbish\n\r\n")
+        assert (await probe.answer())[0] == 400
+        assert scene.bot.in_hand == 1
+    assert not scene.faults

@@ -92,6 +92,18 @@ class ProgramConnection:
             await self._feed(patience)
         return parts.popleft()
 
+    def read_nowait(self) -> bool:
+        """Read what is here of the body; return whether that was anything.
+
+        Raises:
+            MessageError: it is not a valid request.
+            OSError: the connection is broken.
+        """
+        data = self._stream.receive_nowait()
+        if data:
+            self._reader.feed(data)
+        return bool(data)
+
     def take_blocks(self) -> tuple[list[bytes], bool]:
         """Return what has been read of the body, and whether that is all of it."""
         blocks: list[bytes] = []
