@@ -15,6 +15,7 @@ from trioworkers.awake import (
     Absence,
     AwakeClock,
     away_between,
+    next_beat,
     serve_absences,
 )
 
@@ -169,3 +170,23 @@ def test_it_is_a_clock_of_trios() -> None:
     before = time.monotonic()
     took = trio.run(main, clock=AwakeClock(tick=0.01, counts_steps=False))
     assert 0.05 <= took <= time.monotonic() - before
+
+
+async def test_what_looks_each_second_wakes_together(autojump_clock: trio.testing.MockClock) -> None:
+    """Whenever each of them began, the loop wakes once a second for all."""
+    woken: list[list[float]] = [[], [], []]
+
+    async def look(times: list[float]) -> None:
+        for _ in range(5):
+            await trio.sleep_until(next_beat(1.0))
+            times.append(trio.current_time())
+
+    autojump_clock.jump(0.05)
+    async with trio.open_nursery() as nursery:
+        for times in woken:
+            nursery.start_soon(look, times)
+            await trio.sleep(0.3)
+    assert woken == [woken[0]] * 3
+    assert [round(later - before, 6) for before, later in zip(woken[0], woken[0][1:], strict=False)] == [
+        1
+    ] * 4

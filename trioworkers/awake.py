@@ -129,6 +129,15 @@ def away_between(start: float, end: float) -> float:
     )
 
 
+def next_beat(every: float) -> float:
+    """The next multiple of `every` seconds, by Trio's clock.
+
+    Whoever looks at something again and again sleeps until then: all wake together, so that an idle daemon
+    wakes once a second, and not once for each of them.
+    """
+    return (trio.current_time() // every + 1) * every
+
+
 async def serve_absences(report: Callable[[Absence], None]) -> None:
     """Call `report` with each absence of this process soon after it, until cancelled."""
     clock = trio.lowlevel.current_clock()
@@ -141,4 +150,4 @@ async def serve_absences(report: Callable[[Absence], None]) -> None:
         reported = clock.count
         for one in list(clock.absences)[len(clock.absences) - new :]:
             report(one)
-        await trio.sleep(LOOK_EVERY)
+        await trio.sleep_until(next_beat(LOOK_EVERY))

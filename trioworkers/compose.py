@@ -23,11 +23,11 @@ from trioworkers.figures import Figures
 from trioworkers.fleet_state import state_in_files, state_in_store
 from trioworkers.folders import kept_token
 from trioworkers.gateway.endpoint import Endpoint
-from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.last_resort import ending_without_memory, leave
 from trioworkers.live.feed import LiveFeed
 from trioworkers.logs.bots import BotEvents
+from trioworkers.neighbours import Neighbours
 from trioworkers.nursery.bot_context import BotContext
 from trioworkers.nursery.code_watch import CodeWatch
 from trioworkers.nursery.command_session import Commands
@@ -155,7 +155,8 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
             endpoint = Endpoint(reports.endpoint_broke)
             read = _Read(in_force, plugins, sources, figures, endpoint, member)
             if database_of(in_force()) is None:
-                state = await state_in_store(inbox, time.time)
+                own = [] if member else [bot.bot_id for bot in in_force.own_bots().values()]
+                state = await state_in_store(inbox, time.time, in_force().state_dir, own)
             else:
                 state = state_in_files(in_force().state_dir)
             daemon, web = _build(ground, read, inbox, reports, state)
@@ -164,6 +165,7 @@ async def run_fleet(ground: Ground, task_status: trio.TaskStatus[Daemon]) -> Non
                 if ground.claim is not None:
                     beside.start_soon(ground.claim.serve, partial(_told, in_force, ground.control))
                 beside.start_soon(endpoint.serve)
+                beside.start_soon(state.serve)
                 beside.start_soon(ground.holdings.serve, reports.state_restored, reports.state_lost)
                 async with trio.open_nursery() as warming:  # what it is unfit for is told before a bot begins
                     warming.start_soon(cancel_on, stop.requested, warming.cancel_scope)
@@ -252,12 +254,14 @@ def _build(
         worker_plugins=plugins.for_workers,
         paces=paces,
         echo=ground.terminal.echo,
-        commands=Commands(read.endpoint, UpdateIds(fleet.state_dir / "update-ids.json"), held_back()),
+        commands=Commands(read.endpoint, state.ids, held_back()),
         console=ground.terminal.console,
         on_code=None if code is None else code.report,
     )
+    neighbours = None
     if member is not None:
         context = replace(context, epoch=member.epoch)
+        neighbours = Neighbours(member, context, state)
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 
     def greet() -> None:
@@ -291,6 +295,7 @@ def _build(
         database=database_of(fleet),
         started_at=time.time(),
         paces=paces,
+        cluster=None if neighbours is None else neighbours.figures,
     )
     access = DaemonAccess(
         in_force=in_force,
@@ -346,9 +351,12 @@ def _build(
             reloads=reload,
             plugins=plugins,
             live=live,
+            peers=None if neighbours is None else neighbours.peers,
         )
     )
     add_plugin_routes(app, plugins, services.daemon, events, watchdog)
+    if neighbours is not None:
+        neighbours.serve_by(app, reload)
     return daemon, Web(app, control=ground.control, api=ground.api)
 
 

@@ -155,7 +155,9 @@ class StatusReport:
         node = None
         if self._member is not None:
             seen = self._member.nodes
-            node = NodeFacts(seen.name, seen.life, self._member.running, seen.lease_left)
+            lease = self._in_force().cluster.lease
+            every = [(one.name, one.state(lease), one.bots) for one in seen.nodes()]
+            node = NodeFacts(seen.name, seen.life, self._member.running, seen.lease_left, every)
         return DaemonFacts(self._started_at, self.state, self._reload.last, node)
 
 

@@ -203,6 +203,22 @@ class ReloadFigures(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class ClusterFigures(msgspec.Struct, frozen=True):
+    """What a node of a cluster knows at one moment.
+
+    Attributes:
+        nodes: how many there are, by state: `running`, `draining`, `silent`.
+        bots: how many this node runs.
+        changes: how many bots this node has acquired, released and lost, and how many nodes it has `evicted`.
+        lease_left: seconds for which it may work without another renewal.
+    """
+
+    nodes: Mapping[str, int]
+    bots: int
+    changes: Mapping[str, int]
+    lease_left: float
+
+
 class FleetFigures(msgspec.Struct, frozen=True):
     """All figures at one moment; nothing of it changes, so that any thread may read it.
 
@@ -222,6 +238,7 @@ class FleetFigures(msgspec.Struct, frozen=True):
         database: the store's file, where it has one; its journal has the same name with `-wal` at its end.
         turns_waiting: messages that wait because of a bot's `rate_limit`.
         turns_waited: seconds that messages waited for it.
+        cluster: None where the daemon is in none.
     """
 
     at: float
@@ -245,3 +262,4 @@ class FleetFigures(msgspec.Struct, frozen=True):
     database: Path | None = None
     turns_waiting: int = 0
     turns_waited: float = 0.0
+    cluster: ClusterFigures | None = None

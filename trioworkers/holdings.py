@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.errors import TrioworkersError
 from trioworkers.folders import make_folder
 from trioworkers.private import write_private
@@ -179,7 +180,7 @@ class Holdings:
             if self._put_back:
                 put_back, self._put_back = self._put_back, []
                 restored(sorted(set(put_back)))
-            await trio.sleep(LOOK_EVERY)
+            await trio.sleep_until(next_beat(LOOK_EVERY))
 
 
 def _words(error: Exception) -> str:

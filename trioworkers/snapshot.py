@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.figures import EXITS, FleetFigures
 from trioworkers.transport.deliveries import REASONS
 from trioworkers.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from trioworkers.figures import BotFigures, Figures
+    from trioworkers.figures import BotFigures, ClusterFigures, Figures
     from trioworkers.nursery.fleet import FleetScope
     from trioworkers.nursery.slots import WorkerSlots
     from trioworkers.ratelimit.pace import Paces
@@ -39,6 +41,7 @@ class Snapshots:
         database: the store's file.
         started_at: when the daemon started, Unix seconds.
         paces: the bots' turns to send.
+        cluster: the figures of this node; None: it is in no cluster.
     """
 
     figures: Figures | None
@@ -49,11 +52,12 @@ class Snapshots:
     database: Path | None
     started_at: float
     paces: Paces
+    cluster: Callable[[], ClusterFigures] | None = None
 
     async def serve(self) -> None:
         """Measure how late the loop is, until cancelled; return at once where nothing is counted."""
         while self.figures is not None:
-            due = trio.current_time() + LOOK_EVERY
+            due = next_beat(LOOK_EVERY)
             await trio.sleep_until(due)
             self.figures.loop.observe(trio.current_time() - due)
 
@@ -91,6 +95,7 @@ class Snapshots:
             database=self.database,
             turns_waiting=turns.waiting,
             turns_waited=turns.waited,
+            cluster=None if self.cluster is None else self.cluster(),
         )
 
     async def _take_bots(self, figures: Figures) -> tuple[BotFigures, ...]:

@@ -36,13 +36,14 @@ class NodeFacts:
     """What is said of a daemon as a node of its cluster.
 
     `life`: the id of its present life; `bots`: how many it runs; `lease_left`: seconds for which it may work
-    without another renewal.
+    without another renewal; `all`: the name, state and number of bots of each node.
     """
 
     name: str
     life: str
     bots: int
     lease_left: float
+    all: Sequence[tuple[str, str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def status_document(fleet: Fleet, facts: DaemonFacts, workers: Sequence[dict[str
 
 def _node(node: NodeFacts) -> dict[str, Any]:
     left = round(1000 * node.lease_left)
-    return {"name": node.name, "life": node.life, "bots": node.bots, "lease_left_ms": left}
+    nodes = [{"node": name, "state": state, "bots": bots} for name, state, bots in node.all]
+    return {"name": node.name, "life": node.life, "bots": node.bots, "lease_left_ms": left, "nodes": nodes}
 
 
 def summary(workers: Sequence[dict[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from trioworkers.figures import BotFigures, Distribution, FleetFigures
+    from trioworkers.figures import BotFigures, ClusterFigures, Distribution, FleetFigures
 
     Row = tuple[tuple[str, ...], float]
     Kind = Literal["counter", "gauge", "histogram"]
@@ -76,6 +76,21 @@ def _of_bots(name: str, kind: Kind, meaning: str, read: Callable[[BotFigures], f
 def _of_fleet(name: str, kind: Kind, meaning: str, read: Callable[[FleetFigures], float]) -> Metric:
     """A metric with one series."""
     return Metric(name, kind, meaning, (), lambda view: [((), read(view.figures))])
+
+
+def _of_cluster(
+    name: str,
+    kind: Kind,
+    meaning: str,
+    read: Callable[[ClusterFigures], Iterable[Row]],
+    labels: tuple[str, ...] = (),
+) -> Metric:
+    """A metric of a node; where there is no cluster, it has no series."""
+
+    def rows(view: View) -> Iterable[Row]:
+        return () if view.figures.cluster is None else read(view.figures.cluster)
+
+    return Metric(name, kind, meaning, labels, rows)
 
 
 def _of_plugins(name: str, kind: Kind, meaning: str, field: str) -> Metric:
@@ -324,6 +339,29 @@ FLEET: tuple[Metric, ...] = (
         "Size of the store's files: database, or wal.",
         ("file",),
         lambda view: [((name,), size) for name, size in view.sizes.items()],
+    ),
+    _of_cluster(
+        "trioworkers_cluster_nodes",
+        "gauge",
+        "Nodes of the cluster, by state: running, draining or silent.",
+        lambda cluster: [((state,), number) for state, number in cluster.nodes.items()],
+        ("state",),
+    ),
+    _of_cluster(
+        "trioworkers_cluster_bots", "gauge", "Bots that this node runs.", lambda one: [((), one.bots)]
+    ),
+    _of_cluster(
+        "trioworkers_cluster_changes_total",
+        "counter",
+        "Bots that this node has acquired, released or lost, and nodes that it has evicted.",
+        lambda cluster: [((change,), times) for change, times in cluster.changes.items()],
+        ("change",),
+    ),
+    _of_cluster(
+        "trioworkers_cluster_lease_seconds",
+        "gauge",
+        "Time for which this node may work without another renewal of its lease.",
+        lambda cluster: [((), cluster.lease_left)],
     ),
     _of_plugins("trioworkers_plugin_calls_total", "counter", "Calls of a plugin's hooks.", "calls"),
     _of_plugins(

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import (
     beside,
+    cluster,
     command,
     dashboard,
     demand,
@@ -125,6 +126,15 @@ def main() -> None:
     verb.add_argument("--snapshot", type=float, default=0.0, help="seconds for which one is held open")
     verb.set_defaults(
         run=lambda args: postgres.run(args.producers, args.bots, args.seconds, args.rounds, args.snapshot)
+    )
+    verb = verbs.add_parser("cluster", help="accept and done per second of several nodes on one server")
+    verb.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
+    verb.add_argument("--producers", type=int, default=256, help="of each node")
+    verb.add_argument("--bots", type=int, default=10, help="of each node")
+    verb.add_argument("--seconds", type=float, default=5.0, help="of each turn")
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.set_defaults(
+        run=lambda args: cluster.run(args.nodes, args.producers, args.bots, args.seconds, args.rounds)
     )
     verb = verbs.add_parser("webhook", help="deliveries per second, beside bare hypercorn and aiogram")
     verb.add_argument("--bots", type=int, default=10)

@@ -86,28 +86,30 @@ def _run_inbox(folder: Path, producers: int, bots: int, batch: int, seconds: flo
 
 
 async def measure_pairs(
-    store: Store, producers: int, bots: int, batch: int, seconds: float, first: int = 1
+    store: Store, producers: int, bots: int | range, batch: int, seconds: float, first: int = 1
 ) -> float:
     """Return how many updates were accepted and finished per second, in a store, which this closes.
 
-    `first`: the number of the first update; updates of these numbers must not have come before.
+    `bots`: how many, or their ids. `first`: the number of the first update; updates of these numbers must not
+    have come before.
     """
+    ids = range(bots) if isinstance(bots, int) else bots
     head = read_update(BODY)
     numbers = count(first)
     done = 0
     async with open_inbox(store) as inbox:
-        backlogs = [inbox.claim(bot_id, Breakage()) for bot_id in range(bots)]
+        backlogs = [inbox.claim(bot_id, Breakage()) for bot_id in ids]
         began = trio.current_time()
 
         def arrive() -> Arrival:
             number = next(numbers)
             return msgspec.structs.replace(head, update_id=number, key=str(number % CHATS))
 
-        async def produce(bot_id: int) -> None:
+        async def produce(place: int) -> None:
             nonlocal done
             while trio.current_time() - began < seconds:
-                await inbox.accept(bot_id, [arrive() for _ in range(batch)])
-                finish(backlogs[bot_id])
+                await inbox.accept(ids[place], [arrive() for _ in range(batch)])
+                finish(backlogs[place])
                 done += batch
 
         def finish(backlog: Backlog) -> None:
@@ -116,7 +118,7 @@ async def measure_pairs(
 
         async with trio.open_nursery() as nursery:
             for producer in range(producers):
-                nursery.start_soon(produce, producer % bots)
+                nursery.start_soon(produce, producer % len(ids))
         while any(backlog.pending for backlog in backlogs):
             for backlog in backlogs:
                 finish(backlog)

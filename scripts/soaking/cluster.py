@@ -116,8 +116,7 @@ class ClusterSoak:
                 for node in self._nodes:
                     while await node.ask("/ready") is None:
                         await trio.sleep(LOOK_EVERY)
-                while await self._unowned():
-                    await trio.sleep(LOOK_EVERY)
+                await self._wait_balanced()
             self._began = time.monotonic()
             nursery.start_soon(self._report)
             await self._telegram.ask("talk", rate=self._plan.rate)
@@ -141,12 +140,17 @@ class ClusterSoak:
     async def _rows(self, query: str, *values: Any) -> list[Any]:
         return await trio.to_thread.run_sync(self._servers.rows, query, values)
 
-    async def _unowned(self) -> int:
-        """How many bots nobody runs yet."""
-        if self._plan.nodes == 1:
-            return 0
-        ((owned,),) = await self._rows("SELECT count(owner) FROM bot")
-        return self._plan.bots - int(owned)
+    async def _wait_balanced(self) -> None:
+        """Return when each bot has a node, and none has moved for half a lease."""
+        owners: list[Any] = []
+        since = 0.0
+        while self._plan.nodes > 1:
+            found = await self._rows("SELECT bot_id, owner FROM bot WHERE owner IS NOT NULL ORDER BY bot_id")
+            if found != owners or len(found) < self._plan.bots:
+                owners, since = found, trio.current_time()
+            elif trio.current_time() - since > self._plan.lease / 2:
+                return
+            await trio.sleep(LOOK_EVERY)
 
     # -- the nodes ------------------------------------------------------------------------------
 
@@ -172,8 +176,6 @@ class ClusterSoak:
 
     def _kill_all(self) -> None:
         self._is_over = True
-        for node in self._nodes:
-            node.thaw()
         for process in marked(self._mark):
             process.kill()
 
@@ -208,7 +210,7 @@ class ClusterSoak:
             node.freeze(whole=how["whole"])
             await trio.sleep(how["seconds"])
             until = time.monotonic()
-            node.thaw()
+            await node.thaw()
         self._absences.append(Absence(life, step.what, since, until, bots))
 
     async def _disturb(self, what: str, down: float) -> None:
@@ -260,7 +262,7 @@ class ClusterSoak:
         self.broken += two_pollers(report["overlaps"], absences)
         self.broken += strange_calls(report["strays"], turns)
         if not self._absences and not self._away:
-            self.broken += moved(turns)
+            self.broken += moved(turns, self._began)
         self.broken += too_late if self._plan.nodes > 1 else []
         self.broken += broken
         self.broken += leaks(((log.name, log.read_text(errors="replace")) for log in logs), tokens)

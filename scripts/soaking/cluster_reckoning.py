@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +46,12 @@ def two_pollers(overlaps: Sequence[Sequence[Any]], absences: Sequence[Absence]) 
     return _shortened(broken, "calls of getUpdates began beside another node's")
 
 
-def moved(turns: Mapping[int, Sequence[Sequence[Any]]]) -> list[str]:
-    """Whether a bot had more than one poller, where no node went away."""
+def moved(turns: Mapping[int, Sequence[Sequence[Any]]], since: float) -> list[str]:
+    """Whether a bot got another poller after `since`, where no node went away."""
     broken = [
-        f"bot {bot}: {', '.join(f'{life} from {first:.2f}' for life, first, _ in found)}"
+        f"bot {bot}: {', '.join(f'{life} from {first:.2f}' for life, first, *_ in found)}"
         for bot, found in turns.items()
-        if len(found) > 1
+        if found[-1][1] > since
     ]
     return _shortened(broken, "bots moved, though no node went away")
 
@@ -76,10 +77,22 @@ def takeovers(absence: Absence, turns: Mapping[int, Sequence[Sequence[Any]]]) ->
     for bot in absence.bots:
         after = (
             first - absence.since
-            for life, first, _ in turns.get(bot, ())
+            for life, first, *_ in turns.get(bot, ())
             if first > absence.since and life != absence.life
         )
         found[bot] = min(after, default=None)
+    return found
+
+
+def silences(absence: Absence, turns: Mapping[int, Sequence[Sequence[Any]]]) -> list[float]:
+    """For each bot of a node, for how many seconds nobody polled between it and the bot's next node."""
+    found = []
+    for bot in absence.bots:
+        for before, after in pairwise(turns.get(bot, ())):
+            if before[0] == absence.life and after[1] > absence.since:
+                if before[3] is not None:
+                    found.append(after[1] - before[3])
+                break
     return found
 
 
@@ -103,6 +116,9 @@ def late(
         if never:
             broken.append(f"{absence.what} {absence.life}: {len(never)} bots never: {', '.join(never[:3])}")
     figures: dict[str, Any] = {"nodes that went": len(absences), "bots taken over": len(calm)}
+    silent = [gap for one in absences if one.what == "cut" for gap in silences(one, turns)]
+    if silent:
+        figures["silent between a node that was cut off and the next, least s"] = round(min(silent), 1)
     for name, seconds in (("takeover", calm), ("takeover amid a server's absence", disturbed)):
         if seconds:
             figures |= {

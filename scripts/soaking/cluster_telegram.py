@@ -69,7 +69,7 @@ class ClusterWorld(World):
                 self._answered.add(key)
                 self.waits.append((self.said[int(number)], time.monotonic()))
         if call.method == "getUpdates":
-            self.pollers.polled(call.bot_id, CLIENT.get())
+            self.pollers.polled(call.bot_id, CLIENT.get(), time.monotonic())
 
     async def serve(self, node: int, *, task_status: trio.TaskStatus[int]) -> None:
         """Serve a node, until cancelled; the started value is its port."""
@@ -89,7 +89,7 @@ class ClusterWorld(World):
                 await serve_connection(self, stream)
             finally:
                 for bot in self.bots:
-                    self.pollers.polled(bot, client)
+                    self.pollers.polled(bot, client, time.monotonic())
 
         listeners = await trio.open_tcp_listeners(0, host="0.0.0.0")  # noqa: S104 - for nodes in networks of their own
         port = listeners[0].socket.getsockname()[1]

@@ -22,7 +22,7 @@ from benchmarks.processes import pss
 
 from soaking.fleet import FleetFile
 from soaking.process import MARK, marked, open_telegram
-from soaking.reckoning import Left, Sample, growth, leaks, reckon
+from soaking.reckoning import Left, Sample, begun_calls, growth, leaks, reckon
 from soaking.schedule import Step, make_schedule
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Soak:
         self._file_lock = trio.Lock()
         self._samples: list[Sample] = []
         self._tokens: set[str] = set()
+        self._untold: list[set[str]] = []
+        self._inbox = folder / "state" / "inbox.db"
         self._control = folder / "state" / "run" / "control.sock"
         self._daemon: subprocess.Popen[bytes]
         self._telegram: TelegramProcess
@@ -143,6 +145,8 @@ class Soak:
             elif self._expected == "stop" and code != 0:
                 self.broken.append(f"the daemon was stopped, and ended with {code}")
             self._expected = ""
+            if code == -signal.SIGKILL:
+                self._untold.append(begun_calls(self._inbox))
             await trio.sleep(RESTART_PAUSE)
 
     async def _end_daemon(self, why: str, number: signal.Signals) -> None:
@@ -313,7 +317,7 @@ class Soak:
         self.broken += broken
 
     def _reckon(self, report: dict[str, Any]) -> None:
-        left = Left(self.folder / "state" / "inbox.db", self.folder / "notes", [self.folder / "daemon.log"])
+        left = Left(self._inbox, self.folder / "notes", [self.folder / "daemon.log"], self._untold)
         broken, figures = reckon(left, report, self.seed)
         logs = [self.folder / "daemon.log", *(self.folder / "state" / "logs").iterdir()]
         self.broken += broken

@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "restart": {"initial": "20ms", "max": "1s", "per_hour": 100_000},
 }
 LOG = {"throttle_window": 0, "max_size": "1MB", "keep": 50}
+SLOW, TAKES = 4, 0.5  # of so many bots one takes so many seconds: it is in the midst of it when a node goes
 ALWAYS = 100  # bots of a cluster that have a worker all the time; of more, each gets one when it is wanted
 
 
@@ -46,6 +47,8 @@ def cluster_tables(tokens: dict[str, str], seed: int, lease: float) -> dict[str,
     bots = [
         make_bot(number, token, seed) | {"transport": "poll"} for number, token in enumerate(tokens.values())
     ]
+    for bot in bots[::SLOW]:
+        bot["settings"]["takes"] = TAKES
     if len(bots) > ALWAYS:
         bots = [bot | {"worker": "on_demand", "idle_stop": "2s"} for bot in bots]
     places = max(64, min(len(bots), 400))

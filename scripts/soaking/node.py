@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import tomli_w
+import trio
 from benchmarks.ports import free_port
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from soaking.networks import Network
+
+
+AHEAD = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,14 @@ class Node:
                 with suppress(psutil.Error):
                     process.suspend()
 
-    def thaw(self) -> None:
-        """Let them go on: workers first, which then have to know by themselves."""
-        for process in reversed(self.frozen):
+    async def thaw(self) -> None:
+        """Let them go on: workers first, which have to know by themselves that they may not call any more."""
+        for process in self.frozen[1:]:
+            with suppress(psutil.Error):
+                process.resume()
+        if len(self.frozen) > 1:
+            await trio.sleep(AHEAD)
+        for process in self.frozen[:1]:
             with suppress(psutil.Error):
                 process.resume()
         self.frozen = []

@@ -21,8 +21,8 @@ class Pollers:
     """Takes note of calls. Times are seconds of any one clock.
 
     Attributes:
-        turns: by bot, its pollers one after the other: each a life, and when its first and its last call of
-            getUpdates in that turn began.
+        turns: by bot, its pollers one after the other: each a life, when its first and its last call of
+            getUpdates in that turn began, and when the last one ended (None: it has not).
         overlaps: calls of getUpdates that began while another life's call had not ended: the bot, the other
             life and when its call began, the life and when.
         strays: other calls, of a life that was not the bot's last poller: the bot, the life, when, and the
@@ -46,13 +46,18 @@ class Pollers:
         others[connection] = at
         turns = self.turns[bot]
         if turns and turns[-1][0] == connection.life:
-            turns[-1][2] = at
+            turns[-1][2:] = at, None
         else:
-            turns.append([connection.life, at, at])
+            turns.append([connection.life, at, at, None])
 
-    def polled(self, bot: int, connection: Connection) -> None:
+    def polled(self, bot: int, connection: Connection, at: float) -> None:
         """The bot's call of getUpdates on this connection, if there is one, has ended."""
-        self._open[bot].pop(connection, None)
+        if self._open[bot].pop(connection, None) is None:
+            return
+        for turn in reversed(self.turns[bot]):
+            if turn[0] == connection.life:
+                turn[3] = at
+                return
 
     def calls(self, bot: int, life: str, at: float) -> None:
         """Another call begins."""

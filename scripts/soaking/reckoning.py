@@ -38,11 +38,29 @@ class Sample(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What a fleet has left whose daemons have ended: its inbox, its bots' notes, its daemons' logs."""
+    """What a fleet has left whose daemons have ended: its inbox, its bots' notes, its daemons' logs.
+
+    `untold`: :func:`begun_calls` of each daemon that was killed.
+    """
 
     inbox: Path
     notes: Path
     logs: Sequence[Path]
+    untold: Sequence[Collection[str]] = ()
+
+
+def begun_calls(inbox: Path) -> set[str]:
+    """Right after a daemon was killed: the updates of which it had recorded a call that has no answer.
+
+    A worker says that it repeats such a call, and makes it. If the daemon is killed before it has read that,
+    this one repetition is not logged.
+    """
+    with closing(sqlite3.connect(f"file:{inbox}?mode=ro", uri=True)) as connection:
+        rows = connection.execute(
+            "SELECT bot_id, update_id FROM inbox WHERE EXISTS"
+            " (SELECT 1 FROM calls WHERE calls.id = inbox.id AND answer IS NULL)"
+        )
+        return {trace(f"{bot_id}:{update_id}") for bot_id, update_id in rows}
 
 
 def reckon(left: Left, report: dict[str, Any], seed: int) -> tuple[list[str], dict[str, int]]:
@@ -56,6 +74,7 @@ def reckon(left: Left, report: dict[str, Any], seed: int) -> tuple[list[str], di
     inbox = left.inbox
     told = [event for log in left.logs for event in events(log, ("update.repeated", "update.retried"))]
     marked = Counter(event["trace_id"] for event in told if event["event"] == "update.repeated")
+    logged = marked.total()
     answers = Counter(key for key, _ in report["answers"])
     with closing(sqlite3.connect(f"file:{inbox}?mode=ro", uri=True)) as connection:
         dead: defaultdict[int, set[int]] = defaultdict(set)
@@ -85,6 +104,8 @@ def reckon(left: Left, report: dict[str, Any], seed: int) -> tuple[list[str], di
         broken += [f"{name}: {what}" for what in found]
     keys = {trace(key): key for key in answers}
     made = [trace(key) for key, _ in report["answers"]]
+    for begun in left.untold:
+        marked.update(begun)
     broken += [f"{what} ({keys[what.partition(' ')[0]]})" for what in broken_replies(made, marked=marked)]
     letters = {bot_id: len(ids) for bot_id, ids in dead.items()}
     found, of_programs = reckon_programs(programs.values(), letters)
@@ -94,10 +115,10 @@ def reckon(left: Left, report: dict[str, Any], seed: int) -> tuple[list[str], di
         "pending": pending,
         "confirmed": sum(len(bot["confirmed"]) for bot in report["bots"].values()),
         "handlings": handled,
-        "retries": len(told) - marked.total(),
+        "retries": len(told) - logged,
         "answers": answers.total(),
         "answers made again": answers.total() - len(answers),
-        "marked as such": marked.total(),
+        "marked as such": logged,
         **(of_programs if programs else {}),
     }
     return broken, figures

@@ -82,6 +82,7 @@ async def handle(update: Update, bot: Bot) -> None:
         await trio.sleep_forever()
     if what == "hold the loop":
         time.sleep(60)  # noqa: ASYNC251 - that is the deed
+    await trio.sleep(bot.settings.get("takes", 0.0))
     if update.update_id % 2:
         await bot.send_message(chat_id=update.chat_id, text=f"{key} {update.text}")
     else:  # its words change with a reload, so that it needs a name to be known again

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 import trio.lowlevel
 from fleet_project import Daemon, Project, alive, children_of, until, workers_of
@@ -216,13 +217,13 @@ async def test_what_concerns_its_updates_is_answered_by_the_daemon(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("acknowledge", ["poll", "quiet"])
 async def test_an_update_that_ends_the_program_is_found(
-    project: Project, world: Telegram, nursery: trio.Nursery
+    project: Project, world: Telegram, nursery: trio.Nursery, acknowledge: str
 ) -> None:
     """It is handled alone, and is a dead letter after three ends; all others are answered once."""
-    daemon, bot, alice, _ = await begin(
-        project, nursery, world, DIES, restart={"initial": "10ms", "max": "50ms", "per_hour": 20}
-    )
+    quick = {"initial": "10ms", "max": "50ms", "per_hour": 20}
+    daemon, bot, alice, _ = await begin(project, nursery, world, DIES, restart=quick, acknowledge=acknowledge)
     bob = world.add_user("Bob")
     await alice.say(bot, "die")
     for number in range(5):

@@ -16,8 +16,8 @@ from fleet_project import Project, until
 from trioworkers.testing import Telegram, serve_telegram
 
 TOKEN = "a-token-for-this-test-alone"
-SECONDS = 30  # that are spent on asking each time; what there is to ask has no end
-LEAST = 300  # cases that are asked at least each time, on a slow machine, too
+SECONDS = 15  # that are spent on asking each time; what there is to ask has no end
+LEAST = 150  # cases that are asked at least each time, on a slow machine, too
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

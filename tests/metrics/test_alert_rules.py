@@ -40,6 +40,8 @@ HEALTHY = {
     'trioworkers_api_rate_limit_wait_seconds_total{instance="a"}': "0+6x120",
     'trioworkers_webhook_deliveries_total{instance="a",status="200"}': "0+600x120",
     'trioworkers_webhook_deliveries_total{instance="a",status="401"}': "0+1x120",
+    'trioworkers_cluster_lease_seconds{instance="a"}': "9+0x120",
+    'trioworkers_cluster_changes_total{instance="a",change="evicted"}': "1+0x120",
     'trioworkers_plugin_disabled{instance="a",plugin="dedup"}': "0+0x120",
 }
 """A healthy fleet, in steps of a minute: it had troubles once, and has a few now and then."""
@@ -81,6 +83,11 @@ TROUBLES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "WebhookDeliveriesRefused": (
         {'trioworkers_webhook_deliveries_total{instance="a",status="401"}': "0+60x120"},
+        A,
+    ),
+    "LeaseNotRenewed": ({'trioworkers_cluster_lease_seconds{instance="a"}': "0+0x120"}, A),
+    "NodeEvicted": (
+        {'trioworkers_cluster_changes_total{instance="a",change="evicted"}': "0+1x120"},
         A,
     ),
     "PluginDisabled": (

@@ -16,7 +16,7 @@ from trioworkers_plugins.metrics import shipped
 from trioworkers_plugins.metrics.families import METRICS, View
 from trioworkers_plugins.metrics.render import compressed, make_process_collector, render, sizes
 
-from trioworkers.figures import EXITS, BotFigures, Figures, FleetFigures, ReloadFigures
+from trioworkers.figures import EXITS, BotFigures, ClusterFigures, Figures, FleetFigures, ReloadFigures
 from trioworkers.transport.deliveries import REASONS
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -70,6 +70,9 @@ def view(*bots: BotFigures) -> View:
         reloads=ReloadFigures(1, 0, True, 950.0, 0.2),
         workers=1,
         most_workers=40,
+        cluster=ClusterFigures(
+            {"running": 2, "draining": 0, "silent": 1}, 7, {"acquired": 9, "evicted": 1}, 8.5
+        ),
     )
     row = {"calls": 5, "failures": 1, "seconds": 0.5, "missed_events": 2}
     plugins = [{"name": "dedup", "state": "active", **row}, {"name": "trace", "state": "off", **row}]

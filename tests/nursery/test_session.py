@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import math
 import os
+import weakref
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -344,3 +346,23 @@ async def test_tasks_that_fail_on_and_on_are_reported_now_and_then(
     session._task_reports.report(fails)
     assert told[-1][1]["missed"] == 50 - MOST_FAILURES
     session.end("leaving")
+
+
+async def test_a_session_that_has_ended_is_gone_without_a_collection(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Nothing in it refers back to it: a fleet whose bots wake and sleep would keep a thousand of them."""
+    context = context_of(Prompt(), tmp_path, [])
+    settings: Any = context.settings()
+    settings.worker, settings.idle_stop = "on_demand", 60.0
+    executor = Obedient()
+    gc.collect()
+    gc.disable()
+    try:
+        session = WorkerSession(replace(context, make_executor=lambda _: executor), ORDINARY)
+        kept = weakref.ref(session)
+        assert (await session.run()).why == "sleeping"
+        del session
+        assert kept() is None
+    finally:
+        gc.enable()

@@ -40,6 +40,7 @@ class Hands:
         self.memory, self.lag = 0, 0.0
         self.has_marks = False
         self.marks: list[Mark] = []
+        self.on_end: Any = None
         self._says, self._hears = trio.open_memory_channel[Any](100)
         self._waiting: deque[Any] = deque()
 
@@ -399,6 +400,19 @@ async def test_a_marked_call_counts_as_begun_when_its_report_never_came(nursery,
         scene.scope.cancel()
         await scene.ended.wait()
     assert scene.desk.recorded == {1: {KEY: None}}
+    assert scene.told("update.repeated") == []
+
+
+async def test_a_call_that_was_begun_while_the_worker_was_being_ended_is_recorded(nursery, autojump_clock):
+    """Cut off, it runs for some moments more. What it had marked before is recorded once."""
+    scene = Scene(nursery, update(1, "a"), update(2, "b"))
+    hands = await scene.begin()
+    hands.marks = [Mark(1, 1, 0, KEY)]
+    scene.scope.cancel()
+    await scene.ended.wait()
+    hands.marks = [Mark(1, 1, 0, KEY), Mark(2, 2, 0, KEY)]
+    hands.on_end()
+    assert scene.desk.recorded == {1: {KEY: None}, 2: {KEY: None}}
     assert scene.told("update.repeated") == []
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from soaking.programs import KINDS, kind_of, make_program, reckon_programs
-from soaking.reckoning import Sample, growth, leaks, unanswered
+from soaking.reckoning import Sample, begun_calls, growth, leaks, trace, unanswered
 from soaking.schedule import FAULTS, LAST_LIFE, make_schedule
 from soaking.soak_bot import DEEDS, deed
 from soaking.telegram import CANARY, spoil
@@ -128,3 +130,16 @@ def test_growth_is_found():
     assert "MB" in growth([*earlier, *fat])[1][0]
     assert "descriptors" in growth([*earlier, *leaky])[1][0]
     assert growth(flat[:3])[1] == ["the daemon's last life was too short to be measured"]
+
+
+def test_repetitions_that_a_killed_daemon_may_have_heard_of_are_those_of_calls_without_an_answer(tmp_path):
+    """Of those that nobody knew of, or whose answer is known, none may be made without a word."""
+    inbox = tmp_path / "inbox.db"
+    with closing(sqlite3.connect(inbox)) as connection, connection:
+        connection.execute("CREATE TABLE inbox (id, bot_id, update_id)")
+        connection.execute("CREATE TABLE calls (id, key, answer)")
+        connection.executemany("INSERT INTO inbox VALUES (?, 7, ?)", [(1, 11), (2, 12), (3, 13)])
+        connection.executemany(
+            "INSERT INTO calls VALUES (?, ?, ?)", [(1, "a", None), (1, "b", b"1"), (2, "a", b"1")]
+        )
+    assert begun_calls(inbox) == {trace("7:11")}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from soaking.cluster_reckoning import Absence, late, moved, strange_calls, two_pollers
+from soaking.cluster_reckoning import Absence, late, moved, silences, strange_calls, two_pollers
 from soaking.cluster_schedule import Plan, make_cluster_schedule
 from soaking.pollers import Connection, Pollers
 
@@ -39,7 +39,7 @@ def watched(*calls: tuple[str, str, float]) -> Pollers:
         if what == "polls":
             pollers.polls(BOT, connection, at)
         elif what == "polled":
-            pollers.polled(BOT, connection)
+            pollers.polled(BOT, connection, at)
         else:
             pollers.calls(BOT, life, at)
     return pollers
@@ -52,8 +52,13 @@ def test_pollers_one_after_the_other_are_in_order() -> None:
         *(("polls", "gone/0", 3.0), ("polls", "a/0", 4.0), ("polls", "a/0", 9.0)),
     )
     assert (pollers.overlaps, pollers.strays) == ([], [])
-    assert len(moved(pollers.turns)) == 1
-    assert pollers.turns[BOT] == [["a/0", 1.0, 1.0], ["gone/0", 3.0, 3.0], ["a/0", 4.0, 9.0]]
+    assert len(moved(pollers.turns, since=3.5)) == 1
+    assert moved(pollers.turns, since=4.0) == []
+    assert pollers.turns[BOT] == [
+        ["a/0", 1.0, 1.0, 2.0],
+        ["gone/0", 3.0, 3.0, None],
+        ["a/0", 4.0, 9.0, None],
+    ]
 
 
 def test_two_that_poll_at_once_are_found() -> None:
@@ -79,14 +84,16 @@ def test_a_call_within_anothers_turn_is_found() -> None:
 def test_takeovers_are_held_against_the_lease() -> None:
     """A later life of the same node counts; none is said; amid a server's absence there is no limit."""
     turns = {
-        1: [["a/0", 0.0, 9.0], ["b/0", 22.0, 30.0]],
-        2: [["a/0", 0.0, 9.0], ["a/1", 26.0, 30.0]],
-        3: [["a/0", 0.0, 9.0]],
+        1: [["a/0", 0.0, 9.0, 20.0], ["b/0", 22.0, 30.0, None]],
+        2: [["a/0", 0.0, 9.0, 20.0], ["a/1", 26.0, 30.0, None]],
+        3: [["a/0", 0.0, 9.0, 20.0]],
     }
     absence = Absence("a/0", "kill", 10.0, 10.0, [1, 2, 3])
     broken, figures = late([absence], turns, 15.0)
     assert broken == ["kill a/0: 1 bots too late: 2 after 16.0 s", "kill a/0: 1 bots never: 3"]
     assert (figures["takeover, median s"], figures["takeover, longest s"]) == (14.0, 16.0)
+    cut = Absence("a/0", "cut", 10.0, 28.0, [1, 2])
+    assert silences(cut, turns) == [2.0, 6.0]
     disturbed = Absence("a/0", "kill", 10.0, 10.0, [1, 2], is_disturbed=True)
     broken, figures = late([disturbed], turns, 15.0)
     assert broken == []

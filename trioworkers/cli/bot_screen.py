@@ -12,7 +12,7 @@ from trioworkers.top.words import brief, count, size, span
 from trioworkers.trouble import trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 from trioworkers.cli.shown import Paper
 
@@ -43,7 +43,7 @@ def marked(state: str, is_unwell: bool) -> str:
     return f"{state} !" if is_unwell and state not in ("failed", "backoff") else state
 
 
-def list_lines(bots: Iterable[Mapping[str, Any]], paper: Paper) -> list[str]:
+def list_lines(bots: Sequence[Mapping[str, Any]], paper: Paper) -> list[str]:
     """The lines of `bots list`."""
     rows = [
         [
@@ -57,7 +57,12 @@ def list_lines(bots: Iterable[Mapping[str, Any]], paper: Paper) -> list[str]:
         ]
         for bot in bots
     ]
-    return table_lines(COLUMNS, rows, paper) if rows else ["no bots"]
+    columns = [*COLUMNS]
+    if any("node" in bot for bot in bots):
+        columns.insert(3, Column("node", 4))
+        for row, bot in zip(rows, bots, strict=True):
+            row.insert(3, printable(bot.get("node", "-")))
+    return table_lines(columns, rows, paper) if rows else ["no bots"]
 
 
 def bot_lines(bot: Mapping[str, Any], settings: Mapping[str, Any], paper: Paper, now: float) -> list[str]:

@@ -87,6 +87,18 @@ the daemon starts, drop, and enable it. Without a running daemon the command spe
 """
 
 
+MOVE = """Let NODE of the cluster run BOT, as long as NODE lives.
+
+\b
+Nothing is lost: the node that runs BOT finishes what is in flight first. --free undoes it: then the cluster
+chooses the node, as it does for all others.
+
+\b
+  trioworkers bots move support host-b
+  trioworkers bots move support --free
+"""
+
+
 @click.group(help=HELP)
 def bots() -> None:
     pass
@@ -228,6 +240,23 @@ def drop_pending(config: Path | None, bot: str, yes: bool) -> None:
         click.confirm(f"drop all updates of {printable(bot)} that wait at Telegram, for good?", abort=True)
     dropped = drop_pending_of(config, bot)
     click.echo(f"{bot}: dropped {counted(dropped, 'update')} that waited at Telegram")
+
+
+@bots.command(help=MOVE)
+@click.argument("bot", type=BotName())
+@click.argument("node", required=False)
+@click.option("--free", is_flag=True, help="Let the cluster choose the node again.")
+@click.pass_obj
+def move(config: Path | None, bot: str, node: str | None, free: bool) -> None:
+    from trioworkers.cli.control import Codes, ask_or_fail
+
+    if free == (node is not None):
+        message = "expected a node, or --free"
+        raise click.UsageError(message)
+    path = f"/api/bots/{quote(bot, safe='')}/move"
+    ask_or_fail(config, path, {"node": node}, codes=Codes(missing=USAGE))
+    where = "moves to where the cluster wants it" if node is None else f"moves to {printable(node)}"
+    click.echo(f"{bot} {where}")
 
 
 def _ask(config: Path | None, bot: str, action: str | None = None) -> Any:

@@ -34,6 +34,7 @@ COLUMNS = (
     Column("memory", 3, is_right=True),
     Column("not well", 2, is_text=True),
 )
+NODE = 2, Column("node", 4)  # its place among the columns, in a cluster
 NAMED = 3  # bots of a group that are named
 GROUPS = 5  # groups that have a line
 
@@ -47,6 +48,8 @@ def fleet_lines(document: Mapping[str, Any], paper: Paper, now: float) -> list[s
     )
     lines += trouble_lines(rows, paper, now)
     lines += _config_lines(fleet["config"], paper)
+    for line in unseen_lines(document.get("nodes", ())):
+        lines += folded(click.style(line, fg="red") if paper.has_colours else line, paper.width)
     dead = sum(row["queue"]["dead"] for row in rows)
     letters = f", {counted(dead, 'dead letter')}" if dead else ""
     lines += folded(f"{summary(rows)}{letters}", paper.width)
@@ -112,6 +115,16 @@ def _short(trouble: Trouble, state: str, now: float) -> str:
     return printable(trouble.why) if state == "failed" and trouble.why else _in_words(trouble, now)
 
 
+def unseen_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each node that did not answer, whose bots are therefore missing from a list."""
+    return [
+        f"node {printable(row['node'])} does not answer: {counted(row['bots'], 'bot')} of it"
+        f" {'is' if row['bots'] == 1 else 'are'} not shown"
+        for row in rows
+        if not row.get("answers", True)
+    ]
+
+
 def _config_lines(config: Mapping[str, Any], paper: Paper) -> list[str]:
     lines = []
     if config["error"] is not None:
@@ -128,7 +141,13 @@ def _config_lines(config: Mapping[str, Any], paper: Paper) -> list[str]:
 def _table(rows: Iterable[Mapping[str, Any]], paper: Paper, now: float) -> list[str]:
     found = [(trouble_of(row), row) for row in rows]
     found.sort(key=lambda pair: (99 if pair[0] is None else pair[0].rank, pair[1]["bot"]))
-    return table_lines(COLUMNS, [_cells(row, trouble, now) for trouble, row in found], paper)
+    columns, cells = [*COLUMNS], [_cells(row, trouble, now) for trouble, row in found]
+    if any("node" in row for _, row in found):
+        place, column = NODE
+        columns.insert(place, column)
+        for line, (_, row) in zip(cells, found, strict=True):
+            line.insert(place, printable(row.get("node", "-")))
+    return table_lines(columns, cells, paper)
 
 
 def _cells(row: Mapping[str, Any], trouble: Trouble | None, now: float) -> list[str | Cell]:

@@ -49,6 +49,7 @@ def _add_verbs() -> None:
     from trioworkers.cli.logs import logs
     from trioworkers.cli.migrate_store import migrate_store
     from trioworkers.cli.new import new
+    from trioworkers.cli.nodes import nodes
     from trioworkers.cli.plugins import plugins
     from trioworkers.cli.reload import reload
     from trioworkers.cli.run import run
@@ -73,7 +74,7 @@ def _add_verbs() -> None:
         schema,
         unit,
     )
-    for command in (*plain, migrate_store, dashboard, bots, dlq, new, adopt, plugins):
+    for command in (*plain, migrate_store, dashboard, bots, nodes, dlq, new, adopt, plugins):
         main.add_command(command)
     main.add_command(completion)
 

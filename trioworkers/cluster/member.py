@@ -8,6 +8,7 @@ process does, and says nothing of that.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,7 @@ from trioworkers.inbox.postgres.lease import boottime
 from trioworkers.inbox.store import StoreError, StoreFencedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.postgres.lease import NodeLease
@@ -72,6 +73,9 @@ class Member(trio.abc.Instrument):
         thread: keeps the lease; whoever makes the member runs it, and :meth:`tick`.
         nodes: the cluster as others see it.
         trouble: why the last step has failed; None: it has not.
+        arrive: awaited with bots before the fleet runs them.
+        services: they run as long as :meth:`serve` does.
+        changes: how many bots it has `acquired`, `released` and `lost`, and how many nodes it has `evicted`.
     """
 
     def __init__(
@@ -85,6 +89,9 @@ class Member(trio.abc.Instrument):
         self.thread = LeaseThread(lease, self._hear)
         self.nodes = Nodes(lease, self.thread)
         self.trouble: StoreError | None = None
+        self.arrive: Callable[[Collection[int]], Awaitable[None]] | None = None
+        self.services: list[Callable[[], Awaitable[None]]] = []
+        self.changes: Counter[str] = Counter()
         self._pulse = pulse
         self._emit, self._names = emit, names
         self._fault = Breakage()
@@ -121,12 +128,14 @@ class Member(trio.abc.Instrument):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._fault.wait_raise)
                 owned = self.lease.kept
-                await inbox.recount([*owned])
+                await self._prepare(owned)
                 fleet.take([*owned])
                 self._tell("lease.acquired", owned)
                 self._epochs = dict(owned)
                 self._works, self._nursery = True, nursery
                 self._gain(self.lease.kept)  # meanwhile
+                for service in self.services:
+                    nursery.start_soon(service)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -203,6 +212,7 @@ class Member(trio.abc.Instrument):
             for name in names:
                 if event != "left" or name not in change.evicted:
                     self._emit(f"node.{event}", node=name)
+        self.changes["evicted"] += len(change.evicted)
         self._tell("lease.released", change.released)
         self.nodes.hear(change.told)
 
@@ -214,12 +224,18 @@ class Member(trio.abc.Instrument):
 
     async def _take(self, epochs: Mapping[int, int]) -> None:
         assert self._fleet is not None  # noqa: S101 - for the type
-        assert self._inbox is not None  # noqa: S101
-        await self._inbox.recount([*epochs])
+        await self._prepare(epochs)
         still = {bot: epoch for bot, epoch in epochs.items() if self._epochs.get(bot) == epoch}
         if self._works:
             self._fleet.take([*still])
             self._tell("lease.acquired", still)
+
+    async def _prepare(self, bots: Collection[int]) -> None:
+        """Know of these bots what other nodes have changed."""
+        assert self._inbox is not None  # noqa: S101 - for the type
+        if self.arrive is not None:
+            await self.arrive([*bots])
+        await self._inbox.recount([*bots])
 
     def _give_back(self, bots: Collection[int]) -> None:
         assert self._fleet is not None  # noqa: S101 - for the type
@@ -289,6 +305,7 @@ class Member(trio.abc.Instrument):
             self._nursery.start_soon(work, *what)  # type: ignore[arg-type]
 
     def _tell(self, event: str, epochs: Mapping[int, int], **fields: object) -> None:
+        self.changes[event.removeprefix("lease.")] += len(epochs)
         names = self._names() if epochs else {}
         for bot, epoch in epochs.items():
             self._emit(event, names.get(bot), epoch=epoch, **fields)

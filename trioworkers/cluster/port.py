@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
+STILL = 0.2  # of a lease: a node is silent once two renewals of it should have come
+
+
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
     """A node, as the others see it.
@@ -34,6 +37,12 @@ class NodeStatus:
     silent_for: float
     is_self: bool
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def state(self, lease: float) -> str:
+        """`running`, `draining`, or `silent`: it has missed a renewal. `lease`: its length, seconds."""
+        if self.silent_for >= STILL * lease:
+            return "silent"
+        return "draining" if self.drains else "running"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.config.hints import POLL_ALONE, Hints, Trouble, load
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ async def serve_watch(
             deadline = trio.current_time() + hints.patience(pace.poll)
             is_asked = False
             while not is_asked:
-                hinted, is_asked = await _wait(hints, min(pace.glance, deadline - trio.current_time()), asked)
+                until = min(deadline, next_beat(pace.glance))
+                hinted, is_asked = await _wait(hints, until - trio.current_time(), asked)
                 if hinted or trio.current_time() >= deadline or stamps != await in_thread.run(what.stamps):
                     break
             if is_asked:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.errors import Drop
 from trioworkers.inbox.backlog import Backlog
 from trioworkers.inbox.refresh import Refresh
@@ -77,7 +78,11 @@ async def open_inbox(
 
 
 class Inbox:
-    """All bots' updates. One per daemon; made by :func:`open_inbox`."""
+    """All bots' updates. One per daemon; made by :func:`open_inbox`.
+
+    Attributes:
+        unclaimed: called with a bot's id when updates of it were committed and nobody here has claimed it.
+    """
 
     def __init__(
         self,
@@ -91,6 +96,7 @@ class Inbox:
         self._is_shared = is_shared
         self._counts = {bot_id: asdict(tally) for bot_id, tally in tallies.items()}
         self._clock = clock
+        self.unclaimed: Callable[[int], None] = lambda bot_id: None
         self._backlogs: dict[int, Backlog] = {}
         self._refresh = Refresh(writer, self.counts, self._backlogs)
         writer.on_unknown = self._refresh.all
@@ -131,6 +137,8 @@ class Inbox:
                 if self._is_shared and any(isinstance(one, Kept) and one.behind for one in results):
                     backlog.more()  # it fetches these as well, after those of other daemons
                 backlog.offer(updates)
+            elif updates:
+                self.unclaimed(bot_id)
             duplicates = results.count(DUPLICATE)
             counts = self.counts(bot_id)
             counts["accepted"] += len(updates)
@@ -284,6 +292,8 @@ class Inbox:
             backlog.touch()
             if replayed:
                 backlog.more()
+        elif replayed:
+            self.unclaimed(letter.bot_id)
 
     async def put(self, operation: PutValue) -> bool:
         """Write or remove a value of a plugin; return whether its expectation was met (:class:`PutValue`).
@@ -337,7 +347,7 @@ class Inbox:
         for bots of this one is noticed. `keep_dead` gives the seconds for which dead letters are kept.
         """
         while True:
-            await trio.sleep(TEND_EVERY)
+            await trio.sleep_until(next_beat(TEND_EVERY))
             now = self._clock()
             self._writer.tend(partial(_forget, now))
             for backlog in self._backlogs.values():

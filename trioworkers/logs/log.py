@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.logs.echo import echoed
 from trioworkers.logs.lines import FileSink, Lines, StreamSink
 from trioworkers.logs.render import rendering, stamp
@@ -149,7 +150,7 @@ class Log:
         task_status.started()
         try:
             while True:
-                await trio.sleep(TICK)
+                await trio.sleep_until(next_beat(TICK))
                 with self._lock:
                     self._put(self._throttle.due(self._clock(), self._window()))
         finally:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.awake import next_beat
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -67,7 +69,7 @@ async def serve_summary(
         while True:
             began = trio.current_time()
             while (left := began + interval() - trio.current_time()) > 0:  # noqa: ASYNC110 - it may change
-                await trio.sleep(min(left, TICK))
+                await trio.sleep_until(min(trio.current_time() + left, next_beat(TICK)))
             before, last = look(), before
             _emit(before.since(last), emit)
     finally:

@@ -78,6 +78,10 @@ class StoredPausedBots(PausedBots):
         self._put = put
         self._turn = trio.StrictFIFOLock()
 
+    def replace(self, ids: Iterable[int]) -> None:
+        """The store has these now."""
+        self._ids = frozenset(ids)
+
     async def _write(self, ids: frozenset[int], bot_id: int) -> None:
         await self._put(bot_id, bot_id in ids)
 

@@ -175,10 +175,12 @@ class WorkerSession:
         self._problem: str | None = None
         self._error: Exception | None = None  # that a request to end led to
         self._oom_kills: int | None = None  # when the process was last known to live
-        self._has_worked = False
-        self._task_reports = TaskReports(self._emit)
+        self._emit: Callable[..., None] = lambda *_, **__: None
+        if kind.is_told:
+            self._emit = partial(context.emit, quarantine=kind.is_quarantine or None)
+        self._task_reports = TaskReports(self._emit)  # no method of this one: that would be a cycle
         self._gone = trio.Event()  # the process, and its whole group
-        self._hung = self._starved = False
+        self._has_worked = self._hung = self._starved = False
 
     @property
     def idle_since(self) -> float:
@@ -394,7 +396,3 @@ class WorkerSession:
         await trio.sleep(STACKS_TIME)
         worker.kill()
         await trio.sleep_forever()  # the channel ends with the process, and whoever waits here is cancelled
-
-    def _emit(self, event: str, **fields: object) -> None:
-        if self._kind.is_told:
-            self._context.emit(event, quarantine=self._kind.is_quarantine or None, **fields)

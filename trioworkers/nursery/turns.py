@@ -51,7 +51,8 @@ class WorkerTurns:
             self._tickets[frame.number] = ticket
 
     def close(self) -> None:
-        """The worker makes no requests any more. Idempotent."""
+        """The worker makes no requests any more, and is sent nothing. Idempotent."""
+        self._send = _drop  # else the two would refer to each other for as long as nobody collects garbage
         tickets, self._tickets = self._tickets, {}
         for ticket in tickets.values():
             if ticket is not None:
@@ -61,3 +62,7 @@ class WorkerTurns:
         if wait:
             self._tickets.pop(number, None)
         self._send(Go(number, wait))
+
+
+def _drop(frame: Go) -> None:
+    """The worker has ended."""

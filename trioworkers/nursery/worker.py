@@ -94,6 +94,7 @@ async def open_worker(
             channel.close()
             with trio.CancelScope(shield=True):
                 await worker.end()
+            worker.on_end()
             if configure.marks:
                 with suppress(OSError):  # it made none; or the next run of the daemon removes it
                     os.unlink(configure.marks)
@@ -112,6 +113,9 @@ async def _watch(process: WorkerProcess, end: socket.socket) -> None:
 
 
 def _ignore(_: object) -> None: ...
+
+
+def _nothing() -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class ConnectedWorker:
         on_stand: is told when the time of its `start` stands still, and when it goes on.
         on_failed_task: is told of background tasks that raised.
         on_code: is told of the files that its code comes from.
+        on_end: called once its process has ended, while what it has marked can still be read.
         promise: what is promised for its updates, where it runs a program.
         last_lines: the end of what it has written; all of it once :func:`open_worker` is left.
     """
@@ -156,6 +161,7 @@ class ConnectedWorker:
         self.on_stand: Callable[[bool], None] = _ignore
         self.on_failed_task: Callable[[TaskFailed], None] = _ignore
         self.on_code: Callable[[CodeLoaded], None] = _ignore
+        self.on_end: Callable[[], None] = _nothing
         self.promise: Callable[[], str | None] = lambda: None
         self._unread: list[Any] = []
         self._is_over = False  # its channel was found closed

@@ -33,7 +33,7 @@ from trioworkers.protocol.frames import (
 from trioworkers.records import belongs_to_chat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from trioworkers.nursery.asks import BotAsks
     from trioworkers.nursery.delivery import Delivery, Settling
@@ -170,14 +170,21 @@ class WorkerExecutor:
                         delivery.lose(alone=self._alone, how=self._how)
         finally:
             self._take_in_marks()
+            if self._in_flight:  # cut off: until its process has ended, it may still make calls
+                left = dict(self._in_flight)
+                self._worker.on_end = lambda: self._take_in_marks(left)
             for delivery in self._in_flight.values():
                 delivery.put_back()
             self._in_flight.clear()
 
-    def _take_in_marks(self) -> None:
-        """Take in what is in flight had called and not reported: the worker marked it."""
-        for mark in self._worker.marked_calls() if self._in_flight else ():
-            delivery = self._in_flight.get(mark.delivery)
+    def _take_in_marks(self, left: Mapping[int, Delivery] | None = None) -> None:
+        """Take in what is in flight had called and not reported: the worker marked it.
+
+        `left`: what was in flight when the worker was cut off.
+        """
+        in_flight = self._in_flight if left is None else left
+        for mark in self._worker.marked_calls() if in_flight else ():
+            delivery = in_flight.get(mark.delivery)
             if delivery is not None and delivery.update.id == mark.id:
                 with suppress(FrameError):  # more than is recorded
                     delivery.marked(mark)

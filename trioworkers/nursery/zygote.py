@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioworkers.awake import next_beat
 from trioworkers.errors import TrioworkersError
 from trioworkers.nursery.link import LAST, Link, LostError
 from trioworkers.nursery.spawn import Exit
@@ -262,7 +263,7 @@ class Zygote:
                     await self._reap_orphans()
                 if os.getpid() == 1:
                     before = self._reap_strangers(before)
-                await trio.sleep(LOOK_EVERY)
+                await trio.sleep_until(next_beat(LOOK_EVERY))
 
     def _reap_strangers(self, before: set[tuple[int, int]]) -> set[tuple[int, int]]:
         """Reap the strangers that were there before, too; return the others."""

@@ -12,7 +12,7 @@ import hmac
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -22,7 +22,7 @@ from trioworkers.inbox.store import StoreError
 from trioworkers.update_bounds import check_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from trioworkers.inbox.gate import TakesUpdates
     from trioworkers.records import Arrival
@@ -152,6 +152,17 @@ def judge(endpoint: WebhookEndpoint | None, secret: bytes) -> int:
     return 200 if endpoint.admits(secret) else 401
 
 
+class FindsEndpoints(Protocol):
+    """Where deliveries for bots come in that another node runs."""
+
+    @property
+    def all(self) -> Mapping[str, WebhookEndpoint]:
+        """Those that there are, by the names of their bots."""
+
+    def find(self, name: str) -> WebhookEndpoint | None:
+        """The endpoint of the bot of that name, open; None: there is no such bot, or it has no webhook."""
+
+
 class Deliveries:
     """The endpoints of all bots. `serve` makes durable what comes in.
 
@@ -161,11 +172,13 @@ class Deliveries:
     Attributes:
         refused: what was refused at no endpoint of a bot, by reason.
         answered: how many deliveries were answered with each status, those of bots that are gone included.
+        foreign: the endpoints of bots that another node of the cluster runs; None: there is no cluster.
     """
 
     def __init__(self, trouble: Callable[[int, Exception], None] = lambda _bot_id, _error: None) -> None:
         self.refused: Counter[str] = Counter()
         self.answered: Counter[int] = Counter()
+        self.foreign: FindsEndpoints | None = None
         self._trouble = trouble
         self._endpoints: dict[str, WebhookEndpoint] = {}
         self._nursery: trio.Nursery | None = None
@@ -204,11 +217,15 @@ class Deliveries:
     def endpoint(self, name: str) -> WebhookEndpoint | None:
         """Where a bot's deliveries come in, if they may, or will once it has started."""
         endpoint = self._endpoints.get(name)
-        return endpoint if endpoint is not None and (endpoint.awaited or endpoint.is_open) else None
+        if endpoint is None:
+            return None if self.foreign is None else self.foreign.find(name)
+        return endpoint if endpoint.awaited or endpoint.is_open else None
 
     def endpoints(self) -> Iterator[tuple[str, WebhookEndpoint]]:
         """All endpoints by the names of their bots, also those that are shut again."""
         yield from self._endpoints.items()
+        if self.foreign is not None:
+            yield from ((name, one) for name, one in self.foreign.all.items() if name not in self._endpoints)
 
     def refuse(self, endpoint: WebhookEndpoint | None, status: int) -> int:
         """Count a refusal; returns its status."""

@@ -184,8 +184,13 @@ class StoredDigests(Digests):
     """
 
     def __init__(self, digests: Mapping[int, str], put: Callable[[int, str | None], Awaitable[None]]) -> None:
-        self._digests = {str(bot_id): digest for bot_id, digest in digests.items()}
+        self._digests: dict[str, str] = {}
         self._put = put
+        self.replace(digests)
+
+    def replace(self, digests: Mapping[int, str]) -> None:
+        """The store has these now, by bot id."""
+        self._digests = {str(bot_id): digest for bot_id, digest in digests.items()}
 
     async def _keep(self, bot_id: int, digest: str | None) -> None:
         await self._put(bot_id, digest)

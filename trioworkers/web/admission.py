@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from trioworkers.web.attempts import Verdict
 
-MARK = "trioworkers.control"  # in the scope of requests that came by the control socket
+MARK = "trioworkers.control"  # in the scope of what came by the control socket; of a node: for whom it asks
 OPEN = frozenset({"/health", "/ready"})  # paths that need no token
 METRICS = "/metrics"  # a plugin's; needs none either while the API is on loopback, if the fleet says so
 STATIC = "/static/"  # the files of the dashboard, which hold no data
@@ -68,8 +68,8 @@ class Admission:
         Who makes an admitted request is noted for its route. A wrong token is answered late.
         """
         source = source_of(connection)
-        if connection.scope.get(MARK):
-            note_actor(CONTROL, LOCAL)
+        if by := connection.scope.get(MARK):
+            note_actor(by if isinstance(by, str) else CONTROL, LOCAL)
             return None
         note_actor("nobody", source)
         host, origin = _host(connection), connection.headers.get("Origin")

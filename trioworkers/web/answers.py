@@ -30,11 +30,18 @@ class ConfigState(TypedDict):
     error: str | None
 
 
+class NodeSeen(TypedDict):
+    node: str
+    state: Literal["running", "draining", "silent"]
+    bots: int
+
+
 class NodeState(TypedDict):
     name: str
     life: str
     bots: int
     lease_left_ms: NotRequired[int]
+    nodes: list[NodeSeen]
 
 
 class FleetState(TypedDict):
@@ -112,11 +119,42 @@ class WorkerState(TypedDict):
     rate_limit: RateLimitState | None
     health: WorkerHealth
     plugins: dict[str, Any]
+    node: NotRequired[str]
+
+
+class NodeRow(TypedDict):
+    node: str
+    life: str
+    is_self: bool
+    bots: int
+    drains: bool
+    silent_for: float
+    version: str | None
+    answers: NotRequired[bool]
+
+
+class NodeList(TypedDict):
+    nodes: list[NodeRow]
+
+
+class NodeDrained(TypedDict):
+    node: str
+    drains: bool
+
+
+class NodeEvicted(TypedDict):
+    node: str
+
+
+class BotMoved(TypedDict):
+    bot: str
+    node: str | None
 
 
 class Status(TypedDict):
     fleet: FleetState
     workers: list[WorkerState]
+    nodes: NotRequired[list[NodeRow]]
 
 
 class BotRow(TypedDict):
@@ -132,10 +170,12 @@ class BotRow(TypedDict):
     pid: int | None
     code: str | None
     transport: str
+    node: NotRequired[str]
 
 
 class BotList(TypedDict):
     bots: list[BotRow]
+    nodes: NotRequired[list[NodeRow]]
 
 
 class BotDetails(BotRow, WorkerState):

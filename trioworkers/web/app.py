@@ -22,6 +22,7 @@ from trioworkers.web.changes import change_routes
 from trioworkers.web.details import detail_routes
 from trioworkers.web.letters import letter_routes
 from trioworkers.web.live import live_routes
+from trioworkers.web.nodes import node_routes
 from trioworkers.web.plugins import plugin_routes
 from trioworkers.web.signin import signin_routes
 from trioworkers.web.static import Dashboard
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from quart import Response
     from quart_trio import QuartTrio
 
     from trioworkers.config import Fleet
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from trioworkers.web.admission import Admission, Answer
     from trioworkers.web.backup import BacksUp
     from trioworkers.web.changes import Reloads
+    from trioworkers.web.peers import Peers
 
 __all__ = ["LARGEST_BODY", "MARK", "OPEN", "AppContext", "make_app"]
 
@@ -69,6 +72,7 @@ class AppContext:
         live: the feed of the live stream.
         refuses_token: whether Telegram refuses the token that a bot of a fleet would have.
         address: where the API is reached, as `http://host:port`; None on a unix socket.
+        peers: the other nodes of the cluster; None: there is none.
     """
 
     admission: Admission
@@ -85,17 +89,21 @@ class AppContext:
     live: LiveFeed
     refuses_token: Callable[[Fleet, str], Awaitable[bool]] = refuses_token
     address: str | None = None
+    peers: Peers | None = None
 
 
 def make_app(context: AppContext) -> QuartTrio:
     """The daemon's application. Who may ask what is judged by :mod:`trioworkers.web.admission`."""
-    bots, events, admission = context.bots, context.events, context.admission
+    bots, events, admission, peers = context.bots, context.events, context.admission, context.peers
     app = bare_app(LARGEST_BODY)
-    app.register_blueprint(letter_routes(context.inbox, lambda: _ids(bots()), events))
-    app.register_blueprint(bot_routes(bots, context.restarts, events))
+    ids = (lambda: _ids(bots())) if peers is None else peers.bots
+    app.register_blueprint(letter_routes(context.inbox, ids, events))
+    app.register_blueprint(bot_routes(bots, context.restarts, events, peers))
+    app.register_blueprint(node_routes(peers, events))
     app.register_blueprint(detail_routes(bots, lambda: context.reloads.fleet))
     app.register_blueprint(backup_routes(context.backs_up, context.backups, events))
-    app.register_blueprint(change_routes(context.reloads, events, context.refuses_token))
+    share = None if peers is None else peers.share
+    app.register_blueprint(change_routes(context.reloads, events, context.refuses_token, share))
     app.register_blueprint(plugin_routes(context.plugins, events))
     dashboard = Dashboard()
     app.register_blueprint(dashboard.routes())
@@ -105,6 +113,10 @@ def make_app(context: AppContext) -> QuartTrio:
     @app.before_request
     async def admit() -> Answer | None:
         return await admission.refusal(request)
+
+    @app.before_request
+    async def pass_on() -> Response | None:
+        return None if peers is None else await peers.pass_on()
 
     @app.before_websocket
     async def admit_websocket() -> Answer | None:
@@ -118,7 +130,7 @@ def make_app(context: AppContext) -> QuartTrio:
     @app.get("/api/workers/status")
     @described(Description("The state of the fleet and its workers", Status))
     async def workers_status() -> dict[str, Any]:
-        return context.status()
+        return context.status() if peers is None else await peers.with_all(context.status(), "workers")
 
     @app.get("/api/openapi.json")
     @described(Description("This document", OpenApi))

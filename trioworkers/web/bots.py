@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from trioworkers.events import Events
     from trioworkers.nursery.bot import BotScope
     from trioworkers.nursery.rolling import RollingRestarts
+    from trioworkers.web.peers import Peers
 
 NO_BOT = {404: "this daemon runs no bot of that name"}
 NOT_DURABLE = {503: "it could not be made durable, and nothing was changed"}
 
 
 def bot_routes(
-    bots: Callable[[], Mapping[str, BotScope]], restarts: RollingRestarts, events: Events
+    bots: Callable[[], Mapping[str, BotScope]],
+    restarts: RollingRestarts,
+    events: Events,
+    peers: Peers | None = None,
 ) -> Blueprint:
     """`/api/bots` and what is below it, and `POST /api/restart`. `bots`: those that there are, by name."""
     routes = Blueprint("bots", __name__, url_prefix="/api")
@@ -37,7 +41,8 @@ def bot_routes(
     @routes.get("/bots")
     @described(Description("List the bots", BotList))
     async def listed() -> dict[str, Any]:
-        return {"bots": [bot_row(bot) for _, bot in sorted(bots().items())]}
+        own = {"bots": [bot_row(bot) for _, bot in sorted(bots().items())]}
+        return own if peers is None else await peers.with_all(own, "bots")
 
     @routes.post("/bots/<name>/pause")
     @described(Description("Handle none of a bot's updates", BotRow, refusals=NO_BOT | NOT_DURABLE))

@@ -83,12 +83,16 @@ NO_BOT = {404: "this daemon runs no bot of that name"}
 
 
 def change_routes(
-    reloads: Reloads, events: Events, refuses_token: Callable[[Fleet, str], Awaitable[bool]]
+    reloads: Reloads,
+    events: Events,
+    refuses_token: Callable[[Fleet, str], Awaitable[bool]],
+    share: Callable[[str], Awaitable[None]] | None = None,
 ) -> Blueprint:
     """`POST /api/reload`, `GET /api/reloads`, `POST /api/bots`, `PUT` and `DELETE /api/bots/<name>`.
 
     Each change answers with the plan that was carried out. A fleet that is refused is 422, with its problems.
-    So is a token that Telegram refuses, for which `refuses_token` asks: nothing is written then.
+    So is a token that Telegram refuses, for which `refuses_token` asks: nothing is written then. `share` lets
+    other nodes of the cluster change the bot, too.
     """
     routes = Blueprint("changes", __name__)
     turn = trio.StrictFIFOLock()  # what a change is decided by holds until it is done
@@ -144,6 +148,8 @@ def change_routes(
                 await see_known(await reloads.run(drafts=[draft], dry=True), name)
             plan = await reloads.run(drafts=[draft], by=g.by)
         emit_action(events, action, name)
+        if share is not None:
+            await share(name)
         return plan.document()
 
     async def see_known(plan: Plan, name: str) -> None:

@@ -71,8 +71,10 @@ export function mount(root, { api, live }) {
       return;
     }
     const rows = [...live.rows.values()];
-    setText(state, `${plural(rows.length, "bot")} · daemon ${fleet.state} · version ${fleet.version}`);
-    drawProblems(problems(fleet, rows, [...others, ...storeTrouble()]), rows.length);
+    const nodes = fleet.node?.nodes ?? [];
+    const where = fleet.node ? ` · node ${fleet.node.name} of ${nodes.length}` : "";
+    setText(state, `${plural(rows.length, "bot")}${where} · daemon ${fleet.state} · version ${fleet.version}`);
+    drawProblems(problems(fleet, rows, [...nodeTrouble(nodes), ...others, ...storeTrouble()]), rows.length);
     drawStates(rows);
     const sum = (get) => rows.reduce((total, row) => total + (get(row) ?? 0), 0);
     setText(cells.rate, rate(live.history.total.rate));
@@ -81,6 +83,16 @@ export function mount(root, { api, live }) {
     setText(cells.dead, count(sum((row) => row.queue.dead)));
     setText(cells.memory, bytes(sum((row) => row.memory_bytes)));
     setText(cells.uptime, duration(live.uptime(fleet)));
+  }
+
+  // Nodes that miss renewals of their lease, or give their bots away.
+  function nodeTrouble(nodes) {
+    const found = [];
+    for (const { node, state, bots } of nodes) {
+      if (state === "silent") found.push({ level: "bad", title: `Node ${node} is silent`, detail: `It has ${plural(bots, "bot")}, and does not renew its lease.`, todo: "When the lease has ended, other nodes run its bots. See whether its machine runs, and reaches the database.", href: null, bots: [] });
+      if (state === "draining") found.push({ level: "info", title: `Node ${node} drains`, detail: `It has ${plural(bots, "bot")} left.`, todo: "It claims no bots until its daemon starts again, or until trioworkers nodes drain --undo.", href: null, bots: [] });
+    }
+    return found;
   }
 
   // Trouble of the store is told by events only: by those that were seen since the page was opened.
