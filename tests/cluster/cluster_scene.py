@@ -39,6 +39,7 @@ class Cluster:
     Attributes:
         nodes: those that were started.
         bots: the bots of the fleet.
+        handler: the module of all bots.
         defaults: settings of all bots.
         more: tables of a node's fleet file.
     """
@@ -48,6 +49,7 @@ class Cluster:
         self.url = server.admin(server.database())
         self.nodes: dict[str, RunningFleet] = {}
         self.bots: dict[str, SimBot] = {}
+        self.handler = HANDLER
         self.defaults: dict[str, Any] = {}
         self.more: dict[str, dict[str, Any]] = {}
         self._people: dict[str, SimUser] = {}
@@ -74,7 +76,7 @@ class Cluster:
                 self.folder / name,
                 self.tables(name),
                 telegram=self.telegram,
-                modules={"replies": HANDLER},
+                modules={"replies": self.handler},
                 environ={"DATABASE_URL": self.url},
             )
             self.nodes[name] = self._stack.enter_context(fleet)
