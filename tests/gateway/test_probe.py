@@ -444,7 +444,7 @@ async def test_ends_that_come_one_after_the_other_are_read_with_the_next_request
         await program.ask("getMe")
         await program.answer()
         assert scene.bot.in_hand == 2
-        await probe.send(b":3}\n\r\n1\r\n\n\r\n")
+        await probe.send(b":3}\n\r\n")
         await program.ask("getMe")
         await program.answer()
         assert scene.bot.in_hand == 1
