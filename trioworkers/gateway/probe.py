@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -16,7 +16,7 @@ from trioworkers.handling.failure import in_words
 from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, WORDS_LENGTH, Outcome, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from trioworkers.botapi.errors import BotApiError
     from trioworkers.gateway.programs import ProgramConnection
@@ -137,7 +137,7 @@ def outcome_of(end: End, refusal: BotApiError | None) -> Outcome:
     return Outcome(0, "retry", error=error, words=words)
 
 
-class UnderWay:
+class UnderWay(AbstractContextManager[None]):
     """Counts what is under way, and waits until nothing is."""
 
     def __init__(self) -> None:
@@ -145,18 +145,19 @@ class UnderWay:
         self._over = trio.Event()
         self._over.set()
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self) -> AbstractContextManager[None]:
         """Inside, one is under way."""
+        return self
+
+    def __enter__(self) -> None:
         if not self._count:
             self._over = trio.Event()
         self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._over.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._over.set()
 
     async def wait_over(self) -> None:
         """Return when none is under way."""
