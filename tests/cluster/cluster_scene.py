@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from trioworkers.testing.users import SimUser
 
 LEASE = 3  # seconds
+# a text that is a path is answered once that is there
 HANDLER = """
-import os
+import pathlib, trio
 
 async def handle(update, bot):
     if update.text:
+        gate = pathlib.Path(update.text)
+        while gate.is_absolute() and not gate.exists():
+            await trio.sleep(0.02)
         await bot.send_message(chat_id=update.chat_id, text=f"{bot.settings['node']}:{update.text}")
 """
 
@@ -42,6 +47,7 @@ class Cluster:
         handler: the module of all bots.
         defaults: settings of all bots.
         more: tables of a node's fleet file.
+        lease: of all nodes, in seconds.
     """
 
     def __init__(self, folder: Path, server: Server, telegram: TelegramThread, stack: ExitStack) -> None:
@@ -52,6 +58,7 @@ class Cluster:
         self.handler = HANDLER
         self.defaults: dict[str, Any] = {}
         self.more: dict[str, dict[str, Any]] = {}
+        self.lease = LEASE
         self._people: dict[str, SimUser] = {}
         self._stack = stack
 
@@ -63,7 +70,7 @@ class Cluster:
         bots = {name: {"token": bot.token, "handler": "replies:handle"} for name, bot in self.bots.items()}
         return {
             "store": {"url": {"env": "DATABASE_URL"}},
-            "cluster": {"node": node, "lease": LEASE},
+            "cluster": {"node": node, "lease": self.lease},
             "defaults": {"settings": {"node": node}, "poll_timeout": 5, **self.defaults},
             "bots": bots,
             **self.more.get(node, {}),
@@ -71,7 +78,9 @@ class Cluster:
         }
 
     def start(self, *names: str) -> None:
-        for name in names:
+        """Start nodes, all at the same time."""
+
+        def enter(name: str) -> RunningFleet:
             fleet = running(
                 self.folder / name,
                 self.tables(name),
@@ -79,7 +88,10 @@ class Cluster:
                 modules={"replies": self.handler},
                 environ={"DATABASE_URL": self.url},
             )
-            self.nodes[name] = self._stack.enter_context(fleet)
+            return self._stack.enter_context(fleet)
+
+        with ThreadPoolExecutor(len(names)) as threads:
+            self.nodes |= dict(zip(names, threads.map(enter, names), strict=True))
 
     def rows(self, query: str) -> list[Any]:
         with psycopg.connect(self.url, options="-c search_path=trioworkers") as connection:
@@ -149,3 +161,5 @@ def cluster_of(folder: Path, server: Server, bots: int) -> Iterator[Cluster]:
         cluster = Cluster(folder, server, telegram, stack)
         cluster.add_bots(*(f"bot{number}" for number in range(bots)))
         yield cluster
+        for fleet in cluster.nodes.values():
+            fleet.end()

@@ -172,3 +172,22 @@ def test_a_call_that_a_dead_node_told_nobody_of_is_repeated_with_a_mark(cluster:
     cluster.all_done()
     (repeated,) = cluster.events("update.repeated", node="a")
     assert (repeated["bot"], repeated["call"].split()[0]) == (bot, "sendMessage")
+
+
+def test_a_bot_that_is_added_on_one_node_is_on_all(cluster: Cluster) -> None:
+    """It runs where the cluster wants it; it is removed on another node, and gone from all."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    cluster.add_bots("extra")
+    extra = cluster.bots["extra"]
+    table = {"token": extra.token, "handler": "replies:handle"}
+    answer = cluster.nodes["a"].ask("POST", "/api/bots", {"name": "extra", "bot": table})
+    assert answer.json()["added"] == ["extra"]
+    cluster.settle("a", "b")
+    cluster.say("extra", "hello")
+    assert cluster.hear("extra") == [(cluster.preferred("a", "b")["extra"], "hello")]
+    assert cluster.nodes["b"].ask("DELETE", "/api/bots/extra").json()["removed"] == ["extra"]
+    cluster.until(lambda: cluster.rows(f"SELECT owner FROM bot WHERE bot_id = {extra.id}") == [(None,)])
+    cluster.until(lambda: all("extra" not in str(cluster.nodes[node].status()) for node in "ab"))
+    files = [node.folder.folder.rglob("extra.toml") for node in cluster.nodes.values()]
+    assert [path for found in files for path in found] == []

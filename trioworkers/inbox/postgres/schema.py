@@ -109,6 +109,7 @@ CREATE INDEX once_by_time ON once (until, bot_id, key) WHERE until IS NOT NULL;
 """,
     """
 ALTER TABLE version ADD oldest int NOT NULL DEFAULT 0;  -- the oldest version that can use these tables
+CREATE INDEX inbox_skipped ON inbox (bot_id) WHERE skipped;
 """,
 )
 """`STEPS[n]` makes version n + 1 of version n; 0 is an empty database."""
