@@ -260,7 +260,8 @@ def _build(
     )
     neighbours = None
     if member is not None:
-        context = replace(context, epoch=member.epoch)
+        context = replace(context, epoch=member.epoch, lease_page=member.page.path, may_call=member.may_call)
+        asks.gate = context.webhooks.gate = member.gate
         neighbours = Neighbours(member, context, state)
     address = next(filter(None, map(reached_at, ground.listeners)), None)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from soaking.fleet import BUSY
 from soaking.pollers import Connection, Pollers
 from soaking.telegram import Play, World, answer, obey, orders
 from trioworkers.testing.delivery import deliver_webhooks
@@ -103,6 +104,11 @@ class ClusterPlay(Play):
 
     world: ClusterWorld
 
+    def __init__(self, world: ClusterWorld, seed: int, bots: int) -> None:
+        super().__init__(world, seed, bots, 0)
+        busy = self.bots[:BUSY]
+        self.talked_to = self.bots + busy * (9 * len(self.bots) // len(busy))
+
     def say(self) -> int:
         self.world.said.append(time.monotonic())
         return super().say()
@@ -116,7 +122,7 @@ class ClusterPlay(Play):
 async def main(seed: int, bots: int, nodes: int) -> None:
     """Serve until standard input ends."""
     world = ClusterWorld(seed, nodes)
-    play = ClusterPlay(world, seed, bots, 0)
+    play = ClusterPlay(world, seed, bots)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deliver_webhooks, world)
         ports = [await nursery.start(world.serve, node) for node in range(nodes)]

@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
 }
 LOG = {"throttle_window": 0, "max_size": "1MB", "keep": 50}
 SLOW, TAKES = 4, 0.5  # of so many bots one takes so many seconds: it is in the midst of it when a node goes
-ALWAYS = 100  # bots of a cluster that have a worker all the time; of more, each gets one when it is wanted
+BUSY = 100  # bots of a cluster that get nine of ten messages; those beyond sleep until they are wanted
 
 
 def cluster_tables(tokens: dict[str, str], seed: int, lease: float) -> dict[str, Any]:
@@ -49,8 +49,7 @@ def cluster_tables(tokens: dict[str, str], seed: int, lease: float) -> dict[str,
     ]
     for bot in bots[::SLOW]:
         bot["settings"]["takes"] = TAKES
-    if len(bots) > ALWAYS:
-        bots = [bot | {"worker": "on_demand", "idle_stop": "2s"} for bot in bots]
+    bots[BUSY:] = [bot | {"worker": "on_demand", "idle_stop": "2s"} for bot in bots[BUSY:]]
     places = max(64, min(len(bots), 400))
     tables = {
         "fleet": {"python_path": [str(Path(__file__).parent)], "shutdown_timeout": "20s"},

@@ -80,6 +80,7 @@ class Play:
         own = [self.world.add_bot(f"bot{number}") for number in range(bots)]
         self.programs = [self.world.add_bot(f"program{number}") for number in range(programs)]
         self.bots = [*own, *self.programs]
+        self.talked_to = self.bots  # one of them at random
         self.said: dict[int, list[int]] = {bot.id: [] for bot in self.programs}
         self.people = [self.world.add_user(f"Person{number}") for number in range(PEOPLE)]
         in_groups = own[:: max(1, 10 // GROUP_OF)]
@@ -113,7 +114,7 @@ class Play:
             bots = [self.world.bots[member] for member in group.chat.members if member in self.world.bots]
             person.send(bots[0], text, group=group)
             return len(bots)
-        bot = self._dice.choice(self.bots)
+        bot = self._dice.choice(self.talked_to)
         if bot.id in self.said:
             self.said[bot.id].append(number)
         if self._dice.random() < 0.05:

@@ -34,6 +34,7 @@ def test_nodes_are_listed_with_their_states(width: int | None) -> None:
     ]
     assert "silent for 7 s" in lines[2]
     assert note == "* answered this"
+    assert node_lines([], Paper(width)) == ["no nodes: the daemon is in no cluster"]
 
 
 def test_nodes_that_do_not_answer_are_named_with_what_is_missing() -> None:

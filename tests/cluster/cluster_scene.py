@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from trioworkers.testing.users import SimUser
 
 LEASE = 3  # seconds
+# a text that is a path is answered once that is there
 HANDLER = """
-import os
+import pathlib, trio
 
 async def handle(update, bot):
     if update.text:
+        gate = pathlib.Path(update.text)
+        while gate.is_absolute() and not gate.exists():
+            await trio.sleep(0.02)
         await bot.send_message(chat_id=update.chat_id, text=f"{bot.settings['node']}:{update.text}")
 """
 
@@ -39,8 +44,10 @@ class Cluster:
     Attributes:
         nodes: those that were started.
         bots: the bots of the fleet.
+        handler: the module of all bots.
         defaults: settings of all bots.
         more: tables of a node's fleet file.
+        lease: of all nodes, in seconds.
     """
 
     def __init__(self, folder: Path, server: Server, telegram: TelegramThread, stack: ExitStack) -> None:
@@ -48,8 +55,10 @@ class Cluster:
         self.url = server.admin(server.database())
         self.nodes: dict[str, RunningFleet] = {}
         self.bots: dict[str, SimBot] = {}
+        self.handler = HANDLER
         self.defaults: dict[str, Any] = {}
         self.more: dict[str, dict[str, Any]] = {}
+        self.lease = LEASE
         self._people: dict[str, SimUser] = {}
         self._stack = stack
 
@@ -61,7 +70,7 @@ class Cluster:
         bots = {name: {"token": bot.token, "handler": "replies:handle"} for name, bot in self.bots.items()}
         return {
             "store": {"url": {"env": "DATABASE_URL"}},
-            "cluster": {"node": node, "lease": LEASE},
+            "cluster": {"node": node, "lease": self.lease},
             "defaults": {"settings": {"node": node}, "poll_timeout": 5, **self.defaults},
             "bots": bots,
             **self.more.get(node, {}),
@@ -69,15 +78,20 @@ class Cluster:
         }
 
     def start(self, *names: str) -> None:
-        for name in names:
+        """Start nodes, all at the same time."""
+
+        def enter(name: str) -> RunningFleet:
             fleet = running(
                 self.folder / name,
                 self.tables(name),
                 telegram=self.telegram,
-                modules={"replies": HANDLER},
+                modules={"replies": self.handler},
                 environ={"DATABASE_URL": self.url},
             )
-            self.nodes[name] = self._stack.enter_context(fleet)
+            return self._stack.enter_context(fleet)
+
+        with ThreadPoolExecutor(len(names)) as threads:
+            self.nodes |= dict(zip(names, threads.map(enter, names), strict=True))
 
     def rows(self, query: str) -> list[Any]:
         with psycopg.connect(self.url, options="-c search_path=trioworkers") as connection:
@@ -110,6 +124,11 @@ class Cluster:
     def runs(self, node: str, bot: str) -> bool:
         rows = self.nodes[node].status()["workers"]
         return any(row["bot"] == bot and row["state"] == "running" for row in rows)
+
+    def handles(self, node: str, bot: str) -> bool:
+        """Whether a node runs a bot that has an update in flight."""
+        rows = self.nodes[node].status()["workers"]
+        return any(row["bot"] == bot and row["queue"]["in_flight"] for row in rows)
 
     def all_done(self) -> None:
         """Wait until nothing waits in the database."""
@@ -147,3 +166,5 @@ def cluster_of(folder: Path, server: Server, bots: int) -> Iterator[Cluster]:
         cluster = Cluster(folder, server, telegram, stack)
         cluster.add_bots(*(f"bot{number}" for number in range(bots)))
         yield cluster
+        for fleet in cluster.nodes.values():
+            fleet.end()

@@ -33,6 +33,8 @@ def cluster(tmp_path: Path, server: Server) -> Iterator[Cluster]:
     """Six bots, and no daemon yet."""
     with cluster_of(tmp_path, server, 6) as cluster:
         yield cluster
+        for fleet in cluster.nodes.values():
+            fleet.end()
 
 
 def test_a_killed_nodes_bots_run_elsewhere(cluster: Cluster) -> None:
@@ -52,7 +54,7 @@ def test_a_killed_nodes_bots_run_elsewhere(cluster: Cluster) -> None:
     for name in cluster.bots:
         cluster.say(name, "two")
     heard = {name: cluster.hear(name)[0] for name in cluster.bots}
-    assert time.monotonic() - began < LEASE + 3
+    assert time.monotonic() - began < LEASE + 6  # a busy machine
     wanted = cluster.preferred(*left)
     assert heard == {name: (wanted[name], "two") for name in cluster.bots}
     names = {bot.id: name for name, bot in cluster.bots.items()}
@@ -62,35 +64,48 @@ def test_a_killed_nodes_bots_run_elsewhere(cluster: Cluster) -> None:
     assert [event["node"] for event in cluster.events("node.evicted")] == [killed]
 
 
-def test_a_frozen_node_does_nothing_more_when_it_goes_on(cluster: Cluster) -> None:
-    """It was silent for longer than its lease: it calls nothing, changes nothing, and begins another life."""
+def test_a_frozen_node_does_nothing_more_when_it_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+    """It was silent for longer than its lease: it calls nothing, changes nothing, and begins another life.
+
+    Nor does a worker of its, which was not frozen, and was about to call when another node had its bot.
+    """
     cluster.start("a", "b")
     cluster.settle("a", "b")
+    wanted = cluster.preferred("a", "b")
+    held = next(name for name, owner in wanted.items() if owner == "a")
+    gate = tmp_path / "gate"
+    cluster.say(held, str(gate))
     frozen = cluster.nodes["a"]
+    cluster.until(lambda: cluster.handles("a", held))
     (life,) = cluster.rows("SELECT id FROM node WHERE name = 'a'")[0]
     frozen.process.send_signal(signal.SIGSTOP)
     for name in cluster.bots:
-        cluster.say(name, "one", "two")
+        cluster.say(name, "one")
+    cluster.until(lambda: set(cluster.owners().values()) == {"b"})
+    cluster.until(lambda: cluster.handles("b", held))
+    gate.touch()
+    assert cluster.hear(held) == [("b", str(gate))]
     for name in cluster.bots:
-        assert cluster.hear(name, 2) == [("b", "one"), ("b", "two")]
+        assert cluster.hear(name) == [("b", "one")]
     cluster.all_done()
-    epochs = cluster.epochs()
-    seen = len(frozen.events())
+    epochs, seen = cluster.epochs(), len(frozen.events())
     frozen.process.send_signal(signal.SIGCONT)
     cluster.until(lambda: frozen.events("node.evicted"))
     cluster.settle("a", "b")
     for name in cluster.bots:
-        cluster.say(name, "three")
-        assert cluster.hear(name) == [(cluster.preferred("a", "b")[name], "three")]
+        cluster.say(name, "two")
+        assert cluster.hear(name) == [(wanted[name], "two")]
     after = frozen.events()[seen:]
     begun_anew = next(n for n, event in enumerate(after) if event["event"] == "lease.acquired")
     told = Counter(event["event"] for event in after[:begun_anew])
-    assert told["lease.lost"] == sum(owner == "a" for owner in cluster.preferred("a", "b").values())
-    assert not {name for name in told if name.startswith(("update.", "transport."))}
+    assert told["lease.lost"] == sum(owner == "a" for owner in wanted.values())
+    assert told["update.returned"] == 1  # the one that was held; what it was about to call is not known
+    assert {name for name in told if name.startswith(("update.", "tr"))} <= {"update.returned", "update.call"}
+    assert {event["result"] for event in after[:begun_anew] if event["event"] == "update.call"} <= {"unknown"}
     assert cluster.events("transport.conflict") == []
     assert cluster.rows("SELECT id FROM node WHERE name = 'a'")[0] != (life,)
     moved = {bot for bot, epoch in cluster.epochs().items() if epoch != epochs[bot]}
-    assert moved == {bot.id for name, bot in cluster.bots.items() if cluster.preferred("a", "b")[name] == "a"}
+    assert moved == {bot.id for name, bot in cluster.bots.items() if wanted[name] == "a"}
 
 
 def test_a_stop_hands_the_bots_over(cluster: Cluster) -> None:
@@ -120,50 +135,55 @@ def test_a_stop_hands_the_bots_over(cluster: Cluster) -> None:
 
 def test_a_node_that_starts_again_has_its_bots_at_once(cluster: Cluster) -> None:
     """It was killed; nobody waits for its lease, as it knows itself that its former life has ended."""
-    cluster.start("a", "b")
-    cluster.settle("a", "b")
+    cluster.lease = 120
+    cluster.start("a")
+    cluster.settle("a")
+    epochs = cluster.epochs()
     cluster.nodes["a"].kill()
-    (life,) = cluster.rows("SELECT id FROM node WHERE name = 'a'")[0]
     cluster.nodes["a"].start()
-    assert (life,) not in cluster.rows("SELECT id FROM node")
-    cluster.settle("a", "b")
-    assert cluster.events("node.evicted") == []
+    cluster.settle("a")
+    assert cluster.epochs() == {bot: epoch + 1 for bot, epoch in epochs.items()}
+    assert len(cluster.rows("SELECT id FROM node")) == 1
 
 
-def test_a_restart_of_the_server_moves_nothing(cluster: Cluster) -> None:
-    """It is shorter than the lease: all bots go on where they are, in the same life."""
+def test_a_server_that_goes_away_moves_nothing(cluster: Cluster) -> None:
+    """In a restart of it nothing stops; in an outage beyond the lease all are silent, and go on then."""
+    cluster.lease = 6  # a busy machine takes its time to restart a server
     cluster.start("a", "b")
     cluster.settle("a", "b")
+    wanted = cluster.preferred("a", "b")
     epochs, lives = cluster.epochs(), cluster.rows("SELECT id FROM node ORDER BY id")
     cluster.server.stop()
     cluster.server.start()
     for name in cluster.bots:
         cluster.say(name, "one")
-        assert cluster.hear(name)[0][1] == "one"
-    assert (cluster.epochs(), cluster.rows("SELECT id FROM node ORDER BY id")) == (epochs, lives)
+        assert cluster.hear(name) == [(wanted[name], "one")]
     assert cluster.events("lease.lost") == []
-
-
-def test_an_outage_beyond_the_lease_silences_all_and_moves_nothing(cluster: Cluster) -> None:
-    """Nobody can have evicted them, so they go on in the same life as soon as the server is back."""
-    cluster.start("a", "b")
-    cluster.settle("a", "b")
-    epochs = cluster.epochs()
     cluster.server.stop()
     cluster.until(lambda: len(cluster.events("lease.lost")) == len(cluster.bots))
     for name in cluster.bots:
-        cluster.say(name, "one")
+        cluster.say(name, "two")
     cluster.server.start()
     for name in cluster.bots:
-        assert cluster.hear(name) == [(cluster.preferred("a", "b")[name], "one")]
-    assert cluster.epochs() == epochs
+        assert cluster.hear(name) == [(wanted[name], "two")]
+    assert (cluster.epochs(), cluster.rows("SELECT id FROM node ORDER BY id")) == (epochs, lives)
     assert cluster.events("node.evicted") == []
 
 
 def test_a_reload_adds_and_removes_bots(cluster: Cluster) -> None:
-    """A new bot runs where it prefers as soon as all nodes know it; one that is removed is released."""
+    """A new bot runs where it prefers as soon as all nodes know it; one that is removed is released.
+
+    The status has a node's name and life, for how long it may work, and the epochs of its bots.
+    """
     cluster.start("a", "b")
     cluster.settle("a", "b")
+    status = cluster.nodes["a"].status()
+    node = status["fleet"]["node"]
+    rows = [row for row in status["workers"] if cluster.preferred("a", "b")[row["bot"]] == "a"]
+    assert (node["name"], node["bots"]) == ("a", len(rows))
+    assert 0 < node["lease_left_ms"] <= LEASE * 1000
+    assert (node["life"],) in [(str(life),) for (life,) in cluster.rows("SELECT id FROM node")]
+    assert {row["bot_id"]: row["epoch"] for row in rows}.items() <= cluster.epochs().items()
     cluster.add_bots("late0", "late1", "late2")
     for node, fleet in cluster.nodes.items():
         fleet.reload(cluster.tables(node))
@@ -200,15 +220,3 @@ def test_a_daemon_in_no_cluster_is_refused_beside_a_node_and_the_other_way_round
         pytest.raises(FleetFailed, match="another daemon uses this"),
     ):
         start("alone2", alone).__enter__()
-
-
-def test_status_says_which_node_it_is(cluster: Cluster) -> None:
-    """Its name and life, for how long it may work, and the epoch of each of its bots."""
-    cluster.start("a")
-    cluster.settle("a")
-    status = cluster.nodes["a"].status()
-    node = status["fleet"]["node"]
-    assert (node["name"], node["bots"]) == ("a", len(cluster.bots))
-    assert 0 < node["lease_left_ms"] <= LEASE * 1000
-    assert [(node["life"],)] == [(str(life),) for (life,) in cluster.rows("SELECT id FROM node")]
-    assert {row["bot_id"]: row["epoch"] for row in status["workers"]} == cluster.epochs()

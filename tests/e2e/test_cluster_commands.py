@@ -20,6 +20,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+KILLS = """
+import os
+import signal
+import trio
+
+def daemon():
+    with open(f"/proc/{os.getppid()}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("PPid"))
+
+async def handle(update, bot):
+    node = bot.settings["node"]
+    if update.text:
+        await bot.send_message(chat_id=update.chat_id, text=f"{node}:{update.text}")
+    if update.text == f"kill {node}":
+        os.kill(daemon(), signal.SIGKILL)  # before anything of the call has left this process
+        await trio.sleep_forever()
+"""
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     needs_postgres()
@@ -137,3 +156,38 @@ def test_a_dead_nodes_bots_are_missing_in_words(cluster: Cluster) -> None:
         assert len(document["workers"]) == len(cluster.bots) - bots
     cluster.settle("a")
     assert {row["bot"] for row in here.status()["workers"]} == set(cluster.bots)
+
+
+def test_a_call_that_a_dead_node_told_nobody_of_is_repeated_with_a_mark(cluster: Cluster) -> None:
+    """Its machine is gone, and with it the last that is known of the call; later calls have no mark."""
+    cluster.handler = KILLS
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    bot = next(name for name, node in cluster.preferred("a", "b").items() if node == "b")
+    cluster.say(bot, "first", "kill b")
+    assert cluster.hear(bot, 2) == [("b", "first"), ("b", "kill b")]
+    cluster.nodes["b"].kill()
+    cluster.say(bot, "next")
+    assert cluster.hear(bot, 2) == [("a", "kill b"), ("a", "next")]
+    cluster.all_done()
+    (repeated,) = cluster.events("update.repeated", node="a")
+    assert (repeated["bot"], repeated["call"].split()[0]) == (bot, "sendMessage")
+
+
+def test_a_bot_that_is_added_on_one_node_is_on_all(cluster: Cluster) -> None:
+    """It runs where the cluster wants it; it is removed on another node, and gone from all."""
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    cluster.add_bots("extra")
+    extra = cluster.bots["extra"]
+    table = {"token": extra.token, "handler": "replies:handle"}
+    answer = cluster.nodes["a"].ask("POST", "/api/bots", {"name": "extra", "bot": table})
+    assert answer.json()["added"] == ["extra"]
+    cluster.settle("a", "b")
+    cluster.say("extra", "hello")
+    assert cluster.hear("extra") == [(cluster.preferred("a", "b")["extra"], "hello")]
+    assert cluster.nodes["b"].ask("DELETE", "/api/bots/extra").json()["removed"] == ["extra"]
+    cluster.until(lambda: cluster.rows(f"SELECT owner FROM bot WHERE bot_id = {extra.id}") == [(None,)])
+    cluster.until(lambda: all("extra" not in str(cluster.nodes[node].status()) for node in "ab"))
+    files = [node.folder.folder.rglob("extra.toml") for node in cluster.nodes.values()]
+    assert [path for found in files for path in found] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from contextlib import closing, suppress
 from typing import Any
 
@@ -257,3 +258,19 @@ async def test_it_is_told_and_it_is_over(path, monkeypatch):
         inbox.release(backlog)
     assert isinstance(heard[0], StoreDisplacedError)
     assert heard[1] is None
+
+
+def test_a_replaced_file_is_seen_whatever_times_its_folder_is_given(path, tmp_path):
+    """A restore puts another file there, and then gives the folder the time that it had."""
+    with closing(open_file(path)) as store:
+        time.sleep(place.SETTLED / 1e9 + 0.1)  # from now on one look at the folder is enough
+        for number in range(3):
+            accept(store, number)
+        was = path.parent.stat()
+        shutil.copy2(path, tmp_path / "restored")
+        (tmp_path / "restored").rename(path)
+        os.utime(path.parent, ns=(was.st_atime_ns, was.st_mtime_ns))
+        with pytest.raises(StoreDisplacedError, match="was replaced while the daemon ran"):
+            accept(store, 7)
+        accept(store, 8)
+        assert found_after_a_crash(path, tmp_path)[0] == {0, 1, 2, 8}

@@ -17,7 +17,7 @@ from postgres_server import OF_SMALL_DISK, Server, fill, needs_postgres, postgre
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.postgres import session as session_module
 from trioworkers.inbox.postgres.alone import Alone
-from trioworkers.inbox.postgres.schema import SCHEMA_VERSION
+from trioworkers.inbox.postgres.schema import OLDEST, SCHEMA_VERSION, STEPS
 from trioworkers.inbox.postgres.store import PostgresStore, postgres_store
 from trioworkers.inbox.store import (
     DUPLICATE,
@@ -482,7 +482,7 @@ def test_the_schema_of_a_newer_version_is_refused(database):
     """With both numbers; an earlier one is migrated, by one of those who start at once."""
     url = postgres_server().admin(database)
     with opened(url), admin(database) as other:
-        other.execute("UPDATE version SET number = 99")
+        other.execute("UPDATE version SET number = 99, oldest = 98")
     with (
         pytest.raises(
             StoreRefusedError, match=f"schema 99 of a newer trioworkers, .* knows {SCHEMA_VERSION}"
@@ -490,6 +490,29 @@ def test_the_schema_of_a_newer_version_is_refused(database):
         opened(url),
     ):
         pass
+
+
+def test_the_schema_of_a_newer_version_that_only_adds_to_it_can_be_used(database):
+    """By a node that is upgraded later than others; it leaves the schema as it is."""
+    url = postgres_server().admin(database)
+    with opened(url), admin(database) as other:
+        other.execute("UPDATE version SET number = 99")
+        other.execute("ALTER TABLE seen ADD later int")
+    with opened(url) as store, admin(database) as other:
+        assert store.commit([Accept(1, 1, "k", b"{}", 1.0)]) == [Kept(1)]
+        assert other.execute("SELECT number, oldest FROM version").fetchone() == (99, OLDEST)
+
+
+def test_a_schema_of_before_is_brought_up_to_date(database):
+    """It names the oldest version that can use it from then on."""
+    url = postgres_server().admin(database)
+    with admin(database) as other:
+        other.execute("CREATE SCHEMA trioworkers")
+        other.execute("CREATE TABLE version (number int NOT NULL)")
+        other.execute("INSERT INTO version VALUES (1)")
+        other.execute(STEPS[0], prepare=False)
+    with opened(url), admin(database) as other:
+        assert other.execute("SELECT number, oldest FROM version").fetchone() == (SCHEMA_VERSION, OLDEST)
 
 
 def test_many_that_start_at_once_make_the_tables_once(database):

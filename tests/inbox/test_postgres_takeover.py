@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 import pytest
 import trio
+from msgspec.structs import replace
 from postgres_server import needs_postgres, postgres_server
 from shared_lives import end_life, gives_back, node, owns
 
 from trioworkers.breakage import Breakage
 from trioworkers.events import Events
+from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.postgres import lease_statements
 from trioworkers.inbox.postgres.lease_statements import claim
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, BeginCall, EndCall, Finish, Kept
+from trioworkers.inbox.store import Accept, BeginCall, EndCall, Finish, Kept, Reschedule
 from trioworkers.nursery.delivery import Activity, Delivery, Settling
 from trioworkers.nursery.delivery_recorder import recorded_calls
-from trioworkers.records import ANY_CALL, Arrival, RecordedCall
+from trioworkers.records import ANY_CALL, Arrival, Attempt, RecordedCall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +100,38 @@ def test_all_of_a_bot_that_handles_a_chat_side_by_side_are_in_doubt(database: st
         ) as connection:
             assert claim(connection, [BOT, OTHER], two._session.lease.life, [BOT]) == {BOT: 2, OTHER: 2}
         assert doubted(two, [*ids, *others]) == [True, True, True, False]
+
+
+def test_what_has_left_its_lane_is_in_doubt_with_the_next_one(database: str) -> None:
+    """Both may have been in flight."""
+    with node(database, "a") as one, node(database, "b") as two:
+        ids = accept(one, "k", "k", "k")
+        owns(database, one, [BOT])
+        (update, *_) = one.waiting(BOT, Fetch(0, 1)).updates
+        one.commit([Reschedule(replace(update, attempt=1, due=9.0, skipped=True), Attempt(1.0, "failed"))])
+        end_life(database, one)
+        owns(database, two, [BOT])
+        assert doubted(two, ids) == [True, True, False]
+
+
+def test_of_bots_with_too_much_that_waits_fewer_are_claimed_at_a_time(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the server does it in the time that it has; nothing is claimed without its doubt."""
+    bots = range(BOT, BOT + 4)
+    slow = "SELECT pg_sleep(0.3 * cardinality(%(bots)s::bigint[])), %(unordered)s::bigint[]"
+    with node(database, "a") as one, node(database, "b") as two:
+        owns(database, one, [*bots])
+        end_life(database, one)
+        monkeypatch.setattr(lease_statements, "DOUBT", slow)
+        options = "-c search_path=trioworkers -c statement_timeout=500"
+        with psycopg.connect(
+            postgres_server().admin(database), autocommit=True, options=options
+        ) as connection:
+            life = two._session.lease.life
+            assert claim(connection, bots, life) == {BOT: 2}
+            owned = connection.execute("SELECT bot_id FROM bot WHERE owner = %s", (life,)).fetchall()
+            assert owned == [(BOT,)]
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

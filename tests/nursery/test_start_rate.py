@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioworkers.nursery.start_rate import TICK, StartRate
+from trioworkers.nursery.start_rate import TICK, FirstStart, StartRate
 
 
 @pytest.mark.parametrize("rate", [2, 50, 2000])
@@ -87,3 +87,16 @@ async def test_those_that_are_due_go_in_one_turn_of_the_loop(nursery, autojump_c
     await trio.sleep(1)
     assert len(went) == 60
     assert len(set(went)) <= 4
+
+
+async def test_a_first_start_has_a_rate_of_its_own(autojump_clock):
+    """A bot that was taken over need not wait for the fleet's rate; when it is restarted, it does."""
+    takeovers, fleet = StartRate(lambda: 200), StartRate(lambda: 0.1)
+    await fleet.wait()
+    began = trio.current_time()
+    bots = [FirstStart(takeovers, fleet.wait) for _ in range(100)]
+    for bot in bots:
+        await bot()
+    assert trio.current_time() - began == pytest.approx(99 / 200, abs=2 * TICK)
+    await bots[0]()
+    assert trio.current_time() - began == pytest.approx(10)

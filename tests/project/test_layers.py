@@ -61,6 +61,7 @@ LAYERS: Layers = [
             "version",
             "awake",
             "call_marks",
+            "lease_page",
             "errors",
             "machine",
             "terminal",
@@ -186,6 +187,7 @@ OF_A_WORKER = [
     for name in (
         "awake",
         "call_marks",
+        "lease_page",
         "errors",
         "records",
         "protocol",

@@ -198,3 +198,12 @@ async def test_a_rolling_restart_answers_when_it_is_done() -> None:
     code, answer = await fleet.post("/api/restart")
     assert (code, answer["error"]) == (409, "echo: handler cannot be imported; nothing was replaced")
     assert [told.fields["action"] for told in fleet.told] == ["restart", "restart"]
+
+
+async def test_a_daemon_in_no_cluster_has_no_nodes() -> None:
+    """It lists none, and moves no bot."""
+    fleet = Fleet()
+    assert await fleet.get("/api/nodes") == (200, {"nodes": []})
+    refused = 409, {"error": "this daemon is in no cluster: no [cluster] node is set"}
+    assert await fleet.post("/api/bots/echo/move") == refused
+    assert await fleet.post("/api/nodes/a/drain") == refused

@@ -90,6 +90,7 @@ class BotApi:
 
     Attributes:
         turns: where its messages wait for their turn; None, as at first: they do not. Its maker sets it.
+        gate: awaited before each request; it waits until one may be made, or raises. Likewise.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class BotApi:
         self._meter = meter
         self._limits = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, largest)
         self.turns: Turns | None = None
+        self.gate: Callable[[], Awaitable[None]] | None = None
 
     async def __aenter__(self) -> BotApi:
         return self
@@ -142,6 +144,8 @@ class BotApi:
             TypeError, ValueError: a parameter, or a file's content type, cannot be sent.
         """
         plain, files = split_files(params)
+        if self.gate is not None:
+            await self.gate()
         limits = self._limits
         if silence is not None:
             limits = ExchangeLimits(CONNECT_TIMEOUT, silence, silence + ANSWER_TIME, limits.body)

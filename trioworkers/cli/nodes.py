@@ -108,6 +108,8 @@ def evict(config: Path | None, node: str, yes: bool) -> None:
 
 def node_lines(rows: Sequence[Mapping[str, Any]], paper: Paper) -> list[str]:
     """The lines of `nodes list`; the node that answers is marked."""
+    if not rows:
+        return ["no nodes: the daemon is in no cluster"]
     cells: list[list[str | Cell]] = []
     for row in rows:
         if row["silent_for"] >= SILENT:

@@ -34,6 +34,7 @@ async def joined_cluster(
         StoreRefusedError, StoreForbiddenError: the database cannot be used as it is, or not by a cluster.
         StoreUnreachableError: the daemon is to stop, and the server was not reached before.
         NoThreadError: there is no thread for the lease.
+        OSError: what workers read it from cannot be made.
     """
     if in_force().cluster.node is None:
         yield None
@@ -58,6 +59,7 @@ def _make(in_force: FleetInForce, events: Events) -> Member:
     from trioworkers.cluster.life_file import LifeFile
     from trioworkers.cluster.member import Member, Pulse
     from trioworkers.inbox.postgres.lease import NodeLease
+    from trioworkers.lease_page import NAME, LeasePage
     from trioworkers.nursery.ownership import Terms
 
     terms = Terms(fleet.cluster.lease)
@@ -77,7 +79,9 @@ def _make(in_force: FleetInForce, events: Events) -> Member:
     def names() -> Mapping[int, str]:
         return {bot.bot_id: name for name, bot in in_force().bots.items()}
 
-    return Member(lease, pulse, events.emit, names)
+    page = LeasePage(str(fleet.state_dir / NAME))
+    lease.renewed = page.write
+    return Member(lease, pulse, page, events.emit, names)
 
 
 def share_bots(lease: NodeLease, fleet: Fleet) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trioworkers.inbox.postgres.lease import boottime
 from trioworkers.inbox.postgres.lease_change import Change
 from trioworkers.inbox.store import StoreUnreachableError
+from trioworkers.lease_page import boottime
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class LeaseThread:
     def end(self) -> None:
         """Let the thread end. Idempotent."""
         self._ends.set()
+        self._lease.ring()
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Call `work` in the thread, between two steps, unless it has ended; it must not raise."""
+        self._work.append(work)
         self._lease.ring()
 
     async def call(self, work: Callable[[NodeLease], T]) -> T:

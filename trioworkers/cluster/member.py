@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from trioworkers.botapi.errors import TransportError
 from trioworkers.breakage import Breakage
 from trioworkers.cluster.lease_thread import LeaseThread
 from trioworkers.cluster.nodes import Nodes
-from trioworkers.inbox.postgres.lease import boottime
 from trioworkers.inbox.store import StoreError, StoreFencedError
+from trioworkers.lease_page import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.inbox import Inbox
     from trioworkers.inbox.postgres.lease import NodeLease
     from trioworkers.inbox.postgres.lease_change import Change
+    from trioworkers.lease_page import LeasePage
 
 AGAIN = 0.2  # seconds until the writer is asked again, while the server is away
 LOOK_EVERY = 0.1  # seconds between two looks whether all bots were given back
@@ -66,11 +69,13 @@ class Member(trio.abc.Instrument):
     Args:
         lease: of this node, alive by `pulse`.
         pulse: shows whether the loop turns.
+        page: shows workers until when they may call.
         emit: emits an event.
         names: the names of the fleet's bots, by bot id.
 
     Attributes:
         thread: keeps the lease; whoever makes the member runs it, and :meth:`tick`.
+        page: as given.
         nodes: the cluster as others see it.
         trouble: why the last step has failed; None: it has not.
         arrive: awaited with bots before the fleet runs them.
@@ -82,10 +87,11 @@ class Member(trio.abc.Instrument):
         self,
         lease: NodeLease,
         pulse: Pulse,
+        page: LeasePage,
         emit: Callable[..., None],
         names: Callable[[], Mapping[int, str]],
     ) -> None:
-        self.lease = lease
+        self.lease, self.page = lease, page
         self.thread = LeaseThread(lease, self._hear)
         self.nodes = Nodes(lease, self.thread)
         self.trouble: StoreError | None = None
@@ -162,6 +168,19 @@ class Member(trio.abc.Instrument):
         """How many bots this node runs."""
         return len(self._epochs)
 
+    def may_call(self) -> bool:
+        """Whether calls of bots may be made at this moment."""
+        return boottime() < self.lease.deadline
+
+    async def gate(self) -> None:
+        """See that a call may be made at this moment.
+
+        Raises:
+            TransportError: it may not.
+        """
+        if not self.may_call():
+            raise TransportError("request", "this daemon's lease has ended")
+
     def epoch(self, bot_id: int) -> int | None:
         """Under which epoch this node runs a bot; None: it does not."""
         return self._epochs.get(bot_id)
@@ -180,9 +199,11 @@ class Member(trio.abc.Instrument):
         """A change of the thread, on the loop."""
         with self._noted():
             self._note(change)
+            if change.life is not None and change.life != self.lease.life:
+                return  # another life has begun since
             if self._nursery is None or self._fleet is None:
-                if change.is_over and not self._leaves:  # nothing runs yet
-                    self.lease.begin()
+                if change.life is not None and not self._leaves:  # nothing runs yet
+                    self.thread.soon(partial(self.lease.begin_after, change.life))
                 return
             if change.is_over:
                 self._end_life()
@@ -251,7 +272,7 @@ class Member(trio.abc.Instrument):
         life = self.lease.life
         await self._fleet.wait_gone([bot])
         await self._wait_written()
-        if self.lease.life == life:
+        if self.lease.life == life and not self._is_over:
             self.lease.release([bot])
 
     def _lose(self, bots: Collection[int]) -> None:
@@ -286,8 +307,9 @@ class Member(trio.abc.Instrument):
         await self._fleet.wait_gone()
         await self._wait_written()
         if not self._leaves:
+            life = self.lease.life
+            await self.thread.call(lambda lease: lease.begin_after(life))
             self._is_over = False
-            self.lease.begin()
 
     async def _wait_written(self) -> None:
         """Wait until everything that was submitted to the writer is durable, or was refused for good."""

@@ -9,8 +9,8 @@ import msgspec
 
 from trioworkers.cluster.port import BotOwner, NodeStatus
 from trioworkers.inbox.postgres import lease_statements as sql
-from trioworkers.inbox.postgres.lease import boottime
 from trioworkers.inbox.store import StoreError
+from trioworkers.lease_page import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

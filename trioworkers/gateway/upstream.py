@@ -15,10 +15,12 @@ from trioworkers.http.pool import IDLE
 from trioworkers.http.proxy import read_proxy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trioworkers.botapi.server import Server
     from trioworkers.http.stream import Stream
 
-MOST_IDLE = 64
+MOST_IDLE = 128  # as many as updates that one poll brings, and some more: opening one costs more than a call
 
 
 class Upstream:
@@ -27,13 +29,15 @@ class Upstream:
     Args:
         server: the Bot API server.
         token: the bot's own token, which is put into targets.
+        may_call: whether a call may be made at this moment.
 
     Attributes:
         path: what the server's address has before `/bot`.
         host: the field Host of requests.
     """
 
-    def __init__(self, server: Server, token: str) -> None:
+    def __init__(self, server: Server, token: str, may_call: Callable[[], bool] = lambda: True) -> None:
+        self._may_call = may_call
         base = httpx.URL(server.base)
         tls = tls_context() if base.scheme == "https" else None
         proxy = read_proxy(server.proxy) if server.proxy else None
@@ -51,8 +55,16 @@ class Upstream:
         """Return a connection that nobody uses.
 
         Raises:
-            httpx.TransportError: there is none to be had.
+            httpx.TransportError: there is none to be had, or no call may be made now.
         """
+        connection = await self._take()
+        if self._is_closed or not self._may_call():  # looked at last: connecting takes time
+            self.take_back(connection, is_kept=False, is_to_blame=False)
+            message = "this daemon may not call for the bot any more"
+            raise httpx.ConnectError(message)
+        return connection
+
+    async def _take(self) -> UpstreamConnection:
         while self._idle:
             connection = self._idle.pop()
             if trio.current_time() < connection.trusted_until and connection.stream.is_quiet():

@@ -68,6 +68,7 @@ class BotCommands:
                 allows=self.allow,
                 meter=None if context.figures is None else context.figures.calls,
                 turns=None if context.paces is None else OwnTurns(context.paces, bot_id),
+                may_call=context.may_call,
             )
         )
         self.retune()

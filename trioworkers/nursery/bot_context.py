@@ -53,6 +53,8 @@ class BotContext:
         on_code: told of a bot, when its worker was started, and which files its code comes from; None: nobody
             watches these.
         epoch: under which epoch this daemon has a bot, by its id; None where it is in no cluster.
+        lease_page: the file that says until when workers may call; empty: for ever.
+        may_call: whether calls of bots may be made at this moment, as far as leases go.
     """
 
     fleet: Callable[[], Fleet]
@@ -75,3 +77,5 @@ class BotContext:
     console: str | None = None
     on_code: Callable[[str, float, CodeLoaded], None] | None = None
     epoch: Callable[[int], int | None] = lambda _: None
+    lease_page: Callable[[], str] = str
+    may_call: Callable[[], bool] = lambda: True

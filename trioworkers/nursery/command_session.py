@@ -80,6 +80,7 @@ class CommandContext:
         allows: is told which kinds of updates a program asks for.
         meter: counts requests to the Bot API; None: they are not counted.
         turns: where messages wait for their turn; None: they do not.
+        may_call: whether calls may be made at this moment, as far as leases go.
     """
 
     commands: Commands
@@ -93,6 +94,7 @@ class CommandContext:
     allows: Callable[[Sequence[str]], None]
     meter: CallMeter | None = None
     turns: Turns | None = None
+    may_call: Callable[[], bool] = lambda: True
 
 
 class CommandSession:
@@ -111,7 +113,7 @@ class CommandSession:
         server, token = command.server()
         self._is_local = settings.token_passed != "real"  # noqa: S105 - no token
         self._token = make_token(settings.bot_id) if self._is_local else token
-        self._upstream = Upstream(server, token)
+        self._upstream = Upstream(server, token, command.may_call)
         self._bot = LocalBot(
             LocalContext(
                 ids=command.commands.ids.of(settings.bot_id),

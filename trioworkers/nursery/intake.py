@@ -16,7 +16,7 @@ from trioworkers.transport.poll import TokenRefusedError
 from trioworkers.transport.reception import BROKE, Reception
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
     from trioworkers.botapi.meter import CallMeter
@@ -31,7 +31,7 @@ PAUSE = 15.0  # seconds before an intake that broke is begun anew
 FIRST_LOOK, LONGEST_LOOK = 5.0, 3600.0  # seconds until a refused token is tried again, doubled, with jitter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Webhooks:
     """What bots need of the daemon for webhooks.
 
@@ -39,11 +39,15 @@ class Webhooks:
         deliveries: the endpoints where updates come in.
         wanted: what a bot's webhook should be now; None while Telegram cannot reach us.
         registry: what the registrations of all bots share.
+        gate: awaited before each request; it raises when none may be made. None, as at first: they may. Its
+            maker sets it. To look between turns of the loop is not enough: the rest of a turn runs on when a
+            daemon that was frozen in it is thawed.
     """
 
     deliveries: Deliveries
     wanted: Callable[[BotSettings], Wanted | None]
     registry: Registry
+    gate: Callable[[], Awaitable[None]] | None = None
 
 
 class BotIntake:
@@ -105,6 +109,7 @@ class BotIntake:
         while True:
             token = settings.token.reveal()
             async with BotApi(server, token, rng=self._rng, meter=self._meter, largest=LARGEST_ANSWER) as api:
+                api.gate = self._webhooks.gate
                 endpoint = self._open()
                 context = IntakeContext(
                     gate=self._gate,
@@ -137,6 +142,7 @@ class BotIntake:
         poller, answers with a conflict.
         """
         async with BotApi(server, self._settings().token.reveal(), largest=LARGEST_ANSWER) as api:
+            api.gate = self._webhooks.gate
             try:
                 await api.request("getUpdates", {"limit": 1, "timeout": 0})
             except BotApiError as error:

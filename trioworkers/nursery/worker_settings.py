@@ -46,5 +46,6 @@ def configuration_of(settings: BotSettings, context: BotContext) -> Configure:
         counts_calls=context.figures is not None,
         tells_code=context.on_code is not None,
         console=context.console,
+        lease="" if settings.command is not None else context.lease_page(),
         marks="" if settings.command is not None else str(fleet.state_dir / FOLDER),
     )

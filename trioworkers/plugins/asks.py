@@ -56,6 +56,9 @@ class Asks:
         in_force: the fleet in force.
         meter: counts requests to the Bot API; None: they are not counted.
         paces: the bots' turns to send; None: nobody limits these.
+
+    Attributes:
+        gate: as that of :class:`~trioworkers.botapi.client.BotApi`; it is set before the first call.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Asks:
         self._paces = paces
         self._answers: dict[str, tuple[Plugin, Function]] = {}
         self._clients: dict[str, tuple[tuple[Server, str], BotApi]] = {}
+        self.gate: Callable[[], Awaitable[None]] | None = None
         self._rng = Random()  # noqa: S311 - jitter
 
     @contextmanager
@@ -137,6 +141,7 @@ class Asks:
             meter=self._meter,
             largest=SMALL_ANSWER_LIMIT,
         )
+        made.gate = self.gate
         made.turns = None if self._paces is None else OwnTurns(self._paces, settings.bot_id)
         self._clients[settings.name] = server, made
         if before is not None:

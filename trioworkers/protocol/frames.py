@@ -92,6 +92,7 @@ class Configure(Frame, frozen=True):
     it needs no token, and has none. `tells_code`: it says which files it has loaded. `console`:
     there are no time limits, and breakpoints have this terminal; empty: none. `marks`: the file that it
     makes for marks of its calls (:mod:`trioworkers.call_marks`); empty: it reports each before it makes it.
+    `lease`: the file that says until when it may call (:mod:`trioworkers.lease_page`); empty: for ever.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Configure(Frame, frozen=True):
     tells_code: bool = False
     console: str | None = None
     marks: str = ""
+    lease: str = ""
 
 
 class Recorded(msgspec.Struct, array_like=True, frozen=True):

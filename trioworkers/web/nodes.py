@@ -46,9 +46,9 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
     routes = Blueprint("nodes", __name__, url_prefix="/api")
 
     @routes.get("/nodes")
-    @described(Description("List the nodes of the cluster", NodeList, refusals=NO_CLUSTER))
+    @described(Description("List the nodes of the cluster; none where the daemon is in no cluster", NodeList))
     async def listed() -> dict[str, Any]:
-        return {"nodes": [node_row(node) for node in cluster().nodes()]}
+        return {"nodes": [] if peers is None else [node_row(node) for node in peers.cluster.nodes()]}
 
     @routes.post("/nodes/<node>/drain")
     @described(

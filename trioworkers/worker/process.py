@@ -30,6 +30,7 @@ from trioworkers.handling.fence import HandlingFence, close_all
 from trioworkers.handling.handle import handle
 from trioworkers.handling.log import BotLog
 from trioworkers.handling.update import Update
+from trioworkers.lease_page import LeaseGate
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
     MOST_COUNTS,
@@ -166,6 +167,7 @@ async def serve_worker(end: socket.socket) -> int:
     async with BotApi(server, first.token, connections=connections, meter=meter) as api:
         worker = Worker(first, handler, channel, api, meter, plugins)
         api.turns = worker.turns
+        api.gate = LeaseGate(first.lease).wait if first.lease else None
         hear_logging(lambda: worker.log)
         return await worker.run(others)
 

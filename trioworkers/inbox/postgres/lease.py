@@ -11,7 +11,6 @@ removes the row ends this life, and nothing that is committed in its name takes 
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from trioworkers.inbox.postgres.lease_change import Change
 from trioworkers.inbox.postgres.lease_connection import LeaseConnection
 from trioworkers.inbox.postgres.session import end_process
 from trioworkers.inbox.store import StoreError, StoreFencedError, StoreUnreachableError
+from trioworkers.lease_page import boottime
 from trioworkers.nursery.ownership import Ownership, View, fleet_digest
 
 if TYPE_CHECKING:
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 STUCK = 0.5  # seconds that an open transaction of a dead node may hold its row
-
-
-def boottime() -> float:
-    """Seconds of a clock that no one sets, and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class NodeLease:
@@ -91,8 +86,13 @@ class NodeLease:
         self._about_changed = False
         self.begin()
 
+    def begin_after(self, life: UUID) -> None:
+        """Begin another life after this one, unless that was done. For the thread of `step`."""
+        if self.life == life:
+            self.begin()
+
     def begin(self) -> None:
-        """Begin a life; the next steps let it join. Nothing of the former one may be left."""
+        """Begin a life; the next steps let it join. Nothing of the former one may be left or under way."""
         with self._lock:
             self.life: UUID = uuid4()
             self._timeline: str | None = None  # until it has joined
@@ -276,7 +276,7 @@ class NodeLease:
             self._ownership.end()
             self._ownership.owned.clear()
         self.renewed(self._ownership.deadline)
-        return Change(is_over=True, lost=lost)
+        return Change(is_over=True, life=self.life, lost=lost)
 
     def _look(self) -> Change:
         began = self._clock()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from trioworkers.inbox.store import StoreError
 
@@ -19,7 +20,7 @@ class Change:
         gained: bots that are this node's now, with their epochs.
         give_back: bots to stop fetching for and to drain; then :meth:`NodeLease.release` them.
         lost: bots that are not this node's any more; they stop at once.
-        is_over: this life has ended, and all its bots stop at once. When nothing of them is left, and the
+        is_over: `life` has ended, and all its bots stop at once. When nothing of them is left, and the
             writer has nothing more of them, :meth:`NodeLease.begin` another one.
         released: bots that this node has given back, with the epochs under which it had them.
         joined, left, evicted: names of other nodes that were seen for the first time, that have gone, and
@@ -32,6 +33,7 @@ class Change:
     give_back: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     is_over: bool = False
+    life: UUID | None = None
     released: Mapping[int, int] = field(default_factory=dict)
     joined: tuple[str, ...] = ()
     left: tuple[str, ...] = ()

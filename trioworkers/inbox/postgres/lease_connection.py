@@ -45,6 +45,15 @@ class LeaseConnection:
         self.heard: deque[tuple[str, str]] = deque()
         self._settings = settings_of(url)
         self._limits = f"-c statement_timeout={patience:.3f}s -c lock_timeout=2s"
+        # a server that has vanished without a word is noticed before the lease has long ended
+        seconds = max(1, round(patience / 2))
+        self._patience = {
+            "connect_timeout": str(max(2, seconds)),
+            "tcp_user_timeout": str(round(1000 * patience)),
+            "keepalives_idle": str(seconds),
+            "keepalives_interval": str(seconds),
+            "keepalives_count": "2",
+        }
         self._connection: Connection | None = None
         self._is_unsynced, self._process = False, 0
         self._lock = threading.Lock()  # over the bell, which is rung from anywhere
@@ -59,9 +68,8 @@ class LeaseConnection:
         """
         if self._connection is not None:
             return self._connection
-        own = {
+        own = self._patience | {
             "application_name": f"trioworkers {life} lease",
-            "connect_timeout": "3",
             "options": f"{self._settings.get('options', '')} {self._limits}".strip(),
         }
         connection = psycopg.connect(make_conninfo(**{**self._settings, **own}), autocommit=True)

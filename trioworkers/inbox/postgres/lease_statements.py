@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
 
 from trioworkers.inbox.postgres.schema import SCHEMA
 from trioworkers.nursery.ownership import Lease, Node, View
@@ -13,8 +14,6 @@ from trioworkers.records import ANY_CALL
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
-
-    import psycopg
 
 CHANNEL = "trioworkers_leases"  # a bot has become free, or is to move
 TOLD = "trioworkers_told"  # what one node tells all others
@@ -44,16 +43,35 @@ WITH free AS (
 UPDATE bot SET owner = %s, epoch = epoch + 1, drained = false FROM free WHERE bot.bot_id = free.bot_id
 RETURNING bot.bot_id, epoch, free.drained
 """
-# in flight can only have been the first of each key: the next one goes out after the commit of its end
+# In flight can only have been the first of each key, since the next one goes out after the commit of its end;
+# what has left its lane or has no key; and any of bots that handle a key side by side. Each lane costs two
+# looks into an index, however long it is. Of what has no lane, a node has the first thousands in memory.
+MOST_LANES, MOST_OTHERS = 20_000, 5_000  # of a bot
 DOUBT = f"""
-INSERT INTO calls (id, key, at, repeated)
-SELECT id, '{ANY_CALL}', extract(epoch FROM now()), false FROM inbox
-WHERE bot_id = ANY(%s::bigint[]) AND (
-    skipped OR key = '' OR bot_id = ANY(%s::bigint[]) OR NOT EXISTS (
-        SELECT FROM inbox AS before WHERE before.bot_id = inbox.bot_id AND before.key = inbox.key
-        AND before.id < inbox.id AND NOT before.skipped
-    )
+WITH RECURSIVE lane (bot_id, key, number) AS (
+    SELECT bot_id, (
+        SELECT key FROM inbox WHERE inbox.bot_id = given.bot_id AND key > '' ORDER BY key LIMIT 1
+    ), 1 FROM unnest(%(bots)s::bigint[]) AS given (bot_id)
+    UNION ALL
+    SELECT bot_id, (
+        SELECT key FROM inbox WHERE inbox.bot_id = lane.bot_id AND key > lane.key ORDER BY key LIMIT 1
+    ), number + 1 FROM lane WHERE key IS NOT NULL AND number < {MOST_LANES}
+), doubtful (id) AS (
+    SELECT (
+        SELECT id FROM inbox WHERE bot_id = lane.bot_id AND key = lane.key AND NOT skipped ORDER BY id LIMIT 1
+    ) FROM lane WHERE key IS NOT NULL
+    UNION SELECT id FROM inbox WHERE bot_id = ANY(%(bots)s::bigint[]) AND skipped
+    UNION SELECT first.id FROM unnest(%(bots)s::bigint[]) AS given (bot_id), LATERAL (
+        SELECT id FROM inbox WHERE inbox.bot_id = given.bot_id AND key = '' ORDER BY id LIMIT {MOST_OTHERS}
+    ) AS first
+    UNION SELECT first.id FROM (
+        SELECT unnest(%(unordered)s::bigint[]) UNION SELECT bot_id FROM lane WHERE number = {MOST_LANES}
+    ) AS given (bot_id), LATERAL (
+        SELECT id FROM inbox WHERE inbox.bot_id = given.bot_id ORDER BY id LIMIT {MOST_OTHERS}
+    ) AS first
 )
+INSERT INTO calls (id, key, at, repeated)
+SELECT id, '{ANY_CALL}', extract(epoch FROM now()), false FROM doubtful WHERE id IS NOT NULL
 ON CONFLICT DO NOTHING
 """
 RELEASE = """
@@ -91,10 +109,18 @@ def claim(
     Raises:
         psycopg.Error: none was claimed, or the connection was lost, and they may have been.
     """
-    with connection.transaction():
-        rows = connection.execute(CLAIM, (sorted(bot_ids), life)).fetchall()
-        if doubtful := [bot_id for bot_id, _, drained in rows if not drained]:
-            connection.execute(DOUBT, (doubtful, sorted(unordered)))
+    chosen = sorted(bot_ids)
+    try:
+        with connection.transaction():
+            rows = connection.execute(CLAIM, (chosen, life)).fetchall()
+            if doubtful := {bot_id for bot_id, _, drained in rows if not drained}:
+                connection.execute("SET LOCAL enable_seqscan = off")
+                lists = {"bots": sorted(doubtful), "unordered": sorted(doubtful & {*unordered})}
+                connection.execute(DOUBT, lists)
+    except psycopg.errors.QueryCanceled:  # so much waits that it takes too long for all of them
+        if len(chosen) == 1:
+            raise
+        return claim(connection, chosen[: len(chosen) // 2], life, unordered)
     return {bot_id: epoch for bot_id, epoch, _ in rows}
 
 

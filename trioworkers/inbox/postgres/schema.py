@@ -107,10 +107,20 @@ CREATE INDEX inbox_by_key ON inbox (bot_id, key, id) WHERE key IS NOT NULL;
 CREATE INDEX dead_by_bot ON dead (bot_id, id) WHERE bot_id IS NOT NULL;
 CREATE INDEX once_by_time ON once (until, bot_id, key) WHERE until IS NOT NULL;
 """,
+    """
+ALTER TABLE version ADD oldest int NOT NULL DEFAULT 0;  -- the oldest version that can use these tables
+CREATE INDEX inbox_skipped ON inbox (bot_id) WHERE skipped;
+""",
 )
 """`STEPS[n]` makes version n + 1 of version n; 0 is an empty database."""
 
 SCHEMA_VERSION = len(STEPS)
+OLDEST = 5
+"""The oldest version that can use the tables of this one, so that nodes of a cluster are upgraded one by one.
+
+A step that only adds what older versions leave alone does not change it. What they still need is taken away
+by a later step, whose version can only be used by those that do without.
+"""
 
 
 def prepare(connection: psycopg.Connection[Any]) -> None:
@@ -121,18 +131,19 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
         StoreForbiddenError: the role may not make or change them.
         psycopg.Error: the server refused something; nothing has changed.
     """
-    if _version(connection) == SCHEMA_VERSION:
+    version, oldest = _version(connection)
+    if oldest <= SCHEMA_VERSION <= version:
         return
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '10s'")
         connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK, MIGRATING))
-        version = _version(connection)
-        if version > SCHEMA_VERSION:
+        version, oldest = _version(connection)
+        if oldest > SCHEMA_VERSION:
             message = (
                 f"the database has schema {version} of a newer trioworkers, this one knows {SCHEMA_VERSION}"
             )
             raise StoreRefusedError(message)
-        if version == SCHEMA_VERSION:
+        if version >= SCHEMA_VERSION:
             return
         _see_allowed(connection, new=version == 0)
         if version == 0:
@@ -142,16 +153,18 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
             connection.execute("INSERT INTO version VALUES (0)")
         for step in STEPS[version:]:
             connection.execute(step, prepare=False)
-        connection.execute("UPDATE version SET number = %s", (SCHEMA_VERSION,))
+        connection.execute("UPDATE version SET number = %s, oldest = %s", (SCHEMA_VERSION, OLDEST))
 
 
-def _version(connection: psycopg.Connection[Any]) -> int:
+def _version(connection: psycopg.Connection[Any]) -> tuple[int, int]:
+    """The version of the tables, and the oldest that can use them; 0 where there are none."""
     # of the catalogue itself: to_regclass answers from a cache, which does not know of what was just made
     table = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'version'"
     if connection.execute(table, (SCHEMA,)).fetchone() is None:
-        return 0
-    row = connection.execute("SELECT number FROM version").fetchone()
-    return int(row[0]) if row else 0
+        return 0, 0
+    query = "SELECT number, coalesce((to_jsonb(version) ->> 'oldest')::int, number) FROM version"
+    number, oldest = connection.execute(query).fetchone() or (0, 0)
+    return int(number), int(oldest)
 
 
 def _is_there(connection: psycopg.Connection[Any]) -> bool:
