@@ -40,17 +40,17 @@ class Settings(PluginSettings):
     clean_interval: Seconds = live("5m", "how often what has expired is removed from memory", ge=1)
 
 
-class _Id(msgspec.Struct):
+class _Id(msgspec.Struct, gc=False):
     id: int
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     message_id: int | None = None
     chat: _Id | None = None
     edit_date: int | None = None
 
 
-class _Asked(msgspec.Struct):
+class _Asked(msgspec.Struct, gc=False):
     """A query: of a button, inline, of a shipping address."""
 
     id: str | None = None
@@ -59,7 +59,7 @@ class _Asked(msgspec.Struct):
 def _decoder(kind: str, content: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
     """Reads what an update of a kind holds, and passes over all else in it."""
     return msgspec.json.Decoder(
-        msgspec.defstruct("_Update", [("content", content)], rename={"content": kind})
+        msgspec.defstruct("_Update", [("content", content)], rename={"content": kind}, gc=False)
     )
 
 
@@ -110,12 +110,13 @@ def _recent(plugin: Any, bot_id: int) -> _Recent:
 def trioworkers_accept(bot: Any, update: Any, plugin: Any) -> Once | None:
     """Let an update in once by its key."""
     settings: Settings = plugin.settings
-    content = settings.by == "content"
-    key = content_key(update) if content else message_key(update.kind, update.body)
+    if settings.by == "message":
+        key, reason = message_key(update.kind, update.body), REASON
+    else:
+        key, reason = content_key(update), SAID_REASON
     if key is None:
         return None
-    window = _recent(plugin, bot.id).window(settings, monotonic())
-    return Once(key, window, reason=SAID_REASON if content else REASON, level="warn")
+    return Once(key, _recent(plugin, bot.id).window(settings, monotonic()), reason, "warn")
 
 
 @hookimpl

@@ -63,7 +63,8 @@ class Hooks:
     ) -> Drop | Once | Write | tuple[Once | Write, ...] | None:
         """Judge an update before it becomes durable: drop it, let it in once, or store a value with it.
 
-        When: for each update that did not come before, by polling and by webhook.
+        When: for each update that did not come before, by polling and by webhook. Of updates that come
+            together, one plugin judges all, then the next one those that are not dropped.
         Where: in the daemon, on its loop: it must be quick. An async function holds up its bot's intake
             alone.
         Effect: `Drop(reason)` drops the update. `Once(key, window)` drops it if that key was committed
@@ -84,7 +85,8 @@ class Hooks:
     def trioworkers_route(self, bot: BotFacts, update: Update, plugin: PluginHandle) -> Take | None:
         """Decide whether a function of the plugin handles an update in the place of the bot's worker.
 
-        When: before an update is handed out, and again after `daemon.reroute(bot)`.
+        When: before an update is handed out, and again after `daemon.reroute(bot)`. Of updates that come
+            together, one plugin is asked about all, then the next one about those that are not taken.
         Where: in the daemon, on its loop: a plain function, which must be quick.
         Effect: the first `Take(run)` decides; `run(update, bot)` is awaited with the order, attempts, time
             limit,

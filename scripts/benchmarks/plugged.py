@@ -32,16 +32,22 @@ def trioworkers_event(event, plugin):
     plugin.memory[event.event] = plugin.memory.get(event.event, 0) + 1
 """
 OFF: dict[str, Any] = {"fleet": {"disabled_plugins": ["metrics"]}}
+ALERTS = {"url": "http://127.0.0.1:9/"}  # nobody listens there, and nothing is alerted
+ALL = {"dedup": {}, "handoff": {}, "alerts": ALERTS}
 VARIANTS: dict[str, dict[str, Any]] = {
     "none": OFF,
     "metrics": {},
     "dedup": {**OFF, "plugins": {"dedup": {}}},
     "handoff": {**OFF, "plugins": {"handoff": {}}},
     "listener": {**OFF, "listener": LISTENER},
+    "alerts": {**OFF, "plugins": {"alerts": ALERTS}},
     "trace": {**OFF, "plugins": {"trace": {}}},
-    "all": {"plugins": {"dedup": {}, "handoff": {}}, "listener": LISTENER},
+    "all": {"plugins": ALL, "listener": LISTENER},
+    "traced": {"plugins": {**ALL, "trace": {}}, "listener": LISTENER},
 }
-"""What is added to the fleet file; `all` is dedup, handoff, metrics and a listener to all events."""
+"""What is added to the fleet file; `all` is dedup, handoff, alerts, metrics and a listener to all events but
+those of each step of an update; `traced` is all of that, and each update's way in trace.log.
+"""
 WARM = 5000  # updates
 SCRAPE_EVERY = 1.0  # seconds
 
@@ -84,7 +90,7 @@ def _living(name: str, count: int) -> Iterator[tuple[Running, StandIn]]:
     ):
         standin.wait_polled()
         standin.answered(WARM)
-        with _scraped(Path(folder), wanted=name in ("metrics", "all")):
+        with _scraped(Path(folder), wanted=name in ("metrics", "all", "traced")):
             yield product, standin
 
 

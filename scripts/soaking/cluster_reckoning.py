@@ -39,8 +39,8 @@ def two_pollers(overlaps: Sequence[Sequence[Any]], absences: Sequence[Absence]) 
         f"bot {bot}: {life} polled at {at:.2f}, while {other} had done so since {since:.2f}"
         for bot, other, since, life, at in overlaps
         if not any(
-            one.what == "freeze" and one.life == other and since <= one.since <= at <= one.until
-            for one in absences
+            one.what == "freeze" and one.life == other and one.since <= at <= one.until
+            for one in absences  # what Telegram reads of it by then was sent before
         )
     ]
     return _shortened(broken, "calls of getUpdates began beside another node's")
@@ -72,14 +72,16 @@ def _shortened(broken: list[str], what: str) -> list[str]:
 
 
 def takeovers(absence: Absence, turns: Mapping[int, Sequence[Sequence[Any]]]) -> dict[int, float | None]:
-    """For each bot that a node had, after how many seconds another life polled; None: none did."""
+    """For each bot that a node had, after how many seconds another life polled; None: none did.
+
+    Those are left out that had come to it a moment before, so that their former poller's turn went on.
+    """
     found: dict[int, float | None] = {}
     for bot in absence.bots:
-        after = (
-            first - absence.since
-            for life, first, *_ in turns.get(bot, ())
-            if first > absence.since and life != absence.life
-        )
+        others = [turn for turn in turns.get(bot, ()) if turn[0] != absence.life]
+        if any(first <= absence.since < last for _, first, last, _ in others):
+            continue
+        after = (first - absence.since for _, first, *_ in others if first > absence.since)
         found[bot] = min(after, default=None)
     return found
 

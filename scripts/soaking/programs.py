@@ -75,9 +75,8 @@ def make_program(number: int, token: str) -> dict[str, Any]:
         "concurrency": kind.at_once,
         "memory_limit": "400MB",
         "hang_timeout": "60s",
-        **(
-            {"handler_timeout": "60s"} if kind.acknowledge == "quiet" else {}
-        ),  # Telegram fails for longer than 5 s
+        # after that, an update counts as done though calls about it go on: a busy machine keeps them for long
+        **({"handler_timeout": "10m"} if kind.acknowledge == "quiet" else {}),
     }
 
 

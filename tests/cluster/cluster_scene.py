@@ -125,6 +125,11 @@ class Cluster:
         rows = self.nodes[node].status()["workers"]
         return any(row["bot"] == bot and row["state"] == "running" for row in rows)
 
+    def handles(self, node: str, bot: str) -> bool:
+        """Whether a node runs a bot that has an update in flight."""
+        rows = self.nodes[node].status()["workers"]
+        return any(row["bot"] == bot and row["queue"]["in_flight"] for row in rows)
+
     def all_done(self) -> None:
         """Wait until nothing waits in the database."""
         self.until(lambda: self.rows("SELECT count(*) FROM inbox") == [(0,)])

@@ -106,6 +106,28 @@ async def test_a_file_is_noticed_however_it_is_written(folder, write):
             assert (await daemon.next()).name == name
 
 
+async def test_a_glance_that_takes_longer_than_the_time_until_the_next_look_breaks_nothing(
+    folder, monkeypatch
+):
+    """As on a busy machine, or on a share that is slow."""
+    glances, often = [], trio.Event()
+    stamps = Watched.stamps
+
+    def slow(what):
+        glances.append(what)
+        if len(glances) == 6:
+            trio.from_thread.run_sync(often.set)
+        time.sleep(0.1)
+        return stamps(what)
+
+    monkeypatch.setattr(Watched, "stamps", slow)
+    async with watching(folder, poll=0.05, glance=0.01) as daemon:
+        with trio.fail_after(20):
+            await often.wait()
+        renamed_over(folder / "fleet.toml", f'[fleet]\nname = "other"\n{BOT}')
+        assert (await daemon.next()).name == "other"
+
+
 async def test_a_changed_secret_is_noticed(folder):
     """Its file is watched, and so is one that the fleet names only since the last reading."""
     async with watching(folder) as daemon:

@@ -54,7 +54,7 @@ def test_a_killed_nodes_bots_run_elsewhere(cluster: Cluster) -> None:
     for name in cluster.bots:
         cluster.say(name, "two")
     heard = {name: cluster.hear(name)[0] for name in cluster.bots}
-    assert time.monotonic() - began < LEASE + 3
+    assert time.monotonic() - began < LEASE + 6  # a busy machine
     wanted = cluster.preferred(*left)
     assert heard == {name: (wanted[name], "two") for name in cluster.bots}
     names = {bot.id: name for name, bot in cluster.bots.items()}
@@ -76,13 +76,13 @@ def test_a_frozen_node_does_nothing_more_when_it_goes_on(cluster: Cluster, tmp_p
     gate = tmp_path / "gate"
     cluster.say(held, str(gate))
     frozen = cluster.nodes["a"]
-    cluster.until(lambda: frozen.bot(held)["queue"]["in_flight"] == 1)
+    cluster.until(lambda: cluster.handles("a", held))
     (life,) = cluster.rows("SELECT id FROM node WHERE name = 'a'")[0]
     frozen.process.send_signal(signal.SIGSTOP)
     for name in cluster.bots:
         cluster.say(name, "one")
     cluster.until(lambda: set(cluster.owners().values()) == {"b"})
-    cluster.until(lambda: cluster.nodes["b"].bot(held)["queue"]["in_flight"] == 1)
+    cluster.until(lambda: cluster.handles("b", held))
     gate.touch()
     assert cluster.hear(held) == [("b", str(gate))]
     for name in cluster.bots:
@@ -148,6 +148,7 @@ def test_a_node_that_starts_again_has_its_bots_at_once(cluster: Cluster) -> None
 
 def test_a_server_that_goes_away_moves_nothing(cluster: Cluster) -> None:
     """In a restart of it nothing stops; in an outage beyond the lease all are silent, and go on then."""
+    cluster.lease = 6  # a busy machine takes its time to restart a server
     cluster.start("a", "b")
     cluster.settle("a", "b")
     wanted = cluster.preferred("a", "b")

@@ -150,7 +150,7 @@ async def test_a_kill_amid_quick_handlers_blames_the_one_that_was_handled(
 
     async def busy() -> bool:
         rows = (await daemon.status())["workers"]
-        return all(row["queue"]["in_flight"] > 1 for row in rows)
+        return all(row["queue"]["in_flight"] > 0 for row in rows)
 
     for number in range(3):
         await fleet.until_busy(60, busy)

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from test_endpoint import LOCAL, Program, Scene, scene_of, until  # type: ignore[import-not-found]
+from test_endpoint import LOCAL, TIME, Program, Scene, scene_of, until  # type: ignore[import-not-found]
 
 from trioworkers.botapi.errors import BotApiError
+from trioworkers.gateway import pace
+from trioworkers.gateway import probe as probe_module
 from trioworkers.gateway.desk import Desk, Poll
 from trioworkers.gateway.handling import Handling
 from trioworkers.gateway.local_bot import LAST_CALLS
@@ -189,15 +191,17 @@ def begun(scene: Scene) -> list[bool]:
     return [item.began_at is not None for item in scene.hands.given]
 
 
-async def test_a_library_that_handles_one_at_a_time_is_given_as_many_as_it_handles_in_a_moment(tmp_path):
+async def test_a_library_that_handles_one_at_a_time_is_given_as_many_as_it_handles_in_a_moment(
+    tmp_path, monkeypatch
+):
     """One at first; then several with one answer, which begin one after the other."""
+    monkeypatch.setattr(pace, "AHEAD", TIME)
     async with scene_of(tmp_path, acknowledge="auto") as scene:
         program, _ = await begin(scene, SERIAL)
         await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=SERIAL)
         await until(lambda: scene.bot.waits)
         scene.hands.add(71, 72, 73)
         assert len(scene.hands.waiting) == 3, "how long it takes is not known yet"
-        scene.hands.given[0].began_at = trio.current_time()
         probe = await tell(scene, b'{"id":1}\n')
         given = json.loads((await program.answer())[1])["result"]
         assert [update["n"] for update in given] == [71, 72, 73]
@@ -221,11 +225,11 @@ async def test_a_library_that_is_slow_is_given_one_at_a_time(tmp_path):
         assert len(scene.hands.waiting) == 1
 
 
-async def test_a_poll_ahead_is_answered_when_what_the_library_has_is_begun(tmp_path):
+async def test_a_poll_ahead_is_answered_when_what_the_library_has_is_begun(tmp_path, monkeypatch):
     """python-telegram-bot polls while it handles: an answer for each update would cost it a poll for each."""
+    monkeypatch.setattr(pace, "AHEAD", TIME)
     async with scene_of(tmp_path, acknowledge="auto", most=3) as scene:
         program, _ = await begin(scene, SERIAL)
-        scene.hands.given[0].began_at = trio.current_time()
         await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=SERIAL)
         await until(lambda: scene.bot.waits)
         scene.hands.add(*range(71, 78))
@@ -242,20 +246,20 @@ async def test_a_poll_ahead_is_answered_when_what_the_library_has_is_begun(tmp_p
 
 def test_a_pace_follows_the_longest_handlings_of_late():
     """A slow one counts at once, and for less with each further one."""
-    pace = Pace()
-    assert (pace.most(1, 16), pace.most(4, 2)) == (1, 2)
-    pace.ended(0.0)
-    assert (pace.most(1, 16), pace.most(1, 0)) == (16, 0)
-    pace.ended(2 * AHEAD)
-    assert (pace.most(1, 16), pace.most(4, 16), pace.most(40, 16)) == (1, 4, 16)
+    one = Pace()
+    assert (one.most(1, 16), one.most(4, 2)) == (1, 2)
+    one.ended(0.0)
+    assert (one.most(1, 16), one.most(1, 0)) == (16, 0)
+    one.ended(2 * AHEAD)
+    assert (one.most(1, 16), one.most(4, 16), one.most(40, 16)) == (1, 4, 16)
     for _ in range(4):
-        pace.ended(AHEAD / 100)
-    assert pace.most(1, 16) == 1
+        one.ended(AHEAD / 100)
+    assert one.most(1, 16) == 1
     for _ in range(20):
-        pace.ended(AHEAD / 100)
-    assert pace.most(1, 16) == 16
-    pace.ended(AHEAD / 5)
-    assert pace.most(1, 16) == 5
+        one.ended(AHEAD / 100)
+    assert one.most(1, 16) == 16
+    one.ended(AHEAD / 5)
+    assert one.most(1, 16) == 5
 
 
 @pytest.mark.parametrize(
@@ -424,3 +428,45 @@ async def test_the_time_of_a_handling_stands_still_while_a_message_waits_for_its
         await tell(scene, b'{"id":1,"error":"ValueError"}\n')
         await until(lambda: scene.hands.ended)
         assert scene.hands.ended[0][1].stood == handling.stood
+
+
+async def test_ends_that_come_one_after_the_other_are_read_with_the_next_request(tmp_path, monkeypatch):
+    """Nobody is woken for each of them; where no request comes, they are read after a moment."""
+    monkeypatch.setattr(probe_module, "LOOK", 3600.0)
+    async with scene_of(tmp_path, acknowledge="auto") as scene:
+        program, _ = await begin(scene)
+        await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=AIOGRAM)
+        await until(lambda: scene.bot.waits)
+        scene.hands.add(71, 72, 73)
+        await program.answer()
+        probe = await tell(scene, b'{"id":1}\n')
+        await until(lambda: scene.bot.in_hand == 3)
+        await probe.send(b'9\r\n{"id":2}\n\r\n9\r\n{"id"')
+        await trio.sleep(0.05)
+        assert scene.bot.in_hand == 3
+        await program.ask("getMe")
+        await program.answer()
+        assert scene.bot.in_hand == 2
+        await probe.send(b":3}\n\r\n")
+        await program.ask("getMe")
+        await program.answer()
+        assert scene.bot.in_hand == 1
+    assert not scene.faults
+
+
+async def test_ends_without_a_request_are_read_after_a_moment(tmp_path):
+    """Also where one is rubbish: the connection ends, as it does elsewhere."""
+    async with scene_of(tmp_path, acknowledge="auto") as scene:
+        program, _ = await begin(scene)
+        await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=AIOGRAM)
+        await until(lambda: scene.bot.waits)
+        scene.hands.add(71, 72)
+        await program.answer()
+        probe = await tell(scene, b'{"id":1}\n')
+        await until(lambda: scene.bot.in_hand == 2)
+        await probe.send(b'9\r\n{"id":2}\n\r\n')
+        await until(lambda: scene.bot.in_hand == 1)
+        await probe.send(b"8\r\nrubbish\n\r\n")
+        assert (await probe.answer())[0] == 400
+        assert scene.bot.in_hand == 1
+    assert not scene.faults

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-
 import pytest
 import trio
 import trio.testing
@@ -38,12 +36,14 @@ class Judge:
         self.judgements = {int(name.removeprefix("of_")): answer for name, answer in judgements.items()}
         self.asked: list[int] = []
 
-    def __call__(self, arrival):
-        self.asked.append(arrival.update_id)
-        answer = self.judgements.get(arrival.update_id)
-        if isinstance(answer, ZeroDivisionError):
-            raise answer
-        return answer
+    def __call__(self, arrivals):
+        answers = []
+        for arrival in arrivals:
+            self.asked.append(arrival.update_id)
+            answers.append(self.judgements.get(arrival.update_id))
+            if isinstance(answers[-1], ZeroDivisionError):
+                raise answers[-1]
+        return answers
 
 
 @pytest.fixture
@@ -162,38 +162,61 @@ async def test_the_first_judge_that_drops_decides(make_gate):
     assert await gate.offer(arrivals(3, 4)) == [Dropped(ONCE_SEEN)] * 2
 
 
-def test_judgements_become_one_verdict():
-    """Keys in the order of their judges; none keeps the update without a condition."""
+async def test_judgements_become_one_verdict():
+    """Keys in the order of their judges; an empty one keeps the update unconditionally."""
     one, two, three = (Once(key, 1.0) for key in "abc")
     answers = [None, one, (two, three), ()]
-    assert judge(arrival(1), [Judge(of_1=answer) for answer in answers]) == (one, two, three)
-    assert judge(arrival(1), [Judge(of_1=None), Judge(of_1=())]) is None
-    assert judge(arrival(1), []) is None
+    assert await judge(arrivals(1), [Judge(of_1=answer) for answer in answers]) == [(one, two, three)]
+    assert await judge(arrivals(1), [Judge(of_1=None), Judge(of_1=())]) == [()]
+    assert await judge(arrivals(1), []) == [()]
+    assert await judge([], [Judge()]) == []
 
 
-async def test_a_verdict_is_awaited_where_a_judgement_is():
-    """Judges before and behind the one that is awaited are asked in their order; a later drop decides."""
+async def test_a_judge_is_asked_about_a_batch_at_once():
+    """About all of it that no judge before has dropped; about nothing it is not asked."""
+    batches = []
+
+    def notes(answers):
+        def asked(batch):
+            batches.append([arrival.update_id for arrival in batch])
+            return [answers.get(number) for number in batches[-1]]
+
+        return asked
+
+    one, two, drop = Once("a", 1.0), Once("b", 1.0), Drop("no")
+    judges = [notes({1: one, 2: drop}), notes({1: two, 3: drop}), notes({1: drop}), notes({})]
+    assert await judge(arrivals(1, 2, 3), judges) == [drop, drop, drop]
+    assert batches == [[1, 2, 3], [1, 3], [1]]
+
+
+async def test_a_judge_that_answers_for_fewer_is_refused():
+    """Nobody would know for which."""
+    with pytest.raises(ValueError, match="shorter"):
+        await judge(arrivals(1, 2), [lambda _: [None]])
+
+
+async def test_judgements_are_awaited_where_they_have_to_be():
+    """Judges before and behind one that is awaited are asked in their order; a later drop decides."""
     one, two, three = (Once(key, 1.0) for key in "abc")
 
     async def late(answer):
         await trio.lowlevel.checkpoint()
-        return answer
+        return [answer]
 
     async def awaited(*judges):
-        verdict = judge(arrival(1), judges)
-        assert isinstance(verdict, Coroutine)
-        return await verdict
+        (verdict,) = await judge(arrivals(1), judges)
+        return verdict
 
-    assert await awaited(lambda _: one, lambda _: late(two), lambda _: three) == (one, two, three)
-    assert await awaited(lambda _: late(one), lambda _: None, lambda _: late((two, three))) == (
+    assert await awaited(lambda _: [one], lambda _: late(two), lambda _: [three]) == (one, two, three)
+    assert await awaited(lambda _: late(one), lambda _: [None], lambda _: late((two, three))) == (
         one,
         two,
         three,
     )
-    assert await awaited(lambda _: late(None), lambda _: None) is None
+    assert await awaited(lambda _: late(None), lambda _: [None]) == ()
     second, first = Drop("second"), Drop("first")
-    assert await awaited(lambda _: late(one), lambda _: second) is second
-    assert await awaited(lambda _: late(first), lambda _: second) is first
+    assert await awaited(lambda _: late(one), lambda _: [second]) is second
+    assert await awaited(lambda _: late(first), lambda _: [second]) is first
 
 
 @pytest.mark.parametrize("answer", [True, "drop it", [Once("k", 1.0)], (Once("k", 1.0), "k"), Drop])

@@ -250,7 +250,7 @@ class StoresMachine(RuleBasedStateMachine):
     def they_remember_the_same_keys(self):
         rows = self.select("SELECT bot_id, key, at, until FROM once")
         kept = {(bot, text(key)): committed for bot, key, *committed in rows}
-        assert kept == {place: [*committed] for place, committed in self.memory._once.items()}
+        assert kept == {place: [one.at, one.until] for place, one in self.memory._once.items()}
 
     @invariant()
     def they_keep_the_same_values(self):

@@ -113,8 +113,8 @@ class Scene:
         nursery.start_soon(self.scheduler.run)
         nursery.start_soon(self.run)
 
-    def route(self, update):
-        return self.does if update.key in self.dialogs else None
+    def route(self, updates):
+        return [self.does if update.key in self.dialogs else None for update in updates]
 
     async def run(self):
         with self.scope:
@@ -152,6 +152,35 @@ async def test_a_function_has_the_updates_of_its_dialogs_and_the_worker_all_othe
         assert [seen.update_id for seen in scene.seen] == [1, 3]
         assert (scene.worker.ids, scene.desk.ends) == ([2], [(1, "done"), (3, "done")])
         assert scene.activity.messages == 2
+
+
+async def test_the_route_is_asked_once_about_all_that_come_together_but_what_nobody_can_decode(
+    nursery, autojump_clock
+):
+    """Its answers stay with their updates."""
+    scene = Scene(nursery)
+    scene.dialogs = {"a", "c", "d"}
+    asked: list[list[int]] = []
+
+    def route(updates):
+        asked.append([update.update_id for update in updates])
+        return scene.route(updates)
+
+    scene.scheduler.set_route(route)
+    await settle()
+    scene.paused = True
+    scene.desk.offer(update(1, "a"))
+    scene.desk.offer(update(2, "b"))
+    scene.desk.offer(replace(update(3, "c"), body=b'{"update_id":3,"x":"\xff"}'))
+    scene.desk.offer(update(4, "d"))
+    scene.paused = False
+    with scene.scheduler.hands_to(scene.worker):
+        scene.desk.poke()
+        await settle()
+    assert asked == [[1, 2, 4]]
+    assert sorted(seen.update_id for seen in scene.seen) == [1, 4]
+    assert scene.worker.ids == [2]
+    assert [end[0] for end in scene.ends("dead")] == [3]
 
 
 async def test_without_a_worker_functions_go_on_and_the_rest_waits(nursery, autojump_clock):

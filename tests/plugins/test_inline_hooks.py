@@ -95,7 +95,7 @@ def test_accept_is_given_the_bot_and_the_update():
         seen.append((bot.name, bot.id, bot.settings, update.kind, update.key, update.chat_id, plugin.name))
 
     (judge,) = Hooked(module(accept=accept)).judges()
-    assert judge(arrival(1)) is None
+    assert judge([arrival(1)]) == [None]
     assert seen == [("echo", 7, {"greeting": "hi"}, "message", "5", 5, "plugin0")]
 
 
@@ -111,7 +111,7 @@ def test_plugins_are_asked_in_order():
 
     hooked = Hooked(named("last", trylast=True), named("a"), named("first", tryfirst=True), named("b"))
     for judge in hooked.judges():
-        judge(arrival(1))
+        judge([arrival(1)])
     assert order == ["first", "a", "b", "last"]
 
 
@@ -120,7 +120,7 @@ def test_a_wrong_answer_is_a_failure_and_lets_the_update_in(answer):
     """So is what it raises."""
     hooked = Hooked(module(accept=lambda update: answer))
     (judge,) = hooked.judges()
-    assert judge(arrival(1)) is None
+    assert judge([arrival(1)]) == [None]
     assert hooked.names() == ["plugin.failed"]
     assert hooked.plugins.found[0].account.failures == 1
 
@@ -138,7 +138,7 @@ def test_a_plugin_that_raises_is_switched_off():
     hooked = Hooked(module(accept=raises), module(accept=other))
     for number in range(8):
         for judge in hooked.judges():
-            assert judge(arrival(number, "a secret")) is None
+            assert judge([arrival(number, "a secret")]) == [None]
     assert asked == list(range(8))
     assert hooked.names() == ["plugin.failed"] * 5 + ["plugin.disabled"]
     assert "a secret" not in str(hooked.told)
@@ -178,7 +178,7 @@ async def test_a_plugin_that_holds_the_loop_is_named_and_switched_off():
         nursery.start_soon(hooked.watchdog.serve)
         await trio.testing.wait_all_tasks_blocked()  # its thread is there
         (judge,) = hooked.judges()
-        assert judge(arrival(1)) is None
+        assert judge([arrival(1)]) == [None]
         nursery.cancel_scope.cancel()
     ((name, hook, seconds),) = hooked.held
     assert (name, hook) == ("plugin0", "trioworkers_accept")
@@ -207,7 +207,7 @@ async def test_a_take_gets_a_bot_with_storage():
     async with open_inbox(MemoryStore()) as inbox:
         hooked.plugins.found[0].connect(hooked.events, InboxPluginStore(inbox, "plugin0"))
         route: Any = hooked.hooks.route(lambda: BOT)
-        function: Any = route(waiting())
+        (function,) = route([waiting()])
         bot: Any = SimpleNamespace(writes=[])
         await function(SimpleNamespace(text="hello"), bot)
         assert seen == [("hello", "hello")]
@@ -225,9 +225,9 @@ async def test_what_takes_an_update_and_holds_the_loop_is_switched_off():
     async with open_inbox(MemoryStore()) as inbox:
         hooked.plugins.found[0].connect(hooked.events, InboxPluginStore(inbox, "plugin0"))
         route: Any = hooked.hooks.route(lambda: BOT)
-        await route(waiting())(SimpleNamespace(), SimpleNamespace(writes=[]))
+        await route([waiting()])[0](SimpleNamespace(), SimpleNamespace(writes=[]))
     assert "trioworkers_route held the loop for 1." in (hooked.plugins.found[0].breaker.reason or "")
-    assert route(waiting()) is None
+    assert route([waiting()]) == [None]
 
 
 @pytest.mark.parametrize("answer", ["yes", Drop("no")])
@@ -235,7 +235,7 @@ def test_a_wrong_answer_of_route_takes_nothing(answer):
     """The worker handles the update."""
     hooked = Hooked(module(route=lambda update: answer))
     route: Any = hooked.hooks.route(lambda: BOT)
-    assert route(waiting()) is None
+    assert route([waiting()]) == [None]
     assert hooked.names() == ["plugin.failed"]
 
 
@@ -285,7 +285,7 @@ async def test_a_taking_function_is_given_the_attempt_and_is_counted():
     assert find is not None
     came = arrival(1)
     again = Waiting(1, 7, 1, came.key, came.body, 0.0, attempt=3, after_gap=True)
-    found = find(again)
+    (found,) = find([again])
     assert found is not None
     calls = plugin.account.calls
     bot: Any = SimpleNamespace(writes=[])
@@ -303,7 +303,7 @@ def test_a_route_leaves_out_a_plugin_that_is_switched_off():
     find = hooked.hooks.route(lambda: BOT)
     assert find is not None
     hooked.plugins.found[0].switch_off("a test")
-    assert find(waiting()) is None
+    assert find([waiting()]) == [None]
     assert asked == [1]
 
 
@@ -311,7 +311,7 @@ def test_a_call_that_is_only_slow_is_reported_and_the_plugin_stays_on():
     """Slower than 50 ms on the loop, and quicker than a second."""
     hooked = Hooked(module(accept=lambda: time.sleep(0.06)))
     (judge,) = hooked.judges()
-    judge(arrival(1))
+    judge([arrival(1)])
     (slow,) = [event for event in hooked.told if event.event == "plugin.slow"]
     assert slow.fields["plugin"] == "plugin0"
     assert slow.fields["hook"] == "trioworkers_accept"
@@ -331,10 +331,110 @@ async def test_an_async_judge_that_holds_the_loop_is_named_and_switched_off():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hooked.watchdog.serve)
         (judge,) = hooked.judges()
-        assert (await judge(arrival(1))).reason == "unwanted"
+        assert [answer.reason for answer in await judge([arrival(1)])] == ["unwanted"]
         assert hooked.plugins.found[0].state == "active"
-        await judge(arrival(2, "hold"))
+        await judge([arrival(2, "hold")])
         nursery.cancel_scope.cancel()
     assert [call[:2] for call in hooked.held] == [("plugin0", "trioworkers_accept")]
     assert "held the loop for 1." in (hooked.plugins.found[0].breaker.reason or "")
     assert hooked.plugins.found[0].state == "off"
+
+
+async def test_each_call_of_a_batch_has_its_own_time():
+    """Many that are short together hold nothing; one that is slow is reported as itself."""
+    waits = {2: 0.3, 5: 0.9, 7: 0.3}
+
+    def accept(update):
+        time.sleep(waits.get(update.update_id, 0.0))
+
+    hooked = Hooked(module(accept=accept))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hooked.watchdog.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        (judge,) = hooked.judges()
+        assert judge([arrival(number) for number in range(10)]) == [None] * 10
+        nursery.cancel_scope.cancel()
+    took = [event.fields["took"] for event in hooked.told if event.event == "plugin.slow"]
+    assert [round(one, 1) for one in took] == [0.3, 0.9, 0.3]
+    (row,) = hooked.plugins.rows()
+    assert (row["state"], row["calls"], row["failures"], hooked.held) == ("active", 10, 0, [])
+    assert 0.9 <= row["slowest_ms"] / 1000 < 1.0
+    assert 1.5 <= row["seconds"] < 2.0
+
+
+async def test_a_call_that_holds_the_loop_amid_a_batch_is_named_and_is_the_last():
+    """The updates behind it are let in; those before it have their answers."""
+    asked = []
+
+    def accept(update):
+        asked.append(update.update_id)
+        if update.update_id == 2:
+            time.sleep(1.3)
+        return Drop("no")
+
+    hooked = Hooked(module(accept=accept))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hooked.watchdog.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        (judge,) = hooked.judges()
+        answers = judge([arrival(number) for number in (1, 2, 3, 4)])
+        nursery.cancel_scope.cancel()
+    assert asked == [1, 2]
+    assert [answer and answer.reason for answer in answers] == ["no", "no", None, None]
+    ((name, hook, seconds),) = hooked.held
+    assert (name, hook) == ("plugin0", "trioworkers_accept")
+    assert 1 <= seconds < 1.3
+    assert hooked.names() == ["plugin.disabled"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_plugin_that_fails_amid_a_batch_is_not_called_for_the_rest(is_async):
+    """Each failure is counted; after the fifth the plugin is off at once."""
+    asked = []
+
+    def raises(update):
+        asked.append(update.update_id)
+        if update.update_id % 2:
+            raise RuntimeError(update.text)
+        return Drop("even")
+
+    async def raises_later(update):
+        await trio.lowlevel.checkpoint()
+        return raises(update)
+
+    hooked = Hooked(module(accept=raises_later if is_async else raises))
+    (judge,) = hooked.judges()
+    answers: Any = judge([arrival(number) for number in range(20)])
+    if is_async:
+        answers = await answers
+    assert asked == list(range(10))
+    assert [answer and answer.reason for answer in answers] == ["even", None] * 5 + [None] * 10
+    assert hooked.names() == ["plugin.failed"] * 5 + ["plugin.disabled"]
+    row = hooked.plugins.rows()[0]
+    assert (row["state"], row["failures"], row["calls"]) == ("off", 5, 10)
+
+
+def test_a_route_is_asked_about_what_no_plugin_before_has_taken():
+    """Of a batch; the answers stand at the places of their updates."""
+    asked: list[list[int]] = [[], [], []]
+
+    def taking(number, *taken):
+        async def run(update, bot):
+            """Never run."""
+
+        def route(update):
+            asked[number].append(update.update_id)
+            return Take(run) if update.update_id in taken else None
+
+        return module(route=route)
+
+    hooked = Hooked(taking(0, 2), taking(1, 1, 2, 4), taking(2, 3))
+    for plugin in hooked.plugins.found:
+        plugin.connect(hooked.events, InboxPluginStore(SimpleNamespace(), plugin.name))  # type: ignore[arg-type] # unused
+    route: Any = hooked.hooks.route(lambda: BOT)
+    runs = route([waiting(number) for number in (1, 2, 3, 4, 5)])
+    names = [run and run.plugin.name for run in runs]
+    assert names == ["plugin1", "plugin0", "plugin2", "plugin1", None]
+    assert asked == [[1, 2, 3, 4, 5], [1, 3, 4, 5], [3, 5]]
+    assert route([waiting(2)])[0].plugin.name == "plugin0"
+    assert asked[1:] == [[1, 3, 4, 5], [3, 5]]

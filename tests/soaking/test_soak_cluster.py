@@ -62,7 +62,7 @@ def test_pollers_one_after_the_other_are_in_order() -> None:
 
 
 def test_two_that_poll_at_once_are_found() -> None:
-    """Unless the first was frozen when the second began, and had begun before that."""
+    """Unless the first was frozen when the second began."""
     pollers = watched(("polls", "a/0", 1.0), ("polls", "b/0", 12.0), ("polls", "a/0", 20.0))
     absence = Absence("a/0", "freeze", 2.0, 19.0, [BOT])
     assert two_pollers(pollers.overlaps[:1], [absence]) == []
@@ -87,8 +87,9 @@ def test_takeovers_are_held_against_the_lease() -> None:
         1: [["a/0", 0.0, 9.0, 20.0], ["b/0", 22.0, 30.0, None]],
         2: [["a/0", 0.0, 9.0, 20.0], ["a/1", 26.0, 30.0, None]],
         3: [["a/0", 0.0, 9.0, 20.0]],
+        4: [["b/0", 0.0, 28.0, 30.0]],
     }
-    absence = Absence("a/0", "kill", 10.0, 10.0, [1, 2, 3])
+    absence = Absence("a/0", "kill", 10.0, 10.0, [1, 2, 3, 4])
     broken, figures = late([absence], turns, 15.0)
     assert broken == ["kill a/0: 1 bots too late: 2 after 16.0 s", "kill a/0: 1 bots never: 3"]
     assert (figures["takeover, median s"], figures["takeover, longest s"]) == (14.0, 16.0)

@@ -23,6 +23,9 @@ from trioworkers.transport import deliveries as module
 from trioworkers.transport.deliveries import GRACE, Deliveries, derive_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trioworkers.inbox.gate import Judgement
     from trioworkers.records import Arrival
 
 BOT = 7
@@ -277,8 +280,8 @@ async def test_the_same_update_twice_in_a_batch_is_one(tmp_path, autojump_clock)
 async def test_what_is_dropped_at_the_gate_is_answered_200(tmp_path, autojump_clock):
     """It is counted apart, also in the document; Telegram has to forget it, so it is not sent again."""
 
-    def drop(_: Any) -> Drop:
-        return Drop("an advertisement")
+    def drop(arrivals: Sequence[Arrival]) -> list[Judgement]:
+        return [Drop("an advertisement") for _ in arrivals]
 
     async with open_inbox(open_sqlite(tmp_path / "inbox.db")) as inbox, trio.open_nursery() as nursery:
         deliveries = Deliveries()

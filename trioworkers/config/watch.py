@@ -100,7 +100,8 @@ async def serve_watch(
             is_asked = False
             while not is_asked:
                 until = min(deadline, next_beat(pace.glance))
-                hinted, is_asked = await _wait(hints, until - trio.current_time(), asked)
+                left = max(0.0, until - trio.current_time())  # the last glance may have taken until later
+                hinted, is_asked = await _wait(hints, left, asked)
                 if hinted or trio.current_time() >= deadline or stamps != await in_thread.run(what.stamps):
                     break
             if is_asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -17,13 +18,17 @@ def result(value: Any) -> bytes:
 
 def whole(status: int, body: bytes, *, keeps_alive: bool = True) -> bytes:
     """A whole response with a JSON body."""
-    return b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n%s" % (
-        status,
-        HTTPStatus(status).phrase.encode(),
+    return b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n%s" % (
+        _status(status),
         len(body),
         b"" if keeps_alive else b"connection: close\r\n",
         body,
     )
+
+
+@cache
+def _status(status: int) -> bytes:
+    return f"{status} {HTTPStatus(status).phrase}".encode()
 
 
 def refused(status: int, words: str = "") -> bytes:

@@ -16,7 +16,7 @@ from trioworkers.gateway.answers import refused, whole
 from trioworkers.gateway.heard import relay_heard
 from trioworkers.gateway.messages import MessageError
 from trioworkers.gateway.params import read_params
-from trioworkers.gateway.probe import CALL_OF, GREETING, read_ends
+from trioworkers.gateway.probe import CALL_OF, GREETING, EndReader
 from trioworkers.gateway.probe import METHOD as PROBE
 from trioworkers.gateway.programs import Gone, ProgramConnection
 from trioworkers.gateway.promise import read_greeting
@@ -149,8 +149,10 @@ async def _answer(bot: LocalBot, head: RequestHead, target: Target, program: Pro
         return False
     if target.method == PROBE:
         with bot.probes.one():
-            await read_ends(program, bot.ended)
+            await EndReader(program, bot.ended).read(lambda: bot.in_hand > 0, bot.looks)
         return False
+    for look in tuple(bot.looks):
+        look()
     if target.method not in LOCAL:
         if bot.acknowledged_by == "quiet" and not target.is_file:
             return await relay_heard(bot, head, target, program)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from trioworkers.gateway.recorded import relay_recorded
 from trioworkers.gateway.relay import look_at, relay

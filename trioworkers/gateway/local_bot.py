@@ -26,7 +26,7 @@ from trioworkers.gateway.quiet_ends import QuietEnds
 from trioworkers.protocol.frames import LONGEST_STOOD, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from trioworkers.gateway.handling import Handling
     from trioworkers.gateway.hands import Hands, Held, MayBeGone
@@ -49,6 +49,7 @@ class LocalBot:
         heard_at: when it asked for them last, was answered, or told an end, trio time.
         connections: how many it has at the endpoint; the endpoint counts.
         probes: connections on which ends are told.
+        looks: what takes in the ends that were told and nobody waited for.
         speaking: calls of its handlings that are under way.
     """
 
@@ -59,6 +60,7 @@ class LocalBot:
         self.heard_at = trio.current_time()
         self.connections = 0
         self.probes, self.speaking = UnderWay(), UnderWay()
+        self.looks: set[Callable[[], None]] = set()
         self._greeting: Greeting | None = None
         self._is_told = False
         self._desk: Desk[Held] = Desk(context.ids)
@@ -296,7 +298,7 @@ class LocalBot:
             if method == "getupdates":
                 if not self._may_poll(greeting, read_whole(params, "offset", 0)):
                     return None
-                body = await self._getupdates_of(params, gone)
+                body = await self._get_updates(params, gone)
                 return None if body is None else (200, body)
             return await self._account.answer(method, params)
         except NotDroppedError:
@@ -323,7 +325,7 @@ class LocalBot:
             self.context.emit("gateway.unprobed", reason=lacking(greeting), acknowledge=self.promise)
         return self.unfit is None
 
-    async def _getupdates_of(self, params: Mapping[str, Any], gone: MayBeGone) -> bytes | None:
+    async def _get_updates(self, params: Mapping[str, Any], gone: MayBeGone) -> bytes | None:
         context = self.context
         poll = Poll(
             read_whole(params, "offset", 0),

@@ -27,9 +27,9 @@ def read_params(query: bytes, content_type: bytes, body: bytes) -> dict[str, Any
     Raises:
         ValueError: they cannot be read.
     """
-    params: dict[str, Any] = dict(_pairs(query))
+    params: dict[str, Any] = dict(_pairs(query)) if query else {}
     if body:
-        kind, options = parse_options_header(content_type.decode("latin-1"))
+        kind = content_type.partition(b";")[0].strip().lower().decode("latin-1")
         if kind == "application/json":
             try:
                 found = msgspec.json.decode(body)
@@ -43,6 +43,7 @@ def read_params(query: bytes, content_type: bytes, body: bytes) -> dict[str, Any
         elif kind == "application/x-www-form-urlencoded":
             params.update(_pairs(body))
         elif kind == "multipart/form-data":
+            _, options = parse_options_header(content_type.decode("latin-1"))
             params.update(_multipart(options, body))
     return params
 

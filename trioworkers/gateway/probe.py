@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import trio
@@ -16,7 +16,7 @@ from trioworkers.handling.failure import in_words
 from trioworkers.protocol.frames import ERROR_LENGTH, LONGEST_AFTER, WORDS_LENGTH, Outcome, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from trioworkers.botapi.errors import BotApiError
     from trioworkers.gateway.programs import ProgramConnection
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GREETING, CALL_OF = b"x-trioworkers-probe", b"x-trioworkers-update"  # fields of requests
 METHOD = "trioworkersprobe"  # in the place of a method, in lower case
 MOST_LINE = 16 * 1024  # bytes
+LOOK = 0.005  # seconds until it is looked for further ends
 
 
 class End(msgspec.Struct, frozen=True):
@@ -41,17 +42,73 @@ class End(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(End).decode
 
 
-async def read_ends(program: ProgramConnection, ended: Callable[[End], None]) -> None:
-    """Tell each end that comes on a connection, until that ends.
+class EndReader:
+    """Reads what one probe tells.
 
-    Raises:
-        MessageError: it is not what a probe sends.
-        OSError, trio.ClosedResourceError: the connection has ended.
+    While ends come one after the other, nobody waits for them: each would cost the daemon a turn of its loop,
+    and on a busy machine take the processor from the program amid its work. They are read with the program's
+    next request, and every few milliseconds.
+
+    Args:
+        program: the connection.
+        ended: is told each end.
     """
-    rest = b""
-    while (part := await program.next_part(math.inf)) is not END:
-        *lines, rest = (rest + part).split(b"\n")
-        if len(rest) > MOST_LINE:
+
+    def __init__(self, program: ProgramConnection, ended: Callable[[End], None]) -> None:
+        self._program = program
+        self._ended = ended
+        self._rest = b""
+        self._count = 0
+        self._is_over = False
+        self._error: MessageError | None = None
+
+    async def read(self, has_more: Callable[[], bool], looks: set[Callable[[], None]]) -> None:
+        """Tell each end that comes on the connection, until that ends.
+
+        Args:
+            has_more: whether there are updates of which the ends are still to come.
+            looks: what to call before each request of the program is answered.
+
+        Raises:
+            MessageError: it is not what a probe sends.
+            OSError, trio.ClosedResourceError: the connection has ended.
+        """
+        while not self._is_over:
+            self._take(await self._program.next_part(math.inf))
+            self._take_all()
+            before = 0
+            looks.add(self.look)
+            try:
+                while self._count > before and has_more():
+                    before = self._count
+                    await trio.sleep(LOOK)
+                    self.look()
+                    if self._error is not None:
+                        raise self._error
+            finally:
+                looks.discard(self.look)
+
+    def look(self) -> None:
+        """Tell the ends that are here. What is wrong with them :meth:`read` raises."""
+        try:
+            while self._error is None and not self._is_over and self._program.read_nowait():
+                self._take_all()
+        except MessageError as error:
+            self._error = error
+        except OSError:  # it is met again where the connection is waited for
+            return
+
+    def _take_all(self) -> None:
+        parts = self._program.parts
+        while parts and not self._is_over:
+            self._take(parts.popleft())
+
+    def _take(self, part: Any) -> None:
+        if part is END:
+            self._is_over = True
+            return
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        if len(self._rest) > MOST_LINE:
             message = f"a line of more than {MOST_LINE} bytes"
             raise MessageError(message)
         for line in lines:
@@ -60,7 +117,8 @@ async def read_ends(program: ProgramConnection, ended: Callable[[End], None]) ->
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 message = "not the end of an update"
                 raise MessageError(message) from None
-            ended(end)
+            self._count += 1
+            self._ended(end)
 
 
 def outcome_of(end: End, refusal: BotApiError | None) -> Outcome:
@@ -79,7 +137,7 @@ def outcome_of(end: End, refusal: BotApiError | None) -> Outcome:
     return Outcome(0, "retry", error=error, words=words)
 
 
-class UnderWay:
+class UnderWay(AbstractContextManager[None]):
     """Counts what is under way, and waits until nothing is."""
 
     def __init__(self) -> None:
@@ -87,18 +145,19 @@ class UnderWay:
         self._over = trio.Event()
         self._over.set()
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self) -> AbstractContextManager[None]:
         """Inside, one is under way."""
+        return self
+
+    def __enter__(self) -> None:
         if not self._count:
             self._over = trio.Event()
         self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._over.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._over.set()
 
     async def wait_over(self) -> None:
         """Return when none is under way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,14 +66,16 @@ class ProgramConnection:
         Raises:
             MessageError: it is not a valid request.
         """
-        with trio.move_on_after(idle) as limit:
-            while not self.parts:
+        parts = self._reader.parts
+        with trio.CancelScope(deadline=trio.current_time() + idle) as limit:
+            while not parts:
                 data = await self._stream.receive()
                 if not data:
                     return None
                 self._reader.feed(data)
-                limit.deadline = min(limit.deadline, trio.current_time() + head)
-            part = self.parts.popleft()
+                if not parts:  # a part of a head
+                    limit.deadline = min(limit.deadline, trio.current_time() + head)
+            part = parts.popleft()
             assert isinstance(part, RequestHead)  # noqa: S101 - for mypy; a message begins with its head
             return part
         return None
@@ -84,15 +87,29 @@ class ProgramConnection:
             GoneError: the connection has ended.
             MessageError: it is not a valid request.
         """
-        while not self.parts:
+        parts = self._reader.parts
+        while not parts:
             await self._feed(patience)
-        return self.parts.popleft()
+        return parts.popleft()
+
+    def read_nowait(self) -> bool:
+        """Read what is here of the body; return whether that was anything.
+
+        Raises:
+            MessageError: it is not a valid request.
+            OSError: the connection is broken.
+        """
+        data = self._stream.receive_nowait()
+        if data:
+            self._reader.feed(data)
+        return bool(data)
 
     def take_blocks(self) -> tuple[list[bytes], bool]:
         """Return what has been read of the body, and whether that is all of it."""
         blocks: list[bytes] = []
-        while self.parts:
-            part = self.parts.popleft()
+        parts = self._reader.parts
+        while parts:
+            part = parts.popleft()
             if part is END:
                 return blocks, True
             blocks.append(part)
@@ -122,12 +139,15 @@ class ProgramConnection:
         return body if is_whole and len(body) <= most else None
 
     async def _feed(self, patience: float = SENDING) -> None:
-        with trio.move_on_after(patience):
+        data = b""
+        if patience == math.inf:  # a scope costs as much as what is read
             data = await self._stream.receive()
-            if data:
-                self._reader.feed(data)
-                return
-        raise GoneError
+        else:
+            with trio.move_on_after(patience):
+                data = await self._stream.receive()
+        if not data:
+            raise GoneError
+        self._reader.feed(data)
 
     async def send(self, data: bytes) -> None:
         """Send all of it.

@@ -8,15 +8,15 @@ made again.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
+from msgspec.structs import replace
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.gateway.answers import refused, result, whole
-from trioworkers.gateway.messages import End, ResponseHead
+from trioworkers.gateway.messages import HOP_BY_HOP, End, ResponseHead
 from trioworkers.gateway.params import read_params
 from trioworkers.gateway.programs import GoneError
 from trioworkers.gateway.relay import Answered, count, first_part, hold_of, next_part, relay, send, take_turn
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOST_READ = 256 * 1024  # bytes of a body that is compared
 MULTIPART = b"multipart/"
 # the answer is read here: it must not come packed
-LEFT_OUT = frozenset((b"accept-encoding",))
+LEFT_OUT = HOP_BY_HOP | {b"accept-encoding"}
 
 
 class _Answer(msgspec.Struct):
@@ -126,8 +126,7 @@ class _Call:
         self.content = b""
         self._bot = bot
         self._handling = handling
-        fields = tuple(field for field in head.fields if field[0] not in LEFT_OUT)
-        self._head = replace(head, fields=fields)
+        self._head = head
         self._target = target
         self._program = program
         self._turn: object | None = None
@@ -135,6 +134,9 @@ class _Call:
 
     async def take_turn(self) -> None:
         """Wait for its turn, if it is a message."""
+        turns = self._bot.context.turns
+        if turns is None or not turns.is_on:
+            return
         with self._handling.standing_still():
             self._turn = await take_turn(self._bot, self._head, self._target, self._program)
 
@@ -181,7 +183,7 @@ class _Call:
         try:
             if self._handling.is_lost:  # it waited for its turn, say
                 raise GoneError
-            first, _ = first_part(self._bot, self._head, self._target, self._program)
+            first, _ = first_part(self._bot, self._head, self._target, self._program, LEFT_OUT)
             await send(connection, first)
             part = await next_part(connection)
             assert isinstance(part, ResponseHead)  # noqa: S101 - for mypy; a message begins with its head

@@ -121,14 +121,23 @@ class _Uploading:
         self.error: Exception | None = None
 
 
-def first_part(bot: Process, head: RequestHead, target: Target, program: RequestSource) -> tuple[bytes, bool]:
-    """Return the head as the server is sent it, what is here of the body, and whether that is all of it."""
+def first_part(
+    bot: Process,
+    head: RequestHead,
+    target: Target,
+    program: RequestSource,
+    left_out: frozenset[bytes] = HOP_BY_HOP,
+) -> tuple[bytes, bool]:
+    """Return the head as the server is sent it, what is here of the body, and whether that is all of it.
+
+    `left_out`: fields that the server does not get.
+    """
     upstream = bot.context.upstream
     lines = [
         b"%s %s HTTP/1.1\r\nhost: %s\r\n"
         % (head.method, target.at(upstream.path, upstream.token, is_test=upstream.is_test), upstream.host)
     ]
-    lines += [b"%s: %s\r\n" % field for field in head.fields if field[0] not in HOP_BY_HOP]
+    lines += [b"%s: %s\r\n" % field for field in head.fields if field[0] not in left_out]
     blocks, is_whole = program.take_blocks()
     is_chunked = head.has_body and head.length is None
     if is_chunked:
@@ -219,7 +228,7 @@ async def next_part(connection: UpstreamConnection) -> ResponseHead | bytes | En
 
 async def _feed(connection: UpstreamConnection) -> None:
     try:
-        with trio.move_on_after(SILENCE) as limit:
+        with trio.CancelScope(deadline=trio.current_time() + SILENCE) as limit:
             connection.reader.feed(await connection.stream.receive())
     except (OSError, trio.ClosedResourceError, MessageError):
         message = "the server broke off"

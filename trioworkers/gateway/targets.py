@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from urllib.parse import unquote_to_bytes
 
 # a base with a slash at its end gives two at the beginning; a proxy is asked with the whole address
@@ -20,7 +21,7 @@ LOCAL = frozenset(("getupdates", "setwebhook", "deletewebhook", "getwebhookinfo"
 _METHOD = re.compile(rb"[A-Za-z]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """A target that names a bot.
 
@@ -36,18 +37,18 @@ class Target:
     is_test: bool
     rest: bytes
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The method's name; empty for files, and where there is none."""
         name = self.rest.partition(b"?")[0].rstrip(b"/")
         return name.decode() if not self.is_file and _METHOD.fullmatch(name) else ""
 
-    @property
+    @cached_property
     def method(self) -> str:
         """The same in lower case: capitals mean nothing to the Bot API server."""
         return self.name.lower()
 
-    @property
+    @cached_property
     def query(self) -> bytes:
         """The query, without its question mark."""
         return self.rest.partition(b"?")[2]
@@ -63,6 +64,7 @@ class Target:
         )
 
 
+@lru_cache(256)  # most calls of a bot have one of a few
 def read_target(target: bytes) -> Target | None:
     """Return what a target names; None: no bot."""
     match = _TARGET.fullmatch(target)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trioworkers.botapi.server import Server
     from trioworkers.http.stream import Stream
 
-MOST_IDLE = 64
+MOST_IDLE = 128  # as many as updates that one poll brings, and some more: opening one costs more than a call
 
 
 class Upstream:

@@ -61,6 +61,13 @@ class Stream:
             except (BlockingIOError, ssl.SSLWantReadError):
                 await trio.lowlevel.wait_readable(self.socket)
 
+    def receive_nowait(self) -> bytes | None:
+        """The bytes that are here; None: there are none. None of them at the end of the connection."""
+        try:
+            return self.socket.recv(READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+
     def is_quiet(self) -> bool:
         """Whether the other side neither closed it nor says anything, but for what TLS says for itself."""
         try:

@@ -8,7 +8,7 @@ are known by then.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -29,7 +29,8 @@ Judgement: TypeAlias = Drop | Once | tuple[Once | StoreWrite, ...] | None
 A `StoreWrite` is committed in the transaction of the update, if that is kept.
 """
 
-Judge: TypeAlias = Callable[[Arrival], Judgement | Awaitable[Judgement]]
+Judge: TypeAlias = Callable[[Sequence[Arrival]], list[Judgement] | Awaitable[list[Judgement]]]
+"""Answers with one judgement for each of these updates, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +117,37 @@ class Gate:
         if self._apart():
             arrivals = [with_own_lane(arrival) for arrival in arrivals]
         judges = self._judges()
-        verdicts = await self._judge_new(arrivals, judges) if judges else {}
+        verdicts = await self._judge_new(arrivals, judges) if judges else ()
         stored = self._emit_stored if self._events.hears("update.stored") else None
         results = await self._inbox.accept(self._bot_id, arrivals, verdicts, stored)
         if judges and arrivals:
             self._remember(arrivals)
-        admissions = [_admission(result, verdicts.get(place)) for place, result in enumerate(results)]
+        if verdicts:
+            admissions = [*map(_admission, results, verdicts)]
+        else:
+            admissions = [_admission(result) for result in results]
         self._report(arrivals, admissions)
         return admissions
 
-    async def _judge_new(
-        self, arrivals: Sequence[Arrival], judges: Sequence[Judge]
-    ) -> dict[int, GateVerdict]:
-        """The verdicts about the updates that are not known, by their places; none keeps the update."""
+    async def _judge_new(self, arrivals: Sequence[Arrival], judges: Sequence[Judge]) -> Sequence[GateVerdict]:
+        """The verdicts about these updates; what came before has none, and no judge is asked about it."""
+        before = self._highest
+        for arrival in arrivals:  # nearly all batches are new from the first to the last
+            if arrival.update_id <= before or arrival.broken:
+                break
+            before = arrival.update_id
+        else:
+            return await judge(arrivals, judges)
         known = await self._known([arrival.update_id for arrival in arrivals])
-        verdicts: dict[int, GateVerdict] = {}
+        verdicts: list[GateVerdict] = [()] * len(arrivals)
+        places: list[int] = []
         for place, arrival in enumerate(arrivals):
             if arrival.update_id not in known and not arrival.broken:  # what nobody can decode, no judge can
                 known.add(arrival.update_id)  # twice in one batch: the second is a duplicate
-                verdict = judge(arrival, judges)
-                if verdict is not None and not isinstance(verdict, (tuple, Drop)):
-                    verdict = await verdict
-                if verdict is not None:
-                    verdicts[place] = verdict
+                places.append(place)
+        judged = await judge([arrivals[place] for place in places], judges)
+        for place, verdict in zip(places, judged, strict=True):
+            verdicts[place] = verdict
         return verdicts
 
     async def _known(self, update_ids: list[int]) -> set[int]:
@@ -147,16 +156,17 @@ class Gate:
         The store is asked only about ids that do not lie above all that came here: Telegram's ascend, and a
         question would hold up each batch, and the commits of all bots.
         """
-        known = {update_id for update_id in update_ids if update_id in self._recent}
-        doubtful = [one for one in update_ids if one <= self._highest and one not in known]
-        if doubtful:
-            known |= await self._inbox.known(self._bot_id, doubtful)
+        doubtful = [one for one in update_ids if one <= self._highest]
+        known = {update_id for update_id in doubtful if update_id in self._recent}
+        if len(known) < len(doubtful):
+            asked = [one for one in doubtful if one not in known]
+            known |= await self._inbox.known(self._bot_id, asked)
         return known
 
     def _remember(self, arrivals: Sequence[Arrival]) -> None:
         """These are durable."""
         came = [arrival.update_id for arrival in arrivals]
-        highest = max(came, default=-math.inf)
+        highest = max(came)
         self._highest = highest if self._highest == math.inf else max(self._highest, highest)
         self._recent.update(dict.fromkeys(came))
         if len(self._recent) > 2 * MOST_RECENT:
@@ -195,56 +205,40 @@ class Gate:
                 )
 
 
-def judge(
-    arrival: Arrival, judges: Sequence[Judge], kept: tuple[Once | StoreWrite, ...] = ()
-) -> GateVerdict | Coroutine[None, None, GateVerdict | None] | None:
-    """Ask the judges about an update; None keeps it without a condition.
+async def judge(arrivals: Sequence[Arrival], judges: Sequence[Judge]) -> Sequence[GateVerdict]:
+    """Ask the judges about updates; one verdict for each, in order. An empty one keeps it unconditionally.
 
-    The verdict has to be awaited only where a judgement has to be: most judges are plain functions, and a
-    coroutine for each update would take a tenth of their time.
-
-    Args:
-        arrival: the update.
-        judges: those that are asked, in this order.
-        kept: what those before them answered.
+    Each judge is asked about all of them together but those that a judge before it has dropped: what guards
+    a judge would take as long as the judge, if it were around each update.
 
     Raises:
         TypeError: a judge answered something that is not a judgement.
         Exception: whatever a judge raised.
     """
-    for place, ask in enumerate(judges):
-        judgement = ask(arrival)
-        if judgement is None:
-            continue
-        if type(judgement) is Once:  # the usual one; isinstance of an Awaitable takes longer than all else
-            kept = (*kept, judgement)
-            continue
-        if isinstance(judgement, Drop):
-            return judgement
-        if isinstance(judgement, Awaitable):
-            return _judge_on(judgement, arrival, judges[place + 1 :], kept)
-        kept = (*kept, *_parts(judgement))
-    return kept or None
-
-
-async def _judge_on(
-    first: Awaitable[Judgement],
-    arrival: Arrival,
-    judges: Sequence[Judge],
-    kept: tuple[Once | StoreWrite, ...],
-) -> GateVerdict | None:
-    """Await a judgement, then ask the judges that are left."""
-    judgement = await first
-    if isinstance(judgement, Drop):
-        return judgement
-    verdict = judge(arrival, judges, (*kept, *_parts(judgement)))
-    if verdict is None or isinstance(verdict, (tuple, Drop)):
-        return verdict
-    return await verdict
+    kept: list[tuple[Once | StoreWrite, ...]] = [()] * len(arrivals)
+    dropped: dict[int, Drop] = {}
+    asked: Sequence[Arrival] = arrivals
+    places: Sequence[int] = range(len(arrivals))
+    for ask in judges:
+        if dropped:
+            places = [place for place in places if place not in dropped]
+            asked = [arrivals[place] for place in places]
+        if not places:
+            break
+        answers = ask(asked)
+        judgements = answers if isinstance(answers, list) else await answers
+        for place, judgement in zip(places, judgements, strict=True):
+            if type(judgement) is Once:  # the usual one
+                kept[place] += (judgement,)
+            elif isinstance(judgement, Drop):
+                dropped[place] = judgement
+            elif judgement is not None:
+                kept[place] += _parts(judgement)
+    return [dropped.get(place, kept[place]) for place in range(len(arrivals))] if dropped else kept
 
 
 def _parts(judgement: object) -> tuple[Once | StoreWrite, ...]:
-    answers = judgement if isinstance(judgement, tuple) else () if judgement is None else (judgement,)
+    answers = judgement if isinstance(judgement, tuple) else (judgement,)
     for part in answers:
         if not isinstance(part, Once | StoreWrite):
             message = f"a judge answered {type(part).__name__}, expected Drop, Once, a tuple or None"
@@ -252,14 +246,14 @@ def _parts(judgement: object) -> tuple[Once | StoreWrite, ...]:
     return answers
 
 
-def _admission(result: ArrivalResult, verdict: GateVerdict | None) -> Admission:
+def _admission(result: ArrivalResult, verdict: GateVerdict = ()) -> Admission:
     if isinstance(result, Kept):
         return _STORED
     if result is DUPLICATE:
         return _DUPLICATE
     if isinstance(verdict, Drop):
         return Dropped(verdict.reason)
-    for part in verdict or ():
+    for part in verdict:
         if isinstance(part, Once) and isinstance(result, OnceSeen) and part.key == result.key:
             return Dropped(part.reason, part.level)
     return _ONCE_SEEN

@@ -105,14 +105,14 @@ class Inbox:
         self,
         bot_id: int,
         arrivals: Sequence[Arrival],
-        verdicts: Mapping[int, GateVerdict] | None = None,
+        verdicts: Sequence[GateVerdict] = (),
         stored: Callable[[Sequence[Waiting]], None] | None = None,
     ) -> Sequence[ArrivalResult]:
         """Make a batch of one bot's updates durable; those that came before change nothing.
 
-        Returns one result for each arrival, in order. `verdicts` says, by an arrival's place in the batch,
-        which keys it may be kept once with and what is written for plugins if it is kept, or that only its
-        id is remembered. :mod:`.gate` is the way in for transports. `stored` is called with the updates that
+        Returns one result for each arrival, in order. `verdicts` says for each arrival, in order, which keys
+        it may be kept once with and what is written for plugins if it is kept, or that only its id is
+        remembered; () for none. :mod:`.gate` is the way in for transports. `stored` is called with those that
         were kept, before any of them is handed out; it only notes them. A caller that is cancelled does not
         know whether the updates are durable, and has to offer them again.
 
@@ -149,8 +149,8 @@ class Inbox:
         operations: Sequence[Accept | Filter]
         if verdicts:
             operations = [
-                _judged(bot_id, arrival, now, verdicts.get(place, ()))
-                for place, arrival in enumerate(arrivals)
+                _judged(bot_id, arrival, now, verdict)
+                for arrival, verdict in zip(arrivals, verdicts, strict=True)
             ]
         else:
             operations = [

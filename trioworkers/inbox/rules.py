@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from trioworkers.inbox.store import ANY, OnceSeen
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 MOST_LOGGED = 50  # attempts of one update; waits that Telegram asks for have no end of their own
 
 
-class Committed(NamedTuple):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """When a once key was committed, and until when it counts. Unix seconds."""
 
     at: float

@@ -20,7 +20,7 @@ class BotHooks(Protocol):
         """What gives the judges of the bot's gate, anew for each batch."""
 
     def route(self, settings: Callable[[], BotSettings]) -> Route | None:
-        """What names the function of the daemon that handles an update; None: there is none."""
+        """What names the functions of the daemon that handle updates; None: there are none."""
 
     def status(self, settings: BotSettings) -> dict[str, Any]:
         """What plugins add to the bot's row of the status document."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trioworkers.nursery.executor import Executor
     from trioworkers.records import RecordedCall, Waiting
 
-    Route = Callable[[Waiting], Run | None]
+    Route = Callable[[Sequence[Waiting]], Sequence[Run | None]]
 
 UNREAD_PAUSE = 1.0  # seconds until an update whose calls could not be read is tried again
 
@@ -92,9 +92,9 @@ class Scheduler:
         settling: what deliveries need, the backlog included.
         fault: where it is noted what breaks in a callback.
         is_paused: nothing is handed out while it says so; whoever changes that pokes the backlog.
-        route: names the function of the daemon that handles an update in the worker's place, or None. It is
-            asked when an update may be handled, and again after `reroute`. None: there are no
-            such functions.
+        route: names for each of these updates the function of the daemon that handles it in the worker's
+            place, or None. It is asked when updates may be handled, and again after `reroute`. None: there
+            are no such functions.
 
     Attributes:
         work: whether there are ordinary updates for a worker.
@@ -192,13 +192,13 @@ class Scheduler:
         held = [(line, update) for line in lines for update, *_ in line.routed]
         for line in lines:
             line.routed.clear()
-        held += [(line, update) for line in lines for update in self._take_misrouted(line, self._route)]
+        held += [(line, update) for line in lines for update in self._take_misrouted(line)]
         for line, update in held:
-            self._put(line, update, self._route(update))
+            self._put(line, update, self._run_of(update))
         for line in lines:
             self._fill(line)
 
-    def _take_misrouted(self, line: Line, route: Route) -> list[Waiting]:
+    def _take_misrouted(self, line: Line) -> list[Waiting]:
         """Take out those whose calls were read and that are another line's by now; it reads them again.
 
         An executor that has room would find that, too, but a bot may have no worker for long.
@@ -206,7 +206,7 @@ class Scheduler:
         prepared, line.prepared = line.prepared, deque()
         misrouted = []
         for update, run, calls in prepared:
-            if (run is None) == (route(update) is None):
+            if (run is None) == (self._run_of(update) is None):
                 line.prepared.append((update, run, calls))
             else:
                 misrouted.append(update)
@@ -267,7 +267,7 @@ class Scheduler:
     def _begin_prepared(self, line: Line, executor: Executor) -> int:
         """Hand out an update whose calls were read, if this line still has it; return what room it takes."""
         update, run, calls = line.prepared.popleft()
-        again = None if self._route is None else self._route(update)
+        again = self._run_of(update)
         if (run is None) == (again is None):
             executor.begin(Delivery(self._settling, update, again, calls))
             return 1
@@ -285,7 +285,7 @@ class Scheduler:
             update, run, answer = line.routed.popleft()
             if answer == self._answers:
                 return update, run  # what the route said stands
-            again = self._route(update)
+            again = self._run_of(update)
             if (run is None) == (again is None):
                 return update, again
             self._put(line, update, again)  # it was given to somebody else meanwhile
@@ -295,10 +295,18 @@ class Scheduler:
 
     def _sort(self, line: Line, feed: Feed, route: Route) -> None:
         """Take all that may be handled, and put it where it is handled; a lane has one of these at most."""
+        updates = []
         while (update := feed.take()) is not None:
-            self._put(line, update, route(update))
+            updates.append(update)
+        if updates:
+            for update, run in zip(updates, route(updates), strict=True):
+                self._put(line, update, run)
         if self._functions.routed or self._functions.prepared:  # read during a pause, which has ended
             self._fill(self._functions)
+
+    def _run_of(self, update: Waiting) -> Run | None:
+        """The function that handles an update as the route says now."""
+        return None if self._route is None else self._route([update])[0]
 
     def _put(self, line: Line, update: Waiting, run: Run | None) -> None:
         if update.parts is not None:
@@ -355,7 +363,7 @@ class Scheduler:
             settling.backlog.put_back(update, settling.clock() + UNREAD_PAUSE)
             return
         line.preparing -= 1
-        again = None if self._route is None else self._route(update)
+        again = self._run_of(update)
         if (run is None) != (again is None):  # another line's meanwhile; this one may have no executor
             self._put(line, update, again)
             self._fill(self._functions)
@@ -369,11 +377,19 @@ class Scheduler:
 def _sparing(route: Route) -> Route:
     """A route that is not asked about what nobody can decode."""
 
-    def asked(update: Waiting) -> Run | None:
-        return None if is_broken(update) else route(update)
+    def asked(updates: Sequence[Waiting]) -> Sequence[Run | None]:
+        for update in updates:
+            if is_broken(update):
+                break
+        else:
+            return route(updates)
+        broken = [is_broken(update) for update in updates]
+        runs = iter(route([update for update, is_so in zip(updates, broken, strict=True) if not is_so]))
+        return [None if is_so else next(runs) for is_so in broken]
 
     return asked
 
 
-def _takes_nothing(update: Waiting) -> None:
+def _takes_nothing(updates: Sequence[Waiting]) -> Sequence[None]:
     """A route by which the worker handles everything."""
+    return [None] * len(updates)

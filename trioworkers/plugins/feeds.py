@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EVENT = "trioworkers_event"
 LIMIT = 5.0  # seconds for one event
 NO_THREAD_PAUSE = 1.0  # seconds until a thread is asked for again
-GATHERING = 0.05  # seconds for which events gather, so that a batch is worth its thread
+GATHERING = 0.1  # seconds for which events gather, so that a batch is worth its thread
 
 
 async def serve_events(plugin: Plugin, events: Events, watchdog: Watchdog) -> None:

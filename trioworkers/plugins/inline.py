@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from trioworkers.records import Arrival, Waiting
 
     Run = Callable[[Update, Bot], Awaitable[None]]
-    Route = Callable[[Waiting], Run | None]
+    Route = Callable[[Sequence[Waiting]], Sequence[Run | None]]
 
 LATE = 1.0  # seconds for which an async judge may hold up its bot's intake
 ACCEPT, ROUTE, STATUS = "trioworkers_accept", "trioworkers_route", "trioworkers_status"
@@ -70,22 +70,24 @@ class InlineHooks:
             return None
 
         calls = [
-            InlineCall(plugin, ROUTE, self._watchdog, partial(_taken, plugin, self._watchdog))
+            InlineCalls(plugin, ROUTE, self._watchdog, partial(_taken, plugin, self._watchdog))
             for plugin in routes
         ]
         facts = _Facts(settings)
 
-        def route(waiting: Waiting) -> Run | None:
-            update: Update | None = None
+        def route(waiting: Sequence[Waiting]) -> Sequence[Run | None]:
+            updates = [_update_of(one) for one in waiting]
+            runs: list[Run | None] = []
             for call in calls:
                 if not call.plugin.is_active:
                     continue
-                if update is None:
-                    update = _update_of(waiting)
-                run: Run | None = call(facts(), update)
-                if run is not None:
-                    return run
-            return None
+                if not runs:  # most fleets have one plugin that takes updates
+                    runs = call(facts(), updates)
+                elif places := [place for place, run in enumerate(runs) if run is None]:
+                    answers = call(facts(), [updates[place] for place in places])
+                    for place, run in zip(places, answers, strict=True):
+                        runs[place] = run
+            return runs or [None] * len(waiting)
 
         return route
 
@@ -93,7 +95,7 @@ class InlineHooks:
         """What plugins add to a bot's row of the status document; empty when none does."""
         found: dict[str, Any] = {}
         for plugin in self._plugins.active(STATUS):
-            fields = InlineCall(plugin, STATUS, self._watchdog, _as_json)(_facts(settings))
+            (fields,) = InlineCalls(plugin, STATUS, self._watchdog, _as_json)(_facts(settings))
             if fields is not None:
                 found[plugin.name] = fields
         return found
@@ -110,10 +112,11 @@ class InlineHooks:
                 account.slowest = max(account.slowest, count.slowest)
 
 
-class InlineCall:
+class InlineCalls:
     """One plugin's hook on the way of updates, guarded; what it raises, or answers wrongly, becomes None.
 
-    Written out without context managers: they would cost as much as what they surround, for each update.
+    The guard is around all calls of a batch, as it takes as long as a call; times, failures and slowness are
+    those of each call all the same. Once a call has switched the plugin off, the others are not made.
 
     Args:
         plugin: the plugin.
@@ -135,35 +138,57 @@ class InlineCall:
         self._is_usual = set(hook.takes) == {"bot", "update", "plugin"}  # written out below, which is faster
         self._call = (plugin, name)
 
-    def __call__(self, bot: BotFacts, update: Update | None = None) -> Any:
-        """Call it with those of these arguments, and of `plugin`, that it takes; the answer None stays so."""
-        plugin, watchdog = self.plugin, self._watchdog
+    def __call__(self, bot: BotFacts, updates: Sequence[Update | None] = (None,)) -> list[Any]:
+        """Call it for each update, with those of these arguments, and of `plugin`, that it takes.
+
+        Returns one answer for each update, in order; the answer None stays so.
+        """
+        plugin, watchdog, function, is_usual = self.plugin, self._watchdog, self._function, self._is_usual
+        answers: list[Any] = []
+        slowest = spent = 0.0
         began = watchdog.begin(self._call)
-        error = None
         try:
-            if self._is_usual:
-                answer = self._function(bot=bot, update=update, plugin=plugin)
-            else:
-                given = {"bot": bot, "update": update, "plugin": plugin}
-                answer = self._function(**{name: given[name] for name in self._takes})
-            if answer is not None:
-                answer = self._checked(answer)
-        except RAISED as raised:
-            answer, error = None, raised
+            for update in updates:
+                error = None
+                try:
+                    if is_usual:
+                        answer = function(bot=bot, update=update, plugin=plugin)
+                    else:
+                        given = {"bot": bot, "update": update, "plugin": plugin}
+                        answer = function(**{name: given[name] for name in self._takes})
+                    if answer is not None:
+                        answer = self._checked(answer)
+                except RAISED as raised:
+                    answer, error = None, raised
+                answers.append(answer)
+                ended = perf_counter()
+                took = ended - began
+                spent += took
+                if took > slowest:
+                    slowest = took
+                if took >= SLOW or error is not None:
+                    watchdog.call = None
+                    self._note(took, error)
+                    if not plugin.is_active:
+                        break
+                    ended = watchdog.begin(self._call)
+                watchdog.began = began = ended
         finally:
             watchdog.call = None
-        took = perf_counter() - began
-        account = plugin.account
-        account.calls += 1
-        account.seconds += took
-        if took > account.slowest:
-            account.slowest = took
-            plugin.held_loop(self._name, took, HOLD)
-        elif took >= SLOW:
-            plugin.held_loop(self._name, took, HOLD)
+            account = plugin.account
+            account.calls += len(answers)
+            account.seconds += spent
+            if slowest > account.slowest:
+                account.slowest = slowest
+        if len(answers) < len(updates):
+            answers += [None] * (len(updates) - len(answers))
+        return answers
+
+    def _note(self, took: float, error: BaseException | None) -> None:
+        """A call was slow, or raised: report it, which may switch the plugin off."""
+        self.plugin.held_loop(self._name, took, HOLD)
         if error is not None:
-            plugin.raised(self._name, error)
-        return answer
+            self.plugin.raised(self._name, error)
 
 
 class _Facts:
@@ -192,17 +217,19 @@ class _AcceptJudge:
         self._is_async = self._hook.is_async
         self._facts = _Facts(settings)
         self._watchdog = watchdog
-        self._call = InlineCall(plugin, ACCEPT, watchdog, partial(_checked, plugin))
+        self._calls = InlineCalls(plugin, ACCEPT, watchdog, partial(_checked, plugin))
 
-    def __call__(self, arrival: Arrival) -> Any:
+    def __call__(self, arrivals: Sequence[Arrival]) -> Any:
         facts = self._facts()
-        update = Update(arrival.body, bot_id=facts.id, head=arrival)
-        if self._is_async:
-            return self._ask(self._plugin.arguments(self._hook, bot=facts, update=update))
-        return self._call(facts, update)
+        updates = [Update(arrival.body, bot_id=facts.id, head=arrival) for arrival in arrivals]
+        return self._ask_all(facts, updates) if self._is_async else self._calls(facts, updates)
 
-    async def _ask(self, given: dict[str, Any]) -> Judgement:
+    async def _ask_all(self, facts: BotFacts, updates: Sequence[Update]) -> list[Judgement]:
+        return [await self._ask(facts, update) if self._plugin.is_active else None for update in updates]
+
+    async def _ask(self, facts: BotFacts, update: Update) -> Judgement:
         plugin = self._plugin
+        given = plugin.arguments(self._hook, bot=facts, update=update)
         began = trio.current_time()
         try:
             return _checked(plugin, await call_apart(self._run_watched, given, LATE))

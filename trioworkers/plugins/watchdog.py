@@ -40,13 +40,14 @@ class Watchdog:
 
     Attributes:
         call: the call under way. Whoever began it sets None at its end.
+        began: when the last call began, by `time.perf_counter`. It tells one call from another, so whoever
+            makes several in a row, with one `begin` before them, sets it before each.
     """
 
     def __init__(self, report: Callable[[str, str, float], None]) -> None:
         self._report = report
         self.call: Call | None = None
-        self._calls = 0
-        self._began = 0.0  # when the last call began
+        self.began = 0.0
         self._sleeps = False
         self._wake = threading.Event()
         self._ends = False
@@ -67,11 +68,10 @@ class Watchdog:
 
     def begin(self, call: Call) -> float:
         """A call on the loop begins; return when, of `time.perf_counter`."""
-        self._calls += 1
+        self.began = began = time.perf_counter()
         self.call = call
         if self._sleeps:
             self._wake.set()
-        self._began = began = time.perf_counter()
         return began
 
     async def serve(self) -> None:
@@ -83,24 +83,24 @@ class Watchdog:
             self._wake.set()
 
     def _look(self) -> None:
-        named = 0
-        before, idle = -1, 0
+        named = 0.0
+        before, idle = -1.0, 0
         while not self._ends:
-            call, number = self.call, self._calls
-            if call is not None and number == before and number != named:  # the same since the last look
-                held = time.perf_counter() - self._began
+            call, began = self.call, self.began
+            if call is not None and began == before and began != named:  # the same since the last look
+                held = time.perf_counter() - began
                 if held >= HELD:
-                    named = number
+                    named = began
                     plugin, hook = call
                     self._report(plugin.name, hook, held)
-            idle = idle + 1 if number == before and call is None else 0
-            before = number
+            idle = idle + 1 if began == before and call is None else 0
+            before = began
             if idle < IDLE_LOOKS:
                 time.sleep(LOOK_EVERY)
                 continue
             self._wake.clear()
             self._sleeps = True
-            if self._calls == before and not self._ends:
+            if self.began == before and not self._ends:
                 self._wake.wait()
             self._sleeps = False
             idle = 0

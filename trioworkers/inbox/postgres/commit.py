@@ -258,7 +258,10 @@ class Commit:
             execute(sql.SEEN, (bots, updates, Floats(one.at for one in remembered)))
         if new_once:
             bots, keys = Ints(bot for bot, _ in new_once), Blobs(encoded_key(key) for _, key in new_once)
-            at, until = (Floats(column) for column in zip(*new_once.values(), strict=True))
+            at, until = (
+                Floats(one.at for one in new_once.values()),
+                Floats(one.until for one in new_once.values()),
+            )
             execute(sql.ONCE if self._sure else sql.ONCE_AGAIN, (bots, keys, at, until))
         if kept:
             self._keep(execute, kept)

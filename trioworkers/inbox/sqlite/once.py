@@ -44,23 +44,25 @@ class OnceKeys:
     def take(self, operation: Accept) -> OnceSeen | None:
         """Commit the keys of an update; if one of them counts already, say which, and commit none."""
         at, bot_id = operation.at, operation.bot_id
-        places = [(bot_id, once.key) for once in operation.once]
-        for place in places:
-            if place in self._new or place in self._kept:  # few are: the rule is asked about these alone
+        new, kept = self._new, self._kept
+        for once in operation.once:
+            place = bot_id, once.key
+            if place in new or place in kept:  # few are: the rule is asked about these alone
                 if (repeated := once_seen(operation, self.get)) is not None:
                     return repeated
                 break
-        for place, once in zip(places, operation.once, strict=True):
-            if (before := self._kept.get(place)) is not None:
-                self._replaced.append((before.until, *place))
-            self._new[place] = Committed(at, at + once.window)
+        for once in operation.once:
+            place = bot_id, once.key
+            if place in kept:
+                self._replaced.append((kept[place].until, *place))
+            new[place] = Committed(at, at + once.window)
         return None
 
     def write(self) -> None:
         """Write the keys that were taken."""
         for chunk in filled(flat(self._replaced), 3):
             self._connection.execute(_deletion(len(chunk) // 3), chunk)
-        rows = flat([(until, bot_id, key, at) for (bot_id, key), (at, until) in self._new.items()])
+        rows = flat([(one.until, *place, one.at) for place, one in self._new.items()])
         insert(self._connection, "once (until, bot_id, key, at)", 4, rows)
 
     def keep(self) -> None:
