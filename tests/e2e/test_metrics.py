@@ -155,7 +155,8 @@ async def test_each_panel_and_each_rule_has_a_value(
         empty: list[str] = ["nothing was asked"]
 
         async def all_there() -> bool:
-            empty[:] = await missing(server, queries() + rules())
+            of_one = [asked for asked in queries() + rules() if "trioworkers_cluster_" not in asked[1]]
+            empty[:] = await missing(server, of_one)  # this daemon is in no cluster
             return not empty
 
         try:
