@@ -401,7 +401,14 @@ def test_a_page_leaves_keys_out_and_tells_how_far_it_looked(store):
     assert left_out(most=4) == Page([one(store, 2), one(store, 3)], until=4, more=True)
     assert left_out(after=5, most=2) == Page([], until=7, more=True)
     assert left_out(after=5, until=7) == left_out(after=5, until=7, most=2) == Page([], until=7, more=False)
-    assert look(store, after=8, until=99) == Page([], until=page.until, more=False)
+
+
+def test_a_page_reaches_the_id_that_was_asked_for_whatever_is_gone(store):
+    """A lane was left in the store up to an update that is over by now: one read says that it is empty."""
+    for number, key in enumerate("aba", 1):
+        accept(store, number, key=key)
+    store.commit([Finish(number, BOT, "done") for number in (2, 3)])
+    assert look(store, key="a", after=1, until=3) == Page([], until=3, more=False)
 
 
 # -- ends and retries ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class Fetch:
     Attributes:
         after: those with a later id.
         limit: so many of them at most; at least 1.
-        until: those up to this id; None: all.
+        until: those up to this id, which the store has given, so that nothing new comes before it; None: all.
         key: only those of this key, and of them none that is skipped.
         without: of these keys only those that are skipped.
         most: no more than so many of the bot are looked at.

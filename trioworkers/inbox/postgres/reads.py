@@ -36,7 +36,7 @@ _attempt = msgspec.json.Decoder(Attempt)
 
 
 def read_waiting(rows: Rows, bot_id: int, fetch: Fetch) -> Page:
-    """As :meth:`~trioworkers.inbox.store.Store.waiting` has it; `until` is an id of this bot alone."""
+    """As :meth:`~trioworkers.inbox.store.Store.waiting` has it; without `until` up to its last id."""
     bound = LAST if fetch.until is None else min(fetch.until, LAST)
     query = (
         "SELECT coalesce(max(id), %b::int8) FROM inbox"
@@ -64,7 +64,10 @@ def read_waiting(rows: Rows, bot_id: int, fetch: Fetch) -> Page:
     ]
     if len(found) == fetch.limit:
         looked_until = found[-1].id
-    return Page(found, looked_until, more=looked_until < last)
+    more = looked_until < last
+    if fetch.until is not None and not more:
+        looked_until = bound  # its row may be gone: else a lane that was left here up to it never ended
+    return Page(found, looked_until, more)
 
 
 def read_calls(rows: Rows, id_: int) -> list[RecordedCall]:
