@@ -12,10 +12,10 @@ import threading
 import time
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
-from socket import create_server
 from typing import TYPE_CHECKING
 from urllib.request import HTTPCookieProcessor, build_opener
 
+from benchmarks.ports import free_port
 from documents import README, blocks, fenced, page
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Newcomer:
         self._daemon: subprocess.Popen[bytes] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
-        with create_server(("127.0.0.1", 0)) as server:
-            self._port = str(server.getsockname()[1])
+        self._port = str(free_port())
         tools = folder.parent / "tools"
         tools.mkdir()
         (tools / "sudo").write_text(SUDO)
