@@ -33,7 +33,7 @@ from trioworkers.transport.deliveries import Deliveries
 from trioworkers.transport.registration import Digests, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 HANDLERS = """
@@ -84,7 +84,10 @@ class Taken(NoHooks):
             await trio.lowlevel.checkpoint()
             self.heard.append(update.text)
 
-        return lambda waiting: run if waiting.key in map(str, self.chats) else None
+        def route(updates: Sequence[Any]) -> list[Any]:
+            return [run if waiting.key in map(str, self.chats) else None for waiting in updates]
+
+        return route
 
 
 class Stage:

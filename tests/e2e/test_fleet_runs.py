@@ -323,7 +323,8 @@ async def test_the_status_document_has_the_promised_shape(
     daemon = await project.start().ready()
     document = await daemon.status()
     assert set(document) == {"fleet", "workers"}
-    assert set(document["fleet"]) == {"name", "version", "pid", "uptime_ms", "state", "config"}
+    assert set(document["fleet"]) == {"name", "version", "pid", "uptime_ms", "state", "config", "node"}
+    assert document["fleet"]["node"] is None
     assert set(document["fleet"]["config"]) == {"hash", "last_reload_ok", "last_reload_at", "error", "kept"}
     row = await daemon.bot("one")
     keys = (
@@ -334,6 +335,7 @@ async def test_the_status_document_has_the_promised_shape(
         *keys.split(),
         "paused",
         "code",
+        "epoch",
         "acknowledge",
         "queue",
         "last_exit",

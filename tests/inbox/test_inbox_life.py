@@ -527,9 +527,9 @@ async def test_values_are_written_with_what_becomes_of_an_update(inbox):
     """With an arrival that is kept, beside its once keys, and with an end; not with one that is dropped."""
     once = Once("key", 30.0)
     first = (once, StoreWrite("p", "arrival", b"1"))
-    assert await inbox.accept(BOT, [arrival(1), arrival(2)], {1: first}) == [Kept(1), Kept(2)]
+    assert await inbox.accept(BOT, [arrival(1), arrival(2)], [(), first]) == [Kept(1), Kept(2)]
     again = (StoreWrite("p", "arrival", b"2"), once)
-    assert await inbox.accept(BOT, [arrival(3)], {0: again}) == [OnceSeen("key")]
+    assert await inbox.accept(BOT, [arrival(3)], [again]) == [OnceSeen("key")]
     assert await inbox.value("p", "arrival") == b"1"
     backlog = inbox.claim(BOT, Breakage())
     backlog.finish(await next_of(backlog), "done", (StoreWrite("p", "end", b"1"),))
