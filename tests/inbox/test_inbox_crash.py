@@ -32,8 +32,10 @@ path, first, bot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
-def judge(arrival):
-    number = arrival.update_id
+def judge(arrivals):
+    return [judged(arrival.update_id) for arrival in arrivals]
+
+def judged(number):
     if number % 13 == 0:
         return Drop("unlucky")
     if number % 3 == 0:
