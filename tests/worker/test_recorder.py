@@ -118,8 +118,10 @@ def test_the_call_that_a_handling_ends_with_is_marked_and_never_reported(tmp_pat
         await recorder.begin(A)
         assert (await scene.sent(), scene.marked()) == ([], [(1, 0, A)])
         recorder.made(A, FIVE)
+        assert scene.clock.tick < 1
         call = recorder.take_back()
         assert call is not None
+        assert scene.clock.tick == 5.0, "at once, so that the loop does not turn once more for it"
         assert (call.key, call.took is not None and 0 <= call.took < 20) == (A, True)
         scene.channel.send(Outcome(1, "done", call=call))
         recorder.close()

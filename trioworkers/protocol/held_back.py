@@ -48,10 +48,11 @@ class HeldBack(Generic[One]):
     def discard(self, one: One) -> None:
         """It is held no more."""
         self._held.pop(one, None)
+        if not self._held:  # not at the end of the turn: how long the loop sleeps is decided before that
+            self._clock.tick = self._usual_tick
 
     def _look(self) -> None:
         if not self._held:
-            self._clock.tick = self._usual_tick
             return
         due = perf_counter() - HOLD
         if next(iter(self._held.values())) <= due:
