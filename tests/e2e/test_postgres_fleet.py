@@ -15,13 +15,13 @@ import psycopg
 import pytest
 from postgres_server import Server, needs_postgres
 
-from trioworkers.testing.fleet import FleetFailed, running
+from trioworkers.testing.fleet import FleetFailed, RunningFleet, running
+from trioworkers.testing.folder import FleetFolder
 from trioworkers.testing.threaded import TelegramThread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trioworkers.testing.fleet import RunningFleet
 
 PASSWORD = "sesame-open-wide"
 AWAITED = "the fleet starts when it can be used"
@@ -206,11 +206,19 @@ def test_a_stop_ends_the_waiting_for_a_server(
 ) -> None:
     """Within seconds, with what it waited for."""
     server.stop()
-    with (
-        pytest.raises(FleetFailed, match="the database cannot be used"),
-        running(tmp_path / "f", STORE | {"bots": {"echo": {}}}, environ=environ) as fleet,
-    ):
-        raise AssertionError(fleet)
+    with TelegramThread() as telegram:
+        fleet = RunningFleet(FleetFolder(tmp_path / "f", tmp_path / "run"), telegram)
+        fleet.folder.folder.mkdir()
+        fleet.folder.environ.update(environ)
+        fleet.write(STORE)
+        process, log = fleet.folder.start(), fleet.folder.log
+        try:
+            fleet.wait_for(lambda: AWAITED in log.read_text(), 20)
+            process.terminate()
+            process.wait(10)
+        finally:
+            process.kill()
+    assert "the database cannot be used" in log.read_text().splitlines()[-1]
     server.start()
 
 
