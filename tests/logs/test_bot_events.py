@@ -31,7 +31,7 @@ def lines(tmp_path):
 
 
 @pytest.fixture
-async def served(nursery, events, tmp_path, autojump_clock):
+async def served(nursery, events, tmp_path):
     """Bots a and b have logs; repeats within 30 s are held back. Cancelled by the scope it returns."""
     files = {bot: RotatedFile(tmp_path / f"worker_{bot}.log", LogSettings) for bot in ("a", "b")}
     scope = trio.CancelScope()
@@ -62,7 +62,7 @@ async def test_warnings_and_errors_are_written_to_the_log_of_their_bot(served, e
     assert [line["reason"] for line in lines("b")] == ["token refused"]
 
 
-async def test_repeats_are_held_back_and_counted(served, events, lines):
+async def test_repeats_are_held_back_and_counted(autojump_clock, served, events, lines):
     """As in the daemon's log; what is held at the end is written then."""
     for _ in range(5):
         events.emit("update.retried", "a", error="ValueError at shop.py:3 in handle")
