@@ -85,7 +85,7 @@ def _of_cluster(
     read: Callable[[ClusterFigures], Iterable[Row]],
     labels: tuple[str, ...] = (),
 ) -> Metric:
-    """A metric of a node; where there is no cluster, it has no series."""
+    """A metric of a node of a cluster. A daemon outside a cluster exports no series of it."""
 
     def rows(view: View) -> Iterable[Row]:
         return () if view.figures.cluster is None else read(view.figures.cluster)

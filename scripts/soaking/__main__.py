@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import sys
 import tempfile
@@ -17,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from soaking.conduct import Soak
 from soaking.programs import LIBRARIES
-from soaking.shown import show
+from soaking.shown import finish
 
 
 def main() -> int:
@@ -59,11 +58,7 @@ def main() -> int:
         "took": round(time.monotonic() - began),
     }
     summary |= {**soak.figures, "broken": soak.broken}
-    if options.json:
-        print(json.dumps(summary))
-    else:
-        show(summary)
-    return 1 if soak.broken else 0
+    return finish(summary, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import sys
@@ -20,7 +19,7 @@ from soaking.clocks import can_jump
 from soaking.cluster import ClusterSoak
 from soaking.cluster_schedule import TROUBLES, USUAL, Plan
 from soaking.servers import is_installed
-from soaking.shown import show
+from soaking.shown import finish
 
 LEAST = 90.0  # seconds
 
@@ -76,11 +75,7 @@ def main() -> int:
         trio.run(soak.run)
     summary = {"seed": seed, "nodes": plan.nodes, "bots": plan.bots, "took": round(time.monotonic() - began)}
     summary |= {**soak.figures, "broken": soak.broken}
-    if options.json:
-        print(json.dumps(summary))
-    else:
-        show(summary)
-    return 1 if soak.broken else 0
+    return finish(summary, as_json=options.json)
 
 
 if __name__ == "__main__":

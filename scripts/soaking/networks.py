@@ -1,6 +1,6 @@
 """Networks of nodes, each with a line to Telegram, and one to the database that can be cut. They need root.
 
-While the database's line is cut, nothing comes through and nobody is told, as with a pulled cable.
+While a node's way to the database is cut, packets are lost without an error, as with a pulled cable.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The summary of a soak, as lines."""
+"""The end of a soak: its summary, as lines or as JSON."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,8 +11,16 @@ if TYPE_CHECKING:
 MOST_SHOWN = 40  # lines of what is broken
 
 
-def show(summary: Mapping[str, Any]) -> None:
-    """Print it; what is `broken` at its end."""
+def finish(summary: Mapping[str, Any], *, as_json: bool) -> int:
+    """Print the summary; return the exit code: 1 if something is `broken`."""
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        _show(summary)
+    return 1 if summary["broken"] else 0
+
+
+def _show(summary: Mapping[str, Any]) -> None:
     for name, value in summary.items():
         if name != "broken":
             is_table = isinstance(value, dict)

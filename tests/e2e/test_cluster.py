@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cluster_scene import HANDLER, LEASE, Cluster, cluster_of
-from postgres_server import Server, needs_postgres
+from postgres_server import Server, own_server
 
 from trioworkers.testing.fleet import FleetFailed, running
 
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """One that a test may stop."""
-    needs_postgres()
-    server = Server()
-    server.start()
-    yield server
-    server.close()
+server = pytest.fixture(scope="module")(own_server)
 
 
 @pytest.fixture

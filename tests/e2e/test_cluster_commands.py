@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cluster_scene import LEASE, Cluster, cluster_of
-from postgres_server import Server, needs_postgres
+from postgres_server import Server, own_server
 from webhook_project import listening_port
 
 from trioworkers.transport.deliveries import derive_secret
@@ -39,13 +39,7 @@ async def handle(update, bot):
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    needs_postgres()
-    server = Server()
-    server.start()
-    yield server
-    server.close()
+server = pytest.fixture(scope="module")(own_server)
 
 
 @pytest.fixture

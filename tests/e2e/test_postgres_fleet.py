@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from postgres_server import Server, needs_postgres
+from postgres_server import Server, own_server
 
 from trioworkers.testing.fleet import FleetFailed, RunningFleet, running
 from trioworkers.testing.folder import FleetFolder
@@ -28,14 +28,7 @@ AWAITED = "the fleet starts when it can be used"
 STORE = {"store": {"url": {"env": "DATABASE_URL"}}}
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """One that a test may stop and kill."""
-    needs_postgres()
-    server = Server()
-    server.start()
-    yield server
-    server.close()
+server = pytest.fixture(own_server)
 
 
 @pytest.fixture
@@ -215,7 +208,7 @@ def test_a_stop_ends_the_waiting_for_a_server(
         try:
             fleet.wait_for(lambda: AWAITED in log.read_text(), 20)
             process.terminate()
-            process.wait(10)
+            assert process.wait(10) == 1
         finally:
             process.kill()
     assert "the database cannot be used" in log.read_text().splitlines()[-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from postgres_server import Server, needs_postgres
+from postgres_server import Server, needs_postgres, own_server
 
 from trioworkers.inbox.postgres.alone import Alone
 from trioworkers.inbox.postgres.lease import NodeLease
@@ -26,14 +26,7 @@ TERMS = Terms()
 BOTS = range(1, 21)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server of this module's own, as it is stopped and killed."""
-    needs_postgres()
-    server = Server()
-    server.start()
-    yield server
-    server.close()
+server = pytest.fixture(scope="module")(own_server)
 
 
 class Nodes:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -208,6 +208,14 @@ def needs_postgres() -> None:
     if program("initdb") is None:
         assert "CI" not in os.environ, "PostgreSQL is missing"
         pytest.skip("needs PostgreSQL's server")
+
+
+def own_server() -> Iterator[Server]:
+    """A server that a test may stop and kill: make a fixture of this, as `pytest.fixture(own_server)`."""
+    needs_postgres()
+    with closing(Server()) as server:
+        server.start()
+        yield server
 
 
 @lru_cache(maxsize=1)
