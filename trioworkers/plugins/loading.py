@@ -60,6 +60,8 @@ def _load(found_ones: Iterator[_Found], names: set[str]) -> Plugins:
             plugins.leave_out(Plugin(found.name, found.origin, error=str(error)))
         except (Exception, SystemExit) as error:
             reason = f"importing it raised {kind_and_place(error)}"
+            if isinstance(error, ModuleNotFoundError):
+                reason += f": there is no module {error.name}"
             plugins.leave_out(Plugin(found.name, found.origin, error=reason))
     return plugins
 
