@@ -108,8 +108,8 @@ class Hooks:
         When: soon after an event, in order: all events of the level debug and above but those of the steps of
         each update: `update.stored`, `update.delivered`, `update.call`. `@hears` says which events instead,
         these three included.
-        Where: in the daemon, beside its loop: a plain function in the plugin's own thread, an async one in its
-        own task. A slow one delays nobody; what its queue has no room for is lost and counted.
+        Where: in the daemon, beside its loop: a plain function in the plugin's own thread, an async one in a
+            task of its own. A slow one delays nobody; what its queue has no room for is lost and counted.
         Effect: none.
         Errors: one that raises, or takes longer than 5 s for an event, has failed; the next event follows. A
         plain function that does not return is left behind and switched off. An async one that holds the loop
