@@ -446,6 +446,7 @@ def hot_paths(store):
     yield "others", lambda: store.waiting(BOT, Fetch(after=9, without=["blocked", "b"], limit=8, most=64))
     yield "lane", lambda: store.waiting(BOT, Fetch(after=9, until=store._last_id - 9, key="blocked", limit=8))
     yield "calls", lambda: store.calls(head.id)
+    yield "recorded", lambda: store.recorded([(head.id, "k"), (second.id, "l"), (999_999, "k")])
     yield "page", lambda: store.dead(after=letters[3].id, limit=8)
     yield "page of a bot", lambda: store.dead(bot_id=BOT, after=letters[3].id, limit=8)
     yield "letters", lambda: store.dead(ids=[letters[2].id, letters[3].id], bot_id=BOT, limit=8)

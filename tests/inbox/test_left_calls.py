@@ -93,7 +93,7 @@ def test_files_stay_until_their_marks_are_recorded(store: Store, tmp_path: Path)
     mark(tmp_path / "calls", "a", (1, KEY))
 
     class Refuses:
-        calls = staticmethod(store.calls)
+        recorded = staticmethod(store.recorded)
 
         def commit(self, operations: object) -> None:
             raise StoreError

@@ -82,6 +82,7 @@ def used(store: PostgresStore, ids: Sequence[int]) -> None:
         page = store.waiting(BOT, fetch)
         assert len(page.updates) == 9
     store.calls(ids[0])
+    assert len(store.recorded([(id_, "c") for id_ in ids])) == len(ids)
     again = msgspec.structs.replace(page.updates[0], attempt=1)
     store.commit([Reschedule(again, FAILED)])
     store.commit([MoveToDead(id_, BOT, "k", 1, "no", 1.0) for id_ in ids[40:60]])

@@ -689,6 +689,22 @@ def test_a_call_is_recorded_with_its_answer(opened, do):
     assert store.calls(2) == store.calls(99) == []
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 513, 9000])
+def test_it_is_known_which_of_many_calls_are_recorded(opened, do, size):
+    """Begun or answered, of updates and dead letters; by id and key together, also after reopening."""
+    accept(opened.store, 1, 2, 3)
+    many = [f"k{number} \0é" for number in range(size)]
+    do(*(BeginCall(1, key, 5.0) for key in many))
+    do(BeginCall(2, "a", 5.0), EndCall(2, "a", b"1"), BeginCall(3, "gone", 5.0), EndCall(3, "gone", None))
+    do(BeginCall(3, "b", 5.0))
+    do(MoveToDead(2, BOT, "k", 1, "no", 1.0))
+    made = {(1, key) for key in many} | {(2, "a"), (3, "b")}
+    others = [(2, key) for key in many] + [(1, "a"), (3, "gone"), (99, "a")]
+    assert opened.store.recorded([*others, *made]) == made
+    assert opened.reopen().recorded([*made, *others, (2, "a")]) == made
+    assert opened.store.recorded([]) == set()
+
+
 @pytest.mark.parametrize("reopening", [False, True])
 def test_a_call_that_was_not_made_is_forgotten(opened, do, reopening):
     """As if it had not been begun; begun again it is a new one."""

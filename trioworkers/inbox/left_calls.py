@@ -15,7 +15,6 @@ from trioworkers.inbox.store import BeginCall
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trioworkers.call_marks import Mark
     from trioworkers.inbox.store import Store
 
 
@@ -31,14 +30,11 @@ def take_over(store: Store, folder: Path, now: float) -> int:
     make_folder(folder)
     files = [path for path in folder.iterdir() if path.is_file()]
     marks = [mark for path in files for mark in read_marks(str(path))]
-    new = [BeginCall(mark.id, mark.key, now) for mark in marks if _is_new(store, mark)]
+    calls = [(mark.id, mark.key) for mark in marks]
+    recorded = store.recorded(calls)  # a call that was reported is on record: begun, or with its answer
+    new = [BeginCall(*call, now) for call in calls if call not in recorded]
     if new:
         store.commit(new)
     for path in files:
         path.unlink(missing_ok=True)
     return len(new)
-
-
-def _is_new(store: Store, mark: Mark) -> bool:
-    """A call that was reported is recorded: begun, or with its answer."""
-    return all(call.key != mark.key for call in store.calls(mark.id))

@@ -123,6 +123,10 @@ class MemoryStore:
         self.fault("calls")
         return sorted(self._calls.get(id, {}).values(), key=lambda call: (call.at, call.key))
 
+    def recorded(self, calls: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        self.fault("recorded")
+        return {(id_, key) for id_, key in calls if key in self._calls.get(id_, {})}
+
     def dead(
         self,
         *,

@@ -314,6 +314,9 @@ class Store(Protocol):
     def calls(self, id: int) -> Sequence[RecordedCall]:
         """The recorded calls of an update or dead letter, by when they were begun, then by key."""
 
+    def recorded(self, calls: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        """Those of these calls, by the id of an update or dead letter and by key, that are on record."""
+
     def dead(
         self,
         *,

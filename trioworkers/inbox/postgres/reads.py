@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trioworkers.inbox.fetch import Page
-from trioworkers.inbox.postgres.arrays import Ints, text
+from trioworkers.inbox.postgres import statements as sql
+from trioworkers.inbox.postgres.arrays import Ints, Texts, text
 from trioworkers.inbox.postgres.commit import encoded_key
 from trioworkers.inbox.postgres.schema import COUNTS
 from trioworkers.inbox.tally import Tally
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Rows = Callable[..., list[tuple[Any, ...]]]
 
 LAST = 2**63 - 1
+MOST_ASKED = 8192  # calls of one statement
 FIELDS = (
     "id, bot_id, update_id, key, body, accepted_at, attempt, due, started_at, after_gap, checksum, kind,"
     " suspect, crashes, skipped, EXISTS (SELECT FROM calls WHERE calls.id = inbox.id)"
@@ -74,6 +76,16 @@ def read_calls(rows: Rows, id_: int) -> list[RecordedCall]:
     """The recorded calls of an update, by when they were begun, then by key."""
     found = rows("SELECT key, at, answer, repeated FROM calls WHERE id = %s ORDER BY at, key", (id_,))
     return [RecordedCall(*row) for row in found]
+
+
+def read_recorded(rows: Rows, calls: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those of these calls, by an update's id and a key, that are recorded."""
+    found: set[tuple[int, str]] = set()
+    for start in range(0, len(calls), MOST_ASKED):
+        asked = {(id_, text(key)): (id_, key) for id_, key in calls[start : start + MOST_ASKED]}
+        columns = Ints(id_ for id_, _ in asked), Texts(key for _, key in asked)
+        found.update(asked[row] for row in rows(sql.RECORDED, columns))
+    return found
 
 
 def read_dead(

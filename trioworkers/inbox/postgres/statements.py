@@ -28,6 +28,10 @@ KNOWN = (
     " LATERAL (SELECT FROM seen WHERE seen.bot_id = asked.bot_id AND seen.update_id = asked.update_id"
     " OFFSET 0) AS found"
 )
+RECORDED = (
+    "SELECT asked.id, asked.key FROM unnest(%b::int8[], %b::text[]) AS asked (id, key),"
+    " LATERAL (SELECT FROM calls WHERE calls.id = asked.id AND calls.key = asked.key OFFSET 0) AS found"
+)
 SEEN = "INSERT INTO seen (bot_id, update_id, at) SELECT * FROM unnest(%b::int8[], %b::int8[], %b::float8[])"
 COMMITTED = (
     "SELECT asked.bot_id, asked.key, at, until FROM unnest(%b::int8[], %b::bytea[]) AS asked (bot_id, key),"

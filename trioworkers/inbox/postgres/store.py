@@ -107,6 +107,9 @@ class PostgresStore:
     def calls(self, id: int) -> Sequence[RecordedCall]:
         return self._reading(lambda: reads.read_calls(self._rows, id))
 
+    def recorded(self, calls: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        return self._reading(lambda: reads.read_recorded(self._rows, calls))
+
     def dead(
         self,
         *,

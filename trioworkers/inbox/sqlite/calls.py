@@ -22,6 +22,8 @@ RECORD = (
     " FROM came WHERE i IN (SELECT id FROM inbox) ON CONFLICT (id, key) DO UPDATE"
     " SET answer = coalesce(excluded.answer, answer), repeated = max(repeated, excluded.repeated)"
 )
+# CROSS JOIN keeps the order of the loops: each call is looked up by the primary key
+AMONG = "WITH asked (i, k) AS ({values}) SELECT id, key FROM asked CROSS JOIN calls ON id = i AND key = k"
 ONE = "WHERE id = ? AND key = ? AND id IN (SELECT id FROM inbox)"
 NOT_MADE = f"DELETE FROM calls {ONE} AND answer IS NULL AND NOT repeated"
 BEGUN_AGAIN = f"UPDATE calls SET repeated = 1 {ONE}"
@@ -96,6 +98,13 @@ class RecordedCalls:
             "SELECT key, at, answer, repeated FROM calls WHERE id = ? ORDER BY at, key", (id_,)
         )
         return [RecordedCall(key, at, answer, bool(repeated)) for key, at, answer, repeated in rows]
+
+    def among(self, calls: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        """Those of these calls, by an update's id and a key, that are recorded."""
+        found: set[tuple[int, str]] = set()
+        for chunk in filled(flat([call for call in calls if call[0] in self.ids]), 2):
+            found.update(self._connection.execute(AMONG.format(values=places(len(chunk) // 2, 2)), chunk))
+        return found
 
 
 @cache

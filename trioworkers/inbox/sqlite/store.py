@@ -207,6 +207,10 @@ class SqliteStore:
         with self._guard.reading():
             return self._calls.of(id)
 
+    def recorded(self, calls: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        with self._guard.reading():
+            return self._calls.among(calls)
+
     def dead(
         self,
         *,
