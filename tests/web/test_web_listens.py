@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from unix_listener import listen_unix
@@ -77,6 +77,21 @@ def test_a_port_in_use_names_its_setting() -> None:
     assert str(told.value) == (
         f"cannot listen on 127.0.0.1:{port}: address already in use; [api] bind names another address"
     )
+
+
+def test_localhost_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings count it as an address that only this machine reaches, whatever /etc/hosts says."""
+    bound = []
+
+    def create(address: tuple[str, int], **options: Any) -> socket.socket:
+        bound.append(address)
+        return create_server(address, **options)
+
+    create_server = socket.create_server
+    monkeypatch.setattr(socket, "create_server", create)
+    with listen_tcp("localhost", 0, key="k") as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+    assert bound == [("127.0.0.1", 0)]
 
 
 def test_many_may_connect_at_once() -> None:

@@ -38,6 +38,7 @@ def listen_tcp(host: str, port: int, *, key: str) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one. `key`: the setting that the address is from.
 
     `::` stands for all addresses of both families, as in most servers; Python's default is IPv6 alone.
+    `localhost` is 127.0.0.1 and is not looked up: a machine may not know the name, or know another address.
 
     Raises:
         ListenError: the address is in use, not ours, or does not exist.
@@ -45,7 +46,8 @@ def listen_tcp(host: str, port: int, *, key: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         both = family == socket.AF_INET6 and IPv6Address(host).is_unspecified and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        address = "127.0.0.1" if host == "localhost" else host
+        return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (")[0].lower()  # then the address again
         message = f"cannot listen on {host}:{port}: {reason}; {key} names another address"
