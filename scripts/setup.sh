@@ -142,7 +142,8 @@ set_up_prometheus() {
 # versions meet nothing of ours. Without them, these tests are skipped.
 set_up_libraries() {
   local listed=$ROOT/tests/libraries folder=$ROOT/.tools/libraries wanted
-  wanted=$(cat "$listed"/{requirements.txt,constraints.txt,package-lock.json} | sha256sum)
+  # wheels with compiled modules fit one Python only
+  wanted=$({ "$VENV/bin/python" -VV; cat "$listed"/{requirements.txt,constraints.txt,package-lock.json}; } | sha256sum)
   [ "$wanted" != "$(cat "$folder/installed" 2>/dev/null)" ] || return 0
   command -v npm >/dev/null || { say "npm is missing, the libraries of bots cannot be had"; return 0; }
   say "fetching libraries of bots from PyPI and npm into .tools: this once"
