@@ -53,7 +53,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
-    url: Annotated[str, AfterValidator(_address)] = live(REQUIRED, "answers with the bots, as JSON")
+    url: Annotated[str, AfterValidator(_address)] = live(
+        REQUIRED, "answers with the bots, as JSON", repr=False
+    )
     token: Any = live(None, "a secret, sent as `Authorization: Bearer …`", repr=False)
     interval: Seconds = live("60s", "how often it is asked", ge=1)
     timeout: Seconds = live("10s", "how long an answer may take", gt=0, le=25)

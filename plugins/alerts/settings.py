@@ -48,7 +48,7 @@ class Settings(PluginSettings):
     chat: Annotated[Chat | None, AfterValidator(_beside_bot)] = live(None, "the chat's id or @name")
     thread: StrictInt | None = live(None, "the topic of the chat, if it is a forum")
     url: Annotated[Text | None, AfterValidator(_address), AfterValidator(_or_chat)] = live(
-        None, "alerts are posted here in the format of Alertmanager's webhooks"
+        None, "alerts are posted here in the format of Alertmanager's webhooks", repr=False
     )
     token: Secret | None = live(None, "a secret, sent to the URL as `Authorization: Bearer …`", repr=False)
     alerts: tuple[AlertKind, ...] = live(NAMES, "the alerts that are on")

@@ -5,7 +5,6 @@ Seeded and bounded; `ROUNDS=20000 SEED=7 scripts/test tests/transport/test_answe
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from strange import ROUNDS, SEED, damaged, mutated
 
 from trioworkers.botapi.answers import read_answer
 from trioworkers.botapi.client import BotApi
@@ -21,8 +21,6 @@ from trioworkers.botapi.errors import BotApiError, TransportError, UndecodableEr
 from trioworkers.http.response import Response
 from trioworkers.transport.batch import MOST_UPDATES, read_batch, read_broken_batch
 
-ROUNDS = int(os.environ.get("ROUNDS", "300"))
-SEED = int(os.environ.get("SEED", "15"))
 MESSAGE = {"message_id": 1, "chat": {"id": 5, "type": "private"}, "from": {"id": 5}, "text": "hi"}
 UPDATES: list[Any] = [
     *({"update_id": number, "message": MESSAGE} for number in (1, 2, 2**31 - 1)),
@@ -39,10 +37,6 @@ UPDATES: list[Any] = [
         [],
     ),
 ]
-ODD: list[Any] = [
-    *(None, True, -1, 0, 2**31, 2**63, 1.5, "", "x", [], {}, [[]], {"id": {}}, "\ud7ff", "1" * 300),
-    {"retry_after": 10**30},
-]
 ANSWERS: list[Any] = [
     {"ok": True, "result": MESSAGE},
     {"ok": True, "result": True},
@@ -50,22 +44,6 @@ ANSWERS: list[Any] = [
     {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 1}},
     {"ok": False, "error_code": 403, "description": "Forbidden: bot was blocked by the user"},
     {"ok": False, "error_code": 400, "description": "x", "parameters": {"migrate_to_chat_id": -1005}},
-]
-BROKEN = [
-    *(
-        b"NaN",
-        b"1e999",
-        b"9" * 400,
-        b'"\\ud800"',
-        b'"\xff"',
-        b"[" * 3000,
-        b"{",
-        b"}",
-        b'"',
-        b"\0",
-        b"\xef\xbb\xbf",
-    ),
-    *(b",", b'{"ok":true,"ok":false}', b"<html>", b"\\", b"/**/"),
 ]
 HEADS = [
     *(b"HTTP/1.1 200 OK", b"HTTP/1.1 429 Too Many Requests", b"HTTP/1.1 502 Bad Gateway", b"HTTP/1.1 401 x"),
@@ -85,32 +63,6 @@ FIELDS = [
     *(b"Content-Length: 3", b"Content-Length: -1", b"Content-Length: 5, 5", b"Content-Length: " + b"9" * 30),
     *(b" folded", b"no colon", b"X : y", b": x", b"X: \xff", b"X: " + b"y" * 20_000, b"Set-Cookie: a=b"),
 ]
-
-
-def mutated(dice: random.Random, value: Any) -> Any:
-    """A value with some of what is in it replaced."""
-    if dice.random() < 0.15:
-        return dice.choice(ODD)
-    if isinstance(value, dict):
-        return {key: mutated(dice, one) for key, one in value.items() if dice.random() < 0.95}
-    return [mutated(dice, one) for one in value] if isinstance(value, list) else value
-
-
-def damaged(dice: random.Random, data: bytes) -> bytes:
-    """Bytes of which a few were changed."""
-    body = bytearray(data)
-    for _ in range(dice.choice([0, 0, 1, 2])):
-        at = dice.randrange(len(body) + 1)
-        match dice.randrange(4):
-            case 0:
-                body[at : at + 1] = dice.randbytes(1)
-            case 1:
-                del body[at : at + dice.randrange(20)]
-            case 2:
-                body[at:at] = dice.choice(BROKEN)
-            case _:
-                body[at:at] = body[max(0, at - 30) : at]
-    return bytes(body)
 
 
 def some_updates(dice: random.Random) -> bytes:
