@@ -29,6 +29,7 @@ class Kind:
 
     Attributes:
         title: for people.
+        section: of docs/runbook.md, which says what to do.
         label: `alertname` in Alertmanager's format.
         severity: `critical` or `warning`.
         subjects: what it is about, in the plural; empty: the fleet as a whole.
@@ -38,6 +39,7 @@ class Kind:
     """
 
     title: str
+    section: str
     label: str
     severity: str
     subjects: str = "bots"
@@ -46,18 +48,30 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "bot_failed": Kind("bot failed", "TrioworkersBotFailed", "critical", settles=SETTLES),
+    "bot_failed": Kind("bot failed", "botfailed", "TrioworkersBotFailed", "critical", settles=SETTLES),
     "token_refused": Kind(
-        "token refused by Telegram", "TrioworkersTokenRefused", "critical", settles=SETTLES
+        "token refused by Telegram", "tokenrefused", "TrioworkersTokenRefused", "critical", settles=SETTLES
     ),
-    "another_poller": Kind("another program takes the updates", "TrioworkersAnotherPoller", "critical"),
-    "hears_nothing": Kind("no updates can be received", "TrioworkersHearsNothing", "critical"),
-    "dead_letters": Kind("many dead letters", "TrioworkersDeadLetters", "warning"),
-    "inbox": Kind("updates cannot be stored", "TrioworkersInbox", "critical", ""),
-    "inbox_damaged": Kind("the store was damaged", "TrioworkersInboxDamaged", "critical", "", True),
-    "reload_refused": Kind("the new settings are refused", "TrioworkersReloadRefused", "warning", ""),
-    "worker_recycled": Kind("workers use too much memory", "TrioworkersWorkerRecycled", "warning"),
-    "plugin_disabled": Kind("plugin switched off", "TrioworkersPluginDisabled", "warning", "plugins"),
+    "another_poller": Kind(
+        "another program takes the updates", "anotherpoller", "TrioworkersAnotherPoller", "critical"
+    ),
+    "hears_nothing": Kind(
+        "no updates can be received", "hearsnothing", "TrioworkersHearsNothing", "critical"
+    ),
+    "dead_letters": Kind("many dead letters", "deadlettersgrow", "TrioworkersDeadLetters", "warning"),
+    "inbox": Kind("updates cannot be stored", "storefails", "TrioworkersInbox", "critical", ""),
+    "inbox_damaged": Kind(
+        "the store was damaged", "storedamaged", "TrioworkersInboxDamaged", "critical", "", True
+    ),
+    "reload_refused": Kind(
+        "the new settings are refused", "reloadrefused", "TrioworkersReloadRefused", "warning", ""
+    ),
+    "worker_recycled": Kind(
+        "workers use too much memory", "workersrecycledoften", "TrioworkersWorkerRecycled", "warning"
+    ),
+    "plugin_disabled": Kind(
+        "plugin switched off", "plugindisabled", "TrioworkersPluginDisabled", "warning", "plugins"
+    ),
 }
 
 HEARD = frozenset(

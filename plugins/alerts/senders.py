@@ -42,7 +42,7 @@ class ChatSender:
         settings = self._settings()
         if settings.bot is None:
             raise SendError("no chat is set any more", is_final=True)
-        text = in_words(notice, self._daemon.name)
+        text = in_words(notice, self._daemon.name, settings.docs)
         if text is None:
             return
         if (reason := self._mute()) is not None:
@@ -80,7 +80,7 @@ class UrlSender:
             raise SendError("no URL is set any more", is_final=True)
         where = urlsplit(settings.url).netloc
         headers = {} if settings.token is None else {"Authorization": f"Bearer {settings.token.reveal()}"}
-        body = in_alertmanagers_format(notice, self._daemon.name)
+        body = in_alertmanagers_format(notice, self._daemon.name, settings.docs)
         try:
             # redirects are not followed: the token is for this host; the body of the answer is not read
             async with (

@@ -51,6 +51,9 @@ class Settings(PluginSettings):
         None, "alerts are posted here in the format of Alertmanager's webhooks", repr=False
     )
     token: Secret | None = live(None, "a secret, sent to the URL as `Authorization: Bearer …`", repr=False)
+    docs: Annotated[Text | None, AfterValidator(_address)] = live(
+        None, "where the pages of the documentation are served; each alert has a link to its section"
+    )
     alerts: tuple[AlertKind, ...] = live(NAMES, "the alerts that are on")
     gather: Seconds = live("5s", "for how long changes gather before a notice is sent", ge=0)
     window: Seconds = live("1m", "at most one notice of one kind of alert is sent in this time", ge=0)

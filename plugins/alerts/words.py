@@ -20,8 +20,11 @@ NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which stands for "not over" in
 RECEIVER = "trioworkers"
 
 
-def in_words(notice: Notice, fleet: str) -> str | None:
-    """A message to a chat, plain text; None when there is nothing that people are told."""
+def in_words(notice: Notice, fleet: str, docs: str | None = None) -> str | None:
+    """A message to a chat, plain text; None when there is nothing that people are told.
+
+    `docs`: where the pages are served, to which the message links while something is wrong.
+    """
     kind = KINDS[notice.kind]
     fired, resolved, firing = notice.counts
     parts = []
@@ -33,6 +36,8 @@ def in_words(notice: Notice, fleet: str) -> str | None:
         parts.append(_section(f"🟢 {fleet}: over: {kind.title}", notice.resolved, resolved, _lasted))
     if parts and resolved and firing > fired:
         parts.append(f"Still so: {firing - fired} {kind.subjects or 'alerts'}")
+    if parts and firing and docs is not None:
+        parts.append(f"What to do: {_page(kind, docs)}")
     return "\n\n".join(parts) or None
 
 
@@ -52,7 +57,7 @@ def _lasted(alert: Alert) -> str:
     return f"after {shown_time(max(0.0, (alert.ended or alert.since) - alert.since))}"
 
 
-def in_alertmanagers_format(notice: Notice, fleet: str) -> dict[str, Any]:
+def in_alertmanagers_format(notice: Notice, fleet: str, docs: str | None = None) -> dict[str, Any]:
     """The body for a receiver of Alertmanager's webhooks, version 4.
 
     https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
@@ -61,7 +66,10 @@ def in_alertmanagers_format(notice: Notice, fleet: str) -> dict[str, Any]:
     _, resolved, firing = notice.counts
     group = {"alertname": kind.label, "fleet": fleet}
     common = {**group, "severity": kind.severity}
-    alerts = [_alert(alert, kind, common) for alert in (*notice.firing, *notice.resolved)]
+    notes = {"summary": kind.title}
+    if docs is not None:
+        notes["runbook_url"] = _page(kind, docs)
+    alerts = [_alert(alert, kind, common, notes) for alert in (*notice.firing, *notice.resolved)]
     return {
         "version": "4",
         "groupKey": f'{{}}:{{alertname="{kind.label}", fleet={_quoted(fleet)}}}',
@@ -70,13 +78,17 @@ def in_alertmanagers_format(notice: Notice, fleet: str) -> dict[str, Any]:
         "receiver": RECEIVER,
         "groupLabels": group,
         "commonLabels": common,
-        "commonAnnotations": {"summary": kind.title},
+        "commonAnnotations": notes,
         "externalURL": "",
         "alerts": alerts,
     }
 
 
-def _alert(alert: Alert, kind: Kind, common: dict[str, str]) -> dict[str, Any]:
+def _page(kind: Kind, docs: str) -> str:
+    return f"{docs.rstrip('/')}/runbook.html#{kind.section}"
+
+
+def _alert(alert: Alert, kind: Kind, common: dict[str, str], notes: dict[str, str]) -> dict[str, Any]:
     labels = dict(common)
     if alert.subject:
         labels["plugin" if kind.subjects == "plugins" else "bot"] = alert.subject
@@ -84,7 +96,7 @@ def _alert(alert: Alert, kind: Kind, common: dict[str, str]) -> dict[str, Any]:
     return {
         "status": "firing" if alert.ended is None else "resolved",
         "labels": labels,
-        "annotations": {"summary": kind.title, "description": alert.reason},
+        "annotations": {**notes, "description": alert.reason},
         "startsAt": _time(alert.since),
         "endsAt": NEVER if alert.ended is None else _time(alert.ended),
         "generatorURL": "",

@@ -6,6 +6,7 @@ loop, a few bots at a time, and renders it in a thread.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 KINDS = ("text/plain", "application/openmetrics-text")  # what the header Accept chooses from
 SHIPPED = {"dashboard": "grafana.json", "rules": "alerts.yml"}
+RUNBOOK = re.compile(r"\brunbook: docs/(\w+)\.md#(\w+)$", re.MULTILINE)
 
 
 class Endpoint:
@@ -105,11 +107,27 @@ def trioworkers_cli(cli: click.Group) -> None:
         click.echo(shipped("dashboard"), nl=False)
 
     @metrics.command()
-    def rules() -> None:
+    @click.option(
+        "--docs", metavar="URL", help="Where these pages are served: each rule links to its section there."
+    )
+    def rules(docs: str | None) -> None:
         """Print alert rules for Prometheus."""
-        click.echo(shipped("rules"), nl=False)
+        click.echo(shipped("rules") if docs is None else linked(shipped("rules"), docs), nl=False)
 
 
 def shipped(name: str) -> str:
     """Return the text of a file that ships: `dashboard` or `rules`."""
     return (files(__package__) / SHIPPED[name]).read_text()
+
+
+def linked(rules: str, docs: str) -> str:
+    """Return the rules with a link to its section at each.
+
+    Raises:
+        click.BadParameter: the address is not that of a web page.
+    """
+    if not re.fullmatch(r"https?://[^\s'\"#?]+", docs):
+        message = "expected an http or https address without query and fragment"
+        raise click.BadParameter(message, param_hint="--docs")
+    base = docs.rstrip("/")
+    return RUNBOOK.sub(lambda found: f"runbook_url: '{base}/{found[1]}.html#{found[2]}'", rules)

@@ -6,7 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import click
 import pytest
+from documents import ROOT, anchors
 from prometheus import promtool
 from trioworkers_plugins import metrics
 
@@ -126,6 +128,30 @@ def test_the_rules_are_valid():
 def test_every_rule_has_its_trouble():
     """A rule that is added is tested, too."""
     assert list(TROUBLES) == NAMES
+
+
+def test_every_rule_names_its_section():
+    """The section of its own name, which docs/runbook.md has."""
+    named = re.findall(r"- alert: (\w+)\n(?: {8}.*\n)+? {10}runbook: (\S+)#(\w+)\n", metrics.shipped("rules"))
+    assert named == [(name, "docs/runbook.md", name.lower()) for name in NAMES]
+    assert {name.lower() for name in NAMES} <= {*anchors(ROOT / "docs/runbook.md")}
+
+
+def test_rules_link_to_where_the_pages_are_served(tmp_path):
+    """In the built site the pages are HTML; a rule that Prometheus refuses is not printed."""
+    rules = metrics.linked(metrics.shipped("rules"), "https://docs.example.org/bots/")
+    links = re.findall(r"runbook_url: '(.*)'", rules)
+    assert links == [f"https://docs.example.org/bots/runbook.html#{name.lower()}" for name in NAMES]
+    assert "runbook:" not in rules
+    (tmp_path / "rules.yml").write_text(rules)
+    promtool("check", "rules", str(tmp_path / "rules.yml"))
+
+
+@pytest.mark.parametrize("docs", ["docs", "https://x/'y", "https://x/#y", "ftp://x"])
+def test_an_address_that_is_no_page_is_refused(docs):
+    """Before anything is printed."""
+    with pytest.raises(click.BadParameter, match="http or https"):
+        metrics.linked(metrics.shipped("rules"), docs)
 
 
 def test_a_healthy_fleet_raises_no_alert(tmp_path):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from documents import code, rows
+from documents import DOCS, anchors, code, page, rows
 from trioworkers_plugins.alerts import Settings
-from trioworkers_plugins.alerts.kinds import NAMES
+from trioworkers_plugins.alerts.kinds import KINDS, NAMES
 
 from trioworkers.config.units import parse_duration
 
@@ -33,6 +33,22 @@ def test_the_alerts_are_on_the_page():
     assert tuple(code(row[0])[0] for row in rows("alerts.md", "alert kinds")) == NAMES
 
 
+def test_every_alert_has_its_section():
+    """The runbook's table names it, and both that and the link in a message lead to a section."""
+    table = {
+        code(name)[0]: link.partition("(#")[2][:-1] for name, link in rows("runbook.md", "alert sections")
+    }
+    assert table == {name: kind.section for name, kind in KINDS.items()}
+    assert {kind.section for kind in KINDS.values()} <= {*anchors(DOCS / "runbook.md")}
+
+
+def test_every_section_has_its_three_parts():
+    """What it means, where to look, what to do."""
+    for section in page("runbook.md").split("\n### ")[1:]:
+        parts = [part for part in ("**Meaning.**", "**Look.**", "**Do.**") if section.count(part) == 1]
+        assert len(parts) == 3, section.partition("\n")[0]
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
@@ -41,6 +57,7 @@ def test_the_alerts_are_on_the_page():
         ({"chat": 1}, "needs bot beside it"),
         ({"url": "ftp://x"}, "expected an http or https address"),
         ({"url": "http://u:p@x/"}, "expected an http or https address"),
+        ({"url": "http://x/", "docs": "docs/"}, "expected an http or https address"),
         ({"url": "http://x/", "alerts": ["nonsense"]}, "bot_failed"),
     ],
 )

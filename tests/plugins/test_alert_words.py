@@ -124,3 +124,16 @@ def test_a_plugin_is_labelled_as_one():
         notice(fired=[alert("dedup", "x", "plugin_disabled")], kind="plugin_disabled"), "main"
     )
     assert body["alerts"][0]["labels"]["plugin"] == "dedup"
+
+
+@pytest.mark.parametrize("docs", ["https://docs.example.org/bots", "https://docs.example.org/bots/"])
+def test_a_message_links_to_what_to_do(docs):
+    """While something is wrong; an end needs no remedy."""
+    link = "https://docs.example.org/bots/runbook.html#botfailed"
+    fired, over = notice(fired=[alert("support")]), notice(resolved=[alert("support", ended=OVER)])
+    text = "🔴 main: bot failed\nsupport: restart budget spent"
+    assert in_words(fired, "main", docs) == f"{text}\n\nWhat to do: {link}"
+    assert in_words(over, "main", docs) == in_words(over, "main")
+    body = in_alertmanagers_format(fired, "main", docs)
+    assert body["commonAnnotations"] == {"summary": "bot failed", "runbook_url": link}
+    assert body["alerts"][0]["annotations"]["runbook_url"] == link
