@@ -190,7 +190,7 @@ def some_tables(dice: random.Random) -> dict[str, Any]:
             case 2:
                 table[key] = dice.choice(ODD)
             case _:
-                table[key] = mutated(dice, table.get(key), ODD)
+                table[key] = mutated(dice, table.get(key, 1), ODD)
     return json_copy(tables)
 
 

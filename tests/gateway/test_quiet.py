@@ -50,6 +50,16 @@ def test_an_update_without_a_call_is_done_after_silence_and_one_at_work_later():
     assert tracker.next_due() == 2.1 + WORKING
 
 
+def test_what_is_not_in_hand_any_more_ends_no_call_of_others():
+    """A call may outlive an update that it belongs to; the others are quiet from its end on all the same."""
+    tracker = make_tracker(1, 2, 3)
+    call = tracker.begin(["7"])
+    tracker.take(2)
+    tracker.take(2)
+    tracker.end([2, *sorted(call)], 20.0, is_answer=True)
+    assert tracker.due(20.0 + PAUSE) == [1, 3]
+
+
 def test_what_was_not_received_is_not_done():
     """A program that has not polled past an update may not have got it; its calls count from then on."""
     tracker = QuietTracker(lambda: LONGEST)

@@ -124,6 +124,27 @@ def test_an_update_whose_worker_ended_among_others_is_only_a_suspect():
     )
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_chat_goes_on_past_an_update_that_ended_its_worker(alone):
+    """Where the settings say so, or where it is a query; and the way the worker ended is told."""
+    lost = Lost(alone=alone, how="SIGKILL")
+    for update, limits, skipped in ((UPDATE, "skip", True), (QUERY, "block", True), (UPDATE, "block", False)):
+        verdict = settled(lost, update, Limits(limits))
+        assert isinstance(verdict, Rescheduled)
+        assert verdict.update.skipped is skipped
+        assert verdict.error == f"{ENDED}: SIGKILL"
+
+
+@pytest.mark.parametrize("end", [Outcome(1, "retry"), Lost(alone=False)])
+def test_no_chat_goes_on_past_an_album(end):
+    """Its other parts would be left behind, and be handled as an album of their own."""
+    album = replace(UPDATE, parts=(replace(UPDATE, id=2, update_id=2),))
+    for was in (False, True):
+        verdict = settled(end, replace(album, skipped=was), Limits("skip"))
+        assert isinstance(verdict, Rescheduled)
+        assert verdict.update.skipped is was
+
+
 def test_an_update_that_ends_workers_alone_is_dead_in_the_end():
     """After as many as are allowed; until then it stays a suspect."""
     update = replace(UPDATE, suspect=True)
@@ -246,3 +267,11 @@ def test_no_worker_puts_a_deadline_off_for_ever():
     )
     assert isinstance(verdict, Rescheduled)
     assert verdict.update.started_at == NOW
+
+
+@pytest.mark.parametrize("handed_at", [NOW, NOW + 5])
+def test_a_handling_that_took_no_time_puts_no_deadline_off(handed_at):
+    """Nor one that began in the future, by a clock that was set back since."""
+    verdict = settled(Outcome(1, "retry", error="E", stood=1e6), handed_at=handed_at)
+    assert isinstance(verdict, Rescheduled)
+    assert verdict.update.started_at == handed_at
