@@ -131,7 +131,11 @@ class RunningFleet:
         declared = tables.get("bots") or {"echo": {}}
         default_handler = tables.get("defaults", {}).get("handler", ECHO)
         bots = {
-            name: {"handler": default_handler, "token": self._token(name, table), **table}
+            name: {
+                **({} if "command" in table else {"handler": default_handler}),
+                "token": self._token(name, table),
+                **table,
+            }
             for name, table in declared.items()
         }
         fleet = {
@@ -342,7 +346,8 @@ def running(
     `tables` are those of a fleet file. What they leave out:
 
     - without `bots` there is one, `echo`;
-    - a bot without a token gets a simulated bot and its token; without a handler it repeats what it hears;
+    - a bot without a token gets a simulated bot and its token; without a handler and a command it repeats
+      what it hears;
     - `log.level` is debug, without throttling, so that every event can be waited for.
 
     Args:
