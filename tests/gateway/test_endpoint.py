@@ -16,12 +16,15 @@ import trio
 from trioworkers.botapi.messages import Message
 from trioworkers.botapi.meter import CallMeter
 from trioworkers.botapi.server import Server
+from trioworkers.gateway import endpoint, relay
 from trioworkers.gateway.account import NotDroppedError
 from trioworkers.gateway.endpoint import MOST_BODY, Endpoint
 from trioworkers.gateway.local_bot import LocalBot
 from trioworkers.gateway.local_context import LocalContext
 from trioworkers.gateway.update_ids import UpdateIds
 from trioworkers.gateway.upstream import Upstream
+from trioworkers.http import patience
+from trioworkers.http.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -132,8 +135,9 @@ async def scene_of(
         async with trio.open_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             nursery.start_soon(trio.serve_listeners, scene.serve, listeners)
-            upstream = Upstream(Server(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"), REAL)
-            endpoint = Endpoint(scene.faults.append)
+            listening = Endpoint(scene.faults.append)
+            server = Server(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
+            upstream = Upstream(server, REAL, listening.patience)
             context = LocalContext(
                 ids=UpdateIds(folder / "ids.json").of(7),
                 upstream=upstream,
@@ -152,10 +156,10 @@ async def scene_of(
             scene.hands = Hands(scene.bot)
             scene.bot.serve_with(scene.hands)
             nursery.start_soon(scene.bot.serve)
-            scene.port = int(endpoint.address.rpartition(":")[2])
-            nursery.start_soon(endpoint.serve)
+            scene.port = int(listening.address.rpartition(":")[2])
+            nursery.start_soon(listening.serve)
             try:
-                with endpoint.known(LOCAL, scene.bot):
+                with listening.known(LOCAL, scene.bot):
                     yield scene
             finally:
                 upstream.close()
@@ -651,10 +655,46 @@ async def test_an_answer_that_breaks_off_ends_the_connection(tmp_path):
         assert program.kept == b"abc"
 
 
+async def test_a_server_that_is_silent_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    """The program is told that it was silent; its next call has another connection."""
+    monkeypatch.setattr(relay, "SILENCE", 0.05)
+    monkeypatch.setattr(patience, "LOOKS", 0.02)
+    said = 0
+
+    async def answer(stream: trio.SocketStream) -> None:
+        nonlocal said
+        said += 1
+        if said == 1:
+            await trio.sleep_forever()
+        await say_ok(stream)
+
+    async with scene_of(tmp_path, answer) as scene:
+        program = await scene.connect()
+        status, body = await program.call("getMe")
+        assert status == 502
+        assert "silent" in body["description"]
+        assert await program.ends()
+        assert (await (await scene.connect()).call("getMe"))[0] == 200
+
+
+async def test_a_head_that_does_not_end_ends_its_connection(tmp_path, monkeypatch):
+    """Also on a connection that has served a request, which may be idle for longer."""
+    monkeypatch.setattr(endpoint, "HEAD", 0.05)
+    monkeypatch.setattr(patience, "LOOKS", 0.02)
+    async with scene_of(tmp_path) as scene:
+        program = await scene.connect()
+        assert (await program.call("getMe"))[0] == 200
+        await program.send(b"POST /bot")
+        assert await program.ends()
+        assert not scene.faults
+
+
 async def test_a_server_that_cannot_be_reached_is_a_bad_gateway(tmp_path):
     """The place is named, the token is not."""
     async with scene_of(tmp_path) as scene:
-        object.__setattr__(scene.bot.context, "upstream", Upstream(Server("http://127.0.0.1:9"), REAL))
+        object.__setattr__(
+            scene.bot.context, "upstream", Upstream(Server("http://127.0.0.1:9"), REAL, Patience())
+        )
         program = await scene.connect()
         status, body = await program.call("getMe")
         assert status == 502

@@ -24,6 +24,7 @@ from trioworkers.gateway.recorded import relay_recorded
 from trioworkers.gateway.relay import relay
 from trioworkers.gateway.targets import LOCAL, Target, read_target
 from trioworkers.gateway.tokens import Tokens
+from trioworkers.http.patience import Patience
 from trioworkers.http.stream import Stream
 
 if TYPE_CHECKING:
@@ -49,9 +50,13 @@ class Endpoint:
 
     Args:
         broke: is told what broke in the connection of somebody who had shown no token yet, which is a bug.
+
+    Attributes:
+        patience: ends long waits, here and at the Bot API server, while it serves.
     """
 
     def __init__(self, broke: Callable[[Exception], None]) -> None:
+        self.patience = Patience()
         self._broke = broke
         self._tokens: Tokens[LocalBot] = Tokens()
         self._listener: socket.socket | None = None
@@ -81,6 +86,7 @@ class Endpoint:
         assert listener is not None  # noqa: S101 - for mypy; it is wanted
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.patience.serve)
                 while True:
                     await trio.lowlevel.wait_readable(listener)
                     self._accept(listener, nursery)
@@ -98,7 +104,7 @@ class Endpoint:
         if self._strangers >= MOST_STRANGERS:
             peer.close()
             return
-        nursery.start_soon(self._serve_one, ProgramConnection(Stream(peer)))
+        nursery.start_soon(self._serve_one, ProgramConnection(Stream(peer), self.patience))
 
     async def _serve_one(self, program: ProgramConnection) -> None:
         """Serve one connection to its end; whose it is, its first request says."""

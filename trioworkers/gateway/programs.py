@@ -13,6 +13,7 @@ from trioworkers.gateway.messages import END, READ_SIZE, MessageError, RequestHe
 if TYPE_CHECKING:
     from collections import deque
 
+    from trioworkers.http.patience import Patience
     from trioworkers.http.stream import Stream
 
 SENDING = 120.0  # seconds for the program to take something of what it is sent
@@ -47,10 +48,12 @@ class ProgramConnection:
 
     Args:
         stream: its bytes.
+        patience: ends waits for requests.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, patience: Patience) -> None:
         self._stream = stream
+        patience.watch(stream)
         self._reader = RequestReader()
 
     @property
@@ -65,20 +68,22 @@ class ProgramConnection:
 
         Raises:
             MessageError: it is not a valid request.
+            OSError, trio.ClosedResourceError: the connection is broken, or it took too long.
         """
-        parts = self._reader.parts
-        with trio.CancelScope(deadline=trio.current_time() + idle) as limit:
+        parts, stream = self._reader.parts, self._stream
+        if not parts:
+            stream.until = trio.current_time() + idle
             while not parts:
-                data = await self._stream.receive()
+                data = await stream.receive()
                 if not data:
                     return None
                 self._reader.feed(data)
                 if not parts:  # a part of a head
-                    limit.deadline = min(limit.deadline, trio.current_time() + head)
-            part = parts.popleft()
-            assert isinstance(part, RequestHead)  # noqa: S101 - for mypy; a message begins with its head
-            return part
-        return None
+                    stream.until = min(stream.until, trio.current_time() + head)
+            stream.until = math.inf
+        part = parts.popleft()
+        assert isinstance(part, RequestHead)  # noqa: S101 - for mypy; a message begins with its head
+        return part
 
     async def next_part(self, patience: float = SENDING) -> Any:
         """Return the next block of the body, or :data:`END`. `patience`: seconds until it comes.

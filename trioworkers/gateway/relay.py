@@ -7,6 +7,7 @@ body that is here as a whole leaves in one write with its head, and needs no tas
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -227,15 +228,15 @@ async def next_part(connection: UpstreamConnection) -> ResponseHead | bytes | En
 
 
 async def _feed(connection: UpstreamConnection) -> None:
+    stream = connection.stream
+    stream.until = trio.current_time() + SILENCE
     try:
-        with trio.CancelScope(deadline=trio.current_time() + SILENCE) as limit:
-            connection.reader.feed(await connection.stream.receive())
+        connection.reader.feed(await stream.receive())
     except (OSError, trio.ClosedResourceError, MessageError):
-        message = "the server broke off"
+        message = f"the server was silent for {SILENCE:g} s" if stream.is_late else "the server broke off"
         raise httpx.ReadError(message) from None
-    if limit.cancelled_caught:
-        message = f"the server was silent for {SILENCE:g} s"
-        raise httpx.ReadError(message)
+    finally:
+        stream.until = inf
 
 
 async def send(connection: UpstreamConnection, data: bytes) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioworkers.botapi.server import Server
+    from trioworkers.http.patience import Patience
     from trioworkers.http.stream import Stream
 
 MOST_IDLE = 128  # as many as updates that one poll brings, and some more: opening one costs more than a call
@@ -29,6 +30,7 @@ class Upstream:
     Args:
         server: the Bot API server.
         token: the bot's own token, which is put into targets.
+        patience: ends the server's silences.
         may_call: whether a call may be made at this moment.
 
     Attributes:
@@ -36,7 +38,10 @@ class Upstream:
         host: the field Host of requests.
     """
 
-    def __init__(self, server: Server, token: str, may_call: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, server: Server, token: str, patience: Patience, may_call: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._patience = patience
         self._may_call = may_call
         base = httpx.URL(server.base)
         tls = tls_context() if base.scheme == "https" else None
@@ -71,7 +76,9 @@ class Upstream:
                 return connection
             connection.close()
         with trio.move_on_after(CONNECT_TIMEOUT):
-            return UpstreamConnection(await self._connector.connect())
+            stream = await self._connector.connect()
+            self._patience.watch(stream)
+            return UpstreamConnection(stream)
         message = "cannot connect: timed out"
         raise httpx.ConnectTimeout(message)
 

@@ -7,6 +7,7 @@ also where the system did it at once, and its TLS copies what passes through two
 from __future__ import annotations
 
 import ssl
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,11 +28,15 @@ class Stream:
 
     Attributes:
         address: where it leads, if that was chosen here.
+        until: when a wait for it is to end, trio time; only for those that `http.patience` looks after.
+        is_late: the last such wait was ended, by trio.ClosedResourceError.
     """
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
         self.address: Address | None = None
+        self.until = inf
+        self.is_late = False
         self._tls = end if isinstance(end, ssl.SSLSocket) else None
 
     @property
@@ -48,6 +53,11 @@ class Stream:
 
     async def wait_writable(self) -> None:
         await trio.lowlevel.wait_writable(self.socket)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed here."""
+        return self.socket.fileno() < 0
 
     async def receive(self) -> bytes:
         """Wait for bytes; none at the end of the connection."""

@@ -113,7 +113,7 @@ class CommandSession:
         server, token = command.server()
         self._is_local = settings.token_passed != "real"  # noqa: S105 - no token
         self._token = make_token(settings.bot_id) if self._is_local else token
-        self._upstream = Upstream(server, token, command.may_call)
+        self._upstream = Upstream(server, token, command.commands.endpoint.patience, command.may_call)
         self._bot = LocalBot(
             LocalContext(
                 ids=command.commands.ids.of(settings.bot_id),
