@@ -275,7 +275,7 @@ def packed(dice: random.Random, body: bytes) -> tuple[bytes, str]:
             return zlib.compress(b" " * dice.choice([10, 200_000]) + body), "Content-Encoding: deflate\r\n"
         case 3:
             return gzip.compress(b" " * 200_000 + body), "Content-Encoding: gzip\r\n"
-        case 4:
+        case 4 if body:  # else its end would stand there twice, and be a request of its own
             return b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), "Transfer-Encoding: chunked\r\n"
         case _:
             return body, ""
