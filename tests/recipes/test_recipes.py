@@ -41,7 +41,7 @@ def hears(person: Person, count: int = 1, bot: str | None = None) -> list[str]:
     return [person.hears(bot, LIMIT)["text"] for _ in range(count)]
 
 
-def test_every_recipe_is_tested_and_listed():
+def test_every_recipe_is_tested_and_listed() -> None:
     """Whoever adds a page writes its test."""
     names = {path.stem for path in (DOCS / "recipes").glob("*.md")} - {"index"}
     here = Path(__file__).read_text()
@@ -49,7 +49,7 @@ def test_every_recipe_is_tested_and_listed():
     assert [name for name in names if f"({name}.md)" not in page("recipes/index.md")] == []
 
 
-def test_albums(recipe: Callable[[str], Recipe]):
+def test_albums(recipe: Callable[[str], Recipe]) -> None:
     """An album goes out as one album with its captions, a single photo as a photo."""
     one = recipe("albums")
     reader = one.telegram.add_user("Reader")
@@ -84,7 +84,7 @@ def test_albums(recipe: Callable[[str], Recipe]):
         assert len(fleet.telegram.do(fleet.telegram.world.calls_of, "sendMediaGroup")) == 1
 
 
-def test_background_work(recipe: Callable[[str], Recipe]):
+def test_background_work(recipe: Callable[[str], Recipe]) -> None:
     """Jobs are done beside the answers; one that fails stops no other, and one outlives its worker."""
     one = recipe("background-work")
     source = (one.folder / "reports.py").read_text()
@@ -107,7 +107,7 @@ def test_background_work(recipe: Callable[[str], Recipe]):
         assert hears(alice)[0].startswith("sales: ")
 
 
-def test_dialogs(recipe: Callable[[str], Recipe]):
+def test_dialogs(recipe: Callable[[str], Recipe]) -> None:
     """Questions in their order, a wrong answer, a step back, and a worker that is killed in between."""
     one = recipe("dialogs")
     one.passes("test_steps.py", 2)
@@ -135,7 +135,7 @@ def test_dialogs(recipe: Callable[[str], Recipe]):
         assert hears(ben, 2) == ["What is your name?", "Cancelled."]
 
 
-def test_languages(recipe: Callable[[str], Recipe]):
+def test_languages(recipe: Callable[[str], Recipe]) -> None:
     """Each in their own, with its plural forms; English for a language that is not there."""
     one = recipe("languages")
     one.passes("test_texts.py", 2)
@@ -184,7 +184,7 @@ def served(ask: Callable[[], Any]) -> Any:
             time.sleep(0.05)
 
 
-def test_a_web_app_tells_the_bot(recipe: Callable[[str], Recipe]):
+def test_a_web_app_tells_the_bot(recipe: Callable[[str], Recipe]) -> None:
     """What the website posts reaches the user; its page knows whom Telegram signed, and nobody else."""
     one = recipe("web-app")
     with one.fleet(TRIOWORKERS_API_TOKEN="the-token-of-the-api") as fleet:
@@ -234,7 +234,7 @@ def check_the_page(one: Recipe, token: str, customer: int) -> None:
     not (LIBRARIES / "installed").exists() and not os.environ.get("CI"),
     reason="scripts/test fetches the libraries",
 )
-def test_bots_of_other_libraries(recipe: Callable[[str], Recipe]):
+def test_bots_of_other_libraries(recipe: Callable[[str], Recipe]) -> None:
     """Six libraries in one fleet: each bot answers, and its probe says when an update was handled."""
     one = recipe("other-libraries")
     one.unused = {name for name in one.unused if not name.endswith(".js")}  # which node runs
@@ -254,7 +254,7 @@ def test_bots_of_other_libraries(recipe: Callable[[str], Recipe]):
         )
 
 
-def test_staging_and_production(recipe: Callable[[str], Recipe], tmp_path: Path):
+def test_staging_and_production(recipe: Callable[[str], Recipe], tmp_path: Path) -> None:
     """Two daemons of one folder, each with its token, its state and its settings."""
     one = recipe("environments")
     one.unused -= {"fleet.d/cafe.toml", "staging.toml", "production.toml"}
