@@ -253,6 +253,31 @@ def test_a_plan_is_printed_with_keys_and_without_values(tmp_path):
     assert plan_lines(again.document()) == ["unchanged 3 bots"]
 
 
+@pytest.mark.parametrize(
+    ("tables", "is_empty"),
+    [
+        (changed(bots={"third": {"token": "3:abc", "handler": "a:b"}}), False),
+        ({**BASE, "bots": {"echo": BASE["bots"]["echo"]}}, False),
+        (echo(handler="other:handle"), False),
+        (echo(concurrency=3), False),
+        (changed(limits={"start_rate": 7}), False),
+        (changed(api={"bind": "127.0.0.1:5"}), True),
+    ],
+    ids=["added", "removed", "replaced", "retuned", "changed", "kept"],
+)
+def test_one_thing_to_do_makes_a_plan(tmp_path, tables, is_empty):
+    """Whatever it is; keys that wait for a restart are nothing to do."""
+    assert plan_reload(of(tmp_path, BASE), of(tmp_path, tables)).is_empty is is_empty
+
+
+def test_one_bot_is_called_so(tmp_path):
+    """And several are bots."""
+    one, two = {**BASE, "bots": {"echo": BASE["bots"]["echo"]}}, BASE
+    for tables, line in ((one, "unchanged 1 bot"), (two, "unchanged 2 bots")):
+        fleet = of(tmp_path, tables)
+        assert plan_lines(plan_reload(fleet, fleet).document()) == [line]
+
+
 def test_variables_that_were_hidden_once_stay_hidden(tmp_path):
     """A token that is no longer read from a variable is still in it."""
     old = of(tmp_path, echo(token={"env": "ECHO"}), {"ECHO": "1:one"})

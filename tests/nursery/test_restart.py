@@ -67,6 +67,16 @@ def test_a_pause_is_the_drawn_part_of_the_longest_one():
     assert [crash(Budget(), 1.0, draw=draw) for draw in (0.0, 0.25, 1.0)] == [0, 0.125, 0.5]
 
 
+def test_a_healthy_life_ends_the_trials():
+    """The crashes before it do not count against the next ones; without trials, those of the hour still do."""
+    limits = Limits(per_hour=2)
+    policy = Budget()
+    assert [policy.crashed(now, 1.0, limits).spent for now in (1.0, 2.0, 3.0)] == [False, False, True]
+    assert [policy.crashed(now, 60.0, limits).spent for now in (100.0, 200.0)] == [False, False]
+    assert policy.left.crashes == (100.0, 200.0)
+    assert policy.crashed(300.0, 60.0, limits).spent
+
+
 def test_trials_go_on_for_years():
     """The pause between them stays an hour, and is a number still."""
     policy = Budget()
