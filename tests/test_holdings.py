@@ -29,8 +29,8 @@ def state(tmp_path):
 
 
 @pytest.fixture
-def held(state):
-    """A lock, a socket and small files in a state folder, seen once."""
+def held(state, request):
+    """A lock, a socket and small files in a state folder, seen once; a parameter: the largest kept."""
     with (
         closing(Lock(state / "daemon.lock", "runs")) as lock,
         closing(UnixSocket(state / "run" / "control.sock", key="k")) as control,
@@ -38,7 +38,7 @@ def held(state):
         (state / "paused.json").write_text("[1]")
         (state / "fleet.d" / "two.toml").write_text("[bots.two]")
         files = [state / "paused.json", state / "webhooks.json", state / "run" / "api-token"]
-        kept = Keepsakes(files, state / "fleet.d")
+        kept = Keepsakes(files, state / "fleet.d", getattr(request, "param", module.LARGEST))
         folders = [state, state / "run", state / "logs", state / "fleet.d"]
         holdings = Holdings(folders, lock, kept, [control])
         holdings.reclaim()
@@ -140,9 +140,9 @@ def test_a_runtime_folder_that_is_removed_alone_comes_back(state, held):
     assert (state / "run" / "api-token").read_text() == "secret"
 
 
-def test_a_large_file_is_not_kept_in_memory(state, held, monkeypatch):
+@pytest.mark.parametrize("held", [10], indirect=True)
+def test_a_large_file_is_not_kept_in_memory(state, held):
     """Nothing of it comes back, rather than half of it or what it was before."""
-    monkeypatch.setattr(module, "LARGEST", 10)
     holdings, _, _ = held
     (state / "paused.json").write_text("[" + "1," * 100 + "1]")
     holdings.reclaim()
@@ -151,12 +151,11 @@ def test_a_large_file_is_not_kept_in_memory(state, held, monkeypatch):
     assert not (state / "paused.json").exists()
 
 
-async def test_it_is_reported_and_clients_find_the_new_socket(state, held, monkeypatch, nursery):
+async def test_it_is_reported_and_clients_find_the_new_socket(state, held, nursery):
     """Whoever was connected before is served to the end."""
-    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
     holdings, _, control = held
     told: list[Any] = []
-    nursery.start_soon(holdings.serve, told.append, told.append)
+    nursery.start_soon(holdings.serve, told.append, told.append, 0.01)
     stop = trio.Event()
 
     async def serve(listeners: Any, over: trio.Event, *, task_status: Any) -> None:
@@ -198,7 +197,6 @@ async def test_it_is_reported_and_clients_find_the_new_socket(state, held, monke
 
 async def test_a_reason_is_reported_once(state, held, monkeypatch, nursery):
     """However long it lasts; and another one is another report."""
-    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
     holdings, _, _ = held
     restored: list[Any] = []
     lost: list[str] = []
@@ -214,7 +212,7 @@ async def test_a_reason_is_reported_once(state, held, monkeypatch, nursery):
     shutil.rmtree(state)
     state.mkdir()
     state.chmod(0o777)
-    nursery.start_soon(holdings.serve, restored.append, lost.append)
+    nursery.start_soon(holdings.serve, restored.append, lost.append, 0.01)
     with trio.fail_after(20):
         while looks < 3:  # noqa: ASYNC110 - a thread looks
             await trio.sleep(0.01)

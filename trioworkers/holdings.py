@@ -44,13 +44,15 @@ class Keepsakes:
     Args:
         files: by name; each may be absent.
         folder: a folder whose `*.toml` are kept, too.
+        largest: bytes; what is larger is not kept.
 
     Attributes:
         files: those that are kept by name.
     """
 
-    def __init__(self, files: Sequence[Path], folder: Path) -> None:
+    def __init__(self, files: Sequence[Path], folder: Path, largest: int = LARGEST) -> None:
         self.files = files
+        self._largest = largest
         self._folder = folder
         self._kept: dict[Path, tuple[Stamp, bytes]] = {}
         self._absent: dict[Path, int] = {}
@@ -65,7 +67,7 @@ class Keepsakes:
                 stamp = found.st_ino, found.st_mtime_ns, found.st_size
                 if (kept := self._kept.get(path)) is None or kept[0] != stamp:
                     self._kept.pop(path, None)
-                    if found.st_size <= LARGEST:
+                    if found.st_size <= self._largest:
                         self._kept[path] = stamp, path.read_bytes()
             except OSError as error:
                 if is_starved(error):  # it cannot be looked at now, which says nothing of it
@@ -155,8 +157,13 @@ class Holdings:
                     held.bind_again()
                     self._put_back.append(str(held.path))
 
-    async def serve(self, restored: Callable[[list[str]], object], lost: Callable[[str], object]) -> None:
-        """Look each second, until cancelled.
+    async def serve(
+        self,
+        restored: Callable[[list[str]], object],
+        lost: Callable[[str], object],
+        every: float = LOOK_EVERY,
+    ) -> None:
+        """Look each second, or as often as `every` says, until cancelled.
 
         Args:
             restored: called with the paths of what was put back.
@@ -180,7 +187,7 @@ class Holdings:
             if self._put_back:
                 put_back, self._put_back = self._put_back, []
                 restored(sorted(set(put_back)))
-            await trio.sleep_until(next_beat(LOOK_EVERY))
+            await trio.sleep_until(next_beat(every))
 
 
 def _words(error: Exception) -> str:

@@ -52,10 +52,11 @@ class Sample:
     """Chooses the events that are kept.
 
     All events of an update are kept or none, by its trace id. An update that fails is kept from its failure
-    on.
+    on; `most` of these are followed at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most = most
         self._failed: OrderedDict[str, None] = OrderedDict()
 
     def chosen(self, events: Iterable[Event], share: float) -> list[Event]:
@@ -70,7 +71,7 @@ class Sample:
             return True
         if name in ("update.retried", "update.dead"):
             self._failed[id_] = None
-            if len(self._failed) > MOST_KEPT:
+            if len(self._failed) > self._most:
                 self._failed.popitem(last=False)
         kept = id_ in self._failed
         if kept and name in FINISHED:

@@ -74,10 +74,11 @@ class Spans:
     """Makes spans of events, which have to come in their order.
 
     What it remembers is bounded: of updates whose handlings count as no attempt (their worker was stopped, or
-    Telegram asked to wait), how many those were.
+    Telegram asked to wait), how many those were; of `most` updates at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_REPEATED) -> None:
+        self._most = most
         self._repeats: OrderedDict[str, tuple[int, int]] = OrderedDict()  # the attempt, and its repeats
 
     def of(self, event: Event) -> list[Span]:
@@ -113,7 +114,7 @@ class Spans:
             made.append(_root(event))
         elif event.event == "update.returned" or fields.get("counted") is False:
             self._repeats[id_] = attempt, repeat + 1
-            if len(self._repeats) > MOST_REPEATED:
+            if len(self._repeats) > self._most:
                 self._repeats.popitem(last=False)
         return made
 

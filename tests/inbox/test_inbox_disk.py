@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
+from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.breakage import Breakage
-from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox import writer as writer_module
-from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite.disk import BALLAST, BALLAST_SUFFIX, LOOK_EVERY, LOW_WATER, Room, marks
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.sqlite.guard import FREED_PAGES, KEPT_PAGES
@@ -75,7 +74,6 @@ def ballast(path):
 def small_disk(tmp_path, monkeypatch):
     """A real disk of 64 MB; skips where this process may not mount one."""
     monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.01)
-    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.02)
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", str(folder)]
@@ -261,7 +259,7 @@ async def test_on_a_full_disk_ends_are_written_and_updates_come_back_by_themselv
     """Refused and told, every end and call durable meanwhile, and told when there is room again."""
     path = small_disk / "inbox.db"
     heard: list[Any] = []
-    async with open_inbox(open_file(path), trouble=heard.append) as inbox:
+    async with open_tended(open_file(path), trouble=heard.append) as inbox:
         await inbox.accept(BOT, arrivals(0, 2000))
         backlog = inbox.claim(BOT, Breakage())
         filler = fill(small_disk)
@@ -415,7 +413,7 @@ async def test_a_database_that_cannot_be_written_is_told_and_comes_back(path, mo
     monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
     store = open_file(path)
     heard: list[Any] = []
-    async with open_inbox(store, trouble=heard.append) as inbox:
+    async with open_tended(store, trouble=heard.append) as inbox:
         store._execute("PRAGMA query_only = ON")
         for _ in range(3):
             with pytest.raises(StoreError, match="readonly"):

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 import trio
+from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
-from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox import writer as writer_module
-from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.journal import JournalWatch
 from trioworkers.inbox.sqlite import guard
 from trioworkers.inbox.sqlite.file import open_file
@@ -34,7 +33,6 @@ sys.stdin.read()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.02)
     monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.01)
 
 
@@ -80,7 +78,7 @@ async def test_recovery_is_reported_when_a_write_succeeded(path):
     heard: list[Any] = []
     store = open_file(path)
     store._connection.execute("PRAGMA busy_timeout = 20")
-    async with open_inbox(store, trouble=heard.append) as inbox:
+    async with open_tended(store, trouble=heard.append) as inbox:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked"):
@@ -101,7 +99,7 @@ async def test_trouble_without_any_update_is_over_by_itself(path):
     heard: list[Any] = []
     store = open_file(path)
     store._connection.execute("PRAGMA busy_timeout = 20")
-    async with open_inbox(store, trouble=heard.append) as inbox:
+    async with open_tended(store, trouble=heard.append) as inbox:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked"):
@@ -115,7 +113,7 @@ async def test_a_forgotten_reader_is_reported_with_the_size_of_the_journal(path,
     monkeypatch.setattr(guard, "LARGE_JOURNAL", 1 << 20)
     told: list[Any] = []
     store = open_file(path)
-    async with open_inbox(store, journal=lambda *what: told.append(what)) as inbox:
+    async with open_tended(store, journal=lambda *what: told.append(what)) as inbox:
         await inbox.accept(BOT, arrivals(0, 10))
         reader = await trio.to_thread.run_sync(start_reader)
         number = 10
@@ -137,7 +135,7 @@ async def test_a_copy_of_our_own_is_no_forgotten_reader(path, tmp_path, monkeypa
     monkeypatch.setattr(guard, "LARGE_JOURNAL", 1)
     told: list[Any] = []
     store = open_file(path)
-    async with open_inbox(store, journal=lambda *what: told.append(what)) as inbox:
+    async with open_tended(store, journal=lambda *what: told.append(what)) as inbox:
         for number in range(5):
             await inbox.accept(BOT, arrivals(number * 100, 100, 2000))
             await inbox.backup(tmp_path / "copy.db")

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 from msgspec.structs import replace
+from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.breakage import Breakage
 from trioworkers.inbox import backlog as backlog_module
@@ -286,9 +287,8 @@ async def test_a_refused_batch_is_not_counted(inbox, tmp_path):
     assert await inbox.accept(BOT, [arrival(1)]) == [Kept(1)]
 
 
-async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch):
+async def test_tending_forgets_old_ids_and_reads_again(inbox, clock):
     """After two days and not before an id is new again; a read that failed is repeated."""
-    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.005)
     await inbox.accept(BOT, [arrival(1)])
     connection = inbox._writer._store._connection
     connection.execute("ALTER TABLE inbox RENAME TO away")
@@ -296,7 +296,7 @@ async def test_tending_forgets_old_ids_and_reads_again(inbox, clock, monkeypatch
     await settled(inbox)
     connection.execute("ALTER TABLE away RENAME TO inbox")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(inbox.tend, lambda: inbox_module.DEAD_RETENTION)
+        nursery.start_soon(inbox.tend, lambda: inbox_module.DEAD_RETENTION, 0.005)
         assert (await next_of(backlog)).update_id == 1
         clock.now += 48 * 3600 - 1
         await inbox._writer.read(lambda store: store.forget(clock.now - inbox_module.RETENTION, 9))
@@ -487,13 +487,12 @@ async def test_letters_are_purged_by_id_bot_and_age(inbox, clock):
     assert inbox.tally(BOT) == Tally(6, purged=6)
 
 
-async def test_letters_that_are_kept_long_enough_are_purged_by_themselves(tmp_path, clock, monkeypatch):
+async def test_letters_that_are_kept_long_enough_are_purged_by_themselves(tmp_path, clock):
     """How long is asked anew each time, as it may have been set meanwhile."""
-    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.005)
     keep = 1e9
     store = open_sqlite(tmp_path / "inbox.db")
     with trio.fail_after(20):
-        async with open_inbox(store, clock=clock, keep_dead=lambda: keep) as inbox:
+        async with open_tended(store, 0.005, clock=clock, keep_dead=lambda: keep) as inbox:
             await kill_all(inbox, inbox.claim(BOT, Breakage()), arrival(1))
             clock.now += 100
             await kill_all(inbox, inbox.claim(BOT, Breakage()), arrival(2))
@@ -538,9 +537,9 @@ async def test_values_are_written_with_what_becomes_of_an_update(inbox):
     assert inbox.tally(BOT) == Tally(2, filtered=1, done=1, pending=1)
 
 
-async def test_values_that_ended_are_forgotten(inbox, clock, monkeypatch):
+async def test_values_that_ended_are_forgotten(inbox, clock, nursery):
     """By the upkeep, without anybody who asks for them."""
-    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.01)
+    nursery.start_soon(inbox.tend, lambda: inbox_module.DEAD_RETENTION, 0.01)
     await inbox.put(put("short", until=1_010.0))
     await inbox.put(put("long"))
     clock.now = 1_011.0
@@ -551,3 +550,4 @@ async def test_values_that_ended_are_forgotten(inbox, clock, monkeypatch):
     with trio.fail_after(10):
         while await inbox._writer.read(kept) != ["long"]:  # noqa: ASYNC110 - the other side is a thread
             await trio.sleep(0.01)
+    nursery.cancel_scope.cancel()

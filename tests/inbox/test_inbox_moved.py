@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import trio
+from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.breakage import Breakage
 from trioworkers.errors import TrioworkersError
-from trioworkers.inbox import inbox as inbox_module
-from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.sqlite import place
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.store import DUPLICATE, Accept, Finish, Kept, StoreDisplacedError
@@ -240,11 +239,10 @@ def test_no_descriptor_of_the_lost_files_is_kept(path):
             assert deleted() == []
 
 
-async def test_it_is_told_and_it_is_over(path, monkeypatch):
+async def test_it_is_told_and_it_is_over(path):
     """Trouble and recovery, and what waits is handled: the same backlog goes on over the new file."""
-    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.02)
     heard: list[Any] = []
-    async with open_inbox(open_file(path), trouble=heard.append) as inbox:
+    async with open_tended(open_file(path), trouble=heard.append) as inbox:
         await inbox.accept(BOT, [Arrival(1, "message", "1", None, None, BODY)])
         backlog = inbox.claim(BOT, Breakage())
         shutil.rmtree(path.parent)

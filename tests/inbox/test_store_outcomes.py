@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from msgspec.structs import replace
+from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.breakage import Breakage
-from trioworkers.inbox import inbox as inbox_module
 from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.fetch import Fetch
-from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.store import (
     Accept,
@@ -100,9 +99,9 @@ def node(nodes):
 
 
 @asynccontextmanager
-async def opened(node, **how):
+async def opened(node, every=3600.0, **how):
     with trio.fail_after(20):
-        async with open_inbox(node, **how) as inbox:
+        async with open_tended(node, every, **how) as inbox:
             yield inbox
 
 
@@ -147,11 +146,10 @@ async def test_what_another_daemon_accepted_comes_before_what_came_after_it(node
 
 
 @pytest.mark.parametrize("woken", [True, False])
-async def test_what_another_daemon_accepted_is_heard_of(nodes, monkeypatch, woken):
+async def test_what_another_daemon_accepted_is_heard_of(nodes, woken):
     """At once when it says so, else at the next look; and it is counted here, too."""
-    if not woken:
-        monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.01)
-    async with opened(nodes[0]) as mine, opened(nodes[1]) as theirs:
+    every = 3600.0 if woken else 0.01
+    async with opened(nodes[0], every=every) as mine, opened(nodes[1]) as theirs:
         backlog = mine.claim(BOT, Breakage())
         await until(lambda: backlog.cursor is not None)
         await theirs.accept(BOT, [arrival(1), arrival(2)])
@@ -216,9 +214,8 @@ async def test_acknowledgements_of_unknown_outcome_are_given_again(node):
 
 async def test_the_tallies_are_read_anew_once_the_store_can_be_reached(node, monkeypatch):
     """The first try fails: it is tried again each second."""
-    monkeypatch.setattr(inbox_module, "TEND_EVERY", 0.01)
     node.late, node.is_shared = True, False
-    async with opened(node) as inbox:
+    async with opened(node, every=0.01) as inbox:
         node.fails = [StoreUnknownError("the connection was lost")]
         read = node.store.tallies
         failures = []

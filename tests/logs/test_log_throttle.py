@@ -12,7 +12,6 @@ import trio
 
 from trioworkers.events import EVENTS, Event
 from trioworkers.logs import Log, open_log
-from trioworkers.logs import throttle as throttle_module
 from trioworkers.logs.throttle import Throttle, kind_of
 
 if TYPE_CHECKING:
@@ -127,10 +126,9 @@ def test_a_window_of_nothing_holds_nothing() -> None:
     assert throttle.due(0, 0) == []
 
 
-def test_more_kinds_than_are_remembered_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_kinds_than_are_remembered_are_written() -> None:
     """Memory is bounded, and nothing is lost for it."""
-    monkeypatch.setattr(throttle_module, "MOST_KINDS", 2)
-    throttle = Throttle()
+    throttle = Throttle(most=2)
     lines = [told(reason=reason) for reason in "abcabc"]
     assert [throttle.admits(line, 0, WINDOW) for line in lines] == [True, True, True, False, False, True]
     assert len(throttle.flush()) == 2

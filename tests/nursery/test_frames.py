@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioworkers.protocol import framing
 from trioworkers.protocol.frames import (
     CHAT_LENGTH,
     CODE_LENGTH,
@@ -138,8 +137,8 @@ def wire(frames):
     return b"".join(map(packed, frames))
 
 
-def receive_all(*pieces, incoming=ANY):
-    reader = FrameReader(incoming)
+def receive_all(*pieces, incoming=ANY, **limit):
+    reader = FrameReader(incoming, **limit)
     return [frame for piece in pieces if piece for frame in reader.feed(piece)]
 
 
@@ -245,15 +244,13 @@ def test_a_frame_of_the_other_direction_is_none():
         receive_all(wire([Heartbeat(1)]), incoming=ToWorker)
 
 
-def test_a_frame_that_is_too_long_is_refused_at_its_length(monkeypatch):
+def test_a_frame_that_is_too_long_is_refused_at_its_length():
     """Before it is collected in memory; one of exactly the limit passes."""
     frame = Unfit("x" * 100, "")
     sent = wire([frame])
-    monkeypatch.setattr(framing, "FRAME_LIMIT", len(sent) - 4)
-    assert receive_all(sent) == [frame]
-    monkeypatch.setattr(framing, "FRAME_LIMIT", len(sent) - 5)
+    assert receive_all(sent, limit=len(sent) - 4) == [frame]
     with pytest.raises(FrameError, match=f"a frame of {len(sent) - 4} bytes"):
-        receive_all(sent[:4])
+        receive_all(sent[:4], limit=len(sent) - 5)
 
 
 LONGEST = {

@@ -68,7 +68,7 @@ def test_a_pause_is_the_drawn_part_of_the_longest_one():
 
 
 def test_a_healthy_life_ends_the_trials():
-    """The crashes before it do not count against the next ones; without trials, those of the hour still do."""
+    """The crashes before it do not count any more; without trials, those of the last hour still do."""
     limits = Limits(per_hour=2)
     policy = Budget()
     assert [policy.crashed(now, 1.0, limits).spent for now in (1.0, 2.0, 3.0)] == [False, False, True]

@@ -15,7 +15,6 @@ from listening import SECRET, ListenerThread, Peer, request, update
 from trioworkers.botapi.client import BotApi
 from trioworkers.testing import Telegram, serve_telegram
 from trioworkers.transport.registration import Digests, Registration, Registry, Wanted
-from trioworkers.web import tls
 from trioworkers.web.tls import Certificate, CertificateError, is_self_signed
 
 
@@ -64,13 +63,12 @@ def replace(source, target):
     os.replace(fresh, target)
 
 
-def test_a_certificate_that_is_replaced_serves_new_connections(tmp_path, monkeypatch):
+def test_a_certificate_that_is_replaced_serves_new_connections(tmp_path):
     """Old ones go on; files that are no pair for a moment change nothing and are told once."""
-    monkeypatch.setattr(tls, "LOOK_EVERY", 0.0)
     cert, key = make(tmp_path, "one")
     other_cert, other_key = make(tmp_path, "two")
     told: list[CertificateError] = []
-    certificate = Certificate(cert, key, told.append)
+    certificate = Certificate(cert, key, told.append, every=0.0)
     with ListenerThread(tls=certificate.context) as listener:
         old = connect(listener)
         before = served(old)

@@ -340,14 +340,15 @@ class Inbox:
         """
         await self._writer.backup(path)
 
-    async def tend(self, keep_dead: Callable[[], float]) -> None:
+    async def tend(self, keep_dead: Callable[[], float], every: float = TEND_EVERY) -> None:
         """Forget old ids, once keys, plugins' values and dead letters, a few at a time, until cancelled.
 
         What could not be fetched for a backlog is fetched again here, too, and what other daemons accepted
         for bots of this one is noticed. `keep_dead` gives the seconds for which dead letters are kept.
+        `every`: seconds between two rounds.
         """
         while True:
-            await trio.sleep_until(next_beat(TEND_EVERY))
+            await trio.sleep_until(next_beat(every))
             now = self._clock()
             self._writer.tend(partial(_forget, now))
             for backlog in self._backlogs.values():

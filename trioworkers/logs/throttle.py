@@ -50,9 +50,13 @@ class _Window:
 
 
 class Throttle:
-    """Holds repeats back. Windows and `now` are seconds of one clock; a window of 0 holds nothing."""
+    """Holds repeats back. Windows and `now` are seconds of one clock; a window of 0 holds nothing.
 
-    def __init__(self) -> None:
+    `most`: so many kinds of lines are remembered at a time.
+    """
+
+    def __init__(self, most: int = MOST_KINDS) -> None:
+        self._most = most
         self._windows: OrderedDict[tuple[str, ...], _Window] = OrderedDict()  # by when they were opened
 
     @property
@@ -67,7 +71,7 @@ class Throttle:
             return True
         window = self._windows.get(kind)
         if window is None:
-            if len(self._windows) < MOST_KINDS:
+            if len(self._windows) < self._most:
                 self._windows[kind] = _Window(now)
             return True
         window.repeats += 1

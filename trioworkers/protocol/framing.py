@@ -32,11 +32,13 @@ class FrameReader:
 
     Args:
         incoming: the union of frames that may come.
+        limit: bytes of a frame.
     """
 
-    def __init__(self, incoming: Any) -> None:
+    def __init__(self, incoming: Any, limit: int = FRAME_LIMIT) -> None:
+        self._limit = limit
         self._decode = msgspec.json.Decoder(incoming).decode
-        self._most = MOST_OF_WORKER if incoming == FromWorker else FRAME_LIMIT  # but for answers
+        self._most = MOST_OF_WORKER if incoming == FromWorker else limit  # but for answers
         self._kept = bytearray()
         self._needed = 0  # bytes, to get any further than what is kept
 
@@ -57,7 +59,7 @@ class FrameReader:
         self._needed = 4
         while size - start >= 4:
             length = int.from_bytes(data[start : start + 4], "little")
-            if length > FRAME_LIMIT:
+            if length > self._limit:
                 message = f"a frame of {length} bytes"
                 raise FrameError(message)
             if length > self._most:

@@ -26,7 +26,7 @@ class Certificate:
 
     Connections keep the context that they began with, so that none is dropped by a change. Files that are no
     pair, as they are for a moment while they are replaced, change nothing: `trouble` hears of them, once, and
-    they are looked at again. `renewed` hears that there is another one.
+    they are looked at again. `renewed` hears that there is another one. `every`: seconds between two looks.
 
     Raises:
         CertificateError: there is none to begin with.
@@ -38,7 +38,9 @@ class Certificate:
         key: Path,
         trouble: Callable[[CertificateError], None] = lambda _: None,
         renewed: Callable[[], None] = lambda: None,
+        every: float = LOOK_EVERY,
     ) -> None:
+        self._every = every
         self._cert = cert
         self._key = key
         self._trouble = trouble
@@ -52,7 +54,7 @@ class Certificate:
         """The context for a connection that begins now. Looks at the files, once a second at most."""
         now = trio.current_time()
         if now >= self._next_look:
-            self._next_look = now + LOOK_EVERY
+            self._next_look = now + self._every
             self._renew()
         return self._context
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 PATIENCE = 5.0  # seconds; without an answer the bot finds out for itself
 
 
-async def refuses_token(fleet: Fleet, name: str) -> bool:
-    """Ask the bot's server whether it refuses its token; False as well when there is no answer in time."""
+async def refuses_token(fleet: Fleet, name: str, patience: float = PATIENCE) -> bool:
+    """Ask the bot's server whether it refuses its token; False as well without an answer in this time."""
     bot = fleet.bots[name]
-    with trio.move_on_after(PATIENCE):
+    with trio.move_on_after(patience):
         async with BotApi(server_of(fleet, bot), bot.token.reveal()) as api:
             try:
                 await api.request("getMe", {})

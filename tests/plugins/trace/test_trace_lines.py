@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from trioworkers_plugins.trace import lines
 from trioworkers_plugins.trace.lines import FIELDS, FINISHED, TRACED, Sample, encode, lost
 
 from trioworkers.events import EVENTS, Event
@@ -90,10 +89,9 @@ def test_a_death_at_once_is_kept() -> None:
     assert len(Sample().chosen([event("update.delivered"), event("update.dead")], 0.0)) == 1
 
 
-def test_failed_updates_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_updates_are_remembered_up_to_a_bound() -> None:
     """Of more, the oldest are forgotten."""
-    monkeypatch.setattr(lines, "MOST_KEPT", 3)
-    sample = Sample()
+    sample = Sample(most=3)
     sample.chosen([event("update.retried", id_) for id_ in range(5)], 0.0)
     ends = sample.chosen([event("update.done", id_) for id_ in range(5)], 0.0)
     assert [one.trace_id for one in ends] == [trace_id(7, id_) for id_ in (2, 3, 4)]

@@ -6,7 +6,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-from trioworkers_plugins.trace import spans as spans_module
 from trioworkers_plugins.trace.ids import ROOT, handling, span_id
 from trioworkers_plugins.trace.spans import Span, Spans
 
@@ -188,10 +187,9 @@ def test_a_handlings_id_can_be_computed_by_a_worker() -> None:
     assert len(process.span_id) == 16
 
 
-def test_repeats_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeats_are_remembered_up_to_a_bound() -> None:
     """And forgotten at an update's end."""
-    monkeypatch.setattr(spans_module, "MOST_REPEATED", 2)
-    spans = Spans()
+    spans = Spans(most=2)
     for number in range(5):
         spans.of(event("update.returned", 1, trace_id(7, number), attempt=0, took=1.0, total=1.0))
     assert len(spans._repeats) == 2
