@@ -16,6 +16,7 @@ import trio
 from soaking.clocks import Clock
 from soaking.cluster_reckoning import Absence, late, moved, strange_calls, two_pollers
 from soaking.cluster_schedule import make_cluster_schedule
+from soaking.dump import Size, answered, bloat, sizes
 from soaking.fleet import cluster_tables
 from soaking.networks import networks
 from soaking.node import Node, Place
@@ -58,6 +59,8 @@ class ClusterSoak:
         self._nodes = [Node(number, folder, self._place(number, net)) for number, net in enumerate(nets)]
         self._absences: list[Absence] = []
         self._away: list[tuple[float, float]] = []  # when a server was away
+        self._dumped: tuple[float, float] | None = None  # when a dump ran
+        self._sizes: list[dict[str, Size]] = []  # before it, at its end, at the soak's end
         self._done: Counter[str] = Counter()
         self._is_over = False
         self._began = 0.0
@@ -190,6 +193,9 @@ class ClusterSoak:
             self._done["jump"] += 1
             self._clocks[how["node"]].jump(how["seconds"])
             return
+        if step.what == "dump":
+            await self._dump(how["seconds"])
+            return
         node = self._nodes[how["node"]]
         if node.expected or node.frozen:
             return  # not back from the last time
@@ -220,6 +226,16 @@ class ClusterSoak:
         await trio.to_thread.run_sync(act, down)
         self._away.append((since, time.monotonic()))
 
+    async def _dump(self, seconds: float) -> None:
+        self._done["dump"] += 1
+        self._sizes.append(await trio.to_thread.run_sync(sizes, self._servers.url()))
+        since = time.monotonic()
+        code = await trio.to_thread.run_sync(self._servers.dump, seconds, abandon_on_cancel=True)
+        self._dumped = since, time.monotonic()
+        self._sizes.append(await trio.to_thread.run_sync(sizes, self._servers.url()))
+        if code:
+            self.broken.append(f"pg_dump ended with {code}")
+
     # -- the end --------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
@@ -234,6 +250,8 @@ class ClusterSoak:
                 await trio.sleep(0.5)
         if draining.cancelled_caught:
             self.broken.append(f"not drained: {left} at Telegram, {waiting} in the inbox")
+        if self._dumped is not None:
+            self._sizes.append(await trio.to_thread.run_sync(sizes, self._servers.url()))
         self.figures["drained after"] = round(time.monotonic() - began, 1)
 
     async def _end(self) -> None:
@@ -269,6 +287,11 @@ class ClusterSoak:
         lives = sum(len(found) for found in turns.values())
         self.figures |= {"steps": dict(self._done), **times, "turns of bots": lives}
         self.figures |= {**self._waits(report["waits"]), **figures}
+        if self._dumped is not None:
+            since, until = self._dumped
+            self.figures["dump, s"] = round(until - since)
+            self.figures["answered"] = answered(report["waits"], since, until)
+            self.figures["tables before, at the end of the dump, after"] = bloat(*self._sizes)
 
     def _is_disturbed(self, absence: Absence) -> bool:
         end = absence.since + self._plan.lease

@@ -10,9 +10,9 @@ from soaking.schedule import Step
 
 SERVER_AT = 0.75  # the share of a round after which the server's turn comes
 LONGEST_ABSENCE = 25.0  # seconds until a killed node is started again
+DUMP = 0.1, 0.8  # when a dump begins, and how long it takes, as shares of a soak
 
-
-TROUBLES = "kill", "freeze", "cut", "jump", "server"
+TROUBLES = "kill", "freeze", "cut", "jump", "server", "dump"
 USUAL = "kill", "freeze", "server"
 HOUR = 3600
 
@@ -36,12 +36,13 @@ def make_cluster_schedule(plan: Plan) -> list[Step]:
 
     In each round of `every` seconds one node is killed, frozen until its lease is over, or cut off from the
     database for as long, or a clock jumps by an hour: a node's or the server's. Between rounds the server
-    is restarted, twice in all, and once its standby takes over. The last round is quiet.
+    is restarted, twice in all, and once its standby takes over. The last round is quiet. A dump of the whole
+    database takes most of the soak.
     """
     dice = Random(plan.seed)
     every = plan.every
     rounds = max(3, int(plan.seconds / every))
-    kinds = [what for what in plan.troubles if what != "server"]
+    kinds = [what for what in plan.troubles if what not in ("server", "dump")]
     left: list[str] = []
     steps = []
     for number in range(rounds - 1 if kinds else 0):
@@ -63,4 +64,7 @@ def make_cluster_schedule(plan: Plan) -> list[Step]:
         number = min(rounds - 2, int(share * (rounds - 1)))
         at = (number + SERVER_AT) * every + dice.uniform(0, 0.1) * every
         steps.append(Step(round(at, 2), what, (("down", round(dice.uniform(0, 3), 1)),)))
+    if "dump" in plan.troubles:
+        begins, takes = (share * plan.seconds for share in DUMP)
+        steps.append(Step(round(begins, 2), "dump", (("seconds", round(takes, 1)),)))
     return sorted(steps)

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "postgres"))
 
 from postgres_server import Server, program
 
+from soaking.dump import slow_dump
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -70,6 +72,10 @@ class Servers:
         time.sleep(down)
         self._standby.promote()
         self._primary, self._standby = self._standby, None
+
+    def dump(self, seconds: float) -> int:
+        """Dump the database, so slowly that it takes so many seconds; return the exit code of pg_dump."""
+        return slow_dump(program("pg_dump") or "pg_dump", self.url(), seconds)
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """What a query gives, once a server answers it.
