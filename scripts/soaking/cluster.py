@@ -16,6 +16,7 @@ import trio
 from soaking.clocks import Clock
 from soaking.cluster_reckoning import Absence, late, moved, strange_calls, two_pollers
 from soaking.cluster_schedule import make_cluster_schedule
+from soaking.cluster_stages import happened, stages
 from soaking.dump import Size, answered, bloat, sizes
 from soaking.fleet import cluster_tables
 from soaking.networks import networks
@@ -62,6 +63,7 @@ class ClusterSoak:
         self._dumped: tuple[float, float] | None = None  # when a dump ran
         self._sizes: list[dict[str, Size]] = []  # before it, at its end, at the soak's end
         self._done: Counter[str] = Counter()
+        self._awake: set[str] = set()  # bots whose workers start before they are wanted
         self._is_over = False
         self._began = 0.0
         self._telegram: TelegramProcess
@@ -82,6 +84,7 @@ class ClusterSoak:
             async with telegram as (self._telegram, offered):
                 tokens = offered["tokens"]
                 tables = cluster_tables(tokens, plan.seed, plan.lease)
+                self._awake = {name for name, bot in tables["bots"].items() if "worker" not in bot}
                 for node, port in zip(self._nodes, offered["ports"], strict=True):
                     host, url = "127.0.0.1", self._servers.url()
                     if (network := node.place.network) is not None:
@@ -284,6 +287,10 @@ class ClusterSoak:
         self.broken += too_late if self._plan.nodes > 1 else []
         self.broken += broken
         self.broken += leaks(((log.name, log.read_text(errors="replace")) for log in logs), tokens)
+        names = {int(bot["id"]): name for name, bot in report["bots"].items()}
+        wall = time.time() - time.monotonic()
+        told = happened(logs)
+        self.figures["takeover by stages, s"] = stages(absences, turns, told, names, self._awake, wall)
         lives = sum(len(found) for found in turns.values())
         self.figures |= {"steps": dict(self._done), **times, "turns of bots": lives}
         self.figures |= {**self._waits(report["waits"]), **figures}
