@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from trioworkers.inbox.acknowledgements import Acknowledgements
 from trioworkers.inbox.feed import Feed
-from trioworkers.inbox.fetch import Fetch
+from trioworkers.inbox.fetch import Fetch, by_this_clock
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import BeginCall, EndCall, Finish, MoveToDead, Reschedule, StoreError
 
@@ -313,7 +313,7 @@ class Backlog:
             if isinstance(answer, StoreError):
                 self._queue.not_fetched()
                 return
-            self._queue.fetched(wanted, answer)
+            self._queue.fetched(wanted, by_this_clock(answer, self._clock()))
             self.poke()
             self.fetch()
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -44,6 +45,7 @@ WINDOW = 512  # updates of a bot that are held in memory
 WAITING_WINDOWS = 8  # windows that may be held where the heads of lanes wait for their next attempt
 LOOK = 8  # windows that one read looks at past what it leaves out: as long a read as of a window
 LANE = 16  # updates of one key that are held in memory
+STEP = 1.0  # seconds by which a clock has to go back to count as set back
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +83,7 @@ class Queue:
         self._later: list[tuple[float, int, _Lane]] = []
         self._suspects: list[tuple[float, int, _Lane]] = []
         self._empty: deque[_Lane] = deque()
+        self._now = -inf  # when something was to be taken last
         self._held = 0
         self._in_flight: dict[int, _Lane] = {}
         self._cursor = 0
@@ -163,6 +166,7 @@ class Queue:
 
     def take(self, now: float) -> Waiting | None:
         """The next update to handle, or None. It is in flight until :meth:`finish` or :meth:`put_back`."""
+        self._look_at_clock(now)
         if self._is_held:
             return None
         while self._later and self._later[0][0] <= now:
@@ -173,9 +177,18 @@ class Queue:
 
     def take_suspect(self, now: float) -> Waiting | None:
         """The next update to handle alone, or None; as with :meth:`take`."""
+        self._look_at_clock(now)
         if self._is_held or not self._suspects or self._suspects[0][0] > now:
             return None
         return self._hand_out(heapq.heappop(self._suspects)[2])
+
+    def _look_at_clock(self, now: float) -> None:
+        """Where the clock was set back, wait for each head as long as was left when it was last looked at."""
+        if now < self._now - STEP:
+            back = self._now - now
+            for heap in (self._later, self._suspects):
+                heap[:] = [(due - back, id, lane) for due, id, lane in heap]
+        self._now = now
 
     def _hand_out(self, lane: _Lane) -> Waiting:
         update = lane.updates[0]
