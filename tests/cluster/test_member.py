@@ -12,9 +12,10 @@ import pytest
 import trio
 
 from trioworkers.botapi.errors import TransportError
-from trioworkers.cluster.member import Member, Pulse
+from trioworkers.cluster.member import PORTION, Member, Pulse
 from trioworkers.inbox.postgres.lease_change import Change
 from trioworkers.inbox.store import StoreFencedError, StoreUnreachableError
+from trioworkers.inbox.tally import Tally
 from trioworkers.lease_page import boottime
 from trioworkers.nursery.ownership import Terms, View
 
@@ -83,6 +84,7 @@ class Scene:
         self.lease = PlayedLease(self)
         self.busy: dict[int, trio.Event] = {}  # bots that are not gone before their event
         self.unwritten: list[Exception] = []  # how the writer answers, before it has written all
+        self.waiting: set[int] = set()  # bots of which an update waits
         self.fenced: Callable[[], None] = lambda: None
         self.told: list[tuple[str, Any]] = []
         names = {1: "one", 2: "two", 3: "three"}
@@ -110,6 +112,9 @@ class Scene:
                 await event.wait()
 
     # the inbox
+
+    def tally(self, bot: int) -> Tally:
+        return Tally(pending=int(bot in self.waiting))
 
     def outlive_fence(self, then: Callable[[], None]) -> None:
         self.fenced = then
@@ -159,6 +164,20 @@ async def test_a_bot_is_counted_anew_before_it_runs(scene: Scene) -> None:
     assert scene.done == [("recount", 3), ("take", 3)]
     assert (scene.member.epoch(3), scene.member.running) == (7, 3)
     assert ("lease.acquired", "three") in scene.told
+
+
+async def test_many_bots_begin_portion_by_portion_and_those_first_whose_updates_wait(scene: Scene) -> None:
+    """So the bots that run already have their turns meanwhile."""
+    bots = range(10, 10 + 2 * PORTION + 1)
+    scene.waiting = {bots[-1]}
+    scene.lease.tell(gained=dict.fromkeys(bots, 1))
+    await scene.until("take", bots[-2])
+    takes = [what[1:] for what in scene.done if what[0] == "take"]
+    assert takes == [
+        (*bots[: PORTION - 1], bots[-1]),
+        (*bots[PORTION - 1 : 2 * PORTION - 1],),
+        (bots[-2],),
+    ]
 
 
 async def test_a_bot_is_released_when_it_is_drained_and_written(scene: Scene) -> None:

@@ -98,6 +98,24 @@ async def test_only_what_was_taken_runs(scene: Scene, nursery: trio.Nursery) -> 
     scene.fleet.cut()
 
 
+async def test_what_was_taken_over_is_known_from_what_the_daemon_began_with(
+    scene: Scene, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot that another daemon ran may take in its updates before its worker is ready."""
+    changed: list[dict[str, Any]] = []
+
+    def replaced(context: Any, **what: Any) -> Any:
+        changed.append(what)
+        return context
+
+    monkeypatch.setattr(fleet_module, "replace", replaced)
+    await started(scene, nursery, 1)
+    assert changed == []
+    scene.fleet.take([2])
+    assert [what["is_taken_over"] for what in changed] == [True]
+    scene.fleet.cut()
+
+
 async def test_what_is_given_back_drains_and_is_then_gone(scene: Scene, nursery: trio.Nursery) -> None:
     """Taken again meanwhile, it waits for the end of what it was."""
     await started(scene, nursery, 1, 2)

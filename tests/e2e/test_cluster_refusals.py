@@ -58,7 +58,10 @@ def owner(server: Server) -> Iterator[Admin]:
 
 def told(cluster: Cluster, event: str, reason: str, times: int) -> None:
     """Wait until an event was told so many times, for a reason that has these words."""
-    cluster.until(lambda: len([one for one in cluster.events(event) if reason in one["reason"]]) >= times, 40)
+    until = time.monotonic() + 40
+    while sum(reason in one["reason"] for one in cluster.events(event)) < times:
+        assert time.monotonic() < until, cluster.events(event)
+        time.sleep(0.1)
 
 
 class Runs:

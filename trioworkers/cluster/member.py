@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 AGAIN = 0.2  # seconds until the writer is asked again, while the server is away
 LOOK_EVERY = 0.1  # seconds between two looks whether all bots were given back
+PORTION = 50  # bots that begin in one turn of the loop, where each takes a millisecond
 PATIENCE = 3.0  # seconds for which a stop waits for a server that is away
 EVICTED = "this node was evicted: it was silent for too long, or somebody ended it"
 LATE = "the lease was not renewed in time"
@@ -246,10 +247,23 @@ class Member(trio.abc.Instrument):
     async def _take(self, epochs: Mapping[int, int]) -> None:
         assert self._fleet is not None  # noqa: S101 - for the type
         await self._prepare(epochs)
-        still = {bot: epoch for bot, epoch in epochs.items() if self._epochs.get(bot) == epoch}
-        if self._works:
-            self._fleet.take([*still])
-            self._tell("lease.acquired", still)
+        bots = self._by_need(epochs)
+        for start in range(0, len(bots), PORTION):
+            still = {bot: epochs[bot] for bot in bots[start : start + PORTION] if self._has(bot, epochs)}
+            if self._works:
+                self._fleet.take([*still])
+                self._tell("lease.acquired", still)
+            await trio.lowlevel.checkpoint()
+
+    def _by_need(self, bots: Collection[int]) -> list[int]:
+        """These bots, those first whose updates wait."""
+        assert self._inbox is not None  # noqa: S101 - for the type
+        inbox = self._inbox
+        return sorted(bots, key=lambda bot: not inbox.tally(bot).pending)
+
+    def _has(self, bot: int, epochs: Mapping[int, int]) -> bool:
+        """Whether a bot is still to run under one of these epochs."""
+        return self._epochs.get(bot) == epochs[bot]
 
     async def _prepare(self, bots: Collection[int]) -> None:
         """Know of these bots what other nodes have changed."""

@@ -10,7 +10,7 @@ from trioworkers.nursery.bot_hooks import NoHooks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from trioworkers.config import Fleet
+    from trioworkers.config import BotSettings, Fleet
     from trioworkers.events import Events
     from trioworkers.figures import Figures
     from trioworkers.inbox.inbox import Inbox
@@ -55,6 +55,7 @@ class BotContext:
         epoch: under which epoch this daemon has a bot, by its id; None where it is in no cluster.
         lease_page: the file that says until when workers may call; empty: for ever.
         may_call: whether calls of bots may be made at this moment, as far as leases go.
+        is_taken_over: the bot was run by another daemon, or by this one under an earlier lease.
     """
 
     fleet: Callable[[], Fleet]
@@ -79,3 +80,14 @@ class BotContext:
     epoch: Callable[[int], int | None] = lambda _: None
     lease_page: Callable[[], str] = str
     may_call: Callable[[], bool] = lambda: True
+    is_taken_over: bool = False
+
+    def fetches_at_once(self, settings: BotSettings) -> bool:
+        """Whether a bot takes in its updates before its first worker here is ready.
+
+        One whose workers start on demand has none to wait for. One that was taken over goes on with what was
+        begun elsewhere: that updates of it were accepted shows that a worker of it was ready.
+        """
+        if settings.worker == "on_demand":
+            return True
+        return self.is_taken_over and self.inbox.tally(settings.bot_id).accepted > 0

@@ -335,7 +335,7 @@ class BotRun:
 
     async def _serve_intake(self) -> None:
         with self._intake_scope:
-            if self._settings().worker != "on_demand":
+            if not self._context.fetches_at_once(self._settings()):
                 await self.supervisor.proven.wait()
             pause = FIRST_LOOK
             while True:

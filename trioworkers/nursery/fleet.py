@@ -86,7 +86,8 @@ class FleetScope:
             self.touched.add(name)
             context = self._context
             if self._nursery is not None:  # else it is the daemon's own start
-                context = replace(context, may_start=FirstStart(self._takeovers, context.may_start))
+                may_start = FirstStart(self._takeovers, context.may_start)
+                context = replace(context, may_start=may_start, is_taken_over=True)
             self._begin(BotScope(settings, context))
 
     def give_back(self, bot_ids: Collection[int]) -> None:
