@@ -123,7 +123,8 @@ def test_what_a_server_refuses_a_cluster_moves_nothing(cluster: Cluster, disk: P
     owner.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     owner.execute(END)
     run.say()
-    told(cluster, "lease.lost", "read-only", bots)
+    told(cluster, "inbox.trouble", "session is read-only", 2)
+    told(cluster, "lease.lost", LATE, 3 * bots)
     owner.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
     run.go_on()
     assert cluster.events("node.evicted") == []
