@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import psutil
 import trio
 
 from soaking.clocks import Clock
@@ -183,7 +184,8 @@ class ClusterSoak:
     def _kill_all(self) -> None:
         self._is_over = True
         for process in marked(self._mark):
-            process.kill()
+            with suppress(psutil.Error):  # it has ended meanwhile
+                process.kill()
 
     # -- the steps ------------------------------------------------------------------------------
 
