@@ -19,7 +19,7 @@ from trioworkers.inbox.gate import Stored
 from trioworkers.inbox.store import StoreError
 from trioworkers.transport.deliveries import Deliveries
 from trioworkers.web.connections import Bounds, Connections
-from trioworkers.web.webhook import WebhookApp
+from trioworkers.web.webhook import BodyTimes, WebhookApp
 
 if TYPE_CHECKING:
     import ssl
@@ -115,7 +115,12 @@ class ListenerThread:
         errors: what hypercorn logged.
     """
 
-    def __init__(self, bounds: Bounds | None = None, tls: Callable[[], ssl.SSLContext] | None = None) -> None:
+    def __init__(
+        self,
+        bounds: Bounds | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        times: BodyTimes | None = None,
+    ) -> None:
         self.settings = Settings()
         self.accepted: list[int] = []
         self.failing = False
@@ -130,6 +135,7 @@ class ListenerThread:
             lambda: self.settings,
             admission_for("token").refusal_without_token,
             lambda: {"open": self.connections.open},
+            times or BodyTimes(),
         )
         self.connections = Connections(app, bounds=bounds or Bounds(), tls=tls)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)

@@ -16,6 +16,7 @@ from trioworkers.events import Events
 from trioworkers.live.feed import LiveFeed
 from trioworkers.web.app import AppContext, make_app
 from trioworkers.web.connections import Bounds, Connections
+from trioworkers.web.live import Every
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -62,14 +63,19 @@ class Rows:
 class Served:
     """A feed behind a real listener on loopback."""
 
-    def __init__(self, rows: Rows, **options: Any) -> None:
+    def __init__(self, rows: Rows, live_every: Every = Every(), **options: Any) -> None:  # noqa: B008 - frozen
         self.rows = rows
         self.events = Events()
         self.feed = LiveFeed(self.events, rows, **{"every": 0.02, **options})
         nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(AppContext))
         self.token = TOKEN
         self.admission = admission_for(lambda: self.token)
-        context = {"admission": self.admission, "events": self.events, "live": self.feed}
+        context = {
+            "admission": self.admission,
+            "events": self.events,
+            "live": self.feed,
+            "live_every": live_every,
+        }
         self.app = make_app(AppContext(**{**nothing, **context}))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.listener.getsockname()[1])

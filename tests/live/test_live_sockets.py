@@ -10,6 +10,7 @@ import trio
 from live_source import BEARER, Rows, Served, serving, upgrade
 from trio_websocket import ConnectionClosed
 
+from trioworkers.web.live import Every
 from trioworkers.web.sessions import Sessions
 
 
@@ -173,10 +174,9 @@ async def test_a_message_that_never_ends_is_not_kept() -> None:
                 await send_parts()
 
 
-async def test_a_stream_ends_with_the_token_that_admitted_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_ends_with_the_token_that_admitted_it() -> None:
     """Whoever changes a token that has leaked wants nobody to read on with the old one."""
-    monkeypatch.setattr("trioworkers.web.live.ADMIT_EVERY", 0.02)
-    async with serving(Rows()) as served, served.client() as stream:
+    async with serving(Rows(), live_every=Every(admit=0.02)) as served, served.client() as stream:
         assert (await stream.get())["type"] == "snapshot"
         served.token = "another"
         with pytest.raises(ConnectionClosed) as closed:
@@ -188,9 +188,8 @@ async def test_a_stream_ends_with_the_token_that_admitted_it(monkeypatch: pytest
 
 async def test_a_stream_ends_with_the_session_that_admitted_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """After signing out in another tab. Until then an open page keeps its session from becoming idle."""
-    monkeypatch.setattr("trioworkers.web.live.ADMIT_EVERY", 0.02)
     asked: list[str] = []
-    async with serving(Rows("echo")) as served:
+    async with serving(Rows("echo"), live_every=Every(admit=0.02)) as served:
         sessions = served.admission.sessions
         id_ = await sessions.begin()
         is_open = Sessions.is_open
@@ -231,10 +230,9 @@ async def test_a_stop_tells_the_last_changes_and_closes_with_1001() -> None:
             assert (closed.value.reason.code, closed.value.reason.reason) == (1001, "the daemon stops")
 
 
-async def test_a_client_is_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_is_pinged() -> None:
     """A peer that is gone is noticed, and proxies keep the connection."""
-    monkeypatch.setattr("trioworkers.web.live.PING_EVERY", 0.05)
-    async with serving(Rows()) as served:
+    async with serving(Rows(), live_every=Every(ping=0.05)) as served:
         with trio.socket.socket() as peer:
             await peer.connect(("127.0.0.1", served.port))
             await peer.send(upgrade("/api/live", *BEARER))

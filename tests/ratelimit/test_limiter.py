@@ -332,6 +332,87 @@ def test_limits_change_while_messages_wait():
     assert limiter.waited == 1
 
 
+def test_what_left_a_window_does_not_count():
+    """Whether it is over, or was never heard of again."""
+    window = Window(2, 1.0)
+    for ticket in ("over", "lost"):
+        window.begin(ticket, 0.0, 1)
+    window.end("over", 0.0, 1)
+    assert window.room_at(0.5, 1) == 1.0
+    assert window.room_at(1.0, 1) == 1.0
+    assert window.room_at(LATE + 3.0, 2) == LATE + 3.0
+
+
+def asked(limiter, *chats, now=0.0, paid=False):
+    """Tickets that wait, each for a message to one of these chats."""
+    tickets = [Ticket(Message(str(chat), 1, paid), "s") for chat in chats]
+    for ticket in tickets:
+        limiter.ask(ticket, now)
+    return tickets
+
+
+def gone(limiter, now):
+    """What goes by now, and is over at once."""
+    found = [ticket for ticket, _ in limiter.take(now)]
+    for ticket in found:
+        limiter.over(ticket, now)
+    return found
+
+
+def test_a_chat_that_waits_for_its_own_limit_goes_as_a_new_one_allows():
+    """Also before the time at which the old one would have let it."""
+    limiter = Limiter(RateLimit(per_second=30, per_chat=0.1))
+    first, second = asked(limiter, 1, 1)
+    assert gone(limiter, 0.0) == [first]
+    assert gone(limiter, 1.0) == []
+    limiter.tune(RateLimit(per_second=30, per_chat=0.5))
+    assert gone(limiter, 1.9) == []
+    assert gone(limiter, 2.0) == [second]
+
+
+def test_a_limit_of_groups_comes_and_goes_with_the_settings():
+    """For groups that are known already, too."""
+    plain, grouped = (RateLimit(per_second=30, per_chat=10, per_group_minute=most) for most in (None, 2))
+    limiter = Limiter(plain)
+    assert len(asked(limiter, *[-5] * 3)) == len(gone(limiter, 0.0))
+    limiter.tune(grouped)
+    tickets = asked(limiter, *[-5] * 3, now=1.0)
+    assert gone(limiter, 1.0) == tickets[:2]
+    assert gone(limiter, 60.9) == []
+    limiter.tune(plain)
+    assert gone(limiter, 60.95) == tickets[2:]
+
+
+def test_a_thousand_paid_messages_go_in_a_second():
+    """And the next one when the second is over."""
+    limiter = Limiter(TELEGRAM)
+    tickets = asked(limiter, *range(1, 1002), paid=True)
+    assert gone(limiter, 0.0) == tickets[:1000]
+    assert limiter.next_at(0.5) == 1.0
+    assert gone(limiter, 1.0) == tickets[1000:]
+
+
+def test_how_long_messages_waited_is_counted_from_when_each_was_asked():
+    """What went at once waited for nothing."""
+    limiter = Limiter(RateLimit(per_second=30, per_chat=1))
+    asked(limiter, 1, 2, now=100.0)
+    gone(limiter, 100.0)
+    assert (limiter.delayed, limiter.waited) == (0, 0.0)
+    asked(limiter, 1, now=100.25)
+    gone(limiter, 101.0)
+    assert (limiter.delayed, limiter.waited) == (1, 0.75)
+
+
+def test_a_ticket_of_a_chat_that_is_forgotten_may_leave():
+    """It went, and is over, long ago."""
+    limiter = Limiter(TELEGRAM)
+    (ticket,) = asked(limiter, 1)
+    gone(limiter, 0.0)
+    gone(limiter, 100.0)
+    limiter.leave(ticket)
+    assert limiter.waiting == 0
+
+
 @pytest.mark.parametrize(("rate", "most", "span"), [(30, 30, 1), (1, 1, 1), (0.5, 1, 2), (2.5, 2, 0.8)])
 def test_rates_are_windows(rate, most, span):
     """A rate that is not whole is a whole number in another span."""

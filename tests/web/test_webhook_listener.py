@@ -116,19 +116,19 @@ def test_a_wrong_method_is_told_the_right_one(listener):
         assert (status, headers["allow"]) == (405, "POST")
 
 
-def test_a_body_that_does_not_come_is_408(listener, monkeypatch):
+def test_a_body_that_does_not_come_is_408():
     """Whoever sends byte by byte holds nothing for ever."""
-    monkeypatch.setattr(module, "BODY_TIME", 0.05)
-    monkeypatch.setattr(module, "LINGER", 0.01)
-    with listener.peer() as peer:
+    with (
+        ListenerThread(times=module.BodyTimes(whole=0.05, refused=0.01)) as listener,
+        listener.peer() as peer,
+    ):
         peer.send(request(b"{", length=100))
         assert peer.statuses() == [408]
 
 
-def test_a_stranger_fills_no_memory(listener, monkeypatch):
+def test_a_stranger_fills_no_memory():
     """A body without the right secret is not waited for: the answer comes before it, and the end."""
-    monkeypatch.setattr(module, "LINGER", 0.01)
-    with listener.peer() as peer:
+    with ListenerThread(times=module.BodyTimes(refused=0.01)) as listener, listener.peer() as peer:
         peer.send(request(b"x", secret="wrong", length=10_000))
         assert peer.statuses() == [401]
 

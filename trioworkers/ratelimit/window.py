@@ -42,11 +42,6 @@ class Window:
         most = max(1, math.floor(rate))
         return cls(most, per * most / rate)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing counts, as of the last question about a time."""
-        return not self._used
-
     def resize(self, other: Window) -> None:
         """Have the limit of another window from now on; what was sent still counts."""
         self.most, self.span = other.most, other.span

@@ -4,7 +4,7 @@ socket, which only the daemon's own user can open: commands and dashboards see t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quart import request, websocket
@@ -21,7 +21,7 @@ from trioworkers.web.bots import bot_routes
 from trioworkers.web.changes import change_routes
 from trioworkers.web.details import detail_routes
 from trioworkers.web.letters import letter_routes
-from trioworkers.web.live import live_routes
+from trioworkers.web.live import Every, live_routes
 from trioworkers.web.nodes import node_routes
 from trioworkers.web.plugins import plugin_routes
 from trioworkers.web.signin import signin_routes
@@ -73,6 +73,7 @@ class AppContext:
         refuses_token: whether Telegram refuses the token that a bot of a fleet would have.
         address: where the API is reached, as `http://host:port`; None on a unix socket.
         peers: the other nodes of the cluster; None: there is none.
+        live_every: how often clients of the live stream are looked after.
     """
 
     admission: Admission
@@ -90,6 +91,7 @@ class AppContext:
     refuses_token: Callable[[Fleet, str], Awaitable[bool]] = refuses_token
     address: str | None = None
     peers: Peers | None = None
+    live_every: Every = field(default_factory=Every)
 
 
 def make_app(context: AppContext) -> QuartTrio:
@@ -107,7 +109,7 @@ def make_app(context: AppContext) -> QuartTrio:
     app.register_blueprint(plugin_routes(context.plugins, events))
     dashboard = Dashboard()
     app.register_blueprint(dashboard.routes())
-    app.register_blueprint(live_routes(context.live, admission.still_admits))
+    app.register_blueprint(live_routes(context.live, admission.still_admits, context.live_every))
     app.register_blueprint(signin_routes(admission, events, context.address, dashboard.page))
 
     @app.before_request

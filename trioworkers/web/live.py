@@ -7,6 +7,7 @@ the frames are the feed's, and the same bytes are written to all clients.
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -27,11 +28,22 @@ if TYPE_CHECKING:
     from trioworkers.live.feed import Client, LiveFeed
     from trioworkers.web.connections import Wire
 
-PING_EVERY = 20.0  # seconds
 UNANSWERED = 60_000  # milliseconds after which a peer that does not confirm what it was sent is gone
 KERNEL = 128 * 1024  # bytes that the kernel keeps for a peer that does not read, at most twice
-ADMIT_EVERY = 2.0  # seconds from one check that a client is still admitted to the next
 FAREWELL = 0.5  # seconds at a stop for a client to take in the last messages
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """How often clients are looked after, in seconds.
+
+    Attributes:
+        ping: a client that was sent nothing else meanwhile is pinged.
+        admit: from one check that a client is still admitted to the next.
+    """
+
+    ping: float = 20.0
+    admit: float = 2.0
 
 
 class AskedStream(Asked):
@@ -54,7 +66,9 @@ class AskedStream(Asked):
         return Wants(CHANGE if self.events == "none" else LEVELS[self.events], bots)
 
 
-def live_routes(feed: LiveFeed, still_admits: Callable[[BaseRequestWebsocket], Awaitable[bool]]) -> Blueprint:
+def live_routes(
+    feed: LiveFeed, still_admits: Callable[[BaseRequestWebsocket], Awaitable[bool]], every: Every
+) -> Blueprint:
     """The websocket `/api/live`.
 
     `still_admits`: whether a client's token or session has not ended meanwhile.
@@ -70,7 +84,7 @@ def live_routes(feed: LiveFeed, still_admits: Callable[[BaseRequestWebsocket], A
         await websocket.accept()
         try:
             with feed.client(asked.wants, asked.since) as client:
-                await _stream(wire, client, feed.over, lambda: still_admits(asking))
+                await _stream(wire, client, feed.over, lambda: still_admits(asking), every)
         except FeedFullError as error:
             await websocket.close(TRY_AGAIN, str(error))
 
@@ -78,19 +92,23 @@ def live_routes(feed: LiveFeed, still_admits: Callable[[BaseRequestWebsocket], A
 
 
 async def _stream(
-    wire: Wire, client: Client, over: trio.Event, is_admitted: Callable[[], Awaitable[bool]]
+    wire: Wire,
+    client: Client,
+    over: trio.Event,
+    is_admitted: Callable[[], Awaitable[bool]],
+    every: Every,
 ) -> None:
     """Send the feed's messages until it is over, the client sends a message, or it is not admitted any more.
 
     The connection ends with it.
     """
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_unadmitted, wire, is_admitted)
+        nursery.start_soon(_end_unadmitted, wire, is_admitted, every.admit)
         nursery.start_soon(_refuse_messages, wire)
         nursery.start_soon(_cut_late, wire, over)
         while True:
             frames: bytes | None = PING
-            with trio.move_on_after(PING_EVERY):
+            with trio.move_on_after(every.ping):
                 try:
                     frames = await client.next()
                 except trio.EndOfChannel:
@@ -108,10 +126,10 @@ async def _refuse_messages(wire: Wire) -> None:
     wire.sever()
 
 
-async def _end_unadmitted(wire: Wire, is_admitted: Callable[[], Awaitable[bool]]) -> None:
+async def _end_unadmitted(wire: Wire, is_admitted: Callable[[], Awaitable[bool]], every: float) -> None:
     """End the stream of a client that has signed out, or whose token was changed."""
     while True:
-        await trio.sleep(ADMIT_EVERY)
+        await trio.sleep(every)
         if not await is_admitted():
             break
     await wire.send(close_frame(NOT_ACCEPTED, "the session or the token has ended"), within=FAREWELL)

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/webhook/"
 STATS = "/webhook/stats"
-BODY_TIME = 30.0  # seconds for a whole body
-LINGER, LINGER_BYTES = 1.0, 256 * 1024  # seconds and bytes: of a refused body, so that its sender hears of it
+LINGER_BYTES = 256 * 1024  # of a refused body, so that its sender hears of it
 RETRY_AFTER = b"5"  # seconds; Telegram honours it
 _SECRET = b"x-telegram-bot-api-secret-token"
 _EMPTY = (b"content-length", b"0")
@@ -51,6 +50,19 @@ class ListenerSettings(Protocol):
     def telegram_ips_only(self) -> bool: ...
     @property
     def trusted_proxies(self) -> Sequence[IPNetwork]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTimes:
+    """For how long a body is waited for, in seconds.
+
+    Attributes:
+        whole: from its first byte to its last.
+        refused: where it is refused, so that its sender hears of it.
+    """
+
+    whole: float = 30.0
+    refused: float = 1.0
 
 
 @dataclass(slots=True)
@@ -71,6 +83,7 @@ class WebhookApp:
         settings: the settings in force.
         refusal: the answer to who may not see `GET /webhook/stats`, or None.
         connections: how many connections there are, for the stats.
+        times: for how long bodies are waited for.
     """
 
     def __init__(
@@ -79,8 +92,10 @@ class WebhookApp:
         settings: Callable[[], ListenerSettings],
         refusal: Refusal,
         connections: Callable[[], dict[str, int]] = dict,
+        times: BodyTimes = BodyTimes(),
     ) -> None:
         self._deliveries = deliveries
+        self._times = times
         self._settings = settings
         self._rest: Any = _make_rest(deliveries, refusal, connections)
 
@@ -105,7 +120,7 @@ class WebhookApp:
         body = bytearray()
         ended = False
         if status == 200:
-            with trio.move_on_after(BODY_TIME):
+            with trio.move_on_after(self._times.whole):
                 while not ended and len(body) <= settings.max_body:
                     message = await receive()
                     if message["type"] != "http.request":
@@ -133,7 +148,7 @@ class WebhookApp:
         if ended:
             await _answer(send, status)
         else:
-            await _answer_early(receive, send, status)
+            await _answer_early(receive, send, status, self._times.refused)
 
     def _judge(
         self, endpoint: WebhookEndpoint | None, head: _Head, scope: dict[str, Any], settings: ListenerSettings
@@ -180,11 +195,11 @@ async def _answer(send: Send, status: int) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _answer_early(receive: Receive, send: Send, status: int) -> None:
+async def _answer_early(receive: Receive, send: Send, status: int, linger: float) -> None:
     """Answer a request whose body was not read: take in a little of it, or its sender would find the
     connection reset instead of an answer; then hypercorn closes the connection."""
     complete: bool | None = False
-    with trio.move_on_after(LINGER):
+    with trio.move_on_after(linger):
         complete = await _drain(receive, LINGER_BYTES)
     if complete is None:
         return
