@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioworkers.inbox.policy import Again, Never, after_failure, backoff
+from trioworkers.inbox.policy import (
+    MOST_CRASHES,
+    Again,
+    Never,
+    after_crash,
+    after_failure,
+    backoff,
+    in_time,
+    is_query,
+    is_urgent,
+)
 
 seconds = st.floats(0, 1e9)
 NOW = 1_700_000_000.0
@@ -105,3 +115,62 @@ def test_a_wait_that_was_asked_for_replaces_the_back_off():
 def test_a_wait_without_end_is_dead(wait):
     """It could never come in time."""
     assert isinstance(after_failure(1, NOW, NOW, Limits(), Random(1), wait=wait), Never)
+
+
+@pytest.mark.parametrize(
+    ("due", "asked", "expected"),
+    [
+        (102.0, False, Again(102.0)),
+        (160.0, False, Again(105.0)),
+        (109.0, True, Again(109.0)),
+        (110.0, True, Never("failed, too late for an answer")),
+        (160.0, True, Never("failed, too late for an answer")),
+    ],
+)
+def test_a_failed_query_comes_again_before_it_is_too_late(due, asked, expected):
+    """After half of the time that is left at most; what was asked for is kept, or is too long."""
+    assert in_time(Again(due), 100.0, 110.0, asked=asked) == expected
+
+
+@pytest.mark.parametrize("now", [110.0, 111.0])
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_query_whose_time_is_over_does_not_come_again(now, asked):
+    """Whatever the back-off is."""
+    too_late = Never("failed, too late for an answer")
+    assert in_time(Again(now), now, 110.0, asked=asked) == too_late
+    assert in_time(Again(now + 60), now, 110.0, asked=asked) == too_late
+
+
+def test_a_query_that_is_dead_for_another_reason_keeps_it():
+    """Time has no say in it."""
+    dead = Never("failed 8 times")
+    assert in_time(dead, 100.0, 110.0, asked=False) is dead
+
+
+@given(st.integers(1, 5), st.randoms(use_true_random=False))
+def test_what_ended_a_worker_comes_again_after_a_back_off_a_few_times(crashes, rng):
+    """Never earlier than now; the last time it is dead."""
+    limits = Limits(max=3.0)
+    verdict = after_crash(crashes, 100.0, limits, rng)
+    if crashes < MOST_CRASHES:
+        assert isinstance(verdict, Again)
+        assert 100.0 <= verdict.due <= 100.0 + min(3, 2 ** (crashes - 1))
+    else:
+        assert verdict == Never(f"its worker died {crashes} times")
+
+
+@pytest.mark.parametrize(
+    ("key", "urgent", "own"),
+    [
+        ("pre_checkout_query/5", True, True),
+        ("chat_join_request/5", True, True),
+        ("shipping_query/5", False, True),
+        ("inline_query/5", False, True),
+        ("5", False, False),
+        ("", False, False),
+    ],
+)
+def test_a_key_says_how_soon_an_answer_is_due(key, urgent, own):
+    """Ten seconds are urgent; no query waits for another one."""
+    assert is_urgent(key) is urgent
+    assert is_query(key) is own

@@ -135,7 +135,7 @@ def in_time(verdict: Again | Never, now: float, until: float, *, asked: bool) ->
     if isinstance(verdict, Never):
         return verdict
     due = verdict.due if asked else min(verdict.due, (now + until) / 2)
-    return Again(due) if now < until and due < until else Never("failed, too late for an answer")
+    return Again(due) if due < until else Never("failed, too late for an answer")
 
 
 MOST_CRASHES = 3  # workers that an update may end while it is handled alone
