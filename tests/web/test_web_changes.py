@@ -13,7 +13,7 @@ from trioworkers.config import Fleet, load_fleet, plan_reload
 from trioworkers.events import Events
 from trioworkers.web import changes
 from trioworkers.web.app import MARK, AppContext, make_app
-from trioworkers.web.asked import MOST_CONTAINERS
+from trioworkers.web.asked import MOST_CONTAINERS, MOST_MEMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -188,6 +188,25 @@ async def test_a_body_of_very_many_tables_is_not_read(api: Api) -> None:
         "POST", "/api/bots", b'{"name": "new", "bot": {"settings": {"x": ' + many + b"}}}"
     )
     assert (status, answer["error"]) == (400, "expected at most 20,000 arrays and objects")
+
+
+async def test_a_body_of_very_many_keys_is_refused_for_that_alone(api: Api) -> None:
+    """Each unknown key would be an error of its own: a megabyte of them takes the loop 100 ms."""
+    few, many = ({f"key{n:060}": 1 for n in range(number)} for number in (MOST_MEMBERS, MOST_MEMBERS + 1))
+    unknown = "unknown key, expected only name, bot"
+    assert (
+        await refusal(api, few)
+        == f"name: expected the bot's name; bot: expected a table of the keys of a bot; {unknown}"
+    )
+    assert await refusal(api, many) == unknown
+
+
+async def refusal(api: Api, body: dict[str, Any]) -> str:
+    """What is said of a body that is refused."""
+    status, answer = await api.ask("POST", "/api/bots", json.dumps(body).encode())
+    assert status == 400
+    error: str = answer["error"]
+    return error
 
 
 async def test_a_name_that_is_nearly_right(api: Api) -> None:
