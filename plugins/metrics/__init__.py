@@ -99,7 +99,7 @@ def trioworkers_cli(cli: click.Group) -> None:
 
     @cli.group()
     def metrics() -> None:
-        """What ships for Prometheus and Grafana."""
+        """Print alert rules for Prometheus, or a dashboard for Grafana."""
 
     @metrics.command()
     def dashboard() -> None:
@@ -108,7 +108,9 @@ def trioworkers_cli(cli: click.Group) -> None:
 
     @metrics.command()
     @click.option(
-        "--docs", metavar="URL", help="Where these pages are served: each rule links to its section there."
+        "--docs",
+        metavar="URL",
+        help="Where the documentation is served; each rule links to its section.",
     )
     def rules(docs: str | None) -> None:
         """Print alert rules for Prometheus."""

@@ -37,7 +37,7 @@ def test_a_table_alone_makes_a_node_of_the_hosts_name(tmp_path):
     [
         (
             '[cluster]\nnode = "a"\n',
-            "cluster: needs store.url to be a PostgreSQL server, postgresql://…, and it is sqlite",
+            "cluster: expected a PostgreSQL server as store.url, postgresql://…, got sqlite",
         ),
         (
             f'[fleet]\nshard = "0/2"\n{STORE}[cluster]\n',

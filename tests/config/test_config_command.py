@@ -65,8 +65,8 @@ def test_a_program_stands_in_the_place_of_a_handler(tmp_path):
         ({"command": ["x"], "environment": {"A": 1}}, "bots.shop.environment: expected a string for A"),
         (
             {"command": ["x"], "environment": {"a-b": "1"}},
-            "bots.shop.environment: expected names of letters, digits and underscores,"
-            " the first of them no digit",
+            "bots.shop.environment: expected names of letters, digits and underscores"
+            " that do not begin with a digit",
         ),
         (
             {"command": ["x"], "environment": "A=1"},
@@ -76,7 +76,7 @@ def test_a_program_stands_in_the_place_of_a_handler(tmp_path):
         (
             {"command": ["x"], "environment": "test"},
             "bots.shop.environment: expected a table of variables for the command:"
-            ' { BOT_TOKEN = "{token}" }; of a bot at Telegram\'s test servers, set test_servers = true',
+            ' { BOT_TOKEN = "{token}" }; for a bot at Telegram\'s test servers, set test_servers = true',
         ),
         (
             {"command": ["x"], "acknowledge": "guess"},

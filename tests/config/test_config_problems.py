@@ -238,7 +238,7 @@ ONE_FAULT = [
         '5:9: bots.b.token: the bots "echo" and "b" have the same bot id, expected one bot per id',
     ),
     ("x" * 5, "1:6: not TOML: expected '=' after a key in a key/value pair"),
-    (BOT + BOT, "4:11: not TOML: a table that is there already, expected each table once"),
+    (BOT + BOT, "4:11: not TOML: a second table of this name, expected each table once"),
     (BOT + "settings." + ".".join("a" * 40) + " = 1", None),
     (
         "[plugins.p]\nx = 9223372036854775808",
@@ -395,7 +395,7 @@ def test_fleet_d_holds_bots_and_nothing_else(tmp_path):
         },
     )
     assert found == [
-        "fleet.d/a.toml:1:2: api: unexpected key, a file of fleet.d holds [bots.NAME] tables only",
+        "fleet.d/a.toml:1:2: api: unexpected key, expected only [bots.NAME] tables in a file of fleet.d",
         "fleet.d/b.toml:1:1: bots: expected [bots.NAME] tables, got nothing",
         "fleet.d/c.toml:1:8: bots: expected [bots.NAME] tables, got an integer",
         f"fleet.d/d.toml:1:7: bots.echo: this bot is also in {tmp_path}/fleet.toml, expected it in one file only",

@@ -10,8 +10,8 @@ import click
 HELP = """Copy the state of the running fleet: one consistent database file, of mode 0600.
 
 \b
-PATH is a new file, or a folder that the copy gets a name of its own in. Without it the copy goes to
-backups/ in the state directory. The daemon makes it, and so has to be allowed to write there.
+PATH is a new file, or a folder, in which the copy gets a name of its own. Without PATH, the copy goes to
+backups/ in the state directory. The daemon writes it, and needs permission to write there.
 
 \b
   trioworkers backup

@@ -48,7 +48,7 @@ RESUME = """Handle the updates of BOT again, first those that waited.
 \b
   trioworkers bots resume support
 """
-RESTART = """Replace BOT's worker by one that runs its code as it is now; return when it is ready.
+RESTART = """Replace BOT's worker by one that runs the current code; return when it is ready.
 
 \b
 What the old one has in flight is finished first. Exit 1, with the reason, when the new one is not ready.
@@ -148,7 +148,7 @@ def show(config: Path | None, bot: str, as_json: bool) -> None:
     "keys",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A further key, its value as in TOML: --set 'settings.greeting=\"hi\"'.",
+    help="Another key of the bot, with its value as in TOML: --set 'settings.greeting=\"hi\"'.",
 )
 @click.pass_obj
 def add(
@@ -230,7 +230,7 @@ def restart(config: Path | None, bot: str) -> None:
 
 @bots.command("drop-pending", help=DROP_PENDING)
 @click.argument("bot", type=BotName())
-@click.option("--yes", is_flag=True, help="Do not ask whether it is meant.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def drop_pending(config: Path | None, bot: str, yes: bool) -> None:
     from trioworkers.cli.pending import check_bot, drop_pending_of

@@ -23,7 +23,7 @@ CHECK_HELP = """Validate the fleet file: exit 0, or 78 with one line for each pr
 
 \b
 Each line is FILE:LINE:COLUMN: KEY: what is wrong, what was expected. Tokens that come from variables are
-looked up in the environment of this command; for a daemon its own counts.
+looked up in the environment of this command, while a daemon uses its own.
 
 \b
   trioworkers -c fleet.toml check
@@ -34,7 +34,8 @@ ABSENT = "variables are looked up in this environment; what counts is that of th
 SCHEMA_HELP = """Print the JSON Schema of the fleet file, for completion in editors.
 
 \b
-It includes the settings of plugins: those of the fleet file at hand, or those that are installed.
+It includes the settings of plugins: of those that the fleet file loads, or, without a fleet file, of those
+that are installed.
 
 \b
   trioworkers schema > fleet.schema.json
@@ -43,7 +44,7 @@ It includes the settings of plugins: those of the fleet file at hand, or those t
 
 
 @click.command(help=CHECK_HELP)
-@click.option("--handlers", is_flag=True, help="Import each handler too, in a process that is thrown away.")
+@click.option("--handlers", is_flag=True, help="Also import each handler, in a process of its own.")
 @click.pass_obj
 def check(config: Path | None, handlers: bool) -> None:
     from trioworkers.config.worker_places import held_back, places_of

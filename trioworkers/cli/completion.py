@@ -9,7 +9,7 @@ from trioworkers.cli.shells import SCRIPTS
 HELP = """Print the script that completes trioworkers in SHELL: bash, zsh or fish.
 
 \b
-It completes verbs, options, files, and the names of the bots in the fleet file. It asks no daemon.
+It completes verbs, options, files, and the names of the bots in the fleet file. It needs no running daemon.
 
 \b
   source <(trioworkers completion bash)

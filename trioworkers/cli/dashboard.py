@@ -15,10 +15,10 @@ from trioworkers.cli.shown import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-HELP = """Print a link that signs a browser in at the dashboard, once, for ten minutes.
+HELP = """Print a link that signs a browser in to the dashboard; it works once, within ten minutes.
 
 \b
-It is printed on a terminal only, since whoever has it may do everything.
+It is printed on a terminal only, since anybody who has it controls the fleet.
 
 \b
   trioworkers dashboard

@@ -33,7 +33,7 @@ runs until Ctrl-C, or for so many seconds, and ends with what became of every up
     "--users", type=click.IntRange(1, 200), default=6, show_default=True, metavar="N", help="How many people."
 )
 @click.option(
-    "--seed", type=int, default=1, show_default=True, metavar="N", help="Of all that people choose."
+    "--seed", type=int, default=1, show_default=True, metavar="N", help="Seed of people's random choices."
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="The summary as JSON; the conversations go to standard error."

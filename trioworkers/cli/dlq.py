@@ -40,18 +40,18 @@ SHOW = """Show one dead letter: its attempts, what failed, which calls were made
   trioworkers dlq show 12
   trioworkers dlq show 12 --payload --json
 """
-REPLAY = """Handle dead letters again: each is put at the tail of its chat, its attempts counted anew.
+REPLAY = """Handle dead letters again: each is put at the tail of its chat, with attempts counted from 0.
 
 \b
-Calls that were made for it already are answered from the record and not made again. Of several ids
-one that is not there stops all.
+Calls that were already made for them are answered from the record, and not made again. If one of several ids
+does not exist, nothing is replayed.
 
 \b
   trioworkers dlq replay 12 13
   trioworkers dlq replay --bot support
   trioworkers dlq replay --all
 """
-PURGE = """Forget dead letters for good.
+PURGE = """Delete dead letters for good.
 
 \b
   trioworkers dlq purge 12 13
@@ -134,8 +134,8 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=ID)
 @click.option("--bot", type=BotName(), help="All of this bot: its name, or the id of one that is gone.")
 @click.option("--all", "everything", is_flag=True, help="All of all bots.")
-@click.option("--older-than", callback=_seconds, help='Only what died so long ago: "12h", "30d".')
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--older-than", callback=_seconds, help='Only what died at least this long ago: "12h", "30d".')
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def purge(
     config: Path | None,

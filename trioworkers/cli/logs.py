@@ -48,10 +48,12 @@ NAMED = 10  # bots that an error names
 
 @click.command(help=HELP)
 @click.argument("bot", required=False, type=BotName())
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="How many.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until Ctrl-C.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="How many lines."
+)
 @click.option("--trace", type=TraceName(), help="Show the way of one update instead.")
-@click.option("--json", "as_json", is_flag=True, help="The lines as they stand in the file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as they are in the file.")
 @click.pass_obj
 def logs(
     config: Path | None, bot: str | None, follow: bool, lines: int, trace: str | None, as_json: bool

@@ -29,7 +29,7 @@ Check a fleet file and run it:
     "-c",
     "--config",
     type=click.Path(path_type=Path),
-    help="The fleet file. Else $TRIOWORKERS_CONFIG, ./fleet.toml, /etc/trioworkers/fleet.toml.",
+    help="The fleet file; without it $TRIOWORKERS_CONFIG, ./fleet.toml or /etc/trioworkers/fleet.toml.",
 )
 @click.version_option(__version__, prog_name="trioworkers")
 @click.pass_context

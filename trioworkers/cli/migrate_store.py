@@ -23,9 +23,9 @@ SHOWN_EVERY = 2.0  # seconds
 HELP = """Copy everything that the fleet's store keeps into another store, while no daemon runs.
 
 \b
-TO is `sqlite`, the file in the state directory; or where a PostgreSQL server is: env:NAME and file:PATH name
-a variable or a file that holds the address, so that its password is no argument of a process. An address
-without a password may be given itself.
+TO is `sqlite`, the file in the state directory, or the address of a PostgreSQL server. env:NAME and file:PATH
+name a variable or a file that holds the address, so that its password does not appear among the arguments of
+a process. An address without a password may be given directly.
 
 Waiting updates, retries, dead letters, recorded calls, ids that were seen, tallies, values of plugins, paused
 bots and the webhooks' secret are copied, and compared afterwards, by number and digest. The command may be

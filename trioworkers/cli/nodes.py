@@ -46,12 +46,12 @@ Its bots move a few at a time, and nothing is lost. It ends with --undo, or with
   trioworkers nodes drain host-b
   trioworkers nodes drain host-b --undo
 """
-EVICT = """Take its bots from NODE, whose machine has certainly ended.
+EVICT = """Take the bots away from NODE, whose machine has certainly ended.
 
 \b
-This spares the rest of NODE's lease. A node that renews its lease is refused. One that is only cut off
-from the database may still run its bots until its lease ends, beside the nodes that claim them: do not evict
-it.
+Other nodes then need not wait for the end of NODE's lease. A node that renews its lease is refused. One that
+is only cut off from the database may still run its bots until its lease ends, beside the nodes that claim
+them: do not evict it.
 
 \b
   trioworkers nodes evict host-b
@@ -97,7 +97,7 @@ def drain(config: Path | None, node: str, undo: bool) -> None:
 
 @nodes.command(help=EVICT)
 @click.argument("node")
-@click.option("--yes", is_flag=True, help="Do not ask whether it has ended.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def evict(config: Path | None, node: str, yes: bool) -> None:
     if not yes:

@@ -9,12 +9,12 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
-HELP = """Read the fleet anew, now, and apply what changed; print what was done.
+HELP = """Read the fleet file again now, and apply what changed; print what was done.
 
 \b
-The daemon does so by itself when a file changes, unless fleet.watch is false: then --dry-run shows what
-a change would do before it is done. Where the daemon was quicker, --dry-run shows what it did. With any
-problem nothing changes at all, and the problems are printed with exit code 78.
+The daemon does this by itself when a file changes, unless fleet.watch is false. --dry-run shows what a change
+would do; if the daemon has applied the change already, it shows what was done. If there is a problem, nothing
+changes, and all problems are printed, with exit code 78.
 
 \b
   trioworkers reload
@@ -25,7 +25,7 @@ problem nothing changes at all, and the problems are printed with exit code 78.
 
 @click.command(help=HELP)
 @click.option("--dry-run", is_flag=True, help="Print what would be done; do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="The plan as an object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as an object.")
 @click.option(
     "-q", "--quiet", is_flag=True, help="Print neither the plan nor the problems, which the daemon logs."
 )

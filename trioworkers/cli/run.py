@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 HELP = """Run the fleet in the foreground, until TERM or INT.
 
 \b
-A first TERM or INT stops gracefully: nothing more is fetched, what is being handled ends, within
-fleet.shutdown_timeout. A second INT stops at once; what was in flight is handled after the next start.
-USR2 replaces all workers one after another, USR1 says that logs were moved, QUIT stops at once and tells
-where every task stands.
+The first TERM or INT stops gracefully: no more updates are fetched, and those in flight are finished, within
+fleet.shutdown_timeout. A second INT stops at once; what was in flight is handled after the next start. USR2
+replaces all workers, group by group. USR1 reopens the logs. QUIT stops at once, and logs where each task is.
 
 \b
   trioworkers run

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 START = """Run the fleet detached from this terminal; return when every bot has had its first verdict.
 
 \b
-Its log is in fleet.log_dir: `trioworkers logs`. What is no log goes to daemon.err there. Exit 75 when it
-runs already, 78 when the fleet file is bad, and 1 with the reason when it does not start.
+Its log is in fleet.log_dir: `trioworkers logs`. Output that is not a log line goes to daemon.err there. Exit
+75 when the fleet runs already, 78 when the fleet file is bad, and 1 with the reason when it does not start.
 
 \b
   trioworkers start
@@ -37,15 +37,16 @@ runs already, 78 when the fleet file is bad, and 1 with the reason when it does 
 STOP = """Stop the running fleet gracefully; return when it has ended: exit 0, or 3 when none runs.
 
 \b
-It takes at most fleet.shutdown_timeout. What has not ended by then is there for the next start.
+It takes at most fleet.shutdown_timeout. Updates that are not finished by then are handled after the next
+start.
 
 \b
   trioworkers stop
 """
-RESTART = """Replace the workers of all bots by ones that run the code as it is now; the daemon goes on.
+RESTART = """Replace the workers of all bots by workers that run the current code; the daemon goes on.
 
 \b
-For each handler one worker is tried first. When one is not ready, nothing is replaced: exit 1 and the
+For each handler, one worker is tried first. If one does not become ready, nothing is replaced: exit 1 and the
 reason. The others follow a tenth of the fleet at a time, each after it has finished what it has in flight.
 Exit 1 also when a bot has no ready worker in the end.
 

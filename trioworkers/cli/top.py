@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trioworkers.top.state import Act
 
 PIPED_WIDTH = 120  # columns, where nobody says how wide it is
-HELP = """Show a table of the fleet that follows it: what each bot does, how fast, and what is wrong.
+HELP = """Show a live table of the fleet: what each bot does, how fast, and what is wrong.
 
 Keys sort and filter it, open a bot, pause and restart bots; `?` explains them. It goes on over a restart of
 the daemon. Where standard output is not a terminal, it prints the table once.
@@ -39,7 +39,7 @@ the daemon. Where standard output is not a terminal, it prints the table once.
 @click.option(
     "--times",
     type=click.IntRange(1),
-    help="Print so many tables without keys, or with --json so many messages, and end.",
+    help="Print the table N times, or with --json N messages, and end.",
 )
 @click.pass_obj
 def top(config: Path | None, as_json: bool, times: int | None) -> None:

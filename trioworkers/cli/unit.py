@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 HELP = """Print a systemd unit that runs this fleet.
 
 \b
-For a fleet file that root owns, systemd makes up a user, and folders in /var/lib, /run and /var/log. For
-another user's fleet file the daemon runs as that user, and writes where the file says. Credentials that the
-file names are loaded from /etc/trioworkers/credentials, those of another user's file from a folder in it that
-has the unit's name. The first line of the unit says where to put it.
+For a fleet file that root owns, systemd makes a user for the service, and folders in /var/lib, /run and
+/var/log. For another user's fleet file the daemon runs as that user, and writes where the file says.
+Credentials that the file names are loaded from /etc/trioworkers/credentials, those of another user's file
+from a folder in it that has the unit's name. The first line of the unit says where to put it.
 
 \b
   trioworkers -c /etc/trioworkers/fleet.toml unit > /etc/systemd/system/trioworkers.service

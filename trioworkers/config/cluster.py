@@ -43,7 +43,7 @@ def cluster_checks(
     if cluster is None or cluster.node is None:
         return
     if store is not None and store.url == "sqlite":
-        yield ("cluster",), "needs store.url to be a PostgreSQL server, postgresql://…, and it is sqlite"
+        yield ("cluster",), "expected a PostgreSQL server as store.url, postgresql://…, got sqlite"
     if keys is not None and keys.shard.count > 1:
         yield ("fleet", "shard"), "expected no shard beside [cluster], whose nodes divide the bots themselves"
     if ALONE in plugins:  # two nodes would send what waits for operators and users twice

@@ -33,12 +33,12 @@ def _command(value: object) -> tuple[str, ...]:
 
 def _environment(value: object) -> object:
     if value == "test":
-        raise refused(f"expected {_TABLE}; of a bot at Telegram's test servers, set test_servers = true")
+        raise refused(f"expected {_TABLE}; for a bot at Telegram's test servers, set test_servers = true")
     if not isinstance(value, Mapping):
         raise PydanticCustomError("kind", "{problem}", {"problem": f"expected {_TABLE}"})
     for name, text in value.items():
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-            raise refused("expected names of letters, digits and underscores, the first of them no digit")
+            raise refused("expected names of letters, digits and underscores that do not begin with a digit")
         if not isinstance(text, str) or "\0" in text:
             raise refused(f"expected a string for {name}")
     return dict(value)

@@ -234,7 +234,7 @@ class _Reading:
     def _add_bots(self, source: Source, tables: dict[str, dict[str, Any]]) -> None:
         places = SettingOrigins(source, {}, {})
         for name in islice((name for name in source.tables if name != "bots"), MOST):
-            message = "unexpected key, a file of fleet.d holds [bots.NAME] tables only"
+            message = "unexpected key, expected only [bots.NAME] tables in a file of fleet.d"
             self._problems.append(places.problem((name,), message, at_key=True))
         bots = source.tables.get("bots")
         if not isinstance(bots, dict) or not bots:

@@ -30,11 +30,11 @@ _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _MOST_FAULTS = 20
 # tomllib's messages that quote keys as Python tuples. The others quote a character at most.
 _REWORDED = {
-    "Cannot declare": "a table that is there already, expected each table once",
-    "Cannot overwrite": "a key that is there already, expected each key once",
-    "Duplicate inline table key": "a key that is there already, expected each key once",
-    "Cannot mutate immutable namespace": "an addition to what is complete already, expected it inside",
-    "Cannot redefine namespace": "a key of a table that has its own header, expected it below that",
+    "Cannot declare": "a second table of this name, expected each table once",
+    "Cannot overwrite": "a second key of this name, expected each key once",
+    "Duplicate inline table key": "a second key of this name, expected each key once",
+    "Cannot mutate immutable namespace": "a key of an inline table or array, expected it within the brackets",
+    "Cannot redefine namespace": "a key of a table that has its own header, expected it below that header",
 }
 # Bytes: ten thousand bots are half as much. tomllib takes a second for each megabyte.
 LARGEST = 16 * 1024 * 1024
@@ -57,7 +57,7 @@ def read_source(file: Path) -> Source | list[Problem]:
         with open(file, "rb", opener=_open_at_once) as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                return [Problem(file, 0, 0, "", "cannot be read: is no regular file")]
+                return [Problem(file, 0, 0, "", "cannot be read: it is not a regular file")]
             if mode & stat.S_IWOTH:  # it says which code runs as our user
                 return [Problem(file, 0, 0, "", f"can be written by all users: chmod o-w {file}")]
             raw = stream.read(LARGEST + 1)
