@@ -17,7 +17,6 @@ import trio.testing
 
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
-from trioworkers.handling import calls as calls_module
 from trioworkers.handling.bot import Bot, Handling
 from trioworkers.handling.calls import Calls
 from trioworkers.protocol.frames import KEY_LENGTH, Called, Calling, Recorded
@@ -51,14 +50,14 @@ class Handled:
         self.number = 0
         self.handle_again()
 
-    def handle_again(self):
+    def handle_again(self, **bounds):
         """Handle it again."""
         self.number += 1
         recorded = [
             Recorded(key, False) if answer is None else Recorded(key, True, msgspec.Raw(answer))
             for key, answer in self.record.items()
         ]
-        self.calls = Calls(recorded, self)
+        self.calls = Calls(recorded, self, **bounds)
         self.bot = Bot("b", 1, {}, None, self, Handling(trio.CancelScope(), self.calls))  # type: ignore[arg-type]
 
     def send(self, frame):
@@ -333,13 +332,12 @@ async def test_recorded_calls_that_are_not_made_are_named(handled):
     assert handled.calls.unmade() == ["sendMessage"]
 
 
-async def test_what_is_kept_of_an_update_is_bounded(handled, monkeypatch):
+async def test_what_is_kept_of_an_update_is_bounded(handled):
     """Past the bound calls are made and not recorded, so each handling makes them; those before are not."""
-    monkeypatch.setattr(calls_module, "MOST_KEPT", 300)
     for _ in range(2):
+        handled.handle_again(most=300)
         for number in range(10):
             await handled.bot.send_message(chat_id=1, text=str(number))
-        handled.handle_again()
     kept = sum(len(key) + len(answer or b"") for key, answer in handled.record.items())
     assert 300 < kept < 500
     assert handled.count["sendMessage 0"] == 1

@@ -19,7 +19,6 @@ PATCHED = {
     "gateway/test_endpoint_fuzz.py",
     "gateway/test_probe.py",
     "gateway/test_probe_python.py",
-    "handling/test_calls.py",
     "handling/test_handling_fence.py",
     "http/test_http1.py",
     "inbox/test_acknowledgements.py",

@@ -68,9 +68,11 @@ class Calls:
     Args:
         recorded: what earlier handlings called.
         recorder: where the calls of this one are recorded.
+        most: bytes that are kept of them.
     """
 
-    def __init__(self, recorded: Sequence[Recorded], recorder: CallRecorder) -> None:
+    def __init__(self, recorded: Sequence[Recorded], recorder: CallRecorder, most: int = MOST_KEPT) -> None:
+        self._most = most
         self._answers = {
             call.key: call.answer for call in recorded if call.answered and not _is_forgotten(call)
         }
@@ -146,7 +148,7 @@ class Calls:
             await end.wait()
         if key in self._answers:
             return self._answers[key]
-        if self._recorder is None or self._kept > MOST_KEPT:
+        if self._recorder is None or self._kept > self._most:
             return await make(_unrecorded)
         self._under_way[key] = None
         try:
