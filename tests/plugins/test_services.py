@@ -17,7 +17,7 @@ import trio.lowlevel
 from trioworkers import hears, hookimpl
 from trioworkers.events import Events
 from trioworkers.plugins import Origin, Plugins
-from trioworkers.plugins import feeds as feeds_module
+from trioworkers.plugins.feeds import FeedTimes
 from trioworkers.plugins.services import PluginServices
 from trioworkers.plugins.watchdog import Watchdog
 from trioworkers.starved import NO_THREAD
@@ -35,7 +35,7 @@ class NoAsks:
 class Running:
     """Services of a test's plugins."""
 
-    def __init__(self, *modules):
+    def __init__(self, *modules, **times):
         self.told: list[Any] = []
         self.events = Events(self.told.append, least="warn")
         self.plugins = Plugins()
@@ -44,15 +44,17 @@ class Running:
         for plugin in self.plugins.found:
             plugin.connect(self.events, None)
         asks: Any = NoAsks()
-        self.services = PluginServices(self.plugins, self.events, daemon_of, Watchdog(print), asks)
+        self.services = PluginServices(
+            self.plugins, self.events, daemon_of, Watchdog(print), asks, FeedTimes(**times)
+        )
 
     def names(self):
         return [event.event for event in self.told if event.event.startswith("plugin.")]
 
 
 @asynccontextmanager
-async def running(*modules):
-    run = Running(*modules)
+async def running(*modules, **times):
+    run = Running(*modules, **times)
     async with trio.open_nursery() as nursery:
         await nursery.start(run.services.serve)
         await trio.testing.wait_all_tasks_blocked()
@@ -119,9 +121,8 @@ async def test_an_event_hook_that_raises_is_switched_off():
     assert "a secret" not in str(run.told)
 
 
-async def test_a_plain_event_hook_that_blocks_is_left_behind(monkeypatch):
+async def test_a_plain_event_hook_that_blocks_is_left_behind():
     """It is switched off, and the events of others go on."""
-    monkeypatch.setattr(feeds_module, "LIMIT", 0.1)
     release = threading.Event()
     heard = []
 
@@ -134,6 +135,7 @@ async def test_a_plain_event_hook_that_blocks_is_left_behind(monkeypatch):
     async with running(
         SimpleNamespace(trioworkers_event=hookimpl(blocks)),
         SimpleNamespace(trioworkers_event=hookimpl(hears_on)),
+        event=0.1,
     ) as run:
         run.events.emit("bot.added", "echo")
         await wait_until(lambda: run.plugins.found[0].state == "off")
@@ -143,9 +145,8 @@ async def test_a_plain_event_hook_that_blocks_is_left_behind(monkeypatch):
     assert "left behind" in run.plugins.found[0].breaker.reason
 
 
-async def test_a_plain_event_hook_that_is_slow_but_returns_goes_on(monkeypatch):
+async def test_a_plain_event_hook_that_is_slow_but_returns_goes_on():
     """The limit is for one event, not for a batch of them; each call is counted."""
-    monkeypatch.setattr(feeds_module, "LIMIT", 0.2)
     heard = []
 
     @hookimpl
@@ -154,7 +155,7 @@ async def test_a_plain_event_hook_that_is_slow_but_returns_goes_on(monkeypatch):
         time.sleep(0.05)
         heard.append(event.event)
 
-    async with running(SimpleNamespace(trioworkers_event=trioworkers_event)) as run:
+    async with running(SimpleNamespace(trioworkers_event=trioworkers_event), event=0.2) as run:
         (plugin,) = run.plugins.found
         for _ in range(10):
             run.events.emit("bot.added", "echo")
@@ -377,8 +378,6 @@ def refusing_threads(monkeypatch, refusals):
 
 async def test_a_plain_event_hook_waits_for_a_thread(monkeypatch):
     """That none can be had ends neither daemon nor plugin; no event is lost, and the limit is named."""
-    monkeypatch.setattr(feeds_module, "NO_THREAD_PAUSE", 0.01)
-    monkeypatch.setattr(feeds_module, "LIMIT", 0.05)
     heard = []
 
     @hookimpl
@@ -386,7 +385,9 @@ async def test_a_plain_event_hook_waits_for_a_thread(monkeypatch):
     def trioworkers_event(event):
         heard.append(event.fields["number"])
 
-    async with running(SimpleNamespace(trioworkers_event=trioworkers_event)) as run:
+    async with running(
+        SimpleNamespace(trioworkers_event=trioworkers_event), no_thread=0.01, event=0.05
+    ) as run:
         refusing_threads(monkeypatch, [True] * 20)
         for number in range(3):
             run.events.emit("bot.added", "echo", number=number)

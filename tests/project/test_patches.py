@@ -32,7 +32,6 @@ PATCHED = {
     "inbox/test_postgres_takeover.py",
     "inbox/test_store_outcomes.py",
     "nursery/test_worker_executor.py",
-    "plugins/test_services.py",
     "plugins/trace/test_trace_recorder.py",
     "service/test_claim.py",
     "test_reload.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,23 @@ if TYPE_CHECKING:
     from trioworkers.plugins.watchdog import Watchdog
 
 EVENT = "trioworkers_event"
-LIMIT = 5.0  # seconds for one event
-NO_THREAD_PAUSE = 1.0  # seconds until a thread is asked for again
 GATHERING = 0.1  # seconds for which events gather, so that a batch is worth its thread
 
 
-async def serve_events(plugin: Plugin, events: Events, watchdog: Watchdog) -> None:
+@dataclass(frozen=True, slots=True)
+class FeedTimes:
+    """Seconds that a plugin's events may take.
+
+    Attributes:
+        event: one event.
+        no_thread: where no thread can be had, until one is asked for again.
+    """
+
+    event: float = 5.0
+    no_thread: float = 1.0
+
+
+async def serve_events(plugin: Plugin, events: Events, watchdog: Watchdog, times: FeedTimes) -> None:
     """Call a plugin's `trioworkers_event` with what happens, until cancelled or until it is switched off.
 
     `watchdog` watches async functions, which run on the loop.
@@ -39,11 +51,11 @@ async def serve_events(plugin: Plugin, events: Events, watchdog: Watchdog) -> No
         while plugin.is_active:
             batch, missed = await subscription.receive()
             plugin.account.missed += missed
-            await call(plugin, batch)
+            await call(plugin, batch, times)
             await trio.sleep(GATHERING)
 
 
-async def _call_async(watchdog: Watchdog, plugin: Plugin, batch: Sequence[Event]) -> None:
+async def _call_async(watchdog: Watchdog, plugin: Plugin, batch: Sequence[Event], times: FeedTimes) -> None:
     hook = plugin.hooks[EVENT]
 
     async def run(**given: Any) -> None:
@@ -54,16 +66,16 @@ async def _call_async(watchdog: Watchdog, plugin: Plugin, batch: Sequence[Event]
             return
         began = trio.current_time()
         try:
-            await call_apart(run, plugin.arguments(hook, event=event), LIMIT)
+            await call_apart(run, plugin.arguments(hook, event=event), times.event)
         except trio.TooSlowError:
-            plugin.failed(f"{EVENT} took longer than {LIMIT:g} s")
+            plugin.failed(f"{EVENT} took longer than {times.event:g} s")
         except RAISED as error:
             plugin.raised(EVENT, error)
         finally:
             plugin.account.add(trio.current_time() - began)
 
 
-async def _call_plain(plugin: Plugin, batch: Sequence[Event]) -> None:
+async def _call_plain(plugin: Plugin, batch: Sequence[Event], times: FeedTimes) -> None:
     """Call it in a thread with the whole batch; an event that takes too long switches the plugin off.
 
     Its thread cannot be ended, and a second one beside it would break the promise of order. Where no thread
@@ -81,17 +93,17 @@ async def _call_plain(plugin: Plugin, batch: Sequence[Event]) -> None:
             except NoThreadError as error:
                 if said != (said := words_of(error)):
                     plugin.has_no_room(f"{EVENT}: {said}")
-                await trio.sleep(NO_THREAD_PAUSE)
+                await trio.sleep(times.no_thread)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
         while not finished.is_set():
             done = work.done
-            with trio.move_on_after(LIMIT):
+            with trio.move_on_after(times.event):
                 await finished.wait()
             if not finished.is_set() and work.has_begun and work.done == done:
                 work.ends = True
-                plugin.switch_off(f"{EVENT} took longer than {LIMIT:g} s, and was left behind")
+                plugin.switch_off(f"{EVENT} took longer than {times.event:g} s, and was left behind")
                 nursery.cancel_scope.cancel()
                 return
     plugin.account.calls += work.done

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trioworkers.plugins.errors import RAISED
-from trioworkers.plugins.feeds import EVENT, serve_events
+from trioworkers.plugins.feeds import EVENT, FeedTimes, serve_events
 from trioworkers.plugins.inline import ACCEPT, ROUTE, STATUS
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class PluginServices:
         daemon: makes the daemon as a plugin's service sees it.
         watchdog: watches hooks on the loop; its thread is run here.
         asks: what services answer; its connections are closed at the end.
+        times: for how long events may take.
 
     Attributes:
         daemon: makes the daemon as a plugin's service sees it.
@@ -47,7 +48,9 @@ class PluginServices:
         daemon: Callable[[Plugin], PluginDaemon],
         watchdog: Watchdog,
         asks: Asks,
+        times: FeedTimes = FeedTimes(),  # noqa: B008 - it is frozen
     ) -> None:
+        self._times = times
         self._plugins = plugins
         self._events = events
         self.daemon = daemon
@@ -64,7 +67,7 @@ class PluginServices:
             if any(self._plugins.implementing(hook) for hook in (ACCEPT, ROUTE, STATUS, EVENT, SERVE)):
                 nursery.start_soon(self._watchdog.serve)
             for plugin in self._plugins.implementing(EVENT):
-                feed = partial(serve_events, plugin, self._events, self._watchdog)
+                feed = partial(serve_events, plugin, self._events, self._watchdog, self._times)
                 nursery.start_soon(self._while_active, plugin, feed)
             for plugin in self._plugins.implementing(SERVE):
                 nursery.start_soon(self._while_active, plugin, partial(self._supervise, plugin))
