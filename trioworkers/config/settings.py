@@ -368,7 +368,7 @@ class BotSettings(Table, Digested):
     )
     worker: Literal["always", "on_demand"] = live("always", "on_demand: no process until an update comes")
     idle_stop: Seconds = live("10m", "an on-demand worker without work goes to sleep", gt=0)
-    heartbeat_interval: Seconds = live("45s", "how often a worker tells that it is alive", gt=0)
+    heartbeat_interval: Seconds = live("45s", "how often a worker reports that it is alive", gt=0)
     hang_timeout: Annotated[Seconds, AfterValidator(_beyond_heartbeat)] = live(
         "5m", "a worker silent for this long is killed", gt=0
     )
