@@ -267,6 +267,7 @@ async def test_any_other_answer_is_a_failure(tmp_path, answer, reason, after):
         ((_, outcome),) = ends(scene)
         assert (outcome.result, outcome.counted, outcome.after) == ("retry", True, after)
         assert outcome.error == f"webhook: {reason}"
+        assert outcome.late == (answer is say_nothing)
         program = await scene.connect()
         _, info = await program.call("getWebhookInfo")
         assert info["result"]["last_error_message"] == reason

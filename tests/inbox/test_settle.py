@@ -74,6 +74,42 @@ def test_a_failure_that_used_up_its_attempts_has_telegrams_words_in_the_dead_let
     )
 
 
+@pytest.mark.parametrize(
+    ("took", "attempt", "longest"),
+    [(2.0, 0, 1.0), (40.0, 0, 10.0), (40.0, 2, 40.0), (90.0, 3, 60.0)],
+    ids=["short", "quarter", "grows", "max"],
+)
+def test_what_took_too_long_is_left_alone_for_longer(took, attempt, longest):
+    """Its pauses begin at a quarter of the time that it took, and are no longer than the longest one."""
+
+    class Most(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return b
+
+    limits = Limits(initial=1, max=60, deadline=600)
+    update = replace(UPDATE, attempt=attempt, started_at=NOW - took)
+    moment = Moment(NOW - took, NOW, Most())
+    verdict = settle(update, Outcome(1, "retry", error="late", late=True), limits, moment)
+    assert isinstance(verdict, Rescheduled)
+    assert verdict.update.due == NOW + longest
+    quick = settle(update, Outcome(1, "retry", error="E"), limits, moment)
+    assert isinstance(quick, Rescheduled)
+    assert quick.update.due == NOW + 2**attempt
+
+
+def test_the_time_for_which_a_late_handling_stood_still_makes_no_pause_longer():
+    """It waited for its turn to send, by the bot's own limit."""
+
+    class Most(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return b
+
+    end = Outcome(1, "retry", error="late", late=True, stood=36.0)
+    verdict = settle(UPDATE, end, Limits(max=60), Moment(NOW - 44, NOW, Most()))
+    assert isinstance(verdict, Rescheduled)
+    assert verdict.update.due == NOW + 2
+
+
 def test_a_failure_is_tried_again_within_its_bounds():
     """The attempt counts, the first handling is remembered, a suspect is cleared."""
     verdict = settled(Outcome(1, "retry", error="E"), replace(UPDATE, suspect=True, crashes=1))

@@ -82,6 +82,7 @@ async def test_a_handler_that_takes_too_long_is_shown_where_it_was(run, lines, a
     outcome = await run(slow)
     assert outcome.error.startswith("took longer than 10 s at test_worker_failures.py:")
     assert outcome.error.endswith(" in slow")
+    assert outcome.late
     (line,) = lines
     assert line["error"] == outcome.error
     assert line["traceback"].split("\n")[-1].endswith(" in slow: await trio.sleep(60)")

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec.structs import replace
 
 from trioworkers.gateway.hook_client import BROKEN, HookClient, UnansweredError, UnreachableError
 from trioworkers.gateway.hook_reply import TooLargeError, carry_out
@@ -107,7 +108,7 @@ class Pusher:
                 await self._client.put_back(connection, head)
                 return outcome
             if limit.cancelled_caught:
-                return self._failure(f"no answer within {seconds:g} s")
+                return replace(self._failure(f"no answer within {seconds:g} s"), late=True)
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         return Outcome(0, "retry", after=0.0, counted=False, error="the webhook was deleted")

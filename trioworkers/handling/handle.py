@@ -69,7 +69,7 @@ async def handle(
         return Outcome(delivery, "fenced")
     if scope.cancelled_caught:
         late = f"took longer than {time_limit:g} s{'' if ended is None else own_place_of(ended)}"
-        outcome = Outcome(delivery, "retry", error=cut(late, ERROR_LENGTH), stood=handling.stood)
+        outcome = Outcome(delivery, "retry", error=cut(late, ERROR_LENGTH), stood=handling.stood, late=True)
         if failed is not None and ended is not None:
             failed(outcome, ended)
         del ended  # its traceback holds this frame, and all of the handler's

@@ -98,6 +98,20 @@ def longest_backoff(attempt: int, *, initial: float, factor: float, ceiling: flo
         return ceiling
 
 
+LATE_SHARE = 0.25  # of the time that a handling took which took too long
+
+
+def backoff_when_late(handled: int, took: float, limits: RetryLimits, rng: Random) -> float:
+    """Seconds to wait after the `handled`-th handling of an update, which was ended as it took too long.
+
+    As :func:`backoff`, but `initial` is at least a share of the seconds that it `took`. What takes too long
+    mostly waits for something that is overloaded, perhaps by these very handlings: to repeat them after the
+    pause for an error, which comes at once, keeps it overloaded.
+    """
+    initial = max(limits.initial, LATE_SHARE * took)
+    return backoff(handled, initial=initial, factor=limits.factor, ceiling=limits.max, rng=rng)
+
+
 def after_failure(
     handled: int,
     started_at: float,

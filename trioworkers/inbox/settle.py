@@ -12,6 +12,7 @@ from trioworkers.inbox.policy import (
     Never,
     after_crash,
     after_failure,
+    backoff_when_late,
     has_expired,
     in_time,
     is_query,
@@ -113,7 +114,7 @@ def settle(update: Waiting, end: Outcome | Lost, limits: SettleLimits, moment: M
 
     - `done` and `drop` finish it, `dead` makes a dead letter of it.
     - A failure is retried after a back-off, or after what the handler asked for, within attempts and
-      deadline.
+      deadline. After a handling that took too long, the back-off begins at a share of that time.
     - A query of a lane of its own leaves its lane when it failed: no other query waits for it.
     - A retry that counts as no attempt (Telegram asked to wait) moves the deadline by its wait.
     - Whatever the handling waited for its turn to send, or because Telegram asked it to, moves it, too.
@@ -140,13 +141,17 @@ def settle(update: Waiting, end: Outcome | Lost, limits: SettleLimits, moment: M
         if is_query(update.key):
             waits = replace(waits, skipped=True)
         return Rescheduled(waits, end.error, counted=False)
+    wait = end.after
+    if wait is None and end.late:
+        took = max(0.0, moment.now - moment.handed_at - stood)
+        wait = backoff_when_late(update.attempt + 1, took, limits.retry, moment.rng)
     verdict = after_failure(
         update.attempt + 1,
         _started(update, moment) + moment.away,
         moment.now,
         limits.retry,
         moment.rng,
-        wait=end.after,
+        wait=wait,
     )
     seconds = lifetime(update.kind, update.key)
     if seconds is not None:

@@ -293,7 +293,8 @@ class Outcome(Frame, frozen=True):
     Telegram asked for does not). `error`: what went wrong, without text of messages; `words`: what the
     handler or Telegram said of it, which may hold some. `unmade`: recorded calls that a handling that is done
     did not make, as people read them. `stood`: seconds of a handling that is to be retried for which its time
-    stood still, as it waited to send. `call`: the last call of a handling that is done.
+    stood still, as it waited to send. `call`: the last call of a handling that is done. `late`: a handling
+    that is to be retried was ended as it took too long.
     """
 
     delivery: Annotated[int, Meta(ge=0)]
@@ -305,6 +306,7 @@ class Outcome(Frame, frozen=True):
     unmade: Annotated[list[Annotated[str, Meta(max_length=KEY_LENGTH)]], Meta(max_length=MOST_UNMADE)] = []
     stood: Annotated[float, Meta(ge=0, le=LONGEST_STOOD)] = 0.0
     call: Unreported | None = None
+    late: bool = False
 
 
 class CallCount(msgspec.Struct, array_like=True, frozen=True):
