@@ -581,6 +581,35 @@ def test_a_lane_that_is_filled_leaves_room_for_what_came_since_it_asked():
     assert len(world.finish_everything()) == 7
 
 
+def test_the_cursor_is_known_once_the_store_is_read_and_lost_when_it_is_to_be_read_again():
+    """Up to it, the store holds nothing that is not known here; others who use it may add behind it."""
+    queue = Queue(behind=True)
+    assert queue.cursor is None
+    fetch = queue.wanted()
+    assert fetch is not None
+    queue.fetched(fetch, Page([waiting(3, "a")], 7, more=False))
+    assert queue.cursor == 7
+    queue.offer(waiting(9, "b"))
+    assert queue.cursor == 9
+    queue.more()
+    assert queue.cursor is None
+    assert Queue(behind=False).cursor == 0
+
+
+def test_heads_that_wait_for_their_time_are_counted():
+    """Those for a retry, and those that are handled alone."""
+    queue = Queue(behind=False)
+    for number, key in enumerate("abc", 1):
+        queue.offer(waiting(number, key))
+    taken = [queue.take(0.0) for _ in range(3)]
+    assert queue.waiting_for_retry == 0
+    for update, changes in zip(taken, ({"due": 5.0}, {"suspect": True}, {"due": 6.0}), strict=True):
+        assert update is not None
+        queue.put_back(replace(update, **changes))
+    assert queue.waiting_for_retry == 3
+    assert (queue.next_due(), queue.next_suspect_due()) == (5.0, 0.0)
+
+
 def test_a_read_that_failed_is_wanted_again():
     """An error of the store postpones; it loses nothing."""
     queue = Queue(behind=True)
