@@ -1,4 +1,4 @@
-"""The life of a bot's workers, step by step: who is answered when, and what an end or a readiness leads to."""
+"""The life of a bot's workers, step by step: who is answered when, and what an end leads to."""
 
 from __future__ import annotations
 
