@@ -141,17 +141,17 @@ def settle(update: Waiting, end: Outcome | Lost, limits: SettleLimits, moment: M
         if is_query(update.key):
             waits = replace(waits, skipped=True)
         return Rescheduled(waits, end.error, counted=False)
-    wait = end.after
-    if wait is None and end.late:
+    pause = end.after
+    if pause is None and end.late:
         took = max(0.0, moment.now - moment.handed_at - stood)
-        wait = backoff_when_late(update.attempt + 1, took, limits.retry, moment.rng)
+        pause = backoff_when_late(update.attempt + 1, took, limits.retry, moment.rng)
     verdict = after_failure(
         update.attempt + 1,
         _started(update, moment) + moment.away,
         moment.now,
         limits.retry,
         moment.rng,
-        wait=wait,
+        wait=pause,
     )
     seconds = lifetime(update.kind, update.key)
     if seconds is not None:
