@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from trioworkers.nursery.spawn import Exit
-from trioworkers.nursery.zygote import ZygoteEndedError, ZygoteError, open_zygote
+from trioworkers.nursery.zygote import FIRST_TRIES, ZygoteEndedError, ZygoteError, open_zygote
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Configure, Deliver, Drain, FromWorker, Ready, Retune
 from trioworkers.protocol.orders import Prepare
@@ -418,14 +418,33 @@ async def test_one_that_imports_for_long_is_not_waited_for(bench):
 
 
 async def test_one_that_is_killed_while_it_warms_up_says_nothing_of_the_fleet_file(bench):
-    """Another start may be spared what ended it; a bad fleet file is another error."""
-    before = children_of(os.getpid())
+    """So is each after it. Another start may be spared what ended them; a bad fleet file is another error."""
+    before = set(children_of(os.getpid()))
+    killed: set[int] = set()
     problem = "^workers cannot be started: their zygote ended: SIGKILL$"
     with pytest.RaisesGroup(pytest.RaisesExc(ZygoteEndedError, match=problem)):
         async with bench.warming("fork"):
-            (process,) = set(children_of(os.getpid())) - set(before)
-            os.kill(process, signal.SIGKILL)
-            await trio.sleep_forever()
+            while True:
+                for process in set(children_of(os.getpid())) - before - killed:
+                    killed.add(process)
+                    os.kill(process, signal.SIGKILL)
+                await trio.sleep(0.001)
+    assert len(killed) == FIRST_TRIES
+
+
+async def test_one_that_is_killed_while_it_warms_up_is_followed_by_another(bench):
+    """The start of the daemon does not fail for it: the system kills so when memory is short for a moment."""
+    before = set(children_of(os.getpid()))
+    bench.module("quiet", QUIET)
+    async with bench.warming("fork") as zygote:
+        (process,) = set(children_of(os.getpid())) - before
+        os.kill(process, signal.SIGKILL)
+        await zygote.warm.wait()
+        async with bench.worker(zygote, "quiet") as worker:
+            await worker.ready()
+            worker.channel.send(Drain())
+            assert await worker.process.wait() == Exit(0)
+    assert [event for event, _ in bench.told][:2] == ["zygote.exited", "zygote.ready"]
 
 
 async def test_a_system_without_room_for_another_zygote_is_asked_again(bench, monkeypatch):

@@ -52,6 +52,7 @@ class Link:
         lost: it answers no more.
         gone: it has ended, so that its children are the daemon's.
         is_outdated: it is to end for what it was started with.
+        was_killed: it was ended by SIGKILL, as by the system when memory is short.
         problem: why it is unfit, in its own words.
     """
 
@@ -81,7 +82,7 @@ class Link:
             self.process = process
             ours.send(encode(prepare))  # at once: it warms up while the daemon's loop may be held up
         self.judged, self.lost, self.gone = trio.Event(), trio.Event(), trio.Event()
-        self.warm = self.is_outdated = False
+        self.warm = self.is_outdated = self.was_killed = False
         self.problem: str | None = None
         ours.setblocking(False)
         self._end = ours

@@ -36,6 +36,7 @@ LOOK_EVERY = 1.0  # seconds between two looks for processes that nobody else rea
 PAUSE = 0.01  # seconds until a process that was killed is looked for again
 AT_ONCE = 16  # orders under way
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between zygotes that die before they are warm
+FIRST_TRIES = 3  # zygotes that are killed before one was ever warm, until the start has failed
 
 
 class ZygoteError(TrioworkersError):
@@ -43,7 +44,7 @@ class ZygoteError(TrioworkersError):
 
 
 class ZygoteEndedError(TrioworkersError):
-    """The first zygote ended before it was warm, of something that another start may be spared."""
+    """The first zygotes ended before they were warm, of something that another start may be spared."""
 
 
 @asynccontextmanager
@@ -64,7 +65,7 @@ async def open_zygote(
 
     Raises (in a group):
         ZygoteError: the first one is unfit.
-        ZygoteEndedError: it ended before that was known.
+        ZygoteEndedError: it ended before that was known; if it was killed, so were those after it.
         OSError: it cannot be started.
     """
     zygote = Zygote(run, emit)
@@ -113,7 +114,7 @@ class Zygote:
             raise ZygoteError(f"fleet.preload, fleet.python_path: expected less than {SIZE} bytes together")
         adopt_orphans()
         self._environ = environ
-        pause = FIRST_PAUSE
+        pause, tries = FIRST_PAUSE, 0
         with self._serving:
             while True:
                 try:
@@ -132,7 +133,9 @@ class Zygote:
                     elif not self.warm.is_set() and not link.is_outdated:
                         if link.problem is not None:
                             raise ZygoteError(f"fleet.{how}")
-                        raise ZygoteEndedError(f"workers cannot be started: their zygote {how}")
+                        tries += 1
+                        if tries == FIRST_TRIES or not link.was_killed:
+                            raise ZygoteEndedError(f"workers cannot be started: their zygote {how}")
                 self._emit("zygote.exited", reason=how)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -156,6 +159,7 @@ class Zygote:
         await self._reap_orphans()
         if limit.cancelled_caught:
             return f"was not warm within {WARM_TIMEOUT:g} s"
+        link.was_killed = link.process.returncode == -signal.SIGKILL
         return link.problem or f"ended: {_exit(link.process.returncode)}"
 
     async def renew(self) -> None:
