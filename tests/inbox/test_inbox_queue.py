@@ -603,7 +603,8 @@ def test_heads_that_wait_for_their_time_are_counted():
         queue.offer(waiting(number, key))
     taken = [queue.take(0.0) for _ in range(3)]
     assert queue.waiting_for_retry == 0
-    for update, changes in zip(taken, ({"due": 5.0}, {"suspect": True}, {"due": 6.0}), strict=True):
+    changed: list[dict[str, Any]] = [{"due": 5.0}, {"suspect": True}, {"due": 6.0}]
+    for update, changes in zip(taken, changed, strict=True):
         assert update is not None
         queue.put_back(replace(update, **changes))
     assert queue.waiting_for_retry == 3
