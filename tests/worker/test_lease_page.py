@@ -15,6 +15,7 @@ from trioworkers.botapi.client import BotApi
 from trioworkers.botapi.errors import TransportError
 from trioworkers.botapi.server import Server
 from trioworkers.gateway.upstream import Upstream
+from trioworkers.http.patience import Patience
 from trioworkers.lease_page import LeaseGate, LeasePage, boottime
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ async def test_no_connection_is_given_to_a_program_past_the_lease() -> None:
     may_call = True
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
-    upstream = Upstream(Server(f"http://127.0.0.1:{port}"), "1:a", lambda: may_call)
+    upstream = Upstream(Server(f"http://127.0.0.1:{port}"), "1:a", Patience(), lambda: may_call)
     upstream.take_back(await upstream.take(), is_kept=True, is_to_blame=False)
     may_call = False
     with pytest.raises(Exception, match="may not call for the bot any more"):
