@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from trioworkers.testing import SimBot
 
+PATIENCE = 120.0
+"""Seconds after which a wait counts as endless. It says nothing about speed: a busy machine takes a minute
+for what an idle one does in two seconds."""
+
 ECHO = """
 async def handle(update, bot):
     if update.text:
@@ -39,7 +43,7 @@ class Daemon:
 
         transport = httpx.AsyncHTTPTransport(uds=str(self.project.control))
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=10) as client:
+            async with httpx.AsyncClient(transport=transport, timeout=PATIENCE) as client:
                 answer: dict[str, Any] = (await client.get(f"http://control{path}")).json()
                 return answer
         except httpx.TransportError:
@@ -55,7 +59,7 @@ class Daemon:
         """One bot's row of it."""
         return next(row for row in (await self.status())["workers"] if row["bot"] == name)
 
-    async def ready(self, seconds: float = 30) -> Daemon:
+    async def ready(self, seconds: float = PATIENCE) -> Daemon:
         """Wait until every bot has its first verdict."""
 
         async def running() -> bool:
@@ -66,12 +70,12 @@ class Daemon:
         await until(running, seconds)
         return self
 
-    async def wait(self, seconds: float = 30) -> int:
+    async def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end; its exit code."""
         with trio.fail_after(seconds):
             return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE) -> int:
         """Send a signal and wait for the end."""
         self.process.send_signal(number)
         return await self.wait(seconds)
@@ -137,7 +141,7 @@ class Project:
         return self.own.events(name)
 
 
-async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait until `condition`, plain or async, is true; return what it returned."""
     with trio.fail_after(seconds):
         while True:

@@ -230,7 +230,7 @@ class Load:
         self.daemon.process.kill()
         await self.daemon.wait()
         self.kills["daemon"] += 1
-        await until(lambda: not any(alive(pid) for pid in workers), 5)
+        await until(lambda: not any(alive(pid) for pid in workers))
         self.daemon = await self.project.start().ready()
 
     # -- what has to hold

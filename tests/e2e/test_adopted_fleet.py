@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fleet_project import PATIENCE
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -76,7 +77,7 @@ async def test_two_bots_of_a_pm2_file_answer_under_trioworkers(
     for number in range(3):
         for bot in (shop, city):
             await alice.say(bot, f"m{number}")
-            assert (await alice.expect(bot, timeout=60))["text"] == f"echo m{number}"
+            assert (await alice.expect(bot, timeout=PATIENCE))["text"] == f"echo m{number}"
     assert await daemon.stop() == 0
     assert len(world.calls_of("sendMessage")) == 6
     nursery.cancel_scope.cancel()

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import trio
-from fleet_project import Project, alive, until
+from fleet_project import PATIENCE, Project, alive, until
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -41,7 +41,7 @@ async def test_bots_have_the_umask_of_the_start(
         await until(project.control.exists)
         alice = world.add_user("Alice")
         await alice.say(bot, "hello")
-        assert (await alice.expect(bot, timeout=40))["text"] == "made"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "made"
         if verb == "start":
             await process.wait()
             status = await trio.to_thread.run_sync(project.run, "status", "--json")
@@ -78,6 +78,6 @@ async def test_files_of_an_editor_on_windows_are_read(
     alice = world.add_user("Alice")
     for bot in bots:
         await alice.say(bot, "hello")
-        assert (await alice.expect(bot, timeout=40))["text"] == "hello"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello"
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

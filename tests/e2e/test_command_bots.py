@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.lowlevel
-from fleet_project import Daemon, Project, alive, children_of, until, workers_of
+from fleet_project import PATIENCE, Daemon, Project, alive, children_of, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -149,7 +149,7 @@ def program_of(daemon: Daemon) -> int:
 
 async def text(person: Any, bot: SimBot) -> str:
     """The text of the bot's next message."""
-    return str((await person.expect(bot, timeout=30))["text"])
+    return str((await person.expect(bot, timeout=PATIENCE))["text"])
 
 
 async def test_updates_are_handled_once_and_in_order(
@@ -290,7 +290,7 @@ async def test_a_killed_daemon_leaves_no_program_and_loses_nothing(
     assert alive(child)
     daemon.process.kill()
     await daemon.wait()
-    await until(lambda: not alive(child) and not alive(program), 15)
+    await until(lambda: not alive(child) and not alive(program))
     await alice.say(bot, "again")
     daemon = await project.start().ready()
     assert await text(alice, bot) != str(child)
@@ -466,7 +466,7 @@ async def test_kills_of_the_program_lose_nothing(
             worker = (await until(lambda: workers_of(daemon.process.pid)))[0]
             for program in children_of(worker):
                 os.kill(program, signal.SIGKILL)
-    await until(lambda: project.tally(bot)["done"] == 40, 60)
+    await until(lambda: project.tally(bot)["done"] == 40)
     said = [call.params["text"] for call in world.calls_of("sendMessage")]
     assert sorted(set(said)) == sorted(f"echo m{number}" for number in range(40))
     first = [one for at, one in enumerate(said) if one not in said[:at]]

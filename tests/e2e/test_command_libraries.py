@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fleet_project import Project, until
+from fleet_project import PATIENCE, Project, until
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -83,7 +83,7 @@ def table(bot: SimBot, mode: Mode, **more: Any) -> dict[str, Any]:
 
 async def answers(user: SimUser, bot: SimBot, count: int) -> list[str]:
     """The texts of the next messages of a bot to a person."""
-    return [(await user.expect(bot, timeout=60))["text"] for _ in range(count)]
+    return [(await user.expect(bot, timeout=PATIENCE))["text"] for _ in range(count)]
 
 
 def add_bots(world: Telegram, names: Iterable[str]) -> dict[str, SimBot]:

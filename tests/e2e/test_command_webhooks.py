@@ -118,7 +118,7 @@ async def test_kills_of_a_bot_with_a_webhook_lose_nothing(
         worker = (await until(lambda: workers_of(daemon.process.pid)))[0]
         for program in children_of(worker):
             os.kill(program, signal.SIGKILL)
-    await until(lambda: project.tally(bot)["done"] == 60, 60)
+    await until(lambda: project.tally(bot)["done"] == 60)
     said = [call.params["text"] for call in world.calls_of("sendMessage")]
     first = [one for at, one in enumerate(said) if one not in said[:at]]
     assert first == [f"echo m{number}" for number in range(60)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from fleet_project import Project, alive, until, workers_of
+from fleet_project import PATIENCE, Project, alive, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -57,7 +57,7 @@ async def test_bots_are_listed_shown_and_restarted_with_new_code(
     assert row["code"] != listed["code"]
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=20))["text"] == "22 hello"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "22 hello"
     project.module("one", "nonsense(")
     broken = await run(project, "bots", "restart", "one")
     assert broken.returncode == 1
@@ -98,8 +98,8 @@ async def test_a_pause_outlives_the_daemon_and_loses_nothing(
     assert world.calls_of("sendMessage") == []
     resumed = await run(project, "bots", "resume", "other")
     assert "other is running" in resumed.stdout, resumed.stderr
-    assert (await alice.expect(bot, timeout=20))["text"] == "first"
-    assert (await alice.expect(bot, timeout=20))["text"] == "second"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "first"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "second"
     assert [len(project.events(name)) for name in ("bot.paused", "bot.resumed")] == [1, 1]
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
@@ -194,7 +194,7 @@ async def test_a_restart_tries_a_refused_token_again(
     assert (await run(project, "bots", "restart", "one")).returncode == 0
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=20))["text"] == "hello"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello"
     assert len(project.events("transport.refused")) == 1
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
@@ -321,7 +321,7 @@ async def test_start_and_stop(project: Project, world: Telegram, nursery: trio.N
         assert os.getsid(pid) == pid
         alice = world.add_user("Alice")
         await alice.say(bot, "hello")
-        assert (await alice.expect(bot, timeout=20))["text"] == "hello"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello"
         again = await run(project, "start")
         assert again.returncode == 75
         assert f"(pid {pid})" in again.stderr

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import trio
-from fleet_project import until, workers_of
+from fleet_project import PATIENCE, until, workers_of
 from webhook_project import listening_port
 
 from trioworkers.testing import Telegram, serve_telegram
@@ -136,7 +136,7 @@ def descriptors(daemon: Daemon) -> Counter[str]:
 async def said(bot: SimBot, person: SimUser) -> None:
     """Somebody says something, and is answered."""
     await person.say(bot, "hello")
-    assert (await person.expect(bot, timeout=20))["text"] == "hello"
+    assert (await person.expect(bot, timeout=PATIENCE))["text"] == "hello"
 
 
 async def test_nothing_that_is_asked_is_a_failure_of_ours(
@@ -173,7 +173,7 @@ async def test_nothing_that_is_asked_is_a_failure_of_ours(
     await said(bot, alice)
     await until(lambda: len(workers_of(daemon.process.pid)) == 1)
     with suppress(trio.TooSlowError):
-        await until(lambda: not descriptors(daemon) - before, 10)
+        await until(lambda: not descriptors(daemon) - before)
     assert not descriptors(daemon) - before
     assert project.file.read_bytes() == written
     assert not project.events("library"), "something was raised that nobody expected"

@@ -38,7 +38,7 @@ async def test_a_bot_with_another_poller_is_seen_to_hear_nothing(
     project.write(base, {name: {**table, "token": bot.token} for name, bot in bots.items()})
     daemon = await project.start().ready()
     nursery.start_soon(_poll_too, base, bots["shared"])
-    found = await until(partial(_intake, daemon, "shared"), 60)
+    found = await until(partial(_intake, daemon, "shared"))
     assert found["problem"] == "another poller uses this token"
     row = await daemon.bot("shared")
     assert (row["state"], row["reason"]) == ("running", found["problem"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from documents import blocks, file_block, page
-from fleet_project import Daemon, Project, until
+from fleet_project import PATIENCE, Daemon, Project, until
 
 from trioworkers.testing import NothingSaid, serve_telegram
 
@@ -76,7 +76,7 @@ class Screen:
     async def wait_for(self, text: str) -> str:
         """Wait until the terminal shows it; return all that came before it since the last wait."""
         try:
-            await until(lambda: text in self.look(), 40)
+            await until(lambda: text in self.look())
         except trio.TooSlowError:
             pytest.fail(f"expected {text!r}, the terminal shows {self.shown!r}")
         found = self.look().index(text) + len(text)
@@ -144,7 +144,7 @@ async def test_watch_runs_changed_code_as_the_page_says(
     async def answers(text: str, says: str = "Ann") -> None:
         async def does() -> bool:
             await alice.say(bot, says)
-            return bool((await alice.expect(bot, timeout=20))["text"] == text)
+            return bool((await alice.expect(bot, timeout=PATIENCE))["text"] == text)
 
         await until(does)
 
@@ -205,7 +205,7 @@ async def test_watch_starts_a_bot_whose_code_was_broken(
 
     async def is_anew() -> bool:
         await alice.say(bot, "Ann")
-        return bool((await alice.expect(bot, timeout=20))["text"] == "anew Ann")
+        return bool((await alice.expect(bot, timeout=PATIENCE))["text"] == "anew Ann")
 
     await until(is_anew)
     assert await daemon.stop() == 0
@@ -240,7 +240,7 @@ async def test_each_bot_that_shares_a_module_is_replaced_once(
             await trio.sleep(0.2)
     for bot in bots:
         await alice.say(bot, "last")
-        answers = [(await alice.expect(bot, timeout=30))["text"].split() for _ in range(said + 1)]
+        answers = [(await alice.expect(bot, timeout=PATIENCE))["text"].split() for _ in range(said + 1)]
         assert [text for _, text in answers] == [*map(str, range(said)), "last"]
         words = [word for word, _ in answers]
         assert words == sorted(words, reverse=True), "hi until the worker is replaced, hello from then on"
@@ -281,7 +281,7 @@ async def test_debug_stops_in_a_handler_as_the_page_says(
             elif not line.startswith((">", "->")):
                 await shown.wait_for(line)
         assert re.search(r"^> .*greet\.py\(\d+\)handle\(\)$", shown.shown, re.MULTILINE)
-        assert (await alice.expect(bot, timeout=20))["text"] == "hi Bob"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hi Bob"
         assert "worker.hung" not in shown.shown
         assert "update.retried" not in shown.shown
         shown.type("\x03")
@@ -315,7 +315,7 @@ async def test_quit_raises_in_the_handler_and_gives_the_terminal_back(
         await alice.say(bot, "Ann")
         await shown.wait_for("(Pdb greeter) ")
         shown.type("q\r")
-        assert (await alice.expect(bot, timeout=20))["text"] == "BdbQuit"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "BdbQuit"
         await shown.wait_for("--- the bot greeter goes on ---")
         await shown.wait_for("EOFError at greet.py:9 in handle")
         shown.type("\x03")  # the update is handled again, and stops there again
@@ -355,7 +355,7 @@ async def test_bots_that_break_at_the_same_time_do_not_mix(
             assert "code.changed" not in seen
             await shown.wait_for(f" the bot {name} goes on ---")
         for bot in bots:
-            assert (await alice.expect(bot, timeout=20))["text"] == f"hi for {bot.username}"
+            assert (await alice.expect(bot, timeout=PATIENCE))["text"] == f"hi for {bot.username}"
         await shown.wait_for("code.changed")
         shown.type("\x03")
         await until(shown.ended)
@@ -404,7 +404,7 @@ async def test_breakpoints_may_be_ignored_or_another_debuggers(
     if way == "no terminal":
         daemon = await Watching(project, COMMANDS[1]).ready()
         await alice.say(bot, "Ann")
-        assert (await alice.expect(bot, timeout=20))["text"] == "hi Ann"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hi Ann"
         assert await daemon.stop() == 0
         log = (project.folder / "state/logs/worker_greeter.log").read_text()
         assert "breakpoint ignored: the daemon has no terminal" in log
@@ -419,7 +419,7 @@ async def test_breakpoints_may_be_ignored_or_another_debuggers(
                 shown.type("yes\r")
                 await shown.wait_for("stopped: yes")
                 await shown.wait_for("--- the bot greeter goes on ---")
-            assert (await alice.expect(bot, timeout=20))["text"] == "hi Ann"
+            assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hi Ann"
             shown.type("\x03")
             await until(shown.ended)
             assert shown.code == 0

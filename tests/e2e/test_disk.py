@@ -95,7 +95,7 @@ async def test_a_full_disk_stops_accepting_and_nothing_else(
     assert not project.events("inbox.recovered")
     filler.unlink()
     await until(lambda: project.events("inbox.recovered"))
-    await until(lambda: project.tally(bot)["done"] == 2 * PEOPLE * LINES, 60)
+    await until(lambda: project.tally(bot)["done"] == 2 * PEOPLE * LINES)
     assert await daemon.stop() == 0
     tally = project.tally(bot)
     assert (tally["accepted"], tally["pending"], tally["dead"]) == (2 * PEOPLE * LINES, 0, 0)

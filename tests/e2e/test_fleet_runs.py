@@ -11,7 +11,7 @@ from contextlib import closing
 import httpx
 import pytest
 import trio
-from fleet_project import Daemon, Project, alive, until, workers_of
+from fleet_project import PATIENCE, Daemon, Project, alive, until, workers_of
 
 from trioworkers.testing import Telegram, faults, serve_telegram
 
@@ -233,7 +233,7 @@ async def test_a_worker_that_dies_is_started_again(
     os.kill(pid, signal.SIGKILL)
     alice = world.add_user("Alice")
     await alice.say(bot, "still there?")
-    assert (await alice.expect(bot, timeout=20))["text"] == "still there?"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "still there?"
     row = await daemon.bot("phoenix")
     assert row["restarts"] == 1
     assert row["last_exit"]["signal"] == "SIGKILL"
@@ -270,7 +270,7 @@ async def test_the_fleet_survives_a_bad_bot_api(
     for person in people:
         person.send(bot, "hello")
     daemon = await project.start().ready()
-    await until(lambda: project.tally(bot)["done"] == 20, 60)
+    await until(lambda: project.tally(bot)["done"] == 20)
     for person in people:
         assert [message["text"] for message in world.sent(bot, person.id)] == ["hello"]
     assert await daemon.stop() == 0

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import trio
-from fleet_project import Project, alive, until, workers_of, zygote_of
+from fleet_project import PATIENCE, Project, alive, until, workers_of, zygote_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -53,7 +53,7 @@ async def test_nothing_outlives_a_killed_daemon(
     (daemon,) = project.daemons
     daemon.process.kill()
     await daemon.wait()
-    await until(lambda: not any(map(alive, processes)), 5)
+    await until(lambda: not any(map(alive, processes)))
     nursery.cancel_scope.cancel()
 
 
@@ -89,12 +89,12 @@ async def test_a_fleet_goes_on_when_its_zygote_dies(
     (worker,) = workers_of(daemon.process.pid)
     os.kill(zygote_of(daemon.process.pid), signal.SIGKILL)
     await alice.say(bot, "one")
-    assert (await alice.expect(bot, timeout=20))["text"] == "one"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "one"
     assert workers_of(daemon.process.pid) == [worker]
     await until(lambda: project.tally(bot)["done"] == 1)  # before, it might be said again
     os.kill(worker, signal.SIGKILL)
     await alice.say(bot, "two")
-    assert (await alice.expect(bot, timeout=20))["text"] == "two"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "two"
     assert (await daemon.bot("echo"))["last_exit"]["signal"] == "SIGKILL"
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import tomli_w
 import trio
-from fleet_project import Daemon, Project, until, workers_of, zygote_of
+from fleet_project import PATIENCE, Daemon, Project, until, workers_of, zygote_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -53,7 +53,7 @@ class Greeters:
     async def answer(self, name: str, text: str = "there") -> str:
         bot = self.bots[name]
         await self.alice.say(bot, text)
-        return str((await self.alice.expect(bot, timeout=30))["text"])
+        return str((await self.alice.expect(bot, timeout=PATIENCE))["text"])
 
 
 @pytest.fixture
@@ -186,14 +186,14 @@ async def test_the_new_worker_is_ready_before_the_old_one_ends(
     if key == "handler":  # with a token that is revoked nobody can answer
         assert (await daemon.bot("one"))["state"] == "running"
         await people[1].say(bot, "meanwhile")
-        assert (await people[1].expect(bot, timeout=20))["text"] == "first meanwhile"
+        assert (await people[1].expect(bot, timeout=PATIENCE))["text"] == "first meanwhile"
     (folder / "ready").touch()
     await until(lambda: len(project.events("worker.ready")) == 4)
     await people[1].say(bot, "new")
-    assert (await people[1].expect(bot, timeout=20))["text"] == "second new"
+    assert (await people[1].expect(bot, timeout=PATIENCE))["text"] == "second new"
     assert before["one"] in workers_of(daemon.process.pid)
     (folder / "go").touch()
-    assert "old" in (await people[0].expect(bot, timeout=20))["text"]
+    assert "old" in (await people[0].expect(bot, timeout=PATIENCE))["text"]
     await until(lambda: before["one"] not in workers_of(daemon.process.pid))
     after = await pids(daemon)
     assert {name for name in before if before[name] != after[name]} == {"one"}
@@ -456,7 +456,7 @@ async def test_a_reload_during_a_stop_or_another_reload_harms_nobody(
         os.kill(daemon.process.pid, signal.SIGHUP)
         os.kill(daemon.process.pid, signal.SIGHUP)
     project.file.write_text(tomli_w.dumps({}))
-    assert await daemon.stop(seconds=20) == 0
+    assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 
 
@@ -498,7 +498,7 @@ async def test_a_bot_that_comes_again_waits_for_the_end_of_the_one_before(
     assert found["starting"] is None
     assert found["draining"] in workers_of(daemon.process.pid)
     (project.folder / "go").touch()
-    assert str((await greeters.alice.expect(greeters.bots["one"], timeout=30))["text"]) == "slow first"
+    assert str((await greeters.alice.expect(greeters.bots["one"], timeout=PATIENCE))["text"]) == "slow first"
     assert await greeters.answer("one", "second") == "slow second"
     assert not project.events("transport.conflict")
     assert await daemon.stop() == 0

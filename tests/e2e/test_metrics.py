@@ -160,7 +160,7 @@ async def test_each_panel_and_each_rule_has_a_value(
             return not empty
 
         try:
-            await until(all_there, seconds=60)
+            await until(all_there)
         except trio.TooSlowError:
             assert empty == []
         series = await server.value('count by (bot) ({bot=~".+",job="trioworkers"})')

@@ -31,7 +31,7 @@ async def kill_daemon(project: Project, daemon: Daemon) -> Daemon:
     workers = workers_of(daemon.process.pid)
     daemon.process.kill()
     await daemon.wait()
-    await until(lambda: not any(alive(pid) for pid in workers), 2)
+    await until(lambda: not any(alive(pid) for pid in workers))
     return project.start()
 
 
@@ -81,7 +81,7 @@ async def test_ten_kills_amid_5000_updates_lose_nothing(
             kill_worker(daemon, rng)
         if victims != "worker":
             daemon = await kill_daemon(project, daemon)
-    await until(lambda: project.tally(bot)["done"] == CHATS * LINES, 60)
+    await until(lambda: project.tally(bot)["done"] == CHATS * LINES)
     lines = [f"line {number}" for number in range(LINES)]
     for person in people:
         texts = [message["text"] for message in world.sent(bot, person.id)]

@@ -77,7 +77,7 @@ async def test_no_token_and_no_text_in_any_output_argument_or_environment(
     await until(lambda: project.tally(bot)["dead"] >= 4)
     workers = workers_of(daemon.process.pid)
     os.kill(workers[0], signal.SIGKILL)
-    await until(lambda: project.tally(bot)["pending"] == project.tally(env_bot)["pending"] == 0, 60)
+    await until(lambda: project.tally(bot)["pending"] == project.tally(env_bot)["pending"] == 0)
     seen = {"status": json.dumps(await daemon.status())}
     for pid in workers_of(daemon.process.pid):
         for name in ("cmdline", "environ"):

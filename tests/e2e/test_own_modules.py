@@ -8,7 +8,7 @@ import signal
 
 import pytest
 import trio
-from fleet_project import Project, alive, until
+from fleet_project import PATIENCE, Project, alive, until
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -52,7 +52,7 @@ async def test_modules_beside_the_fleet_file_hide_none_of_ours(
     try:
         alice = world.add_user("Alice")
         await alice.say(bot, "hello")
-        assert (await alice.expect(bot, timeout=20))["text"] == "one"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "one"
         stopped = await trio.to_thread.run_sync(project.run, "stop")
         assert stopped.returncode == 0
     finally:
@@ -88,7 +88,7 @@ async def test_a_restart_runs_the_code_that_was_saved_last(
             assert restarted.returncode == 0, restarted.stderr
             assert (await daemon.bot("echo"))["code"] != code
         await alice.say(bot, "hello")
-        assert (await alice.expect(bot, timeout=20))["text"] == word
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == word
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 

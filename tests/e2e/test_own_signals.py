@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from fleet_project import Project, until, workers_of, zygote_of
+from fleet_project import PATIENCE, Project, until, workers_of, zygote_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -45,7 +45,7 @@ async def test_a_stop_that_is_sent_to_all_processes_is_a_graceful_one(
     await until((project.folder / "begun").exists)
     for one in (*workers_of(pid), zygote_of(pid), pid):
         os.kill(one, number)
-    assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello 0"
     assert await daemon.wait() == 0
     assert (project.folder / "stopped").exists()
     (exited,) = project.events("worker.exited")

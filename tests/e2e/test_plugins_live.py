@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from fleet_project import Project, until
+from fleet_project import PATIENCE, Project, until
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -113,7 +113,7 @@ async def test_a_plugin_is_switched_on_changed_and_switched_off_by_a_reload(
 
     async def answers(text: str) -> str:
         await alice.say(echo, text)
-        return str((await alice.expect(echo, timeout=30))["text"])
+        return str((await alice.expect(echo, timeout=PATIENCE))["text"])
 
     write()
     daemon = await project.start().ready()
@@ -172,7 +172,7 @@ async def test_a_plugin_that_fails_is_switched_off_and_nothing_is_lost(
     daemon = await project.start().ready()
     for number in range(8):
         await alice.say(echo, f"zeisig {number}")
-        assert (await alice.expect(echo, timeout=30))["text"] == f"zeisig {number}"
+        assert (await alice.expect(echo, timeout=PATIENCE))["text"] == f"zeisig {number}"
     assert len(project.events("plugin.failed")) == 5
     (off,) = project.events("plugin.disabled")
     assert off["plugin"] == "broken"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from fleet_project import PATIENCE
 from postgres_server import Server, own_server
 
 from trioworkers.testing.fleet import FleetFailed, RunningFleet, running
@@ -56,7 +57,7 @@ def heard(fleet: RunningFleet, texts: list[str]) -> None:
     person = fleet.user()
     for text in texts:
         person.says(text)
-    assert [person.hears(timeout=30)["text"] for _ in texts] == texts
+    assert [person.hears(timeout=PATIENCE)["text"] for _ in texts] == texts
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def test_a_server_that_goes_away_loses_nothing(
             time.sleep(0.7)
             server.start()
         talking.join()
-        assert [person.hears(timeout=30)["text"] for _ in texts] == texts
+        assert [person.hears(timeout=PATIENCE)["text"] for _ in texts] == texts
         fleet.settled()
         assert fleet.events("inbox.trouble")
         assert fleet.events("inbox.recovered")
@@ -158,7 +159,7 @@ def test_a_synchronous_standby_that_takes_over_has_everything(tmp_path: Path, se
             for text in texts[40:]:
                 person.says(text)
             standby.promote()
-            assert [person.hears(timeout=30)["text"] for _ in texts[1:]] == texts[1:]
+            assert [person.hears(timeout=PATIENCE)["text"] for _ in texts[1:]] == texts[1:]
             fleet.settled()
             assert not [one for one in fleet.events("inbox.trouble") if "has lost" in one["reason"]]
         assert counted(environ, "accepted, done") == (60, 60)

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import psycopg
+from fleet_project import PATIENCE
 from postgres_server import OF_SMALL_DISK, Server, fill, needs_postgres, small_disk
 
 from trioworkers.testing.fleet import running
@@ -45,7 +46,7 @@ def test_what_a_server_refuses_is_told_and_gone_on_from(tmp_path: Path) -> None:
                         person.says(said[-1])
 
                 def goes_on() -> None:
-                    assert [person.hears(timeout=30)["text"] for _ in said] == said
+                    assert [person.hears(timeout=PATIENCE)["text"] for _ in said] == said
                     said.clear()
                     fleet.settled()
 

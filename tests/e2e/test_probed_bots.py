@@ -45,7 +45,7 @@ async def test_a_handling_that_does_not_end_ends_the_program(
     (bot,) = fleet.bots
     bot.ask_alone("stand still", ends=False)
     bot.ask()
-    await until(lambda: project.tally(bot.sim)["dead"] == 1, 60)
+    await until(lambda: project.tally(bot.sim)["dead"] == 1)
     assert bot.strange == []
     assert bot.said(bot.stranger) == ["begun stand still"]
     assert {event["how"] for event in project.events("worker.exited")} == {"SIGKILL"}

@@ -42,7 +42,7 @@ async def test_updates_are_handled_once_and_in_order_through_a_stop_failures_and
             bot.ask()
     await fleet.until_done()
     assert {bot.mode: bot.strange for bot in fleet.bots if bot.strange} == {}
-    assert await daemon.stop(seconds=60) == 0
+    assert await daemon.stop() == 0
     assert sum(project.tally(bot.sim)["pending"] for bot in fleet.bots) == 0
     assert fleet.done() == {bot.mode: bot.asked for bot in fleet.bots}
     nursery.cancel_scope.cancel()
@@ -59,7 +59,7 @@ async def _stop_under_load(fleet: ProbedFleet, daemon: Daemon) -> None:
         return all(done > before[mode] for mode, done in fleet.done().items())
 
     await fleet.until_busy(60, busy)
-    assert await daemon.stop(seconds=60) == 0
+    assert await daemon.stop() == 0
     done = fleet.done()
     assert [bot.mode for bot in fleet.bots if done[bot.mode] >= bot.asked] == []
     answers = {bot.mode: sum(len(bot.said(one)) for one in bot.people) for bot in fleet.bots}
@@ -137,7 +137,7 @@ async def test_kills_lose_nothing_and_repeat_nothing_unmarked(
     assert {bot.mode: bot.out_of_order for bot in fleet.bots if bot.out_of_order} == {}
     assert {bot.mode: more for bot in fleet.bots if (more := fleet.unmarked(bot))} == {}
     assert {event["how"] for event in project.events("worker.exited")} == {"SIGKILL"}
-    assert await daemon.stop(seconds=60) == 0
+    assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 
 
@@ -168,5 +168,5 @@ async def test_a_kill_amid_quick_handlers_blames_the_one_that_was_handled(
     assert {bot.mode: more for bot in fleet.bots if (more := fleet.unmarked(bot))} == {}
     assert set(fleet.count("worker.exited").values()) == {2}
     assert max(fleet.count("update.retried").values()) <= 2
-    assert await daemon.stop(seconds=60) == 0
+    assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()

@@ -174,7 +174,7 @@ async def test_kills_lose_nothing_and_repeat_nothing_unmarked(
         else:
             for program in children_of((await until(partial(workers_of, daemon.process.pid)))[0]):
                 os.kill(program, signal.SIGKILL)
-    await until(lambda: project.tally(bot)["done"] == 16, 60)
+    await until(lambda: project.tally(bot)["done"] == 16)
     for one in people:
         assert list(dict.fromkeys(said(world, bot, one))) == wanted("m0", "m1", "m2", "m3")
     marked = Counter(event["dialog"].split("/")[1] for event in project.events("update.repeated"))

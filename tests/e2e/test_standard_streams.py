@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from fleet_project import Project, until, workers_of
+from fleet_project import PATIENCE, Project, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -80,7 +80,7 @@ async def works(project: Project, world: Telegram, bot: SimBot) -> None:
     alice = world.add_user("Alice")
     await until(project.control.exists)
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=40))["text"] == "hello"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello"
 
 
 async def a_fleet(project: Project, world: Telegram, nursery: trio.Nursery) -> SimBot:
@@ -146,7 +146,7 @@ async def test_what_a_worker_prints_is_in_its_log_at_once(
     daemon = await project.start().ready()
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=30))["text"] == "hello"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello"
     log = project.folder / "state" / "logs" / "worker_prints.log"
     await until(lambda: log.exists() and "an error: é\n" in log.read_text())
     assert log.read_text() == "日本 \\udce9 0\nan error: é\n"

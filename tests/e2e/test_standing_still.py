@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from fleet_project import Daemon, Project, children_of, until, workers_of, zygote_of
+from fleet_project import PATIENCE, Daemon, Project, children_of, until, workers_of, zygote_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -57,11 +57,11 @@ async def test_nothing_is_killed_or_late_when_all_stand_still(
     await alice.say(bot, "hello")
     await until((project.folder / "begun").exists)
     await freeze(daemon, all_of_them=what != "the daemon alone", daemon_first=what != "workers first")
-    assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello 0"
     away = await until(lambda: project.events("daemon.away"))
     assert away[-1]["seconds"] > FROZEN / 2
     await alice.say(bot, "again")
-    assert (await alice.expect(bot, timeout=30))["text"] == "again 0"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "again 0"
     assert (children_of(pid), workers_of(pid)) == before
     names = {event["event"] for event in project.own.events()}
     assert not names & {"worker.hung", "worker.exited", "zygote.exited", "update.retried", "update.dead"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from fleet_project import Daemon, Project, alive, until, workers_of
+from fleet_project import PATIENCE, Daemon, Project, alive, until, workers_of
 
 from trioworkers.testing import SimBot, Telegram, serve_telegram
 
@@ -50,7 +50,7 @@ async def test_a_handler_that_blocks_its_loop_leaves_its_stacks_and_is_killed(
     daemon, bot = await a_fleet(project, world, nursery, "time.sleep(3600)")
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=30))["text"] == "hello 1"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello 1"
     (hung,) = project.events("worker.hung")
     assert hung["silent"] >= 1
     log = (project.folder / "state" / "logs" / "worker_one.log").read_text()
@@ -74,7 +74,7 @@ async def test_a_stopped_process_is_a_hang(project: Project, world: Telegram, nu
     await until(lambda: not alive(worker))
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello 0"
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
 
@@ -94,7 +94,7 @@ async def test_a_worker_that_grows_is_recycled_and_that_is_no_crash(
     (first,) = workers_of(daemon.process.pid)
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello 0"
     recycled = await until(lambda: project.events("worker.recycled"))
     assert recycled[0]["memory"] > recycled[0]["limit"] == 80 * 2**20
     await until(lambda: not alive(first))
@@ -132,7 +132,7 @@ async def test_a_bot_that_needs_more_than_its_limit_is_not_recycled_for_ever(
     )
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello 0"
     await until(lambda: len(project.events("worker.recycled")) == 2)
     assert project.events("worker.recycled")[1]["limit"] == needs[0]["needs"] + 60 * 2**20
 
@@ -167,7 +167,7 @@ async def test_whatever_a_handler_does_its_update_is_handled(
     daemon, bot = await a_fleet(project, world, nursery, deed)
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    answer = (await alice.expect(bot, timeout=40))["text"]
+    answer = (await alice.expect(bot, timeout=PATIENCE))["text"]
     assert answer in ("hello 0", "hello 1")
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
@@ -199,7 +199,7 @@ async def handle(update, bot):
         assert (row["state"], row["pid"]) == ("sleeping", None)
         assert workers_of(daemon.process.pid) == []
         await alice.say(bot, text)
-        assert (await alice.expect(bot, timeout=30))["text"] == text
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == text
         await until(lambda: workers_of(daemon.process.pid) == [])
 
         async def asleep() -> bool:
@@ -228,7 +228,7 @@ async def test_over_the_limit_the_longest_idle_sleeps_first(
     alice = world.add_user("Alice")
     for bot in bots:
         await alice.say(bot, "hello")
-        assert (await alice.expect(bot, timeout=30))["text"] == "hello 0"
+        assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello 0"
     rows = {row["bot"]: row["state"] for row in (await daemon.status())["workers"]}
     assert rows == {bots[0].username: "sleeping", bots[1].username: "running", bots[2].username: "running"}
     assert await daemon.stop() == 0

@@ -70,7 +70,7 @@ async def test_a_daemon_killed_amid_deliveries_loses_nothing(
         workers = workers_of(daemon.process.pid)
         daemon.process.kill()
         await daemon.wait()
-        await until(partial(none_alive, workers), 5)
+        await until(partial(none_alive, workers))
         daemon = await project.start().ready()
     await hooked.all_answered(repeats=True)
     assert len(hooked.registrations()) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from fleet_project import Project, alive, children_of, until, workers_of
+from fleet_project import PATIENCE, Project, alive, children_of, until, workers_of
 
 from trioworkers.testing import Telegram, serve_telegram
 
@@ -75,7 +75,7 @@ async def test_what_a_worker_started_ends_with_it(
     else:
         daemon.process.kill()
         await daemon.wait()
-    await until(lambda: not alive(child), 3)
+    await until(lambda: not alive(child))
     if way == "crash":
         assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
@@ -110,7 +110,7 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_retried(
     daemon = await project.start().ready()
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=20))["text"] == "attempt 1"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "attempt 1"
     (retried,) = project.events("update.retried")
     assert retried["error"].startswith("took longer than 0.3 s at slow.py:")
     assert await daemon.stop() == 0
@@ -133,7 +133,7 @@ async def test_a_wait_that_telegram_asks_for_is_no_attempt(
     daemon = await project.start().ready()
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=20))["text"] == "attempt 0"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "attempt 0"
     assert project.tally(bot)["retried"] == 1
     assert await daemon.stop() == 0
     nursery.cancel_scope.cancel()
@@ -158,7 +158,7 @@ async def test_a_death_is_noticed_while_a_child_holds_the_channel(
     daemon = await project.start().ready()
     alice = world.add_user("Alice")
     await alice.say(bot, "hello")
-    assert (await alice.expect(bot, timeout=20))["text"] == "hello"
+    assert (await alice.expect(bot, timeout=PATIENCE))["text"] == "hello"
 
     async def restarted() -> bool:  # the update is handled beside it, by a worker that may be the quicker one
         return bool((await daemon.bot("forks"))["restarts"])

@@ -23,7 +23,7 @@ OF_THE_SYSTEM = (
     "LISTEN_FDNAMES",
 )
 OF_SETTINGS = ("TRIOWORKERS_", "WEBHOOK_", "BOT_MODE", "AUTO_SWITCH_MODE")
-COMMAND_LIMIT = 60.0  # seconds
+COMMAND_LIMIT = 120.0  # seconds
 
 
 class FleetFolder:
