@@ -36,7 +36,7 @@ LEAVE = """hash => {
     location.hash = hash;
     return true;
 }"""
-PATIENCE = 20_000  # milliseconds for anything that is waited for
+PATIENCE = 90_000  # milliseconds for anything that is waited for: a busy machine takes its time
 GONE = re.compile("Failed to load resource|WebSocket connection to")  # what a daemon that is gone causes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 
@@ -233,6 +234,26 @@ def test_the_daemon_dies_while_somebody_writes(support, operator) -> None:
     page.get_by_label("Your message").fill("and on")
     screen.button("Send").click()
     assert alice.hears()["text"] == "and on"
+
+
+def test_a_conversation_is_loaded_once_at_a_time(support, operator) -> None:
+    """Also when the connection comes back amid it: a second, late answer would undo what is shown by then."""
+    asks(support)
+    screen = operator("Olga")
+    page = screen.page
+    held: list[Route] = []
+    loading = re.compile(r"/api/handoffs/.*[?]before=")
+    page.route(loading, lambda route: held.append(route))  # Playwright sets an attribute of it
+    with page.expect_request(loading):
+        page.get_by_role("navigation", name="Dialogs").get_by_role("link", name="Alice").click()
+    support.kill()
+    screen.see("The daemon does not answer.")
+    support.start()
+    screen.live()
+    held[0].continue_()
+    screen.button("Take").click()
+    expect(page.get_by_text("The dialog is yours.")).to_be_visible()
+    assert len(held) == 1
 
 
 def test_a_conversation_that_could_not_be_refreshed_is_tried_again(support, operator) -> None:

@@ -74,7 +74,10 @@ export function openDialog(box, ctx, id, desk) {
 
   // --- reading ------------------------------------------------------------------------------------------------
 
+  // One answer at a time, here and in refresh: an older one that comes later would undo what a newer one said.
   async function load() {
+    busy = true;
+    again = false;
     try {
       const answer = await ctx.api.get(`${address}?before=${END}&limit=${PAGE}`, given.signal);
       replace(log);
@@ -85,8 +88,11 @@ export function openDialog(box, ctx, id, desk) {
     } catch (error) {
       if (given.signal.aborted) return;
       const words = error.status === 404 ? "There is no such dialog, or nothing of it is kept any more." : `The conversation could not be loaded: ${error.message}.`;
-      replace(log, el("div", { class: "error trouble" }, el("span", {}, words), error.status === 404 ? null : el("button", { class: "button", type: "button", onclick: load }, "Try again")));
+      replace(log, el("div", { class: "error trouble" }, el("span", {}, words), error.status === 404 ? null : el("button", { class: "button", type: "button", onclick: refresh }, "Try again")));
+    } finally {
+      busy = false;
     }
+    if (again) refresh();
   }
 
   async function earlier() {
@@ -100,11 +106,11 @@ export function openDialog(box, ctx, id, desk) {
   }
 
   async function refresh() {
-    if (row === null) return load();
     if (busy) {
       again = true;
       return null;
     }
+    if (row === null) return load();
     busy = true;
     try {
       do {
