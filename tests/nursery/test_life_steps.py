@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from trioworkers.nursery.life import SPENT, STOPPING, step
+from trioworkers.nursery.life import BROKEN, SPENT, STOPPING, step
 from trioworkers.nursery.life_records import (
     CRASHED_EARLY,
     Begun,
+    Broke,
     DrainAsked,
     EmitEvent,
     EndSession,
@@ -24,6 +25,7 @@ from trioworkers.nursery.life_records import (
     RestartAsked,
     SessionEnded,
     SessionReady,
+    SettingsChanged,
     SlotWait,
     StartDue,
     StartSession,
@@ -225,3 +227,41 @@ def test_a_pause_that_was_lifted_does_not_end_a_second_time(bot: Bot) -> None:
         bot.tell(HoldOver(), StartDue())
         bot.ended(number)
     assert (bot.state.phase, bot.state.failure) == ("failed", SPENT)
+
+
+def test_a_break_is_everybodys_answer(asked_twice: Bot) -> None:
+    """It is over, for the reason that the status shows."""
+    asked_twice.tell(Broke())
+    assert asked_twice.answers == {1: BROKEN, 2: BROKEN}
+    assert (asked_twice.state.is_over, asked_twice.state.phase, asked_twice.freed) == (True, "failed", 1)
+
+
+@pytest.mark.parametrize("end", [DrainAsked(), Broke()])
+def test_what_leaves_or_is_over_takes_no_orders(bot: Bot, end: LifeEvent) -> None:
+    """Whoever asks for a worker is refused, and nothing else changes."""
+    bot.tell(end)
+    before = bot.state
+    for order in (ReplaceAsked(), ReplaceAsked(tries=True), SettingsChanged(differs=True), end):
+        bot.tell(order)
+        assert (bot.state, bot.effects) == (before, ())
+    bot.tell(RestartAsked(7, by_hand=True))
+    assert bot.answers == {7: STOPPING if end == DrainAsked() else BROKEN}
+    assert bot.state == before
+
+
+def test_a_bot_that_failed_is_not_shown_as_draining(bot: Bot) -> None:
+    """Why it failed matters more; one that works is."""
+    bot.tell(REFUSED, DrainAsked())
+    assert (bot.state.phase, bot.state.failure) == ("failed", "token refused")
+    other = Bot()
+    other.tell(Begun(), StartDue(), DrainAsked())
+    assert other.state.phase == "draining"
+
+
+@pytest.mark.parametrize("around", [{"is_alone": True}, {"spare_slots": 0}], ids=["alone", "no slot"])
+def test_without_room_beside_it_a_worker_is_replaced_by_ending_it_first(bot: Bot, around: Any) -> None:
+    """It may have a port of its own."""
+    bot.tell(ReplaceAsked(), **around)
+    assert bot.asked_to_end == [1]
+    bot.ended(1, "replaced", **around)
+    assert (bot.state.waits_for, bot.freed) == (TurnWait(), 0)

@@ -158,3 +158,11 @@ def test_past_its_deadline_it_decides_nothing_and_still_hears_what_is_lost() -> 
     one.ownership.deadline = 10.0
     decision = one.look(10.0, {1: Lease("it", 6), 2: Lease(None, 5)}, node("it", "b"))
     assert decision == Decision(lost=(1,))
+
+
+def test_a_node_that_leaves_claims_nothing_before_its_row_says_so() -> None:
+    """It was told first, and writes it then."""
+    one = One()
+    assert one.look(0.0, FREE).claim == BOTS
+    one.ownership.leaves = True
+    assert one.look(SOON, FREE).claim == ()
