@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = Path(__file__).parents[2] / ".tools" / "libraries"
 PICTURE = b"a picture"
-LIMIT = 30.0
+LIMIT = 60.0  # seconds for what is waited for
 
 
 def hears(person: Person, count: int = 1, bot: str | None = None) -> list[str]:
