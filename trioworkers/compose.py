@@ -304,11 +304,9 @@ def _build(
         plugins=plugins,
         status=report.document,
         figures=snapshots.take,
-        bots=bots.get_bots,
-        reroute=bots.reroute,
-        fence=bots.fence,
-        offer=bots.offer,
+        fleet=bots,
         asks=asks,
+        nodes=None if neighbours is None else neighbours.for_plugin,
         acting=acting,
     )
     services = PluginServices(plugins, events, partial(DaemonFacade, access), watchdog, asks)

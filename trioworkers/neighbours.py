@@ -15,6 +15,7 @@ from trioworkers.figures import ClusterFigures
 from trioworkers.inbox.gate import Gate
 from trioworkers.version import __version__
 from trioworkers.web.peers import Peers, answer_node
+from trioworkers.web.plugin_nodes import NodesOfPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,6 +49,7 @@ class Neighbours:
         self._member = member
         self._context = context
         self._requests = Requests(nodes)
+        self._for_plugins: dict[str, NodesOfPlugin] = {}
         self.peers = Peers(
             nodes,
             self._requests,
@@ -67,6 +69,12 @@ class Neighbours:
         added = AddedBots(nodes, context.inbox, context.fleet().state_dir, reload, time.time)
         self.peers.shares = added.share
         self._member.services += [partial(self._requests.serve, partial(answer_node, app)), added.serve]
+
+    def for_plugin(self, name: str) -> NodesOfPlugin:
+        """The other nodes, as a plugin deals with them."""
+        if name not in self._for_plugins:
+            self._for_plugins[name] = NodesOfPlugin(self.peers, name)
+        return self._for_plugins[name]
 
     def figures(self) -> ClusterFigures:
         """What metrics show of the cluster."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from trioworkers.botapi.methods import Methods
@@ -234,6 +234,68 @@ class LogFile(Protocol):
         """
 
 
+class BotHere(Protocol):
+    """A bot, for as long as it runs on this daemon."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> int: ...
+
+    async def wait_ending(self) -> None:
+        """Return when the bot's updates are drained: whoever serves it has a few seconds left."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllRows:
+    """The rows of a list on all nodes of a cluster.
+
+    Attributes:
+        rows: each with its `node`, the name of the node that has it.
+        nodes: a row for each node, with whether it `answers`.
+        missing: the bots of which no node has answered: they move, or their node has died.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    nodes: Sequence[Mapping[str, Any]] = ()
+    missing: Sequence[str] = ()
+
+
+class PluginNodes(Protocol):
+    """The other nodes of the daemon's cluster, for one plugin; a daemon in no cluster has none.
+
+    A request to a node is one to the plugin's own routes there.
+    """
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the daemon is in no cluster."""
+
+    async def answer_of_owner(self, bot: str) -> Any:
+        """Within a route: the answer of the node that runs a bot to the same request.
+
+        None: this node answers it. Else it is a response of Quart's, with status and body as they came from
+        there. Where no node runs the bot at this moment, the request is answered with 503, and this does not
+        return.
+        """
+
+    async def all_rows(self, own: Mapping[str, Any], rows: str, by: str) -> AllRows | None:
+        """Within a route: the rows of all nodes that answer the same request within three seconds.
+
+        None: another node asks, or there is none, so that the answer is the daemon's own. `own`: that answer;
+        `rows`: the key of its list of rows, each with a `bot`; `by`: the key by which rows are told apart.
+        """
+
+    async def tell(self, text: str) -> None:
+        """Send up to 7,000 bytes to the plugin on all other nodes. It may be lost where a node has trouble.
+
+        Raises StoreError: it was not sent.
+        """
+
+    def hears(self, hear: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Inside, `hear` is called with what other nodes tell; with "" when some of it may have been lost."""
+
+
 class PluginDaemon(Protocol):
     """The daemon as its plugins see it."""
 
@@ -257,8 +319,24 @@ class PluginDaemon(Protocol):
     def bot_names(self) -> list[str]:
         """The bots that run here."""
 
+    def fleet_bots(self) -> Mapping[str, int]:
+        """All bots of the fleet, wherever in a cluster they run: their ids, by their names."""
+
     def bot(self, name: str) -> DaemonBot:
-        """A bot, for calls that belong to no update. KeyError: there is none of this name."""
+        """A bot of the fleet, for calls that belong to no update. KeyError: there is none of this name."""
+
+    async def serve_bots(self, serve: Callable[[BotHere], Awaitable[None]]) -> None:
+        """Run `serve(bot)` for each bot as long as it runs here, until cancelled.
+
+        In a cluster, a bot that ends here begins on another node: so what a plugin holds of a bot in memory
+        is read by `serve` when it begins, and out of use when it ends. The bot is given away only then. After
+        `bot.wait_ending()`, `serve` has five seconds until it is cancelled. Where the bot is lost, it is
+        cancelled at once.
+        """
+
+    @property
+    def nodes(self) -> PluginNodes:
+        """The other nodes of the cluster."""
 
     def events(
         self, least: str | None = "info", names: Collection[str] = (), capacity: int = 1000

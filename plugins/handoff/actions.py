@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trioworkers_plugins.handoff.core import UnknownBotError
-from trioworkers_plugins.handoff.pieces import Line, Piece, Place, to_json
-from trioworkers_plugins.handoff.state import Ban, Close, Request, TakeOver, Unban
+from trioworkers_plugins.handoff.office import UnknownBotError
+from trioworkers_plugins.handoff.outbox import Stamps
+from trioworkers_plugins.handoff.pieces import Line, Piece, Place, from_json, place_in, to_json
+from trioworkers_plugins.handoff.state import Ban, Close, Dialog, Request, TakeOver, Unban
+from trioworkers_plugins.handoff.transcript import Transcripts
 
 from trioworkers import AskRefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from trioworkers_plugins.handoff.core import Handoff
-    from trioworkers_plugins.handoff.state import Dialog, Happening
-    from trioworkers_plugins.handoff.to_users import ToUsers
+    from trioworkers_plugins.handoff.homes import Home, Homes
+    from trioworkers_plugins.handoff.state import Happening
 
     from trioworkers.plugin_types import DaemonBot
 
+MOST_STORED = 200  # dialogs of bots that run nowhere
 LONGEST_REASON = 1000  # characters
 SHOWN = ("kind", "name", "mime", "size")  # of a file
 DELIVERY = 10.0  # seconds for which whoever says something waits for its delivery
@@ -33,52 +39,76 @@ class RefusedError(Exception):
 
 
 class Actions:
-    """Does what is asked for."""
+    """Does what is asked for, to the dialogs of bots that run here.
 
-    def __init__(self, core: Handoff, to_users: ToUsers) -> None:
-        self._core = core
-        self._to_users = to_users
+    Args:
+        homes: the bots with their dialogs.
+    """
+
+    def __init__(self, homes: Homes) -> None:
+        self._homes = homes
+        self._office = homes.office
 
     # -- looking
 
     def rows(self) -> list[dict[str, Any]]:
         """All dialogs that the bots do not have, oldest first."""
-        dialogs = sorted(self._core.dialogs.items(), key=lambda one: one[1].began)
-        return [self._row(place, dialog) for place, dialog in dialogs]
+        found = [
+            (dialog.began, self._row(home, place, dialog))
+            for home in self._homes.all
+            for place, dialog in home.core.dialogs.items()
+        ]
+        return [row for _, row in sorted(found, key=lambda one: one[0])]
+
+    async def rows_from_storage(self, bots: Collection[str]) -> list[dict[str, Any]]:
+        """The dialogs of bots that run nowhere at this moment, or whose node does not answer.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+        ids = self._office.daemon.fleet_bots()
+        wanted = {ids[bot] for bot in bots if bot in ids}
+        stored = await self._homes.reader.all("dialog/")
+        found = [(place_in(key), from_json(Dialog, value)) for key, value in stored]
+        orphans = [(place, dialog) for place, dialog in found if place.bot_id in wanted]
+        return [await self._stored_row(*one) for one in orphans[:MOST_STORED]]
 
     def look_up_names(self) -> None:
         """Begin to look up the users of all dialogs who are not known yet."""
-        names = self._core.names
-        for place in self._core.dialogs:
-            if names.is_wanted(place):
-                self._core.begin(partial(names.look_up, place))
+        for home in self._homes.all:
+            for place in home.core.dialogs:
+                self._look_up_name(home, place)
+
+    def _look_up_name(self, home: Home, place: Place) -> None:
+        if self._office.names.is_wanted(place):
+            home.core.begin(partial(self._office.names.look_up, place))
 
     async def row(self, place: Place, after: str, limit: int) -> dict[str, Any]:
         """A dialog with a page of its transcript, oldest first."""
-        seen = self._seen(place)
-        lines = await self._core.transcripts.read(place, after, limit + 1)
+        home = self._home(place)
+        seen = self._seen(home, place)
+        lines = await home.core.transcripts.read(place, after, limit + 1)
         page = lines[:limit]
         following = page[-1][0] if len(lines) > limit else None
         return {**self._page(seen, page, is_first=not after), "next": following}
 
     async def row_back(self, place: Place, before: str, limit: int) -> dict[str, Any]:
         """A dialog with the last lines before a stamp, oldest first."""
-        seen = self._seen(place)
-        lines = await self._core.transcripts.read_back(place, before, limit + 1)
+        home = self._home(place)
+        seen = self._seen(home, place)
+        lines = await home.core.transcripts.read_back(place, before, limit + 1)
         page = lines[-limit:]
         previous = page[0][0] if len(lines) > limit else None
         return {**self._page(seen, page, is_first=True), "previous": previous}
 
-    def _seen(self, place: Place) -> dict[str, Any]:
+    def _seen(self, home: Home, place: Place) -> dict[str, Any]:
         """A dialog and its version, to be taken before its lines are read: a page that holds a line too many
         is asked for once more, one that lacks a line of its version never is."""
-        core = self._core
-        if core.names.is_wanted(place):
-            core.begin(partial(core.names.look_up, place))
+        self._look_up_name(home, place)
         return {
-            **self._row(place, core.dialog(place)),
-            "version": core.bulletin.number,
-            "sending": [piece.source for _, piece in core.to_users.waiting(place)],
+            **self._row(home, place, home.core.dialog(place)),
+            "version": self._office.bulletin.number,
+            "sending": [piece.source for _, piece in home.core.to_users.waiting(place)],
         }
 
     @staticmethod
@@ -99,18 +129,36 @@ class Actions:
         return self._place(bot, int(chat))
 
     def _place(self, bot: str, chat_id: int) -> Place:
-        if bot not in self._core.daemon.bot_names():
-            raise RefusedError(404, "this daemon runs no bot of that name")
-        return Place(self._core.daemon.bot(bot).id, chat_id)
+        bots = self._office.daemon.fleet_bots()
+        if bot not in bots:
+            raise RefusedError(404, "there is no bot of that name")
+        return Place(bots[bot], chat_id)
 
-    def _row(self, place: Place, dialog: Dialog) -> dict[str, Any]:
-        core = self._core
-        try:
-            bot: str | None = core.bot_name(place.bot_id)
-        except UnknownBotError:
-            bot = None
+    def _home(self, place: Place) -> Home:
+        home = self._homes.get(place.bot_id)
+        if home is None:
+            raise RefusedError(503, "the dialogs of this bot are not read yet: ask again")
+        return home
+
+    def _row(self, home: Home, place: Place, dialog: Dialog) -> dict[str, Any]:
+        core = home.core
+        spoken = core.active_at(place), len(core.unanswered(place)), len(core.to_users.waiting(place))
+        return self._told(core.name, place, dialog, spoken)
+
+    async def _stored_row(self, place: Place, dialog: Dialog) -> dict[str, Any]:
+        store = self._office.plugin.store
+        waiting = await store.items(place.key("user") + "/")
+        transcripts = Transcripts(store, Stamps(self._office.clock), lambda: self._office.settings.keep)
+        unanswered = await transcripts.unanswered(place, dialog.began, dialog.epoch)
+        spoken = None, len(unanswered), len(waiting)
+        return self._told(self._office.name_of(place.bot_id), place, dialog, spoken)
+
+    def _told(
+        self, bot: str, place: Place, dialog: Dialog, spoken: tuple[float | None, int, int]
+    ) -> dict[str, Any]:
+        active, unanswered, waiting = spoken
         return {
-            "id": f"{bot or place.bot_id}:{place.chat_id}",
+            "id": f"{bot}:{place.chat_id}",
             "bot": bot,
             "chat_id": place.chat_id,
             "state": dialog.state,
@@ -118,13 +166,13 @@ class Actions:
             "reason": dialog.reason,
             "operator": dialog.operator or None,
             "name": dialog.name or None,
-            "user": core.names.get(place),
+            "user": self._office.names.get(place),
             "began": dialog.began,
             "since": dialog.since,
-            "active": core.active_at(place),
-            "unanswered": len(core.unanswered(place)),
-            "waiting": len(core.to_users.waiting(place)),
-            "changed": core.bulletin.of(place),
+            "active": active,
+            "unanswered": unanswered,
+            "waiting": waiting,
+            "changed": self._office.bulletin.of(place),
         }
 
     # -- doing
@@ -133,22 +181,24 @@ class Actions:
         """Ask for an operator. `words`: the asker's reason, for operators to read."""
         if chat_id <= 0:
             raise RefusedError(400, "chat_id: expected the id of a private chat")
-        if not self._core.settings.hands_off(bot):
+        if not self._office.settings.hands_off(bot):
             raise RefusedError(
                 409, "the dialogs of this bot are not handed to operators: see plugins.handoff.bots"
             )
-        core, place = self._core, self._place(bot, chat_id)
+        place = self._place(bot, chat_id)
+        home = self._home(place)
+        core = home.core
         before = core.dialog(place)
         if before.state == "banned":
             raise RefusedError(409, "the user is banned")
-        dialog = await self._happen(place, Request(reason))
+        dialog = await self._happen(home, place, Request(reason))
         if words and dialog.epoch != before.epoch:
             words = words[:LONGEST_REASON]
             await core.transcripts.write(
                 place, Line(core.clock(), "desk", dialog.epoch, "reason", None, words)
             )
             await core.tell_desk(place, f"Reason: {words}", f"reason.{dialog.epoch}")
-        return self._row(place, dialog)
+        return self._row(home, place, dialog)
 
     async def ask(self, bot: DaemonBot, params: dict[str, Any]) -> dict[str, Any]:
         """Answer `bot.handoff` of a handler.
@@ -170,22 +220,24 @@ class Actions:
 
         `expected`: who has it so far, empty for nobody: somebody else keeps it. None: whoever has it.
         """
-        if self._core.dialog(place).state in ("banned", "closing"):
-            raise RefusedError(409, f"the dialog is {self._core.dialog(place).state}")
-        taken = await self._happen(place, TakeOver(f"api:{operator}", operator, expected))
+        home = self._home(place)
+        if home.core.dialog(place).state in ("banned", "closing"):
+            raise RefusedError(409, f"the dialog is {home.core.dialog(place).state}")
+        taken = await self._happen(home, place, TakeOver(f"api:{operator}", operator, expected))
         if taken.holder != f"api:{operator}":
             raise RefusedError(409, _whose(taken))
-        return self._row(place, taken)
+        return self._row(home, place, taken)
 
     async def release(self, place: Place, expected: str | None = None) -> dict[str, Any]:
         """Give a dialog back to the bot. `expected`: as for :meth:`take`."""
-        before = self._core.dialog(place)
+        home = self._home(place)
+        before = home.core.dialog(place)
         if before.state not in ("queued", "assigned"):
             raise RefusedError(409, "no operator has this dialog, and it waits for none")
-        released = await self._happen(place, Close("released", expected))
+        released = await self._happen(home, place, Close("released", expected))
         if expected is not None and released.holder not in ("", expected):
             raise RefusedError(409, _whose(released))
-        return self._row(place, released)
+        return self._row(home, place, released)
 
     async def say(
         self, place: Place, operator: str, text: str, *, key: str = "", expected: str | None = None
@@ -196,20 +248,21 @@ class Actions:
             key: a name for these words: of the same key, they are said once, however often they are sent.
             expected: the operator who has to have the dialog; None: whoever has it, or nobody yet.
         """
-        core = self._core
+        home = self._home(place)
+        core = home.core
         if core.dialog(place).state == "queued" and expected is None:
-            await self._happen(place, TakeOver(f"api:{operator}", operator))
+            await self._happen(home, place, TakeOver(f"api:{operator}", operator))
         async with core.lock(place):
             stamp = core.stamps.draw()
             source = f"say.{key or stamp}"
-            if key and await self._is_said(place, source):
+            if key and await self._is_said(core, place, source):
                 return {"delivered": None, "reason": None, "repeated": True}
             dialog = core.dialog(place)
             if dialog.state != "assigned":
                 raise RefusedError(409, "no operator has this dialog: take it first")
             if expected not in (None, dialog.holder):
                 raise RefusedError(409, _whose(dialog))
-            self._to_users.expect(source)
+            home.to_users.expect(source)
             piece = Piece("text", source, dialog.epoch, words=True, text=text)
             await core.to_users.add(place, stamp, piece)
             if key:
@@ -219,42 +272,44 @@ class Actions:
             await core.transcripts.write(place, line)
         await core.tell_desk(place, f"💬 {operator}: {text}")
         delivered, why = None, None
-        with trio.move_on_after(DELIVERY):
-            why = await self._to_users.wait_delivered(source)
+        with suppress(UnknownBotError), trio.move_on_after(DELIVERY):
+            why = await home.to_users.wait_delivered(source)
             delivered = why is None
         return {"delivered": delivered, "reason": why}
 
-    async def _is_said(self, place: Place, source: str) -> bool:
-        core = self._core
+    async def _is_said(self, core: Handoff, place: Place, source: str) -> bool:
         if core.to_users.holds(place, source):
             return True
         return await core.transcripts.counterpart(place, "user", source) is not None
 
     async def note(self, place: Place, operator: str, text: str) -> dict[str, Any]:
         """Note something in the transcript, which the user does not see."""
-        core = self._core
+        home = self._home(place)
+        core = home.core
         dialog = core.dialog(place)
         await core.transcripts.write(
             place, Line(core.clock(), "note", dialog.epoch, "text", None, text, operator)
         )
         await core.tell_desk(place, f"📝 {operator}: {text}")
-        return self._row(place, dialog)
+        return self._row(home, place, dialog)
 
     async def ban(self, place: Place, operator: str) -> dict[str, Any]:
         """Let nobody answer the user any more."""
-        return self._row(place, await self._happen(place, Ban(f"api:{operator}", operator)))
+        home = self._home(place)
+        return self._row(home, place, await self._happen(home, place, Ban(f"api:{operator}", operator)))
 
     async def unban(self, place: Place, operator: str) -> dict[str, Any]:
         """Give a banned user's dialog back to the bot."""
-        if self._core.dialog(place).state != "banned":
+        home = self._home(place)
+        if home.core.dialog(place).state != "banned":
             raise RefusedError(409, "the user is not banned")
-        return self._row(place, await self._happen(place, Unban(f"api:{operator}", operator)))
+        return self._row(home, place, await self._happen(home, place, Unban(f"api:{operator}", operator)))
 
-    async def _happen(self, place: Place, happening: Happening) -> Dialog:
+    async def _happen(self, home: Home, place: Place, happening: Happening) -> Dialog:
         try:
-            return await self._core.happen(place, happening)
+            return await home.core.happen(place, happening)
         except UnknownBotError as error:
-            raise RefusedError(404, str(error)) from None
+            raise RefusedError(503, f"{error}: ask again") from None
 
 
 def _line(stamp: str, line: Line) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from trioworkers_plugins.handoff.pieces import Place
 
 GATHER = 0.2  # seconds: of a burst of changes, a page is told once
@@ -16,17 +18,20 @@ MOST_WAITING = 200  # requests; who comes then is answered at once
 class Bulletin:
     """Numbers the changes of dialogs: of their states, transcripts and what waits to be sent.
 
-    Numbers rise, also over restarts of the daemon: the first one is the time.
+    Numbers rise, also over restarts of the daemon and from node to node of a cluster: they are times in
+    milliseconds, and higher than those that other nodes have told.
 
     Args:
-        now: Unix seconds.
+        clock: Unix seconds.
 
     Attributes:
         number: of the last change.
     """
 
-    def __init__(self, now: float) -> None:
-        self.number = int(now * 1000)
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.number = int(clock() * 1000)
+        self._is_news = trio.Event()
         self._of: dict[Place, int] = {}
         self._changed = trio.Event()
         self._waiting = 0
@@ -38,8 +43,24 @@ class Bulletin:
 
     def note(self, place: Place) -> None:
         """A dialog has changed."""
-        self.number += 1
+        self._rise(int(self._clock() * 1000))
         self._of[place] = self.number
+        self._is_news.set()
+
+    def hear(self, text: str) -> None:
+        """Another node has told its number: something has changed there. "": perhaps."""
+        self._rise(int(text) if text.isdecimal() else 0)
+
+    async def tell(self, tell: Callable[[str], Awaitable[None]]) -> None:
+        """Tell other nodes of changes here, until cancelled; of a burst of changes once."""
+        while True:
+            await self._is_news.wait()
+            await trio.sleep(GATHER)
+            self._is_news = trio.Event()
+            await tell(str(self.number))
+
+    def _rise(self, least: int) -> None:
+        self.number = max(self.number + 1, least)
         self._changed.set()
         self._changed = trio.Event()
 

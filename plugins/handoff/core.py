@@ -1,22 +1,21 @@
-"""The dialogs that people have: their states, in memory and in the plugin's storage, and what follows.
+"""The dialogs of a bot that people have: their states, in memory and in the plugin's storage; what follows.
 
 A state is durable before it counts. Its memory is what the route asks, on the loop and without waiting; until
-it is read, updates of bots that hand off are held (:mod:`trioworkers_plugins.handoff.route`).
+it is read, updates of bots that hand off are held (:mod:`trioworkers_plugins.handoff.route`). It is in memory
+as long as the bot runs here (:mod:`trioworkers_plugins.handoff.homes`).
 """
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trioworkers_plugins.handoff.bulletin import Bulletin
+from trioworkers_plugins.handoff.held_store import HeldStore
 from trioworkers_plugins.handoff.machine import resume, step
-from trioworkers_plugins.handoff.names import Names
 from trioworkers_plugins.handoff.outbox import Outbox, Stamps
-from trioworkers_plugins.handoff.pace import Flood, GroupPace
+from trioworkers_plugins.handoff.pace import Flood
 from trioworkers_plugins.handoff.pieces import Line, Piece, Place, from_json, place_in, to_json
 from trioworkers_plugins.handoff.state import (
     WITH_BOT,
@@ -36,133 +35,101 @@ from trioworkers_plugins.handoff.transcript import Transcripts
 from trioworkers_plugins.handoff.words import change
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from trioworkers_plugins.handoff.office import Office
+    from trioworkers_plugins.handoff.reader import Rows
     from trioworkers_plugins.handoff.settings import Settings
     from trioworkers_plugins.handoff.state import Effect, Happening
 
-    from trioworkers.plugin_types import DaemonBot, PluginDaemon, PluginHandle
+    from trioworkers.plugin_types import BotHere, DaemonBot
 
 ENDED = "handoff_ended"
 DRAIN = 30.0  # seconds for which the bot waits until an operator's last words are sent
 WRITING = 10.0  # seconds for one change of a state; it is not cut off in the middle
 MOST_UNANSWERED = 50  # messages that the bot is told of
-PAGE = 500
-
-
-class UnknownBotError(Exception):
-    """No bot of this id runs here."""
 
 
 class Handoff:
-    """All dialogs of one daemon.
+    """The dialogs of one bot, as long as it runs here.
 
     Args:
-        plugin: the plugin's handle.
-        daemon: the daemon.
-        nursery: for what is done in the background; it ends with the service.
-        clock: Unix seconds.
+        office: what the dialogs of all bots share.
+        bot: the bot.
+        nursery: for what is done in the background; it ends when the bot ends here.
+        serve: begins to send what waits in an outbox; it is called once for each.
 
     Attributes:
-        dialogs: those that the bots do not have.
+        office: as given.
+        name, bot_id: of the bot.
+        store: the plugin's storage; it refuses to write once the bot does not run here any more.
+        dialogs: those that the bot does not have.
         to_desk: what waits to be sent to the operators' group.
         to_users: what waits to be sent to users.
         transcripts: who said what.
         topics: the topics of the group.
         flood: how much of each user is shown.
         bulletin: numbers the changes.
-        names: who the users are.
     """
 
     def __init__(
-        self,
-        plugin: PluginHandle,
-        daemon: PluginDaemon,
-        nursery: trio.Nursery,
-        clock: Callable[[], float] = time.time,
+        self, office: Office, bot: BotHere, nursery: trio.Nursery, serve: Callable[[Outbox], None]
     ) -> None:
-        self.plugin = plugin
-        self.daemon = daemon
-        self.clock = clock
+        self.office = office
+        self.name, self.bot_id = bot.name, bot.id
+        self.plugin, self.daemon, self.clock = office.plugin, office.daemon, office.clock
+        self.bulletin = office.bulletin
+        self.store = HeldStore(office.plugin.store, bot.name)
         self.dialogs: dict[Place, Dialog] = {}
-        self.stamps = Stamps(clock)
-        self.to_desk = Outbox("desk", plugin.store)
-        self.bulletin = Bulletin(clock())
-        self.to_users = Outbox("user", plugin.store, self.bulletin.note)
+        self.stamps = Stamps(self.clock)
+        self.to_desk = Outbox("desk", self.store, lambda: serve(self.to_desk))
+        self.to_users = Outbox("user", self.store, lambda: serve(self.to_users), self.bulletin.note)
         self.transcripts = Transcripts(
-            plugin.store, self.stamps, lambda: self.settings.keep, self._line_written
+            self.store, self.stamps, lambda: self.settings.keep, self._line_written
         )
-        self.names = Names(self.bot, self.bulletin.note, clock)
-        self.topics = Topics(plugin.store)
+        self.topics = Topics(self.store)
         self.flood = Flood()
         self._nursery = nursery
         self._active: dict[Place, float] = {}
         self._unanswered: dict[Place, list[dict[str, Any]]] = {}
         self._locks: dict[Place, trio.Lock] = {}
         self._changed: dict[Place, trio.Event] = {}
-        self._paces: dict[str, GroupPace] = {}
-        self._bot_names: dict[int, str] = {}
         self._going_back: set[Place] = set()
 
     @property
     def settings(self) -> Settings:
         """The plugin's settings in force."""
-        settings: Settings = self.plugin.settings
-        return settings
+        return self.office.settings
 
-    # -- bots
-
-    def bot_name(self, bot_id: int) -> str:
-        """The name of a bot.
-
-        Raises:
-            UnknownBotError: it does not run here.
-        """
-        name = self._bot_names.get(bot_id)
-        names = self.daemon.bot_names()
-        if name is None or name not in names:
-            self._bot_names = {self.daemon.bot(one).id: one for one in names}
-            name = self._bot_names.get(bot_id)
-        if name is None:
-            raise UnknownBotError(f"no bot of id {bot_id} runs here")
-        return name
-
-    def bot(self, bot_id: int) -> DaemonBot:
-        """A bot, for calls that belong to no update.
-
-        Raises:
-            UnknownBotError: it does not run here.
-        """
-        return self.daemon.bot(self.bot_name(bot_id))
-
-    def pace(self, desk: str) -> GroupPace:
-        """How fast this bot may speak in the group."""
-        if desk not in self._paces:
-            self._paces[desk] = GroupPace(lambda: self.settings.group_per_minute)
-        return self._paces[desk]
+    @property
+    def bot(self) -> DaemonBot:
+        """The bot, for calls that belong to no update."""
+        return self.daemon.bot(self.name)
 
     # -- states
 
-    async def load(self) -> None:
-        """Read all states and what waits to be sent, and go on with what was under way."""
-        await self.to_desk.load()
-        await self.to_users.load()
-        after = ""
-        while page := await self.plugin.store.items("dialog/", after=after, limit=PAGE):
-            for key, stored in page:
-                place, dialog = place_in(key), from_json(Dialog, stored)
-                self.dialogs[place] = dialog
-                self._active[place] = self.clock()
-                self._unanswered[place] = await self.transcripts.unanswered(
-                    place, dialog.began, self._in_doubt(place)
-                )
-            after = page[-1][0]
+    async def load(self, records: Mapping[str, Rows]) -> None:
+        """Take in what a former run has left, or another node of the cluster.
+
+        Raises:
+            StoreError: a transcript cannot be read now.
+        """
+        self.to_desk.load(records["desk"])
+        self.to_users.load(records["user"])
+        self.stamps.reach(max(self.to_desk.loaded, self.to_users.loaded))
+        for key, stored in records["dialog"]:
+            place, dialog = place_in(key), from_json(Dialog, stored)
+            self.dialogs[place] = dialog
+            self._active[place] = self.clock()
+            self._unanswered[place] = await self.transcripts.unanswered(
+                place, dialog.began, dialog.epoch, self._in_doubt(place)
+            )
+            self.bulletin.note(place)
 
     async def resume(self) -> None:
-        """Do again what a former run may not have finished; a bot that has gone may come again."""
-        bots = {self.daemon.bot(name).id for name in self.daemon.bot_names()}
+        """Do again what a former run may not have finished."""
         for place, dialog in list(self.dialogs.items()):
-            for effect in resume(dialog) if place.bot_id in bots else ():
+            for effect in resume(dialog):
                 if isinstance(effect, Fence):
                     self.begin(partial(self._fence, place, effect.epoch))
                 else:
@@ -186,10 +153,9 @@ class Handoff:
         Cancelled, the state is as before, or has changed with all that follows but the fence.
 
         Raises:
-            UnknownBotError: its bot does not run here.
-        trio.TooSlowError: the storage takes too long.
+            UnknownBotError: the bot does not run here any more.
+            trio.TooSlowError: the storage takes too long.
         """
-        self.bot_name(place.bot_id)
         fence: Fence | None = None
         async with self.lock(place):
             with trio.fail_after(WRITING, shield=True):
@@ -209,11 +175,11 @@ class Handoff:
         return self.dialogs.get(place, dialog)
 
     async def _rested(self, place: Place) -> Dialog:
-        stored = await self.plugin.store.get(place.key("rest"))
+        stored = await self.store.get(place.key("rest"))
         return WITH_BOT if stored is None else from_json(Dialog, stored)
 
     async def _write(self, place: Place, dialog: Dialog) -> None:
-        store = self.plugin.store
+        store = self.store
         if dialog.state == "bot":
             await store.set(place.key("rest"), to_json(dialog), ttl=4 * self.settings.keep)
             await store.delete(place.key("dialog"))
@@ -231,7 +197,7 @@ class Handoff:
 
     async def _follow(self, place: Place, dialog: Dialog, effect: Effect) -> None:
         if isinstance(effect, Reroute):
-            self.daemon.reroute(self.bot_name(place.bot_id))
+            self.daemon.reroute(self.name)
         elif isinstance(effect, TellUser):
             await self._tell_user(place, dialog, effect.notice)
         elif isinstance(effect, TellDesk):
@@ -242,12 +208,12 @@ class Handoff:
             self.begin(partial(self._give_back, place, effect.epoch, dialog.operator))
 
     def begin(self, do: Callable[[], Awaitable[object]]) -> None:
-        """Let something be done in the background, steadily, while the service runs."""
-        with suppress(RuntimeError):  # the service has ended: the next one does it again by `resume`
-            self._nursery.start_soon(self.steadily, do)
+        """Let something be done in the background, steadily, while the bot runs here."""
+        with suppress(RuntimeError):  # the bot has left: where it runs next, it is done again by `resume`
+            self._nursery.start_soon(self.office.steadily, do)
 
     async def _fence(self, place: Place, epoch: int) -> None:
-        await self.daemon.fence(self.bot_name(place.bot_id), place.chat_id, epoch)
+        await self.daemon.fence(self.name, place.chat_id, epoch)
         await self.happen(place, Fenced(epoch))
 
     async def _give_back(self, place: Place, epoch: int, operator: str) -> None:
@@ -274,11 +240,11 @@ class Handoff:
             "operator": operator,
             "unanswered": said,
         }
-        await self.daemon.offer(self.bot_name(place.bot_id), ENDED, place.chat_id, content)
+        await self.daemon.offer(self.name, ENDED, place.chat_id, content)
         await self.happen(place, Returned(epoch))
 
     def _report(self, place: Place, dialog: Dialog, event: str) -> None:
-        bot = self.bot_name(place.bot_id)
+        bot = self.name
         reasons = {"handoff.requested": dialog.reason, "handoff.released": dialog.ends}
         self.plugin.emit(
             event,
@@ -355,7 +321,7 @@ class Handoff:
 
     async def tell_desk(self, place: Place, text: str, source: str | None = None) -> None:
         """Show operators a text in the topic of a user; nothing without a group."""
-        if self.settings.desk_of(self.bot_name(place.bot_id)) is None:
+        if self.settings.desk_of(self.name) is None:
             return
         stamp = self.stamps.draw()
         piece = Piece("text", source or f"told.{stamp}", self.dialog(place).epoch, text=text)
@@ -363,38 +329,16 @@ class Handoff:
 
     # -- time
 
-    async def watch_times(self) -> None:
-        """Give dialogs back that nobody takes, or in which nobody speaks, until cancelled."""
-        while True:
-            await trio.sleep(1)
-            for place, dialog in list(self.dialogs.items()):
-                tick = Tick(self._active.get(place, dialog.since))
-                if dialog.state == "closing":  # it may have been given up, with its bot
-                    await self.steadily(partial(self._resume_closing, place, dialog), once=True)
-                elif step(dialog, tick, self.settings.limits, self.clock())[1]:
-                    await self.steadily(partial(self.happen, place, tick), once=True)
+    async def tick(self) -> None:
+        """Give dialogs back that nobody takes, or in which nobody speaks for too long."""
+        for place, dialog in list(self.dialogs.items()):
+            tick = Tick(self._active.get(place, dialog.since))
+            if dialog.state == "closing":  # it may have been given up
+                await self.office.steadily(partial(self._resume_closing, place, dialog), once=True)
+            elif step(dialog, tick, self.settings.limits, self.clock())[1]:
+                await self.office.steadily(partial(self.happen, place, tick), once=True)
 
     async def _resume_closing(self, place: Place, dialog: Dialog) -> None:
         if place not in self._going_back:
             for effect in resume(dialog):
                 await self._follow(place, dialog, effect)
-
-    async def steadily(self, do: Callable[[], Awaitable[object]], *, once: bool = False) -> None:
-        """Do something in the background; what it raises is logged, and unless `once` it is done again.
-
-        A service that ends by what fails here would be switched off after a while, and then the bots would
-        answer dialogs that people have.
-        """
-        pause = 1.0
-        while True:
-            try:
-                await do()
-                return
-            except UnknownBotError:
-                return  # it has gone, and may come again: then what is outstanding is done
-            except Exception as error:
-                self.plugin.log.warning("something has to be done again", error=type(error).__name__)
-            if once:
-                return
-            await trio.sleep(pause)
-            pause = min(2 * pause, 30.0)

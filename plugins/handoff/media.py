@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import trio
-from trioworkers_plugins.handoff.core import UnknownBotError
+from trioworkers_plugins.handoff.office import UnknownBotError
+from trioworkers_plugins.handoff.transcript import read_line
 
 from trioworkers import BotApiError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trioworkers_plugins.handoff.core import Handoff
+    from trioworkers_plugins.handoff.homes import Homes
     from trioworkers_plugins.handoff.pieces import Place
 
     from trioworkers.plugin_types import DaemonBot
@@ -44,11 +45,11 @@ class Media:
     """Fetches files of messages.
 
     Args:
-        core: the dialogs.
+        homes: the bots with their dialogs. A file is had by any daemon, wherever its bot runs.
     """
 
-    def __init__(self, core: Handoff) -> None:
-        self._core = core
+    def __init__(self, homes: Homes) -> None:
+        self._office = homes.office
         self._turns: dict[int, trio.Semaphore] = {}
 
     async def open(self, place: Place, stamp: str) -> OpenFile:
@@ -57,14 +58,14 @@ class Media:
         Raises:
             MediaError: there is no such file, or it cannot be had.
         """
-        line = await self._core.transcripts.line(place, stamp)
+        line = await read_line(self._office.plugin.store, place, stamp)
         media = None if line is None else line.media
         if media is None:
             raise MediaError(404, "this line has no file")
         if media.get("size", 0) > LARGEST:
             raise MediaError(413, TOO_LARGE)
         try:
-            bot = self._core.bot(media["by"])
+            bot = self._office.bot(media["by"])
         except UnknownBotError as error:
             raise MediaError(404, str(error)) from None
         turn = self._turns.setdefault(bot.id, trio.Semaphore(AT_ONCE))
@@ -72,7 +73,7 @@ class Media:
             async with turn:
                 path = await _path(bot, media["file_id"])
             file = OpenFile(media, stamp)
-            self._core.begin(lambda: file.fetch(bot, path, turn))
+            self._office.nursery.start_soon(self._office.steadily, lambda: file.fetch(bot, path, turn))
             await file.begin()
             return file
         raise MediaError(504, "Telegram takes too long to give the file")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from bisect import insort
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trioworkers_plugins.handoff.pieces import Piece, from_json, place_in, stamped, to_json
 
+from trioworkers import BotApiError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from trioworkers_plugins.handoff.pieces import Place, Way
 
     from trioworkers.plugin_types import PluginStore
-
-PAGE = 500
 
 
 class Stamps:
@@ -26,6 +28,10 @@ class Stamps:
         self._clock = clock
         self._last = 0
 
+    def reach(self, stamp: int) -> None:
+        """Let the next one be greater than this, which another clock may have made."""
+        self._last = max(self._last, stamp)
+
     def draw(self) -> int:
         """The next one."""
         self._last = max(self._last + 1, int(self._clock() * 1_000_000))
@@ -33,11 +39,12 @@ class Stamps:
 
 
 class Outbox:
-    """The pieces that wait for one way, by dialog.
+    """The pieces that wait for one way, of the dialogs of one bot.
 
     Args:
         way: to the operators' group (`desk`), or to the users (`user`).
-        store: the plugin's storage.
+        store: the storage of the bot's dialogs.
+        serve: called when there is something to be sent for the first time; it begins to send.
         changed: told of each dialog for which something was added or removed.
 
     Attributes:
@@ -46,10 +53,17 @@ class Outbox:
     """
 
     def __init__(
-        self, way: Way, store: PluginStore, changed: Callable[[Place], None] = lambda place: None
+        self,
+        way: Way,
+        store: PluginStore,
+        serve: Callable[[], None],
+        changed: Callable[[Place], None] = lambda place: None,
     ) -> None:
         self.way = way
         self._tell = changed
+        self._serve = serve
+        self._is_begun = self._is_served = self._stops = False
+        self._under_way = 0
         self.loaded = 0
         self._store = store
         self._waiting: dict[Place, list[tuple[int, Piece]]] = {}
@@ -57,17 +71,19 @@ class Outbox:
         self._removed = trio.Event()
         self._changed = trio.Event()
 
-    async def load(self) -> None:
-        """Read what a former run of the daemon left."""
+    def load(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Take in what a former run of the daemon left, or another node. It may be repeated."""
         self._waiting.clear()
-        after = ""
-        while page := await self._store.items(f"{self.way}/", after=after, limit=PAGE):
-            for key, stored in page:
-                stamp = int(key.rpartition("/")[2])
-                self.loaded = max(self.loaded, stamp)
-                self._waiting.setdefault(place_in(key), []).append((stamp, from_json(Piece, stored)))
-            after = page[-1][0]
-        self._added.set()
+        for key, stored in rows:
+            stamp = int(key.rpartition("/")[2])
+            self.loaded = max(self.loaded, stamp)
+            self._waiting.setdefault(place_in(key), []).append((stamp, from_json(Piece, stored)))
+
+    def begin(self) -> None:
+        """Let what waits be sent, from now on."""
+        self._is_begun = True
+        if self._waiting:
+            self._note_added()
 
     def places(self) -> list[Place]:
         """The dialogs for which something waits."""
@@ -87,8 +103,42 @@ class Outbox:
             return
         await self._store.set(place.key(self.way, stamped(stamp)), to_json(piece))
         insort(self._waiting.setdefault(place, []), (stamp, piece), key=lambda one: one[0])
-        self._added.set()
+        self._note_added()
         self._note_change(place)
+
+    @asynccontextmanager
+    async def sending(self, place: Place, pieces: Sequence[tuple[int, Piece]]) -> AsyncIterator[bool]:
+        """Inside, pieces are sent, which is durable before; yields whether they may have been sent before.
+
+        A sending whose end nobody noted leaves that doubt: the daemon was killed, or lost the bot, or the way
+        to Telegram broke. A refusal by Telegram does not.
+        """
+        if self._stops:
+            await trio.sleep_forever()
+        again = any(piece.begun for _, piece in pieces)
+        for stamp, piece in pieces:
+            if not piece.begun:
+                begun = replace(piece, begun=True)
+                await self._store.set(place.key(self.way, stamped(stamp)), to_json(begun))
+                self._replace(place, stamp, begun)
+        self._under_way += 1
+        try:
+            yield again
+        except BotApiError as error:
+            if error.error_code < 500 and len(pieces) == 1 and not again:
+                ((stamp, piece),) = pieces
+                self._replace(place, stamp, piece)
+            raise
+        finally:
+            self._under_way -= 1
+            self._removed.set()
+            self._removed = trio.Event()
+
+    async def stop(self) -> None:
+        """Begin to send nothing more; return when nothing is being sent."""
+        self._stops = True
+        while self._under_way:
+            await self._removed.wait()
 
     async def remove(self, place: Place, stamps: Sequence[int]) -> None:
         """Forget pieces that were sent, or that will not be."""
@@ -116,6 +166,18 @@ class Outbox:
     async def wait_changed(self) -> None:
         """Return when something is added or removed."""
         await self._changed.wait()
+
+    def _replace(self, place: Place, stamp: int, piece: Piece) -> None:
+        waiting = self._waiting.get(place, [])
+        for at, one in enumerate(waiting):
+            if one[0] == stamp:
+                waiting[at] = (stamp, piece)
+
+    def _note_added(self) -> None:
+        self._added.set()
+        if self._is_begun and not self._is_served:
+            self._is_served = True
+            self._serve()
 
     def _note_change(self, place: Place) -> None:
         self._tell(place)

@@ -82,6 +82,7 @@ class Piece:
         reply_to: the message that it answers, on the side that it comes from.
         media: the kind, `file_id` and name of a message's file, for another bot to send.
         described: what stands for a message that cannot be copied.
+        begun: its sending has begun: if it still waits in another run, it may have been sent.
     """
 
     what: str
@@ -96,6 +97,7 @@ class Piece:
     reply_to: int = 0
     media: dict[str, Any] | None = None
     described: str = ""
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

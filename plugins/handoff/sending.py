@@ -27,6 +27,7 @@ async def as_one(
     The parts of an album come as updates of their own: they are waited for until none has come for `gather`
     seconds, or something else waits behind them.
     """
+    seen, grown_at = 0, clock()
     while True:
         waiting = outbox.waiting(place)
         first = waiting[0][1]
@@ -37,7 +38,9 @@ async def as_one(
             if piece.what != "copy" or piece.album != first.album:
                 return album
             album.append((stamp, piece))
-        left = album[-1][0] / 1_000_000 + gather - clock()
+        if len(album) != seen:
+            seen, grown_at = len(album), min(clock(), album[-1][0] / 1_000_000)  # another clock's, perhaps
+        left = grown_at + gather - clock()
         if left <= 0 or len(album) >= LARGEST_ALBUM:
             return album[:LARGEST_ALBUM]
         with trio.move_on_after(min(left, gather)):

@@ -1,17 +1,16 @@
-"""The plugin's service: reads the states, sends what waits, watches the times, hears of failures."""
+"""The plugin's service: has the dialogs of the bots that run here, watches the times, hears of failures."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 from trioworkers_plugins.handoff.actions import Actions, RefusedError
-from trioworkers_plugins.handoff.core import Handoff, UnknownBotError
-from trioworkers_plugins.handoff.courier import serve_couriers
-from trioworkers_plugins.handoff.to_desk import ToDesk
-from trioworkers_plugins.handoff.to_users import ToUsers
+from trioworkers_plugins.handoff.homes import Homes
+from trioworkers_plugins.handoff.office import Office
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,43 +29,33 @@ async def serve_handoff(
     clock: Callable[[], float] = time.time,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; what was under way goes on in the next run. `clock`: Unix seconds.
-
-    Raises:
-        Exception: the states could not be read; all updates that may be operators' are held meanwhile.
-    """
+    """Serve until cancelled; what was under way goes on in the next run. `clock`: Unix seconds."""
     async with trio.open_nursery() as nursery:
-        core = Handoff(plugin, daemon, nursery, clock)
-        await core.load()
-        to_users = ToUsers(core)
-        actions = Actions(core, to_users)
-
-        def failed(error: Exception) -> None:
-            if isinstance(error, UnknownBotError):  # it may come again
-                return
-            plugin.log.warning("something could not be sent, and is tried again", error=type(error).__name__)
-
+        office = Office(plugin, daemon, nursery, clock)
+        homes = Homes(office, running.note_change)
+        actions = Actions(homes)
         try:
-            await core.resume()  # before updates are taken: operators see what they wait for first
-            running.begin(core, to_users, actions)
-            nursery.start_soon(serve_couriers, core.to_desk, ToDesk(core).deliver, failed)
-            nursery.start_soon(serve_couriers, core.to_users, to_users.deliver, failed)
-            nursery.start_soon(core.watch_times)
-            with daemon.answers("handoff", actions.ask):
+            running.begin(homes, actions)
+            with daemon.answers("handoff", actions.ask), daemon.nodes.hears(office.bulletin.hear):
+                if not daemon.nodes.is_alone:
+                    nursery.start_soon(office.steadily, partial(office.bulletin.tell, daemon.nodes.tell))
+                nursery.start_soon(homes.watch_times)
+                nursery.start_soon(daemon.serve_bots, homes.serve)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
-            core.bulletin.close()
+            office.bulletin.close()
             running.end()
 
 
 async def hear_failure(running: Running, event: Event) -> None:
     """Ask for an operator when a message of a bot that hands off has become a dead letter."""
-    core, actions = running.core, running.actions
+    homes, actions = running.homes, running.actions
     bot, chat = event.bot, str(event.fields.get("dialog", "")).rpartition("/")[2]
-    if core is None or actions is None or bot is None or not chat.isdecimal():
+    if homes is None or actions is None or bot is None or not chat.isdecimal():
         return
-    if not core.settings.on_failure or not core.settings.hands_off(bot):
+    settings = homes.office.settings
+    if not settings.on_failure or not settings.hands_off(bot):
         return
     with suppress(RefusedError):
         await actions.start(bot, int(chat), "failure")

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trioworkers_plugins.handoff.carrying import Carrier, NotCarriedError
+from trioworkers_plugins.handoff.carrying import NotCarriedError
 from trioworkers_plugins.handoff.sending import as_one, edit, is_unchanged, message_of, send_text
 from trioworkers_plugins.handoff.topics import DeskError, is_topic_gone, trouble
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOLD_AGAIN = 600.0  # seconds until the group is told again what is wrong with it
 REFUSED = "refused."  # begins the source of what says that something was refused
+REPEATED = "☝️ The next message may stand here twice."
 DESK_PAUSE = 15.0  # seconds until a group that could not be used is tried again
 
 
@@ -29,8 +30,7 @@ class ToDesk:
 
     def __init__(self, core: Handoff) -> None:
         self._core = core
-        self._told: dict[tuple[str, str], float] = {}
-        self._carrier = Carrier()
+        self._carrier = core.office.carriers[0]
 
     async def deliver(self, place: Place) -> None:
         """Send the first piece of a dialog, or an album.
@@ -41,7 +41,7 @@ class ToDesk:
         core = self._core
         pieces = await as_one(core.to_desk, place, core.settings.album_gather, core.clock)
         stamps = [stamp for stamp, _ in pieces]
-        name = core.bot_name(place.bot_id)
+        name = core.name
         desk_name = core.settings.desk_of(name)
         group = core.settings.group
         if desk_name is None or group is None:
@@ -49,9 +49,9 @@ class ToDesk:
             return
         desk = core.daemon.bot(desk_name)
         try:
-            topic = await core.topics.ensure(place, group, core.bot(place.bot_id), desk, core.pace(desk_name))
+            topic = await core.topics.ensure(place, group, core.bot, desk, core.office.pace(desk_name))
             again = stamps[0] <= core.to_desk.loaded
-            if not await self._sent(place, topic, desk, [piece for _, piece in pieces], again):
+            if not await self._sent(place, topic, desk, pieces, again):
                 return
         except DeskError as error:
             await self._tell_group(desk, group, str(error))
@@ -67,7 +67,7 @@ class ToDesk:
         await core.to_desk.remove(place, stamps)
 
     async def _sent(
-        self, place: Place, topic: Topic, desk: DaemonBot, pieces: list[Piece], again: bool
+        self, place: Place, topic: Topic, desk: DaemonBot, pieces: list[tuple[int, Piece]], again: bool
     ) -> bool:
         """Send; return False if its topic is gone, and was forgotten. `again`: a former run may have sent it.
 
@@ -75,8 +75,13 @@ class ToDesk:
             DeskError: the group does not allow it.
         """
         core = self._core
+        await core.office.pace(desk.name).wait(len(pieces))
         try:
-            await self._send(place, topic, desk, pieces, again)
+            async with core.to_desk.sending(place, pieces) as is_repeated:
+                if is_repeated:
+                    where: dict[str, Any] = {"chat_id": topic.group, "message_thread_id": topic.thread}
+                    await desk.call("sendMessage", **where, text=REPEATED)
+                await self._send(place, topic, desk, [piece for _, piece in pieces], again)
         except BotApiError as error:
             if is_topic_gone(error):
                 await core.topics.forget(place, topic)
@@ -86,7 +91,7 @@ class ToDesk:
                 raise DeskError(words) from None
             if error.heals:
                 raise
-            await self._tell_refused(place, pieces[0], error)
+            await self._tell_refused(place, pieces[0][1], error)
         return True
 
     async def _tell_refused(self, place: Place, piece: Piece, error: BotApiError) -> None:
@@ -101,7 +106,6 @@ class ToDesk:
         self, place: Place, topic: Topic, desk: DaemonBot, pieces: list[Piece], again: bool
     ) -> None:
         core, first = self._core, pieces[0]
-        await core.pace(desk.name).wait(len(pieces))
         where: dict[str, Any] = {"chat_id": topic.group, "message_thread_id": topic.thread}
         if first.reply_to:
             other = await core.transcripts.counterpart(place, "desk", first.reply_to)
@@ -127,7 +131,7 @@ class ToDesk:
             return
         if desk.id != place.bot_id:
             for piece in pieces:
-                made = await self._carry(core.bot(place.bot_id), desk, where, piece)
+                made = await self._carry(core.bot, desk, where, piece)
                 await core.transcripts.pair(place, piece.message_id, made, again=again)
             return
         await self._copy(place, desk, where, pieces, again)
@@ -164,9 +168,9 @@ class ToDesk:
     async def _tell_group(self, desk: DaemonBot, group: int, words: str) -> None:
         core = self._core
         key, now = (desk.name, words), core.clock()
-        if now < self._told.get(key, 0.0) + TOLD_AGAIN:
+        if now < core.office.told.get(key, 0.0) + TOLD_AGAIN:
             return
-        self._told[key] = now
+        core.office.told[key] = now
         core.plugin.log.error(words, bot=desk.name)
         try:
             await desk.call("sendMessage", chat_id=group, text=f"⚠️ {words}")

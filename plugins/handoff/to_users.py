@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trioworkers_plugins.handoff.carrying import Carrier, NotCarriedError
+from trioworkers_plugins.handoff.carrying import NotCarriedError
+from trioworkers_plugins.handoff.office import UnknownBotError
 from trioworkers_plugins.handoff.pieces import Line
 from trioworkers_plugins.handoff.sending import as_one, edit, is_unchanged, message_of, send_text
 
@@ -22,6 +23,8 @@ BLOCKED = {
     "user is deactivated": "the user's account does not exist any more",
     "bot can't initiate conversation": "the user has never started the bot",
 }
+REPEATED = "☝️ The user may read this twice: "
+QUOTED = 100  # characters
 
 
 class ToUsers:
@@ -31,7 +34,8 @@ class ToUsers:
         self._core = core
         self._awaited: dict[str, list[str | None]] = {}
         self._delivered = trio.Event()
-        self._carrier = Carrier()
+        self._has_ended = False
+        self._carrier = core.office.carriers[1]
 
     async def deliver(self, place: Place) -> None:
         """Send the first piece of a dialog, or an album.
@@ -41,7 +45,7 @@ class ToUsers:
         """
         core = self._core
         pieces = await as_one(core.to_users, place, core.settings.album_gather, core.clock)
-        first, stamps = pieces[0][1], [stamp for stamp, _ in pieces]
+        first = pieces[0][1]
         dialog = core.dialog(place)
         refusal: str | None = None
         if dialog.state == "banned" or (first.words and dialog.epoch != first.epoch):
@@ -49,8 +53,17 @@ class ToUsers:
         elif first.words and not dialog.may_speak:
             await core.wait_changed(place)  # the fence is not acknowledged yet
             return
-        else:
-            refusal = await self._try(place, [piece for _, piece in pieces])
+        if refusal is not None:
+            await self._end(place, pieces, refusal)
+            return
+        async with core.to_users.sending(place, pieces) as again:
+            if again:
+                await self._tell_repeated(place, first)
+            await self._end(place, pieces, await self._try(place, [piece for _, piece in pieces]))
+
+    async def _end(self, place: Place, pieces: list[tuple[int, Piece]], refusal: str | None) -> None:
+        """Note that something was sent, or why it cannot be."""
+        core, first = self._core, pieces[0][1]
         if refusal is not None and first.words:
             await core.tell_desk(place, f"⚠️ Not delivered: {refusal}.", f"undelivered.{first.source}")
             line = Line(
@@ -63,21 +76,45 @@ class ToUsers:
                 source=first.source,
             )
             await core.transcripts.write(place, line)
-        await core.to_users.remove(place, stamps)
+        await core.to_users.remove(place, [stamp for stamp, _ in pieces])
         for _, piece in pieces:
             if piece.source in self._awaited:
                 self._awaited[piece.source].append(refusal)
         self._delivered.set()
         self._delivered = trio.Event()
 
+    async def _tell_repeated(self, place: Place, piece: Piece) -> None:
+        """Say that the user may read something twice; it is noted before it is sent once more."""
+        core, told = self._core, f"repeated.{piece.source}"
+        if await core.transcripts.counterpart(place, "user", told) is not None:
+            return
+        core.plugin.log.warning("something may reach a user twice", bot=core.name)
+        await core.tell_desk(place, f"{REPEATED}{(piece.text or piece.described)[:QUOTED]}", told)
+        line = Line(
+            core.clock(), "desk", piece.epoch, "repeated", piece.message_id or None, source=piece.source
+        )
+        await core.transcripts.write(place, line)
+        await core.transcripts.note_sent(place, "user", told)
+
+    def end(self) -> None:
+        """Nothing is delivered any more: the bot has left."""
+        self._has_ended = True
+        self._delivered.set()
+
     def expect(self, source: str) -> None:
         """Somebody will wait for the delivery of this source."""
         self._awaited[source] = []
 
     async def wait_delivered(self, source: str) -> str | None:
-        """Return why what was expected could not be delivered; None: it was."""
+        """Return why what was expected could not be delivered; None: it was.
+
+        Raises:
+            UnknownBotError: the bot has left, and where it runs next, that is sent.
+        """
         try:
             while not self._awaited[source]:
+                if self._has_ended:
+                    raise UnknownBotError(f"{self._core.name} does not run here any more")
                 await self._delivered.wait()
             return self._awaited[source][0]
         finally:
@@ -85,10 +122,10 @@ class ToUsers:
 
     async def _try(self, place: Place, pieces: list[Piece]) -> str | None:
         core = self._core
-        bot = core.bot(place.bot_id)
+        bot = core.bot
         desk = core.settings.desk_of(bot.name)
         try:
-            with core.pace(desk or bot.name).replying():
+            with core.office.pace(desk or bot.name).replying():
                 await self._send(place, bot, desk, pieces)
         except BotApiError as error:
             if error.error_code == 403:

@@ -44,10 +44,10 @@ def trouble(error: BotApiError) -> str | None:
 
 
 class Topics:
-    """The topics of all users.
+    """The topics of the users of one bot.
 
     Args:
-        store: the plugin's storage.
+        store: the storage of the bot's dialogs.
     """
 
     def __init__(self, store: PluginStore) -> None:
@@ -63,15 +63,6 @@ class Topics:
                 return None
             self._topics[place] = from_json(Topic, stored)
         return self._topics[place]
-
-    async def place_of(self, group: int, thread: int) -> tuple[Place, Topic] | None:
-        """The dialog of a topic."""
-        stored = await self._store.get(f"thread/{group}/{thread}")
-        if stored is None:
-            return None
-        place = Place(*stored)
-        topic = await self.find(place)
-        return None if topic is None or (topic.group, topic.thread) != (group, thread) else (place, topic)
 
     async def ensure(
         self, place: Place, group: int, bot: DaemonBot, desk: DaemonBot, pace: GroupPace
@@ -130,3 +121,14 @@ class Topics:
         except BotApiError:
             return {"id": place.chat_id}
         return found
+
+
+async def place_of(store: PluginStore, group: int, thread: int) -> tuple[Place, Topic] | None:
+    """The dialog of a topic, of any bot of the fleet."""
+    stored = await store.get(f"thread/{group}/{thread}")
+    if stored is None:
+        return None
+    place = Place(*stored)
+    found = await store.get(place.key("topic"))
+    topic = None if found is None else from_json(Topic, found)
+    return None if topic is None or (topic.group, topic.thread) != (group, thread) else (place, topic)

@@ -22,7 +22,7 @@ FIRST_LOOK_BACK = 3600 * 1_000_000  # microseconds
 
 
 class Transcripts:
-    """The transcripts of all dialogs.
+    """The transcripts of the dialogs of one bot.
 
     Args:
         store: the plugin's storage.
@@ -85,22 +85,20 @@ class Transcripts:
                 return found[-limit:]
             back *= 8
 
-    async def line(self, place: Place, stamp: str) -> Line | None:
-        """The line of a stamp."""
-        stored = await self._store.get(place.key("said", stamp))
-        return None if stored is None else from_json(Line, stored)
-
     async def unanswered(
-        self, place: Place, began: float, waits: Collection[int] = ()
+        self, place: Place, began: float, epoch: int, waits: Collection[int] = ()
     ) -> list[dict[str, Any]]:
-        """What no operator has answered of what the user has said from `began` on (Unix seconds).
+        """What no operator has answered of what the user has said in this handoff, which began then.
 
         `waits`: as for :meth:`not_answered`.
         """
         found: list[dict[str, Any]] = []
         after = stamped(int(began * 1_000_000) - 1)
         while page := await self.read(place, after):
-            for after, line in page:  # noqa: B007 - the last one is where the next page begins
+            for after, line in page:
+                self._stamps.reach(int(after))
+                if line.epoch != epoch:  # of an earlier handoff, by another node's clock
+                    continue
                 if line.who == "operator" and line.kind != "edit":
                     found = await self.not_answered(place, found, line.message_id, waits)
                 elif line.who == "user" and line.kind != "edit" and line.message_id is not None:
@@ -150,3 +148,9 @@ class Transcripts:
     async def note_sent(self, place: Place, way: Way, source: str) -> None:
         """Note that something that is no message's copy was sent."""
         await self._store.set(place.key("copy", way, source), 0, ttl=EDITABLE)
+
+
+async def read_line(store: PluginStore, place: Place, stamp: str) -> Line | None:
+    """The line of a stamp, of any bot."""
+    stored = await store.get(place.key("said", stamp))
+    return None if stored is None else from_json(Line, stored)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NotRequired
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from quart import Blueprint, Response, g, request
-from trioworkers_plugins.handoff.actions import Actions, RefusedError
-from trioworkers_plugins.handoff.core import UnknownBotError
+from trioworkers_plugins.handoff.actions import RefusedError
 from trioworkers_plugins.handoff.media import TYPES, MediaError
+from trioworkers_plugins.handoff.office import UnknownBotError
 from trioworkers_plugins.handoff.pieces import STAMP
 from trioworkers_plugins.handoff.state import State  # noqa: TC002 - pydantic reads it
 
 from trioworkers.described import Description, TypedDict, described
 
 if TYPE_CHECKING:
+    from trioworkers_plugins.handoff.actions import Actions
     from trioworkers_plugins.handoff.route import Running
 
     from trioworkers.plugin_types import PluginDaemon
@@ -29,7 +31,7 @@ Answer = tuple[dict[str, Any], int]
 REFUSED = {
     404: "there is no such dialog or bot",
     409: "the state of the dialog does not allow it",
-    503: "handoffs are off, or not read yet",
+    503: "handoffs are off, or not read yet; or no node runs the bot at this moment",
 }
 NO_FILE = {
     404: "there is no such dialog, line or file",
@@ -61,11 +63,24 @@ class HandoffRow(TypedDict):
     unanswered: int
     waiting: int
     changed: int
+    node: NotRequired[str]  # of a cluster; none while no node has answered about the bot
+
+
+class HandoffNode(TypedDict):
+    node: str
+    life: str
+    is_self: bool
+    bots: int
+    drains: bool
+    silent_for: float
+    version: str | None
+    answers: bool
 
 
 class HandoffList(TypedDict):
     handoffs: list[HandoffRow]
     version: int
+    nodes: NotRequired[list[HandoffNode]]  # of a cluster
 
 
 class HandoffFile(TypedDict):
@@ -161,17 +176,21 @@ class PageAsked(_Asked):
 
 
 def handoff_routes(running: Running, daemon: PluginDaemon) -> Blueprint:
-    """The routes under `/api/handoffs`."""
+    """The routes under `/api/handoffs`. What concerns a bot is answered by the node that runs it."""
     routes = Blueprint("handoffs", __name__, url_prefix="/api/handoffs")
 
     def actions() -> Actions:
-        if running.core is None or running.to_users is None:
+        if running.actions is None:
             raise RefusedError(503, "handoffs are off, or not read yet: see [plugins.handoff]")
-        return Actions(running.core, running.to_users)
+        return running.actions
 
     def done(action: str, id: str) -> None:
         bot, _, chat = id.rpartition(":")
         daemon.action(f"handoff.{action}", bot=bot, by=g.get("by", "api"), dialog=f"{bot}/{chat}")
+
+    async def elsewhere(id: str) -> Response | None:
+        answer: Response | None = await daemon.nodes.answer_of_owner(id.rpartition(":")[0])
+        return answer
 
     @routes.errorhandler(RefusedError)
     async def refused(error: RefusedError) -> Answer:
@@ -179,22 +198,33 @@ def handoff_routes(running: Running, daemon: PluginDaemon) -> Blueprint:
 
     @routes.errorhandler(UnknownBotError)
     async def unknown(error: UnknownBotError) -> Answer:
-        return {"error": str(error)}, 404
+        return {"error": f"{error}: ask again"}, 503
 
     @routes.get("")
     @described(Description("List dialogs without a bot", HandoffList, query=QueueAsked, refusals=REFUSED))
     async def page() -> dict[str, Any]:
         asked = _read(QueueAsked, request.args.to_dict())
         actions().look_up_names()
-        if asked.wait and running.core is not None:
-            await running.core.bulletin.wait(asked.since, asked.wait)
-        found, core = actions(), running.core
-        return {"handoffs": found.rows(), "version": 0 if core is None else core.bulletin.number}
+        if asked.wait and running.homes is not None:
+            await running.homes.office.bulletin.wait(asked.since, asked.wait)
+        found, homes = actions(), running.homes
+        number = 0 if homes is None else homes.office.bulletin.number
+        own = {"handoffs": found.rows(), "version": number}
+        everywhere = await daemon.nodes.all_rows(own, "handoffs", "id")
+        if everywhere is None:
+            return own
+        missing = await found.rows_from_storage(everywhere.missing) if everywhere.missing else []
+        known = {row["id"] for row in everywhere.rows}
+        rows = [*everywhere.rows, *(row for row in missing if row["id"] not in known)]
+        rows.sort(key=lambda row: row["began"])
+        return {"handoffs": rows, "version": number, "nodes": everywhere.nodes}
 
     @routes.post("")
     @described(Description("Ask for an operator", HandoffRow, body=StartAsked, refusals=REFUSED))
-    async def start() -> dict[str, Any]:
+    async def start() -> dict[str, Any] | Response:
         asked = await _body(StartAsked)
+        if (answer := await elsewhere(f"{asked.bot}:")) is not None:
+            return answer
         row = await actions().start(asked.bot, asked.chat_id, "api", asked.reason)
         done("start", row["id"])
         return row
@@ -203,8 +233,12 @@ def handoff_routes(running: Running, daemon: PluginDaemon) -> Blueprint:
     @described(
         Description("Show a dialog and a page of it", HandoffDetails, query=PageAsked, refusals=REFUSED)
     )
-    async def one(id: str) -> dict[str, Any]:
+    async def one(id: str) -> dict[str, Any] | Response:
         asked = _read(PageAsked, request.args.to_dict())
+        office = None if running.homes is None else running.homes.office
+        number = 0 if office is None else office.bulletin.number
+        if (answer := await elsewhere(id)) is not None:
+            return await _with_version(answer, number)
         place = actions().place(id)
         if asked.before is not None:
             return await actions().row_back(place, asked.before, asked.limit)
@@ -226,24 +260,30 @@ def handoff_routes(running: Running, daemon: PluginDaemon) -> Blueprint:
 
     @routes.post("/<id>/release")
     @described(Description("Give a dialog back to the bot", HandoffRow, body=ReleaseAsked, refusals=REFUSED))
-    async def release(id: str) -> dict[str, Any]:
+    async def release(id: str) -> dict[str, Any] | Response:
         asked = await _body(ReleaseAsked)
+        if (answer := await elsewhere(id)) is not None:
+            return answer
         row = await actions().release(actions().place(id), asked.expected)
         done("release", id)
         return row
 
     @routes.post("/<id>/take")
     @described(Description("Give a dialog to an operator", HandoffRow, body=TakeAsked, refusals=REFUSED))
-    async def take(id: str) -> dict[str, Any]:
+    async def take(id: str) -> dict[str, Any] | Response:
         asked = await _body(TakeAsked)
+        if (answer := await elsewhere(id)) is not None:
+            return answer
         row = await actions().take(actions().place(id), asked.operator, asked.expected)
         done("take", id)
         return row
 
     @routes.post("/<id>/ban")
     @described(Description("Let nobody answer the user", HandoffRow, body=OperatorAsked, refusals=REFUSED))
-    async def ban(id: str) -> dict[str, Any]:
+    async def ban(id: str) -> dict[str, Any] | Response:
         asked = await _body(OperatorAsked)
+        if (answer := await elsewhere(id)) is not None:
+            return answer
         row = await actions().ban(actions().place(id), asked.operator)
         done("ban", id)
         return row
@@ -252,32 +292,46 @@ def handoff_routes(running: Running, daemon: PluginDaemon) -> Blueprint:
     @described(
         Description("Let the bot answer the user again", HandoffRow, body=OperatorAsked, refusals=REFUSED)
     )
-    async def unban(id: str) -> dict[str, Any]:
+    async def unban(id: str) -> dict[str, Any] | Response:
         asked = await _body(OperatorAsked)
+        if (answer := await elsewhere(id)) is not None:
+            return answer
         row = await actions().unban(actions().place(id), asked.operator)
         done("unban", id)
         return row
 
     @routes.post("/<id>/say")
     @described(Description("Say something to the user", HandoffSaid, body=SayAsked, refusals=REFUSED))
-    async def say(id: str) -> dict[str, Any]:
+    async def say(id: str) -> dict[str, Any] | Response:
         asked = await _body(SayAsked)
-        answer = await actions().say(
+        if (answer := await elsewhere(id)) is not None:
+            return answer
+        said = await actions().say(
             actions().place(id), asked.operator, asked.text, key=asked.key, expected=asked.expected
         )
-        if "repeated" not in answer:
+        if "repeated" not in said:
             done("say", id)
-        return answer
+        return said
 
     @routes.post("/<id>/note")
     @described(Description("Note something in the transcript", HandoffRow, body=WordsAsked, refusals=REFUSED))
-    async def note(id: str) -> dict[str, Any]:
+    async def note(id: str) -> dict[str, Any] | Response:
         asked = await _body(WordsAsked)
+        if (answer := await elsewhere(id)) is not None:
+            return answer
         row = await actions().note(actions().place(id), asked.operator, asked.text)
         done("note", id)
         return row
 
     return routes
+
+
+async def _with_version(answer: Response, number: int) -> Response | dict[str, Any]:
+    """What another node has answered, with this node's version, as the list has it."""
+    if answer.status_code != 200:
+        return answer
+    shown: dict[str, Any] = msgspec.json.decode(await answer.get_data(as_text=False))
+    return {**shown, "version": number}
 
 
 async def _body(model: type[_Asked]) -> Any:

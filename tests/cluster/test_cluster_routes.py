@@ -12,6 +12,7 @@ import trio
 from admitting import admission_for
 from played_cluster import PlayedCluster, World
 from postgres_server import needs_postgres, postgres_server
+from quart import Blueprint
 from shared_lives import node
 
 from trioworkers.cluster.requests import Requests
@@ -19,6 +20,7 @@ from trioworkers.events import Event, Events
 from trioworkers.web import peers as module
 from trioworkers.web.app import MARK, AppContext, make_app
 from trioworkers.web.peers import Peers, answer_node
+from trioworkers.web.plugin_nodes import NodesOfPlugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,6 +74,7 @@ class PlayedNode:
         world.owners |= {IDS[bot]: life for bot in bots}
         nothing: Any = None
         played: Any = self.bots
+        self.peers = Peers(self.cluster, self.requests, lambda: IDS, lambda: 15.0)
         self.app = make_app(
             AppContext(
                 admission=admission_for("right"),
@@ -86,7 +89,7 @@ class PlayedNode:
                 reloads=nothing,
                 plugins=nothing,
                 live=nothing,
-                peers=Peers(self.cluster, self.requests, lambda: IDS, lambda: 15.0),
+                peers=self.peers,
             )
         )
 
@@ -152,6 +155,47 @@ async def test_lists_show_the_bots_of_all_nodes(scene: Scene) -> None:
             ("a", 1, True),
             ("b", 1, True),
         ]
+
+
+def add_plugin(node: PlayedNode) -> list[str]:
+    """A plugin with a route about a bot and a list; what it has heard of others is returned."""
+    nodes, heard = NodesOfPlugin(node.peers, "played"), list[str]()
+    routes = Blueprint("played", __name__, url_prefix="/api/played")
+
+    @routes.get("/<bot>")
+    async def one(bot: str) -> Any:
+        answer = await nodes.answer_of_owner(bot)
+        return {"by": node.cluster.name} if answer is None else answer
+
+    @routes.get("")
+    async def all_of_them() -> Any:
+        own = {"rows": [{"id": f"{bot}:1", "bot": bot} for bot in node.bots]}
+        found = await nodes.all_rows(own, "rows", "id")
+        return own if found is None else {"rows": found.rows, "missing": found.missing}
+
+    @routes.post("/tell")
+    async def tell() -> Any:
+        with nodes.hears(heard.append):
+            await nodes.tell("news")
+        return {}
+
+    node.app.register_blueprint(routes)
+    node.cluster.listen("plugin.played", lambda text: heard.append(f"{node.cluster.name}: {text}"))
+    return heard
+
+
+async def test_plugins_ask_owners_and_put_lists_together(scene: Scene) -> None:
+    """As the routes of the daemon do; a bot of which nobody says anything is named."""
+    heard = add_plugin(scene.a), add_plugin(scene.b)
+    assert await scene.a.ask("get", "/api/played/echo") == (200, {"by": "a"})
+    assert await scene.a.ask("get", "/api/played/support") == (200, {"by": "b"})
+    code, answer = await scene.a.ask("get", "/api/played/idle")
+    assert (code, "no node runs idle at this moment" in answer["error"]) == (503, True)
+    code, answer = await scene.a.ask("get", "/api/played")
+    rows = [{"id": "echo:1", "bot": "echo", "node": "a"}, {"id": "support:1", "bot": "support", "node": "b"}]
+    assert (code, answer) == (200, {"rows": rows, "missing": ["idle"]})
+    await scene.a.ask("post", "/api/played/tell")
+    assert heard == ([], ["b: news"])
 
 
 async def test_a_node_that_does_not_answer_is_not_waited_for(

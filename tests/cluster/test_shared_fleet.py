@@ -186,3 +186,33 @@ async def test_a_fleet_that_stops_takes_nothing(scene: Scene, nursery: trio.Nurs
     scene.fleet.take([2])
     assert scene.running() == {"a": 1}
     scene.bot("a").work.set()
+
+
+async def test_a_bot_is_gone_only_when_those_who_serve_it_have_ended(
+    scene: Scene, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Drained, they may finish; cut off, they are cancelled. Taken again, it is another one."""
+    told: list[str] = []
+
+    async def serve(resident: Any) -> None:
+        told.append(f"begin {resident.name}")
+        try:
+            await resident.wait_ending()
+            await trio.sleep(1)
+            told.append("finished")
+        finally:
+            told.append("end")
+
+    nursery.start_soon(scene.fleet.residents.serve_each, serve)
+    await started(scene, nursery, 1)
+    scene.bot("a").work.set()
+    scene.fleet.give_back([1])
+    began = trio.current_time()
+    await scene.fleet.wait_gone([1])
+    assert (trio.current_time() - began, told) == (1, ["begin a", "finished", "end"])
+    scene.fleet.take([1])
+    await trio.testing.wait_all_tasks_blocked()
+    scene.fleet.cut([1])
+    await scene.fleet.wait_gone([1])
+    assert told[3:] == ["begin a", "end"]
+    assert trio.current_time() - began == 1

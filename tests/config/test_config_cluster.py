@@ -43,10 +43,6 @@ def test_a_table_alone_makes_a_node_of_the_hosts_name(tmp_path):
             f'[fleet]\nshard = "0/2"\n{STORE}[cluster]\n',
             "fleet.shard: expected no shard beside [cluster], whose nodes divide the bots themselves",
         ),
-        (
-            f"{STORE}[cluster]\n[plugins.handoff]\nchat = -1\n",
-            "plugins.handoff: expected no such table beside [cluster]: it keeps dialogs in the memory of one",
-        ),
         (f"{STORE}[cluster]\nlease = 1\n", "cluster.lease: expected at least 3"),
         (f'{STORE}[cluster]\nlease = "1h"\n', "cluster.lease: expected at most 600"),
         (f'{STORE}[cluster]\nnode = "a b"\n', "cluster.node: expected"),

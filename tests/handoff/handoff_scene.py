@@ -14,17 +14,20 @@ import trio
 import trio.testing
 from trioworkers_plugins import handoff
 from trioworkers_plugins.handoff import Settings, trioworkers_event
-from trioworkers_plugins.handoff.actions import Actions
 from trioworkers_plugins.handoff.route import running
 from trioworkers_plugins.handoff.service import serve_handoff
 
 from trioworkers import BotApiError, Drop, Event, Reroute, TransportError, Update
+from trioworkers.nursery.residents import Resident, Residents
 from trioworkers.plugin_types import BotFacts
+from trioworkers.plugins.no_nodes import NoNodes
 from trioworkers.testing import Refused, Telegram, Upload
 from trioworkers.testing.params import Params
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from trioworkers_plugins.handoff.actions import Actions
 
     from trioworkers.testing import SimBot
 
@@ -194,6 +197,9 @@ class Scene:
         self.actions_done: list[tuple[str, dict[str, Any]]] = []
         self.answering: dict[str, Any] = {}
         self.failures: list[Exception] = []
+        self.residents = Residents()
+        self._here: dict[str, Resident] = {}
+        self.others: Any = NoNodes()
         self._lanes: dict[tuple[str, str], deque[Update]] = {}
         self._own_ids = -1
         self._serving: trio.CancelScope | None = None
@@ -216,6 +222,16 @@ class Scene:
 
     def bot_names(self) -> list[str]:
         return list(self.sims)
+
+    def fleet_bots(self) -> dict[str, int]:
+        return {name: bot.id for name, bot in self.sims.items()}
+
+    async def serve_bots(self, serve: Any) -> None:
+        await self.residents.serve_each(serve)
+
+    @property
+    def nodes(self) -> Any:
+        return self.others
 
     def bot(self, name: str) -> CallingBot:
         return CallingBot(self.world, self.sims[name], self.store)
@@ -252,6 +268,7 @@ class Scene:
     async def serve(self) -> None:
         """Start the plugin's service."""
         self._serving = await self.nursery.start(self._serve)
+        await trio.testing.wait_all_tasks_blocked()  # the dialogs are read
 
     async def _serve(self, task_status: Any) -> None:
         daemon: Any = self
@@ -267,23 +284,40 @@ class Scene:
         self._serving.cancel()
         await self.settle()
 
+    def home(self, bot: str) -> Any:
+        """A bot's dialogs."""
+        return running(self.plugin).home(self.sims[bot].id)
+
     @property
     def core(self) -> Any:
-        return running(self.plugin).core
+        """The dialogs of the first bot."""
+        return self.home(next(iter(self.sims))).core
 
     @property
     def actions(self) -> Actions:
-        shared = running(self.plugin)
-        assert shared.core is not None
-        assert shared.to_users is not None
-        return Actions(shared.core, shared.to_users)
+        actions = running(self.plugin).actions
+        assert actions is not None
+        return actions
 
     def add_bot(self, name: str) -> SimBot:
         """A bot of the fleet, which polls."""
         bot = self.sims[name] = self.world.add_bot(name)
         self.given[name] = []
+        self._here[name] = self.residents.begin(name, bot.id)
         self.nursery.start_soon(self._poll, name, bot)
         return bot
+
+    async def leave(self, name: str, *, at_once: bool = False) -> None:
+        """A bot ends here, as one does that goes to another node: drained, or `at_once`."""
+        resident = self._here.pop(name)
+        if not at_once:
+            await self.residents.end(resident)
+        await self.residents.cut(resident)
+
+    async def enter(self, name: str) -> None:
+        """It comes again."""
+        self._here[name] = self.residents.begin(name, self.sims[name].id)
+        await trio.testing.wait_all_tasks_blocked()
 
     async def _poll(self, name: str, bot: SimBot) -> None:
         offset = 0

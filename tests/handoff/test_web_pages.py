@@ -189,7 +189,7 @@ async def test_no_page_holds_up_the_end_of_the_service(http, autojump_clock):
 
 async def test_only_so_many_wait(autojump_clock):
     """Who comes then is answered at once."""
-    bulletin = Bulletin(1.0)
+    bulletin = Bulletin(lambda: 1.0)
     async with trio.open_nursery() as nursery:
         for _ in range(MOST_WAITING):
             nursery.start_soon(bulletin.wait, bulletin.number, 10.0)
@@ -203,7 +203,7 @@ async def test_only_so_many_wait(autojump_clock):
 
 async def test_a_version_of_a_former_run_is_not_waited_with(make_desk, autojump_clock):
     """Versions rise over restarts, so that a page that stayed open sees what has changed."""
-    assert Bulletin(1_700_000_001.0).number > Bulletin(1_700_000_000.0).number
+    assert Bulletin(lambda: 1_700_000_001.0).number > Bulletin(lambda: 1_700_000_000.0).number
     desk = await make_desk(group=None)
     client = Client(desk)
     began = trio.current_time()
@@ -215,8 +215,7 @@ async def test_a_page_never_lacks_a_line_of_its_version(http, autojump_clock, mo
     """A line that is written while a page is read raises the version beyond that of the page."""
     desk, client, id_ = http
     await client.post("", {"bot": "support", "chat_id": desk.alice.id})
-    core = running(desk.plugin).core
-    assert core is not None
+    core = desk.core
     transcripts = core.transcripts
     for query, way in (("?after=", "read"), (f"?before={END}", "read_back")):
         read = getattr(transcripts, way)
@@ -241,8 +240,7 @@ async def test_a_dialog_that_has_ended_leaves_no_number_behind(http, autojump_cl
     await client.post(f"/{id_}/release")
     await desk.settle()
     assert (await client.get(f"/{id_}"))["state"] == "bot"
-    core = running(desk.plugin).core
-    assert core is not None
+    core = desk.core
     assert core.bulletin.of(Place(desk.support.id, desk.alice.id)) == 0
 
 

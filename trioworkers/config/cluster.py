@@ -10,12 +10,11 @@ from trioworkers.config.declare import Table, Text, per_daemon
 from trioworkers.config.units import Seconds  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from trioworkers.config.checks import Fault
     from trioworkers.config.settings import FleetKeys, StoreSettings
 
-ALONE = "handoff"  # a plugin that works on all bots' state, of which it has a copy in memory
 NodeName = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
 
 
@@ -34,18 +33,11 @@ def cluster_checks(
     keys: FleetKeys | None,
     store: StoreSettings | None,
     cluster: ClusterSettings | None,
-    plugins: Collection[str],
 ) -> Iterator[Fault]:
-    """Yields what stands in the way of a cluster; None is a table that is wrong by itself.
-
-    `plugins`: the names of those that have a table.
-    """
+    """Yields what stands in the way of a cluster; None is a table that is wrong by itself."""
     if cluster is None or cluster.node is None:
         return
     if store is not None and store.url == "sqlite":
         yield ("cluster",), "expected a PostgreSQL server as store.url, postgresql://…, got sqlite"
     if keys is not None and keys.shard.count > 1:
         yield ("fleet", "shard"), "expected no shard beside [cluster], whose nodes divide the bots themselves"
-    if ALONE in plugins:  # two nodes would send what waits for operators and users twice
-        message = "expected no such table beside [cluster]: it keeps dialogs in the memory of one daemon"
-        yield ("plugins", ALONE), message

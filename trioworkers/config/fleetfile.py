@@ -152,7 +152,7 @@ class _Reading:
             self._report(*fault)
         for fault in cross_checks(keys, sections["webhook"], sections["bots"]):
             self._report(*fault)
-        for fault in cluster_checks(keys, sections["store"], sections["cluster"], sections["plugins"] or ()):
+        for fault in cluster_checks(keys, sections["store"], sections["cluster"]):
             self._report(*fault)
         if self._problems or keys is None:
             raise FleetFileError(self._sorted(), self._watched())

@@ -13,7 +13,6 @@ its updates, so that Telegram keeps them; what a webhook delivers is still accep
 
 from __future__ import annotations
 
-import time
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ from trioworkers.bot_server import server_of
 from trioworkers.botapi.client import BotApi
 from trioworkers.errors import describe
 from trioworkers.figures import NO_RUN, BotFigures
-from trioworkers.inbox.gate import Duplicate, Gate
 from trioworkers.logs.files import RotatedFile
 from trioworkers.nursery.bot_context import BotContext
 from trioworkers.nursery.bot_run import BotRun
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from trioworkers.config import BotSettings, LogSettings
     from trioworkers.figures import Figures
     from trioworkers.nursery.delivery import Run
-    from trioworkers.records import Arrival
 
 __all__ = ["BotContext", "BotScope"]
 
@@ -60,13 +57,6 @@ class BotScope:
         self.settings = self._in_force(settings)
         self.log_path = context.fleet().log_dir / f"worker_{settings.name}.log"
         self.log = RotatedFile(self.log_path, self._log_settings)
-        self._gate = Gate(
-            settings.name,
-            settings.bot_id,
-            context.inbox,
-            context.events,
-            apart=lambda: self.settings.callbacks == "own_lane",
-        )
         self._run: BotRun | None = None
         self._began = trio.Event()
         self._wanted = trio.Event()  # another run, after one that broke
@@ -229,19 +219,6 @@ class BotScope:
         if self._run is not None:
             with self._own_breakage():
                 self._run.reroute()
-
-    async def offer(self, make: Callable[[int], Arrival]) -> None:
-        """Put an update of the daemon's own into the inbox, the last of its chat; it is durable then.
-
-        Args:
-            make: makes it of its `update_id`, which is negative: Telegram's are not.
-
-        Raises:
-            StoreError: it is not durable.
-        """
-        update_id = -1 - round(1000 * time.time()) % 2**31
-        while isinstance((await self._gate.offer([make(update_id)]))[0], Duplicate):
-            update_id = -1 - (-1 - update_id + 1) % 2**31
 
     def hooks_changed(self) -> None:
         """Plugins became active, or are not active any more."""

@@ -13,6 +13,8 @@ import trio
 
 from trioworkers.errors import describe
 from trioworkers.nursery.bot import BotScope
+from trioworkers.nursery.own_updates import offer_own
+from trioworkers.nursery.residents import Residents
 from trioworkers.nursery.start_rate import FirstStart, StartRate
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class FleetScope:
 
     Attributes:
         ready: set once each of these has its first verdict, failed included.
+        residents: the bots that run here, for those who serve them.
         touched: the bots whose row of the status may have changed; whoever reads it clears it.
     """
 
@@ -54,6 +57,7 @@ class FleetScope:
         self._gone: list[BotScope] = []  # removed or replaced, and still finishing what they have
         self._stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self.residents = Residents()
         self.touched = context.touched
         for settings in bots.values():
             self._begin(BotScope(settings, context))
@@ -172,17 +176,22 @@ class FleetScope:
     async def fence(
         self, bot: str, chat_id: int, epoch: int, is_spared: Callable[[Run], bool] = lambda run: False
     ) -> None:
-        """As :meth:`BotScope.fence`; of a bot that is gone nothing is waited for."""
-        if bot in self._bots:
-            await self._bots[bot].fence(chat_id, epoch, is_spared)
+        """As :meth:`BotScope.fence`, also of a bot that still finishes what it has."""
+        for scope in self.everyone:
+            if scope.settings.name == bot:
+                await scope.fence(chat_id, epoch, is_spared)
 
     async def offer(self, bot: str, make: Callable[[int], Arrival]) -> None:
-        """As :meth:`BotScope.offer`.
+        """Put an update of the daemon's own into the inbox of a bot of the fleet, wherever that runs.
+
+        It is as for :func:`~trioworkers.nursery.own_updates.offer_own`.
 
         Raises:
             KeyError: there is no such bot.
+            StoreError: it is not durable.
         """
-        await self._bots[bot].offer(make)
+        settings = self._context.fleet().bots[bot]
+        await offer_own(settings, self._context, make)
 
     def hooks_changed(self) -> None:
         """Plugins became active, or are not active any more."""
@@ -227,15 +236,20 @@ class FleetScope:
 
     async def _run(self, bot: BotScope, after: Sequence[BotScope]) -> None:
         """Run a bot; whatever breaks in it stays in it."""
+        resident = None
         with self._scopes[bot]:
             for other in after:
                 if not bot.may_run_beside(other):
                     await other.ended.wait()
+            resident = self.residents.begin(bot.settings.name, bot.settings.bot_id)
             try:
                 await bot.run()
             except* Exception as group:
                 reason = {"reason": "internal error", "error": describe(group)}
                 self._context.events.emit("bot.failed", bot.settings.name, **reason)
+            await self.residents.end(resident)
+        if resident is not None:
+            await self.residents.cut(resident)
         del self._scopes[bot]
         bot.ended.set()
         if bot in self._gone:

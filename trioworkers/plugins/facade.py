@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from trioworkers.arrivals import read_update
 from trioworkers.logs.files import RotatedFile
+from trioworkers.plugins.no_nodes import NoNodes
 from trioworkers.version import __version__
 
 if TYPE_CHECKING:
@@ -18,10 +19,30 @@ if TYPE_CHECKING:
     from trioworkers.config import FleetInForce
     from trioworkers.events import Events, Subscription
     from trioworkers.figures import FleetFigures
+    from trioworkers.plugin_types import PluginNodes
     from trioworkers.plugins.asks import AskedBot, Asks
     from trioworkers.plugins.plugin import Plugin
     from trioworkers.plugins.registry import Plugins
     from trioworkers.records import Arrival
+
+
+class ServesBots(Protocol):
+    """As :class:`~trioworkers.nursery.residents.Residents`."""
+
+    async def serve_each(self, serve: Callable[[Any], Awaitable[None]]) -> None: ...
+
+
+class RunsBots(Protocol):
+    """The bots that run here, as :class:`~trioworkers.nursery.fleet.FleetScope` has them."""
+
+    @property
+    def residents(self) -> ServesBots: ...
+    def get_bots(self) -> Mapping[str, object]: ...
+    def reroute(self, bot: str) -> None: ...
+    async def fence(
+        self, bot: str, chat_id: int, epoch: int, is_spared: Callable[[object], bool]
+    ) -> None: ...
+    async def offer(self, bot: str, make: Callable[[int], Arrival]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +55,9 @@ class DaemonAccess:
         plugins: the plugins of this run.
         status: makes the status document.
         figures: takes a snapshot of what is counted; it answers None where nothing is.
-        bots: the bots that run here, by name.
-        reroute: asks the route again for the updates of a bot.
-        fence: returns when no handler of a chat can make a call any more; functions that are spared go on.
-        offer: puts updates into a bot's inbox, by the bot's name.
+        fleet: the bots that run here.
         asks: what workers may ask for.
+        nodes: the other nodes of the cluster, for a plugin by its name; None: there is no cluster.
         acting: notes that the act of the request which is being answered is told; its address, or None.
     """
 
@@ -47,11 +66,9 @@ class DaemonAccess:
     plugins: Plugins
     status: Callable[[], dict[str, Any]]
     figures: Callable[[], Awaitable[FleetFigures | None]]
-    bots: Callable[[], Collection[str]]
-    reroute: Callable[[str], None]
-    fence: Callable[[str, int, int, Callable[[object], bool]], Awaitable[None]]
-    offer: Callable[[str, Callable[[int], Arrival]], Awaitable[None]]
+    fleet: RunsBots
     asks: Asks
+    nodes: Callable[[str], PluginNodes] | None
     acting: Callable[[], str | None]
 
 
@@ -81,11 +98,19 @@ class DaemonFacade:
         return self._access.plugins.rows()
 
     def bot_names(self) -> list[str]:
-        return list(self._access.bots())
+        return list(self._access.fleet.get_bots())
+
+    def fleet_bots(self) -> Mapping[str, int]:
+        return {name: bot.bot_id for name, bot in self._access.in_force().bots.items()}
+
+    async def serve_bots(self, serve: Callable[[Any], Awaitable[None]]) -> None:
+        await self._access.fleet.residents.serve_each(serve)
+
+    @property
+    def nodes(self) -> PluginNodes:
+        return NoNodes() if self._access.nodes is None else self._access.nodes(self._plugin.name)
 
     def bot(self, name: str) -> AskedBot:
-        if name not in self._access.bots():
-            raise KeyError(name)
         return self._access.asks.bot(self._plugin, name)
 
     def events(
@@ -99,10 +124,10 @@ class DaemonFacade:
         return PluginLogFile(RotatedFile(path, lambda: fleet().log))
 
     def reroute(self, bot: str) -> None:
-        self._access.reroute(bot)
+        self._access.fleet.reroute(bot)
 
     async def fence(self, bot: str, chat_id: int, epoch: int) -> None:
-        await self._access.fence(bot, chat_id, epoch, self._is_own)
+        await self._access.fleet.fence(bot, chat_id, epoch, self._is_own)
 
     def _is_own(self, run: object) -> bool:
         """Whether a function that has an update is this plugin's, and may be what asks for the fence."""
@@ -113,7 +138,7 @@ class DaemonFacade:
             made = {"update_id": update_id, kind: {"chat": {"id": chat_id}, **content}}
             return read_update(msgspec.json.encode(made))
 
-        await self._access.offer(bot, arrival)
+        await self._access.fleet.offer(bot, arrival)
 
     def answers(
         self, name: str, function: Callable[[Any, dict[str, Any]], Awaitable[Any]]

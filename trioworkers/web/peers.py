@@ -7,6 +7,7 @@ Lists are put together from the answers of all nodes; a node that does not answe
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -31,6 +32,21 @@ PASSED_ON = frozenset(
 """The routes of one bot that only the node can answer that runs it."""
 PATIENCE = 3.0  # seconds for the answers of all nodes
 LOOK_EVERY = 0.5  # seconds after which one sees whether a node that was asked is still there
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What all nodes say together.
+
+    Attributes:
+        rows: in order, each with its `node`.
+        nodes: a row for each node, with whether it `answers`.
+        missing: the bots of which no node has said anything.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 class Peers:
@@ -83,7 +99,17 @@ class Peers:
             RequestRefusedError: 503, no node runs the bot now, or it ended while it was asked.
         """
         name = (request.view_args or {}).get("name")
-        if name is None or request.endpoint not in PASSED_ON or name not in self.bots() or asked_by_node():
+        if name is None or request.endpoint not in PASSED_ON:
+            return None
+        return await self.answer_of_owner(name)
+
+    async def answer_of_owner(self, name: str) -> Response | None:
+        """The answer to this request of the node that runs a bot; None: this node answers it.
+
+        Raises:
+            RequestRefusedError: 503, no node runs the bot now, or it ended while it was asked.
+        """
+        if name not in self.bots() or asked_by_node():
             return None
         bot_id = self.bots()[name]
         if self.cluster.owns(bot_id):
@@ -105,23 +131,36 @@ class Peers:
         """
         if asked_by_node():
             return dict(own)
-        nodes = self.cluster.nodes()
+        found = await self.gather(own, rows, by)
+        return {**own, rows: found.rows, "nodes": found.nodes}
+
+    async def gather(self, own: Mapping[str, Any], rows: str, by: str = "bot") -> Gathered:
+        """The rows of all nodes, in answer to a request that this node was not asked by another one.
+
+        Each row has the name of its `bot`. Of two nodes that have a row, the owner of that bot knows it best.
+
+        Args:
+            own, rows, by: as for :meth:`with_all`.
+        """
+        nodes, merged = self.cluster.nodes(), dict[Any, dict[str, Any]]()
         answers = await self._ask_all(
             [node for node in nodes if not node.is_self and not self.is_silent(node)]
         )
-        merged: dict[Any, dict[str, Any]] = {}
-        told = []
+        told, answered = [], set()
         for node in nodes:
             document: Any = own if node.is_self else _read(answers.get(node.life))
             for row in document[rows] if document else ():
-                # while a bot moves, two nodes may have it: who owns it knows it best
-                if row[by] not in merged or self._is_owner(node, row["bot_id"]):
+                if row[by] not in merged or self._is_owner(node, row["bot"]):
                     merged[row[by]] = {**row, "node": node.name}
+            if document is not None:
+                answered.add(node.life)
             told.append({**node_row(node), "answers": document is not None})
-        return {**own, rows: [merged[key] for key in sorted(merged)], "nodes": told}
+        owners = {name: self.cluster.owner(bot_id) for name, bot_id in self.bots().items()}
+        missing = [name for name, owner in owners.items() if owner is None or owner.node not in answered]
+        return Gathered([merged[key] for key in sorted(merged)], told, missing)
 
-    def _is_owner(self, node: NodeStatus, bot_id: int) -> bool:
-        owner = self.cluster.owner(bot_id)
+    def _is_owner(self, node: NodeStatus, bot: str) -> bool:
+        owner = self.cluster.owner(self.bots().get(bot, 0))
         return owner is not None and owner.node == node.life
 
     def _same_request(self, body: bytes = b"") -> NodeRequest:

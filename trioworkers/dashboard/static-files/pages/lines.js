@@ -60,6 +60,7 @@ export function deskWords(line) {
   if (line.kind === "closing") return `Going back to the bot: ${ENDS[line.text] ?? line.text}.`;
   if (line.kind === "returned") return "The bot has the dialog again.";
   if (line.kind === "banned") return `Banned by ${of}. Nobody answers the user.`;
+  if (line.kind === "repeated") return "The user may read the next words twice: it is not known whether they were sent before.";
   if (line.kind === "undelivered") return `Not delivered: ${line.text}.`;
   return line.text ?? line.kind;
 }
