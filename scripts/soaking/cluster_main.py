@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -66,6 +67,8 @@ def main() -> int:
     load = f"{plan.bots} bots, {plan.rate:g} updates/s for {plan.seconds:g} s"
     tell(f"soak: {plan.nodes} nodes, {load}, seed {seed}")
     began = time.monotonic()
+    # its daemons and servers are ended in either case
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         folder = options.keep or Path(temporary)
         if options.keep:
