@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from contextlib import suppress
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 INBOX_PATIENCE = 60.0  # seconds; a disk may hang, and a new daemon would wait for it, too
 ZYGOTE_PATIENCE = 120.0  # seconds; more than one that is replaced needs at worst
+COLLECTS_AFTER = 10.0  # seconds of a start after which garbage is collected, ready or not
 ENDS = 3.0  # seconds of a stop that are kept back for what ends the workers that did not drain
 
 
@@ -334,6 +336,10 @@ class Daemon:
 
     async def _announce(self, task_status: trio.TaskStatus[Daemon]) -> None:
         parts = self._parts
+        with trio.move_on_after(COLLECTS_AFTER):
+            await parts.fleet.ready.wait()
+        gc.freeze()  # else the first look would go through all of it in one turn of the loop
+        gc.enable()
         await parts.fleet.ready.wait()
         if parts.report.state == "starting":
             parts.report.become("running")

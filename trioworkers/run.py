@@ -45,6 +45,7 @@ COLLECT = (10_000, 20, 20)  # objects, then collections, until each generation i
 UMASK = "TRIOWORKERS_UMASK"
 """Names the umask that the daemon was started with, which its workers get: its own hides its files."""
 OURS = frozenset({*OF_SOCKETS, *OF_THE_NOTIFIER, UMASK})  # variables that are meant for the daemon alone
+SCRATCH = "rehearsal"  # in the runtime folder, while a zygote warms up
 CONTROL_SOCKET = "control.sock"
 API_TOKEN = "api-token"  # noqa: S105 - a file's name
 KEPT = "run-mark", "paused.json", "webhooks.json", "webhook-secret", "sessions.json"  # of the state folder
@@ -84,12 +85,13 @@ async def run_daemon(
     """
     announcer = Announcer(environ)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.set_threshold(*COLLECT)  # a thousand bots that start are no garbage: an eighth of their start's time
+    gc.set_threshold(*COLLECT)
     handed = handed_over(environ)
     umask = environ.get(UMASK)
     environ = {name: environ[name] for name in environ if name not in OURS}
     folders = fleet.state_dir, fleet.runtime_dir, fleet.log_dir, fleet.state_dir / "fleet.d"
     with (
+        _collecting_later(),
         _claimed(fleet) as claim,  # before anything is made, perhaps in another place than that daemon's
         _made(folders),
         locked(fleet.state_dir / DAEMON_LOCK, f"runs on {fleet.state_dir}") as lock,
@@ -134,10 +136,32 @@ async def run_daemon(
     events.emit("daemon.stopped")
 
 
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Do not look for garbage, until the daemon begins to (:mod:`trioworkers.daemon`), or ends.
+
+    A thousand bots that start are no garbage; to look through them again and again takes an eighth of their
+    start's time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _prepare(fleet: Fleet, umask: str | None) -> Prepare:
     path = tuple(map(str, fleet.python_path))
     mask = None if umask is None else int(umask, 8)
-    return Prepare(fleet.worker_start, fleet.api_base, fleet.preload, path, str(fleet.folder), mask)
+    return Prepare(
+        way=fleet.worker_start,
+        api_base=fleet.api_base,
+        preload=fleet.preload,
+        python_path=path,
+        folder=str(fleet.folder),
+        umask=mask,
+        scratch=str(fleet.runtime_dir / SCRATCH),
+    )
 
 
 @contextmanager

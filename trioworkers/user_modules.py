@@ -99,9 +99,16 @@ class _SourceHook:
     """Makes the finders of the folders of users; an entry of `sys.path_hooks`."""
 
     def __init__(self, folders: Iterable[str], loaded: Loaded, *, preloads: bool) -> None:
+        self.asked = tuple(folders)
         self.folders = tuple(folder.rstrip(os.sep) for folder in folders)
         self.loaded = loaded
         self.preloads = preloads
+
+    def is_as_wanted(self, folders: Sequence[str], last: bool) -> bool:
+        """Whether another one for these folders would do the same, and this one has loaded nothing yet."""
+        loaded = self.loaded
+        is_same = self.preloads == last and self.asked == tuple(folders)
+        return is_same and len(loaded.files) == len(loaded.preloaded)
 
     def __call__(self, path: str) -> FileFinder:
         is_theirs = any(path == folder or path.startswith(folder + os.sep) for folder in self.folders)
@@ -137,8 +144,12 @@ def search_in(folders: Sequence[str], *, last: bool = False) -> Loaded:
     """Let modules be found in `folders` from now on, and be loaded from their source there.
 
     They come after Python's own modules and before installed packages, or, with `last`, after all. Returns
-    what is loaded from there; what was loaded while they came last counts as preloaded.
+    what is loaded from there; what was loaded while they came last counts as preloaded. Where the process
+    that this one was forked from did the same last, and loaded nothing since, there is nothing to do.
     """
+    first = sys.path_hooks[0] if sys.path_hooks else None
+    if isinstance(first, _SourceHook) and first.is_as_wanted(folders, last):
+        return first.loaded
     rest = [entry for entry in sys.path if entry not in folders]
     place = (
         len(rest) if last else 1 + max((i for i, entry in enumerate(rest) if _is_pythons(entry)), default=-1)
@@ -156,9 +167,15 @@ def search_in(folders: Sequence[str], *, last: bool = False) -> Loaded:
     return hook.loaded
 
 
-def do_not_search_in(folders: Sequence[str]) -> None:
-    """Undo :func:`search_in`."""
-    sys.path[:] = [entry for entry in sys.path if entry not in folders]
+def forget_listings() -> None:
+    """Let folders be listed anew when a module is looked for in them, but for Python's own.
+
+    As `importlib.invalidate_caches`. Python's folders change with Python only, and a worker that lists them
+    again copies pages that it shares with others.
+    """
+    for entry in list(sys.path_importer_cache):
+        if not _is_pythons(entry):
+            del sys.path_importer_cache[entry]
 
 
 def own_file(name: str, folders: Iterable[str]) -> str | None:

@@ -27,6 +27,7 @@ from benchmarks import (
     postgres,
     queues,
     reload,
+    start,
     webhook,
     webhook_kills,
     worker,
@@ -84,6 +85,16 @@ def main() -> None:
     verb.add_argument("--bots", type=int, default=500)
     verb.add_argument("--edits", type=int, default=20)
     verb.set_defaults(run=lambda args: reload.run(args.bots, args.edits))
+    verb = verbs.add_parser("start", help="until all bots of a large fleet poll, and what they take")
+    verb.add_argument("--bots", type=int, default=1000)
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.add_argument("--rate", type=float, default=2000.0, help="limits.start_rate")
+    verb.add_argument(
+        "--beside", type=Path, nargs="*", default=[], help="other checkouts with their own .venv, in turns"
+    )
+    verb.set_defaults(
+        run=lambda args: start.run(args.bots, args.rounds, args.rate, [one.resolve() for one in args.beside])
+    )
     verb = verbs.add_parser("queue", help="a storm of failures and kills, a blocked chat, a million chats")
     verb.add_argument("--parts", nargs="+", default=QUEUE_PARTS, choices=QUEUE_PARTS)
     verb.add_argument(

@@ -114,7 +114,7 @@ class Stage:
         return BotSettings.model_validate({**table, "worker": self.worker, **more})
 
     async def begin(self, nursery: trio.Nursery, inbox: Any, zygote: Any, base: str) -> None:
-        async def at_once() -> None:
+        async def at_once(*_: object) -> None:
             await trio.lowlevel.checkpoint()
 
         async def ask(bot: str, name: str, params: dict[str, Any]) -> Any:

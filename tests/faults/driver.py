@@ -244,7 +244,7 @@ class Forks:
 async def live(steps: Steps, driver: socket.socket) -> None:
     """Run the bot until all of Telegram's updates are confirmed and none waits."""
 
-    async def at_once() -> None:
+    async def at_once(*_: object) -> None:
         await trio.lowlevel.checkpoint()
 
     emit = Events(

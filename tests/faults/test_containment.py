@@ -124,7 +124,7 @@ class Makes:
         return self.workers[-1]
 
 
-async def at_once():
+async def at_once(*_):
     await trio.lowlevel.checkpoint()
 
 

@@ -100,3 +100,40 @@ async def test_a_first_start_has_a_rate_of_its_own(autojump_clock):
     assert trio.current_time() - began == pytest.approx(99 / 200, abs=2 * TICK)
     await bots[0]()
     assert trio.current_time() - began == pytest.approx(10)
+
+
+async def test_urgent_starts_go_first(nursery, autojump_clock):
+    """Those that are urgent when a turn is given away, also when they became so while they waited."""
+    pace, went, urgent = StartRate(lambda: 1), [], {3}
+    await pace.wait()
+
+    async def go(number):
+        await pace.wait(lambda: number in urgent)
+        went.append(number)
+
+    for number in range(6):
+        nursery.start_soon(go, number)
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.sleep(1.5)
+    urgent.add(5)
+    await trio.sleep(10)
+    assert went == [3, 5, 0, 1, 2, 4]
+
+
+async def test_first_and_later_starts_may_be_urgent(nursery, autojump_clock):
+    """At whichever rate they go."""
+    first, rest = StartRate(lambda: 1), StartRate(lambda: 1)
+    starts = {name: FirstStart(first, rest.wait) for name in ("other", "urgent")}
+    went = []
+
+    async def go(name):
+        await starts[name](lambda: name == "urgent")
+        went.append(name)
+
+    for rate in (first, rest):
+        await rate.wait()
+        for name in starts:
+            nursery.start_soon(go, name)
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(5)
+    assert went == ["urgent", "other"] * 2

@@ -48,6 +48,7 @@ LOOK = QUIET + (
     "def misses(): return wire._taken_apart.cache_info().misses\n"
     "before = misses()\n"
     "async def start(bot):\n"
+    "    wire.Wire('http://127.0.0.1:9', 1, '', connections=1)\n"
     "    print(json.dumps({'frozen': gc.get_freeze_count(), 'collects': gc.isenabled(),\n"
     "        'threads': len(os.listdir('/proc/self/task')), 'leads': os.getsid(0) == os.getpid(),\n"
     "        'fds': [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')[:-1]],\n"

@@ -209,10 +209,10 @@ def test_the_command_imports_nothing_from_the_folder_that_it_is_called_in(folder
 def test_the_search_is_the_same_whatever_was_searched_before(folder: Path) -> None:
     """Python's own, the fleet's, installed packages; the order of `python_path` is kept."""
     code = (
-        "import json, sys\nfrom trioworkers.user_modules import do_not_search_in, search_in\n"
+        "import json, sys\nfrom trioworkers.user_modules import search_in\n"
         "before = list(sys.path)\nsearch_in(['/b', '/a'])\nfirst = list(sys.path)\nsearch_in(['/b', '/a'])\n"
         "again = list(sys.path)\nsearch_in(['/b', '/a'], last=True)\nlast = list(sys.path)\n"
-        "do_not_search_in(['/b', '/a'])\nprint(json.dumps([before, first, again, last, list(sys.path)]))"
+        "search_in(['/b', '/a'])\nprint(json.dumps([before, first, again, last, list(sys.path)]))"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60
@@ -223,7 +223,7 @@ def test_the_search_is_the_same_whatever_was_searched_before(folder: Path) -> No
     assert first[place - 1].endswith("lib-dynload")
     assert all("site-packages" not in entry for entry in first[:place])
     assert last == [*before, "/b", "/a"]
-    assert after == before
+    assert after == first
 
 
 # -- a bot's code is that of all its modules ---------------------------------------------------------
@@ -232,12 +232,12 @@ def test_the_search_is_the_same_whatever_was_searched_before(folder: Path) -> No
 def code_of(folder: Path, *, preload: str = "") -> tuple[str, set[str]]:
     """The code of the handler `bot`, and the files that were preloaded, in a process as a worker's is."""
     code = (
-        "import importlib, sys\nfrom trioworkers.user_modules import do_not_search_in, search_in\n"
+        "import importlib, sys\nfrom trioworkers.user_modules import search_in\n"
         "from trioworkers.worker.handler import import_handler\n"
         f"path = [{str(folder)!r}]\n"
         f"search_in(path, last=True)\n"
         f"if {preload!r}: importlib.import_module({preload!r})\n"
-        "do_not_search_in(path)\n"
+        "search_in(path)\n"
         "found = import_handler('bot:handle', path)\n"
         "import json\nprint(json.dumps([found.code, sorted(found.loaded.preloaded)]))"
     )

@@ -267,5 +267,5 @@ async def test_the_daemon_is_told_that_start_waits_to_send(daemon, autojump_cloc
     daemon.start(nothing, start=start)
     await trio.sleep(200)
     told = [frame for frame in daemon.frames if isinstance(frame, Standing | Ready)]
-    assert told == [Standing(True), Standing(False), Standing(True), Standing(False), Ready("c0de")]
+    assert told == [Standing(True), Standing(False), Standing(True), Standing(False), Ready("c0de", True)]
     await daemon.end()

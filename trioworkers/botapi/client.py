@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from trioworkers.botapi.server import Server
     from trioworkers.http.response import Response
 
+    Sink = Callable[[bytes], Awaitable[None]]
+
 CALL_TIMEOUT = 70.0  # seconds without a byte; uploads of large files answer late
 CALL_TOTAL = 1800.0  # seconds for one try, or a download, as a whole: 50 MB at 30 kB/s
 ANSWER_TIME = 120.0  # seconds that a poll may take beyond its silence, for an answer that comes slowly
@@ -46,6 +50,7 @@ SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 3600.0  # seconds; what a 429 m
 MOST_ASKED = 4  # chats of one call that are asked about, to find the one that became a supergroup
 
 _DOWNLOAD = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, FILE_LIMIT)
+_USUAL = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, ANSWER_LIMIT)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -104,15 +109,18 @@ class BotApi:
         largest: int = ANSWER_LIMIT,
     ) -> None:
         self._bot_id = bot_id = int(token.partition(":")[0])
-        # not httpx's client: its cookies, redirects, proxies and log lines are not wanted, and they and its
-        # requests and responses cost more than all the rest of a call, in time and in memory
         self._local_files = "" if isinstance(server, str) else server.local_files
-        self._wire = Wire(server, bot_id, token, connections=connections)
-        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._make_wire: Callable[[], Wire] = lambda: Wire(server, bot_id, token, connections=connections)
+        self._uniform = random.uniform if rng is None else rng.uniform
         self._meter = meter
-        self._limits = ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, CALL_TOTAL, largest)
+        self._limits = _USUAL if largest == ANSWER_LIMIT else replace(_USUAL, body=largest)
         self.turns: Turns | None = None
         self.gate: Callable[[], Awaitable[None]] | None = None
+
+    @cached_property
+    def _wire(self) -> Wire:
+        """Made with the first request, which most of a thousand workers do not make soon."""
+        return self._make_wire()
 
     async def __aenter__(self) -> BotApi:
         return self
@@ -122,7 +130,8 @@ class BotApi:
 
     def close(self) -> None:
         """Close the connections that are idle; one that is in use closes when its call is cancelled."""
-        self._wire.close()
+        if "_wire" in vars(self):
+            self._wire.close()
 
     async def request(
         self, method: str, params: Mapping[str, Any], *, silence: float | None = None
@@ -265,7 +274,7 @@ class BotApi:
             finally:
                 if turn is not None:
                     turn.over()
-            await trio.sleep(self._rng.uniform(0, _bound(failures)))
+            await trio.sleep(self._uniform(0, _bound(failures)))
 
     async def _upgraded(self, params: Mapping[str, Any], new: int, patience: Patience) -> int | None:
         """The chat in a call that has become the supergroup `new`; None when nobody can tell.
@@ -320,9 +329,7 @@ class BotApi:
 
         return await save_to(path, fetch)
 
-    async def download_to(
-        self, file_path: str, sink: Callable[[bytes], Awaitable[None]], *, most: int, total: float
-    ) -> None:
+    async def download_to(self, file_path: str, sink: Sink, *, most: int, total: float) -> None:
         """Give `sink` the content of a file part by part; the next one is read when it has returned.
 
         Args:
@@ -339,12 +346,7 @@ class BotApi:
         else:
             await self._fetch(file_path, ExchangeLimits(CONNECT_TIMEOUT, CALL_TIMEOUT, total, most), sink)
 
-    async def _fetch(
-        self,
-        file_path: str,
-        limits: ExchangeLimits,
-        sink: Callable[[bytes], Awaitable[None]] | None = None,
-    ) -> Response:
+    async def _fetch(self, file_path: str, limits: ExchangeLimits, sink: Sink | None = None) -> Response:
         """Get a file; a failure that may pass is tried again, while the sink has not been given anything."""
         has_begun = False
 
@@ -373,7 +375,7 @@ class BotApi:
             failures += 1
             if has_begun or not passes or failures >= TRIES:
                 raise TransportError("download", what, heals=passes)
-            await trio.sleep(self._rng.uniform(0, _bound(failures)))
+            await trio.sleep(self._uniform(0, _bound(failures)))
 
     def _count(self, method: str, result: CallResult) -> None:
         if self._meter is not None:
@@ -390,8 +392,7 @@ def retry_after(error: BotApiError) -> float:
 
 
 def _bound(times: int) -> float:
-    bound: float = FIRST_PAUSE * 2 ** min(times, 10)
-    return min(LONGEST_PAUSE, bound)
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(times, 10))
 
 
 def _in_words(error: httpx.HTTPError) -> str:

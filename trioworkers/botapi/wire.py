@@ -56,6 +56,9 @@ def _reached_by(address: str) -> Proxy | None:
 class Wire:
     """Sends requests for `/bot<id>/…` as `/bot<token>/…`, and `/file/bot<id>/…` likewise.
 
+    It is not httpx's client, whose cookies, redirects, proxies and log lines are not wanted: they and its
+    requests and responses cost more than all the rest of a call, in time and in memory.
+
     Args:
         server: the Bot API server; a text is the address of one that is reached directly.
         bot_id: what stands for the token in addresses.

@@ -1,10 +1,10 @@
 """One bot in its own cancel scope: its runs, its settings, and whether it is paused.
 
-Intake begins when the bot's first worker is ready, and goes on whatever becomes of workers after that: a
-bot that never worked must not take updates from wherever it ran before, one that did loses none. A bot
-whose workers start on demand has none to wait for, and takes its updates from the start; so does one whose
-webhook an earlier daemon has set, and one that was taken over from another daemon of the fleet, where updates
-of it were accepted.
+Intake begins when the bot's handler is proven (:mod:`trioworkers.nursery.proven_handlers`), and goes on
+whatever becomes of workers after that: a bot that cannot work must not take updates from wherever it ran
+before, one that can loses none. A bot whose workers start on demand has none to wait for, and takes its
+updates from the start; so does one whose webhook an earlier daemon has set, and one that was taken over from
+another daemon of the fleet, where updates of it were accepted.
 
 What breaks in a run ends that run, and the bot alone is `failed`, for an `internal error`. A restart by
 hand, a change of its settings, or a trial after some minutes begins another run. Until then nothing fetches

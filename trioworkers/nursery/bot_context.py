@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING
 
 from trioworkers.nursery.bot_hooks import NoHooks
+from trioworkers.nursery.proven_handlers import ProvenHandlers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +37,7 @@ class BotContext:
         inbox: the updates of all bots.
         makes: makes worker processes.
         events: where it is emitted what happens.
-        may_start: waits for this bot's turn in the fleet's start rate.
+        may_start: waits for this bot's turn in the fleet's start rate, as :meth:`StartRate.wait`.
         slots: how many workers there may be at once.
         webhooks: what bots need for webhooks.
         paused: which bots are paused.
@@ -56,13 +58,15 @@ class BotContext:
         lease_page: the file that says until when workers may call; empty: for ever.
         may_call: whether calls of bots may be made at this moment, as far as leases go.
         is_taken_over: the bot was run by another daemon, or by this one under an earlier lease.
+        proven: the handlers of which a worker was ready.
+        rng: where jitter comes from. One for all: it has 2.5 kB.
     """
 
     fleet: Callable[[], Fleet]
     inbox: Inbox
     makes: MakesWorkers
     events: Events
-    may_start: Callable[[], Awaitable[None]]
+    may_start: Callable[[Callable[[], bool]], Awaitable[None]]
     slots: WorkerSlots
     webhooks: Webhooks
     paused: PausedBots
@@ -81,12 +85,14 @@ class BotContext:
     lease_page: Callable[[], str] = str
     may_call: Callable[[], bool] = lambda: True
     is_taken_over: bool = False
+    proven: ProvenHandlers = field(default_factory=ProvenHandlers)
+    rng: Random = field(default_factory=Random)
 
     def fetches_at_once(self, settings: BotSettings) -> bool:
-        """Whether a bot takes in its updates before its first worker here is ready.
+        """Whether a bot takes in its updates before its handler is proven here.
 
         One whose workers start on demand has none to wait for. One that was taken over goes on with what was
-        begun elsewhere: that updates of it were accepted shows that a worker of it was ready.
+        begun elsewhere: that updates of it were accepted shows that its handler was proven.
         """
         if settings.worker == "on_demand":
             return True

@@ -6,9 +6,7 @@ memory and all; the next one reads what waits from the inbox.
 
 from __future__ import annotations
 
-import random
 import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,22 +20,23 @@ from trioworkers.inbox.gate import Gate
 from trioworkers.nursery.asks import BotAsks
 from trioworkers.nursery.bot_commands import BotCommands
 from trioworkers.nursery.delivery import Activity, Settling
+from trioworkers.nursery.fetching import Fetching
 from trioworkers.nursery.function_executor import FunctionContext, FunctionExecutor
 from trioworkers.nursery.health import health_of
-from trioworkers.nursery.intake import FIRST_LOOK, BotIntake
+from trioworkers.nursery.intake import BotIntake
 from trioworkers.nursery.output import Output
 from trioworkers.nursery.quarantine import Quarantine
-from trioworkers.nursery.refused_token import RefusedToken
 from trioworkers.nursery.scheduler import Scheduler
 from trioworkers.nursery.session import SessionContext
+from trioworkers.nursery.start_rate import never
 from trioworkers.nursery.supervisor import Supervisor, SupervisorContext
 from trioworkers.nursery.worker_executor import WorkerExecutor
 from trioworkers.nursery.worker_settings import configuration_of, tuning_of
 from trioworkers.ratelimit.pace import OwnTurns
-from trioworkers.transport.poll import TokenRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from trioworkers.botapi.server import Server
     from trioworkers.config import BotSettings
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from trioworkers.nursery.delivery import Run
     from trioworkers.nursery.worker import ConnectedWorker
     from trioworkers.protocol.frames import Configure, Retune
-
-REFUSED = "token refused"
 
 
 class BotRun:
@@ -71,7 +68,7 @@ class BotRun:
         self._bot_id = bot.bot_id  # the same for all of a run
         touch = partial(context.touched.add, bot.name)
         self._backlog = context.inbox.claim(bot.bot_id, self._fault, touch)
-        rng = random.Random()  # noqa: S311 - jitter
+        rng = context.rng
         self._activity = Activity()
         self._pace = None if context.paces is None else context.paces.of(bot.bot_id)
         if self._pace is not None:
@@ -112,6 +109,7 @@ class BotRun:
             pace=self._pace,
             has_limits=context.console is None,
             on_code=context.on_code and partial(context.on_code, bot.name),
+            first_word=lambda worker: self._fetching.first_word(worker),
         )
         self._need = ordinary.need
         alone = replace(ordinary, output=outputs[1], make_executor=partial(self._make_executor, alone=True))
@@ -121,15 +119,18 @@ class BotRun:
                 self._scheduler.work,
                 self._is_paused,
                 context.slots,
-                context.may_start,
+                partial(context.may_start, self._is_wanted),
                 rng,
                 self._commands.make_session,
                 touch,
                 lambda: self._commands.is_program,
+                lambda: self._fetching.note_proven(),
             ),
         )
         suspects = self._scheduler.suspect_work
-        self._quarantine = Quarantine(alone, suspects, context.may_start, self._has_no_quarantine)
+        self._quarantine = Quarantine(
+            alone, suspects, partial(context.may_start, never), self._has_no_quarantine
+        )
         self._unproven = trio.CancelScope()
         gate = Gate(
             bot.name,
@@ -142,11 +143,8 @@ class BotRun:
         self._intake = BotIntake(
             self._commands.intake_settings, gate, context.webhooks, self._emit, rng, self._meter
         )
-        self._intake_scope = trio.CancelScope()
-        self._fetching = trio.CancelScope()
-        self._commands.fetches_by(lambda: self._fetching.cancel(), self.nothing_fetched)
-        self._fetch_turn = trio.Lock()  # held while nothing may be fetched
-        self._refused = RefusedToken(self._is_known, rng)
+        self._fetching = Fetching(self._intake, settings, lambda: self._server()[0], context, self._emit, rng)
+        self._commands.fetches_by(self._fetching.begin_anew, self.nothing_fetched)
 
     async def run(self) -> None:
         """Run until drained; cancelling it ends the workers' groups and leaves no trace.
@@ -159,7 +157,7 @@ class BotRun:
                 nursery.start_soon(self._fault.wait_raise)
                 nursery.start_soon(self._scheduler.run)
                 nursery.start_soon(self._asks.run)
-                nursery.start_soon(self._serve_intake)
+                nursery.start_soon(self._fetching.serve, self.supervisor)
                 async with trio.open_nursery() as executors:
                     self._executors = executors
                     executors.start_soon(self._serve_quarantine)
@@ -181,7 +179,7 @@ class BotRun:
 
     def stop_intake(self) -> None:
         """Fetch no more updates; what was accepted is still handled."""
-        self._intake_scope.cancel()
+        self._fetching.stop()
 
     def drain(self) -> None:
         """Let executors finish what they have, and end; `run` returns then. Idempotent."""
@@ -196,15 +194,12 @@ class BotRun:
         """As :meth:`~trioworkers.nursery.bot.BotScope.restart`."""
         if self._quarantine.session is not None:
             self._quarantine.session.end("restarted")
-        self._refused.ask_again()
+        self._fetching.ask_again()
         return await self.supervisor.restart(by_hand=by_hand)
 
-    @asynccontextmanager
-    async def nothing_fetched(self) -> AsyncIterator[None]:
+    def nothing_fetched(self) -> AbstractAsyncContextManager[None]:
         """Inside, no updates are fetched; what was accepted is handled."""
-        async with self._fetch_turn:
-            self._fetching.cancel()
-            yield
+        return self._fetching.nothing_fetched()
 
     async def try_worker(self) -> str | None:
         """Start a second worker up to its handshake, and end it; return why it was not ready, or None."""
@@ -221,6 +216,7 @@ class BotRun:
                 session.worker.send(self._tuning())
         self._commands.retune()
         self._intake.changed()
+        self._fetching.look_again()
         self.supervisor.retune(differs=differs)
 
     def reroute(self) -> None:
@@ -262,9 +258,10 @@ class BotRun:
         if self._quarantine.session is not None:
             self._quarantine.session.end("replaced")
         if fetch_anew:
-            self._fetching.cancel()
+            self._fetching.begin_anew()
+        self._fetching.look_again()
         self._commands.retune()  # a bot that was a program has no quarantine, and may have one now
-        self._refused.ask_again()  # a refused token parks the bot, not only its intake
+        self._fetching.ask_again()  # a refused token parks the bot, not only its intake
         self.supervisor.replace(tries=tries)
 
     def breaks(self, error: Exception) -> None:
@@ -299,7 +296,7 @@ class BotRun:
                 "dead": tally.dead,
             },
             "last_exit": supervisor.last_exit,
-            "next_start_at": supervisor.next_start_at or self._refused.looks_at,
+            "next_start_at": supervisor.next_start_at or self._fetching.looks_at,
             "reason": supervisor.reason or self._need.words,
             "rate_limit": None if self._pace is None else self._pace.status(),
             "health": health_of(
@@ -333,30 +330,6 @@ class BotRun:
         if not self._unproven.cancelled_caught:
             await self._quarantine.serve()
 
-    async def _serve_intake(self) -> None:
-        with self._intake_scope:
-            if not self._context.fetches_at_once(self._settings()):
-                await self.supervisor.proven.wait()
-            pause = FIRST_LOOK
-            while True:
-                refused, began = False, trio.current_time()
-                with trio.CancelScope() as self._fetching:
-                    async with self._fetch_turn:
-                        pass
-                    try:
-                        await self._intake.serve(self._server()[0])
-                    except TokenRefusedError:
-                        refused = not self._fetching.cancel_called  # else that was the token of before
-                if refused:
-                    self._emit("transport.refused")
-                    self.supervisor.park(REFUSED)
-                    if trio.current_time() - began > pause:  # it worked meanwhile
-                        pause = FIRST_LOOK
-                    pause, is_known = await self._refused.wait(pause)
-                    if is_known:
-                        self._emit("transport.recovered", after=REFUSED)
-                        self.supervisor.replace()
-
     def _make_executor(self, worker: ConnectedWorker, *, alone: bool) -> WorkerExecutor:
         return WorkerExecutor(worker, self._scheduler, self._settling, alone=alone, asks=self._asks)
 
@@ -374,9 +347,6 @@ class BotRun:
         )
         return FunctionExecutor(context, self._scheduler)
 
-    async def _is_known(self) -> bool:
-        return await self._intake.is_known(self._server()[0])
-
     def _server(self) -> tuple[Server, str]:
         settings = self._settings()
         return server_of(self._context.fleet(), settings), settings.token.reveal()
@@ -392,6 +362,10 @@ class BotRun:
 
     def _is_paused(self) -> bool:
         return self._bot_id in self._context.paused
+
+    def _is_wanted(self) -> bool:
+        """Whether updates wait for a worker, whose start then comes before those of others."""
+        return self._scheduler.work.has_work and not self._is_paused()
 
     def _has_no_quarantine(self) -> bool:
         return self._commands.is_program or self._is_paused()

@@ -6,6 +6,7 @@ takes some, gives some back, and may have to cut all off.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -254,6 +255,7 @@ class FleetScope:
         bot.ended.set()
         if bot in self._gone:
             self._gone.remove(bot)
+            gc.unfreeze()  # it may have been there when the daemon was ready
             self.touched.add(bot.settings.name)
             if bot.settings.name not in self._bots:
                 self._context.webhooks.deliveries.remove(bot.settings.name)

@@ -70,6 +70,8 @@ class SupervisorContext:
     """Called when what the status shows of the workers may have changed."""
     is_alone: Callable[[], bool] = lambda: False
     """Returns whether no second worker may run beside the bot's own."""
+    on_proven: Callable[[], None] = lambda: None
+    """Called when a worker is ready for the first time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -314,8 +316,9 @@ class Supervisor:
                 errors.append(error)
         if self._life.is_judged:
             self.judged.set()
-        if self._life.is_proven:
+        if self._life.is_proven and not self.proven.is_set():
             self.proven.set()
+            self._context.on_proven()
         if errors:
             raise errors[0]
 

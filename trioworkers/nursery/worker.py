@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from trioworkers.call_marks import read_marks
 from trioworkers.nursery.output import TAIL_LINES
+from trioworkers.nursery.proven_handlers import start_of
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
     AskTurn,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from trioworkers.call_marks import Mark
     from trioworkers.nursery.output import Output
+    from trioworkers.nursery.proven_handlers import HandlerStart
     from trioworkers.nursery.spawn import Exit, WorkerProcess
     from trioworkers.nursery.turns import WorkerTurns
     from trioworkers.protocol.frames import Configure, Frame
@@ -87,6 +89,7 @@ async def open_worker(
         nursery.start_soon(channel.serve_writes)
         nursery.start_soon(_watch, process, ours)
         worker = ConnectedWorker(process, channel, tail, configure.marks)
+        worker.start = start_of(configure)
         try:
             channel.send(configure)
             yield worker
@@ -163,6 +166,7 @@ class ConnectedWorker:
         self.on_code: Callable[[CodeLoaded], None] = _ignore
         self.on_end: Callable[[], None] = _nothing
         self.promise: Callable[[], str | None] = lambda: None
+        self.start: HandlerStart | None = None
         self._unread: list[Any] = []
         self._is_over = False  # its channel was found closed
         self.started_at = trio.current_time()

@@ -189,9 +189,13 @@ class Drain(Frame, frozen=True):
 
 
 class Ready(Frame, frozen=True):
-    """From the worker: the handler is imported and started. `code` is a fingerprint of its code."""
+    """From the worker: the handler is imported and started.
+
+    `code`: a fingerprint of its code. `has_start`: something in it has seen the bot's settings.
+    """
 
     code: Annotated[str, Meta(max_length=CODE_LENGTH)]
+    has_start: bool = False
 
 
 class Unfit(Frame, frozen=True):

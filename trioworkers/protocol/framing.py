@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trioworkers.protocol.frames import FRAME_LIMIT, MOST_CALLED, MOST_OF_WORKER, FrameError, FromWorker
+from trioworkers.protocol.frames import (
+    FRAME_LIMIT,
+    MOST_CALLED,
+    MOST_OF_WORKER,
+    FrameError,
+    FromWorker,
+    ToWorker,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trioworkers.protocol.frames import Frame
 
 CALLED = b'["Called",'  # how a frame of that kind begins
@@ -27,6 +36,18 @@ def packed(frame: Frame) -> bytes:
     return len(body).to_bytes(4, "little") + body
 
 
+# all channels share these: to make one takes apart all kinds of frames
+_SHARED = [(union, msgspec.json.Decoder(union).decode) for union in (FromWorker, ToWorker)]
+
+
+def _decoder(incoming: Any) -> Callable[[bytes], Any]:
+    """What decodes a frame of this union; by identity, as to compare unions takes them apart, too."""
+    for union, decode in _SHARED:
+        if union is incoming:
+            return decode
+    return msgspec.json.Decoder(incoming).decode
+
+
 class FrameReader:
     """Takes frames out of bytes, however these arrive.
 
@@ -37,8 +58,8 @@ class FrameReader:
 
     def __init__(self, incoming: Any, limit: int = FRAME_LIMIT) -> None:
         self._limit = limit
-        self._decode = msgspec.json.Decoder(incoming).decode
-        self._most = MOST_OF_WORKER if incoming == FromWorker else limit  # but for answers
+        self._decode = _decoder(incoming)
+        self._most = MOST_OF_WORKER if incoming is FromWorker else limit  # but for answers
         self._kept = bytearray()
         self._needed = 0  # bytes, to get any further than what is kept
 

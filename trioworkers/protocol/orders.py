@@ -22,6 +22,7 @@ class Prepare(msgspec.Struct, tag=True, frozen=True):
     `way`: fork workers from itself, or spawn each as a fresh interpreter. `preload`: modules to import
     before the first fork, looked for in `python_path` last. `folder`: the working directory of workers, which
     each enters anew, since another one may have got its name; `umask`: theirs. None: as the zygote's.
+    `scratch`: a folder that the zygote may make and remove while it warms up; empty: none.
     """
 
     way: Literal["fork", "spawn"]
@@ -30,6 +31,7 @@ class Prepare(msgspec.Struct, tag=True, frozen=True):
     python_path: tuple[str, ...] = ()
     folder: str | None = None
     umask: int | None = None
+    scratch: str = ""
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):

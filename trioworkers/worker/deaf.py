@@ -23,11 +23,10 @@ zygote has gone."""
 
 
 def leave_to_daemon() -> None:
-    """Do nothing on these signals from now on; processes that this one forks or starts have the defaults."""
+    """Do nothing on these signals from now on; programs that this process starts have the defaults."""
     for number in DEAF:
         signal.signal(number, do_nothing)  # not SIG_IGN, which a program that is started would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF)
-    _hear_in_forks()
 
 
 @contextmanager
@@ -47,7 +46,7 @@ def do_nothing(number: int, frame: FrameType | None) -> None:
     """The handler of these signals."""
 
 
-def _hear_in_forks() -> None:
+def hear_in_forks() -> None:
     """Let a handler's forks, as those of `multiprocessing`, which ends them by TERM, have the defaults.
 
     From its first moment on: a signal that comes before that is held back until then.

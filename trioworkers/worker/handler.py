@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trioworkers.errors import TrioworkersError, describe
 from trioworkers.starved import is_starved
-from trioworkers.user_modules import Loaded, fingerprint_of, hidden_by, may_be_at, missed_by, search_in
+from trioworkers.user_modules import (
+    Loaded,
+    fingerprint_of,
+    forget_listings,
+    hidden_by,
+    may_be_at,
+    missed_by,
+    search_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -79,12 +87,13 @@ def import_handler(name: str, python_path: Sequence[str]) -> Handler:
 
 
 def _import(name: str, python_path: Sequence[str], loaded: Loaded) -> Handler:
-    importlib.invalidate_caches()
+    forget_listings()
     module_name, _, function = name.partition(":")
     if hidden := hidden_by(module_name, python_path):
         raise HandlerError(f"{name}: {hidden}")
     try:
-        module = importlib.import_module(module_name)
+        __import__(module_name)  # `importlib.import_module` costs a worker eight pages more
+        module = sys.modules[module_name]
     except ModuleNotFoundError as error:
         itself = f"{module_name}.".startswith(f"{error.name}.")  # or a package that it is in
         what = "it" if itself else f"module {error.name!r}, which it imports,"
@@ -148,6 +157,11 @@ def _async_or_none(module: ModuleType, hook: str) -> Callable[[Bot], Awaitable[N
 
 def _check_parameters(name: str, function: Callable[..., object], *given: str) -> None:
     """Refuse a function that cannot be called with what it is given: each call would fail, in our code."""
+    if inspect.isfunction(function):
+        code = function.__code__
+        takes_others = code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+        if code.co_argcount == len(given) and not takes_others and not function.__dict__:
+            return  # the usual case; a signature costs a worker 3 % of its start
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # of a function that is not Python's

@@ -7,12 +7,11 @@ not see it, and is ended from outside (:mod:`trioworkers.worker.zygote`).
 
 from __future__ import annotations
 
-import faulthandler
-import gc
 import os
 import signal
 import socket
 import sys
+from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
@@ -58,14 +57,12 @@ from trioworkers.starved import EXIT_STARVED, is_starved
 from trioworkers.worker.asks import Asks
 from trioworkers.worker.background import Background
 from trioworkers.worker.code_reports import report_code
-from trioworkers.worker.deaf import leave_to_daemon
 from trioworkers.worker.failures import Failures
 from trioworkers.worker.handler import Handler, HandlerError, import_handler
 from trioworkers.worker.held_calls import hold_calls
 from trioworkers.worker.memory import Memory
-from trioworkers.worker.own_process import offer_to_the_kernel, write_lines
+from trioworkers.worker.own_process import arrange_process
 from trioworkers.worker.recorder import FrameRecorder
-from trioworkers.worker.remains import WORKER, call_this_process
 from trioworkers.worker.std_logging import handled, hear_logging
 from trioworkers.worker.turns import FrameTurns
 
@@ -74,6 +71,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from trioworkers.worker.held_calls import HeldCalls
     from trioworkers.worker.plugins import WorkerPlugins
 
 
@@ -81,23 +79,16 @@ ADVICE = "tasks that bot.background begins report what they raise"
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: it would not go better a second time
 CALLS_AT_ONCE = 4  # connections for each chat that is handled at the same time
 START_TIMEOUT = 60.0  # seconds for `start`; the daemon waits no longer for all of it
-# objects, then collections, until each generation is looked through: more than what some handlings have at
-# a time, which is no garbage; a few objects may hold much, so the module `memory` looks at bytes, too
-COLLECT = (5_000, 20, 20)
 TICK = 5.0  # seconds of the loop's longest sleep, see trioworkers.awake; each wakes a thousand workers
 
 
-def work(descriptor: int) -> int:
-    """Be a worker on the socket that the daemon left at `descriptor`; return the exit code."""
+def work(descriptor: int, *, forked: bool = False) -> int:
+    """Be a worker on the socket that the daemon left at `descriptor`; return the exit code.
+
+    `forked`: as for :func:`trioworkers.worker.own_process.arrange_process`.
+    """
     os.set_inheritable(descriptor, False)  # what a handler starts must not keep the channel open
-    os.environ[WORKER] = str(os.getpid())
-    call_this_process("tw-worker")
-    leave_to_daemon()
-    write_lines()
-    offer_to_the_kernel()
-    faulthandler.enable()  # a crash of the interpreter, or of a library in C, says where
-    faulthandler.register(signal.SIGQUIT, all_threads=True)  # what the daemon asks one that hangs for
-    gc.set_threshold(*COLLECT)
+    arrange_process(forked=forked)
     clock = AwakeClock(tick=TICK, counts_steps=True)
     try:
         return trio.run(serve_worker, socket.socket(fileno=descriptor), clock=clock)
@@ -207,7 +198,12 @@ class Worker:
         self._failures = Failures()
         self._exit_code = 1  # when it did not start
         self._start_limit = START_TIMEOUT if configure.console is None else inf
-        self._held = hold_calls(configure.marks)
+        self._marks = configure.marks
+
+    @cached_property
+    def _held(self) -> HeldCalls | None:
+        """Where calls are marked, in a file that is made with the first update: many workers get none."""
+        return hold_calls(self._marks)
 
     async def run(self, frames: list[ToWorker]) -> int:
         """Work until drained; return the exit code. `frames` came with the first one."""
@@ -221,7 +217,8 @@ class Worker:
                         await self._plugins.start(self._bot())
                     if started := await self._around(self._handler.start, self._start_limit):
                         self._is_started.set()
-                        self._channel.send(Ready(self._handler.code))
+                        has_start = self._handler.start is not None or self._plugins is not None
+                        self._channel.send(Ready(self._handler.code, has_start))
                         nursery.start_soon(self._beat)
                         await self._is_drained.wait()
                     else:

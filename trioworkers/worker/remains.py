@@ -153,8 +153,12 @@ def call_this_process(name: str) -> None:
 
     Without `Path` and text: the pages that those touch are copied in each worker, 5 % of its start.
     """
-    with suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as comm:
-        comm.write(name.encode())
+    with suppress(OSError):
+        comm = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(comm, name.encode())
+        finally:
+            os.close(comm)
 
 
 def _of_run(run: str) -> Iterable[tuple[int, int]]:

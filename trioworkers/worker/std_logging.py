@@ -24,13 +24,13 @@ handled: ContextVar[Traced] = ContextVar("handled")
 class ToBotLog(logging.Handler):
     """Writes records to a bot's log, within a handling with the update's trace id.
 
-    Args:
-        log: the bot's log as it is now.
+    Attributes:
+        log: returns the bot's log as it is now.
     """
 
     def __init__(self, log: Callable[[], BotLog]) -> None:
         super().__init__()
-        self._log = log
+        self.log = log
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record. An exception is shown by its type and traceback: what it says may be private."""
@@ -39,7 +39,7 @@ class ToBotLog(logging.Handler):
         except Exception:  # its arguments do not fit; the words without them
             says = str(record.msg)
         update = handled.get(None)
-        log = self._log() if update is None else self._log().about(update)
+        log = self.log() if update is None else self.log().about(update)
         error = record.exc_info[1] if record.exc_info else None
         fields = {"logger": record.name, **({} if error is None else failure_fields(error))}
         if record.levelno >= logging.ERROR:
@@ -54,4 +54,8 @@ class ToBotLog(logging.Handler):
 
 def hear_logging(log: Callable[[], BotLog]) -> None:
     """Let what is logged for which the bot has no handler go to its log."""
-    logging.lastResort = ToBotLog(log)
+    former = logging.lastResort
+    if isinstance(former, ToBotLog):  # of the rehearsal, say: a new one would copy 20 pages of the zygote's
+        former.log = log
+    else:
+        logging.lastResort = ToBotLog(log)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import errno
+import faulthandler
 import gc
 import importlib
 import os
@@ -44,8 +45,9 @@ from trioworkers.protocol.orders import (
     handed_over,
     rights,
 )
-from trioworkers.user_modules import do_not_search_in, search_in
-from trioworkers.worker.deaf import DEAF, do_nothing, held_back
+from trioworkers.user_modules import forget_listings, search_in
+from trioworkers.worker.deaf import do_nothing, held_back, leave_to_daemon
+from trioworkers.worker.own_process import write_lines
 from trioworkers.worker.remains import (
     RUN,
     call_this_process,
@@ -80,6 +82,7 @@ def main(descriptor: int) -> NoReturn:
     end.set_inheritable(False)
     call_this_process("tw-zygote")
     adopt_orphans()
+    faulthandler.enable()  # forked workers have it, too: a crash of the interpreter says where
     gc.disable()
     zygote = ZygoteMain(end)
     try:
@@ -186,9 +189,9 @@ class ZygoteMain:
             os.umask(prepare.umask)
         self._folder = prepare.folder
         # only now, as they were held back so far: the rehearsal is a Trio loop's own
-        for number in (signal.SIGCHLD, signal.SIGQUIT, *DEAF):
+        for number in (signal.SIGCHLD, signal.SIGQUIT):
             signal.signal(number, do_nothing)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF)
+        leave_to_daemon()
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._answer(Warm())
 
@@ -294,7 +297,7 @@ def warm(prepare: Prepare) -> list[object]:
     from trioworkers.botapi.wire import Wire
     from trioworkers.worker.rehearsal import rehearse
 
-    rehearse()
+    rehearse(prepare.scratch)
     # makes the TLS context, and takes the server's address apart, 4 % of a worker's start; only now, since of
     # addresses the last few are kept, and each rehearsal has its own
     Wire(prepare.api_base, 0, "", connections=1)
@@ -316,13 +319,26 @@ def warm(prepare: Prepare) -> list[object]:
         if _threads() != 1:
             message = f"preload: {name}: importing it started a thread, expected a module that can be forked"
             raise UnfitError(message)
-    do_not_search_in(prepare.python_path)
-    # a worker asks each of them to forget what it knows, 3 % of its start, and needs hardly any
-    sys.path_importer_cache.clear()
+    search_in(prepare.python_path)  # as each worker does, where there is nothing left to do then
+    forget_listings()  # here: for each of them a worker would copy a page
+    _write_lines()
     gc.collect()
     filling = _fill_holes()
     gc.freeze()
     return filling
+
+
+def _write_lines() -> None:
+    """Make the streams of workers, whose standard output and error are pipes: for that, these are, too."""
+    reads, writes = os.pipe2(os.O_CLOEXEC)
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    for descriptor in kept:
+        os.dup2(writes, descriptor)
+    write_lines()
+    for descriptor, own in kept.items():
+        os.dup2(own, descriptor)
+    for descriptor in (reads, writes, *kept.values()):
+        os.close(descriptor)
 
 
 def _fill_holes() -> list[object]:
@@ -346,7 +362,7 @@ def _be_worker(channel: int) -> NoReturn:
         from trioworkers.worker.process import work
 
         gc.enable()
-        code = work(channel)
+        code = work(channel, forked=True)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
