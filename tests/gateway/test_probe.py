@@ -216,7 +216,7 @@ async def test_a_library_that_is_slow_is_given_one_at_a_time(tmp_path):
     """What waits here can be given to the next process, and is nobody's to wait for."""
     async with scene_of(tmp_path, acknowledge="auto") as scene:
         program, _ = await begin(scene, SERIAL)
-        scene.hands.given[0].began_at = trio.current_time() - 0.06
+        scene.hands.given[0].began_at = trio.current_time() - 1.2 * AHEAD
         await program.ask("getUpdates", b'{"timeout": 20, "offset": 2}', head=SERIAL)
         await until(lambda: scene.bot.waits)
         scene.hands.add(71, 72)

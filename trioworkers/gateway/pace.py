@@ -6,7 +6,7 @@ moment; then what waits behind a slow one waits for no longer than it would have
 
 from __future__ import annotations
 
-AHEAD = 0.05  # seconds that what is in hand takes
+AHEAD = 0.2  # seconds that what is in hand takes
 FADES = 0.8  # what a long handling counts for after each further one
 
 
