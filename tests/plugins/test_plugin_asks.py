@@ -116,13 +116,19 @@ def facade(plugin, **access):
     return DaemonFacade(given, plugin)
 
 
-async def test_a_plugin_gets_only_bots_that_run_here(scene):
-    """A fleet may have bots that another daemon runs."""
-    daemon = facade(ONE, bots=lambda: ["a"], asks=scene.asks)
+async def test_a_plugin_is_told_which_bots_run_here_and_calls_by_all_of_the_fleet(scene):
+    """In a cluster another daemon runs some; a bot that the fleet does not have is nobody's."""
+    fleet = SimpleNamespace(get_bots=lambda: {"a": None})
+    bots = {name: SimpleNamespace(bot_id=number) for number, name in enumerate("ab", 1)}
+    daemon = facade(
+        ONE, fleet=fleet, asks=scene.asks, in_force=lambda: SimpleNamespace(bots=bots), nodes=None
+    )
     assert daemon.bot_names() == ["a"]
+    assert daemon.fleet_bots() == {"a": 1, "b": 2}
     assert daemon.bot("a").name == "a"
+    assert daemon.nodes.is_alone
     with pytest.raises(KeyError):
-        daemon.bot("b")
+        daemon.bot("unknown")
 
 
 async def test_a_fence_spares_the_functions_of_the_plugin_that_asks():
@@ -133,7 +139,7 @@ async def test_a_fence_spares_the_functions_of_the_plugin_that_asks():
         runs = [SimpleNamespace(plugin=ONE), SimpleNamespace(plugin=OTHER), SimpleNamespace()]
         spared.append((bot, chat_id, epoch, [is_spared(run) for run in runs]))
 
-    await facade(ONE, fence=fence).fence("a", 5, 3)
+    await facade(ONE, fleet=SimpleNamespace(fence=fence)).fence("a", 5, 3)
     assert spared == [("a", 5, 3, [True, False, False])]
 
 
