@@ -186,3 +186,43 @@ def test_dialogs_go_along_with_bots_that_are_moved(cluster: Cluster) -> None:
     assert kinds == ["requested", "assigned"]
     assert len({epoch for epoch in cluster.epochs().values()}) > 1
     assert cluster.events("lease.lost", "update.repeated", "plugin.failed", "plugin.disabled") == []
+
+
+def test_operators_of_one_group_have_dialogs_of_bots_on_all_nodes(cluster: Cluster) -> None:
+    """The group's bot runs on one node, the bot of the dialog on the other, which is then killed."""
+    wanted = cluster.preferred("a", "b")
+    front = next(name for name, node in wanted.items() if node == "b")
+    bot = next(name for name, node in wanted.items() if node == "a")
+    telegram, sim = cluster.telegram, cluster.bots
+    anna = telegram.add_user("Anna")
+    group = telegram.add_group("Operators", [anna], admins=[sim[front]], forum=True)
+    settings = {**QUIET, "group": group.id, "desk": front, "bots": [bot]}
+    cluster.more = {node: {"plugins": {"handoff": settings}} for node in "ab"}
+    cluster.start("a", "b")
+    cluster.settle("a", "b")
+    desk = Desk(cluster, bot)
+
+    def shown() -> list[str]:
+        """What is in the group."""
+        return [message.get("text", "") for message in telegram.sent(sim[front], group.id)]
+
+    def answer(text: str) -> None:
+        (thread,) = telegram.do(lambda: list(group.chat.topics))
+        telegram.do(lambda: anna.send(sim[front], text, group=group, thread_id=thread))
+
+    cluster.say(bot, "/operator", "please")
+    cluster.until(lambda: "please" in shown())
+    answer("good day")
+    cluster.until(lambda: desk.heard() == ["good day"])
+    cluster.until(lambda: [row["waiting"] for row in desk.rows("b")] == [0])  # that it was sent is noted
+    cluster.nodes["a"].kill()
+    answer("still here")
+    cluster.say(bot, "thanks")
+    cluster.until(lambda: desk.heard() == ["good day", "still here"], 60.0)
+    cluster.until(lambda: "thanks" in shown(), 60.0)
+    answer("/close")
+    cluster.until(lambda: desk.rows("b") == [], 60.0)
+    assert desk.said("b", "user") == ["/operator", "please", "thanks"]
+    assert desk.said("b", "operator") == ["good day", "still here"]
+    assert not any("twice" in text for text in shown())
+    cluster.all_done()
