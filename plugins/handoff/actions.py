@@ -137,7 +137,7 @@ class Actions:
     def _home(self, place: Place) -> Home:
         home = self._homes.get(place.bot_id)
         if home is None:
-            raise RefusedError(503, "the dialogs of this bot are not read yet: ask again")
+            raise RefusedError(503, "the bot's dialogs are not read yet, or it is not enabled: ask again")
         return home
 
     def _row(self, home: Home, place: Place, dialog: Dialog) -> dict[str, Any]:
