@@ -59,6 +59,7 @@ class MemoryStore:
     """
 
     is_shared = False
+    try_commit = None
 
     def __init__(self, fault: Callable[[Operation | str], None] = lambda _: None) -> None:
         self.fault = fault
