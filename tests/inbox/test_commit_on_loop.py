@@ -16,7 +16,7 @@ from trioworkers.inbox.acknowledgements import Acknowledgements
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.quickness import ALONE, IN_A_ROW, ON_LOOP, OPERATIONS
 from trioworkers.inbox.sqlite.store import open_sqlite
-from trioworkers.inbox.store import Accept, Finish, StoreError, StoreRejectedError
+from trioworkers.inbox.store import Accept, Finish, Kept, StoreError, StoreRejectedError
 from trioworkers.inbox.writer import Writer
 
 if TYPE_CHECKING:
@@ -233,6 +233,52 @@ async def test_a_folder_that_was_removed_is_put_back_by_the_thread(tmp_path, wri
     other.close()
     assert count == len(store.waiting())
     assert arrive.last in store.waiting()
+
+
+async def test_files_that_are_removed_while_the_loop_commits_are_put_back(
+    tmp_path, writer, store, arrive, monkeypatch
+):
+    """What it has committed is new, and no duplicate; that it happened is told with the next update."""
+    place, loop = store.store._place, threading.get_ident()
+    see_again, found = place.see_again, list[Any]()
+
+    def removed() -> None:
+        if threading.get_ident() == loop:
+            monkeypatch.setattr(place, "see_again", see_again)
+            shutil.rmtree(tmp_path / "state")
+        see_again()
+
+    monkeypatch.setattr(place, "see_again", removed)
+    update = await loop_commits(store, arrive, found.extend)
+    assert isinstance(found[-1], Kept)
+    assert update in store.waiting()
+    for number in range(IN_A_ROW):  # the disk is quick again
+        await trio.sleep(1.2 * ALONE)
+        await writer.commit([Finish(1_000_000 + number, BOT, "done")], lambda _: None)
+    with pytest.raises(StoreError, match="removed"):
+        await arrive()
+
+
+async def test_where_there_is_no_memory_for_it_nothing_that_gathered_is_lost(writer, store, arrive):
+    told: list[Any] = []
+    ended = Acknowledgements[int](writer, told.extend, Breakage())
+    first = await loop_commits(store, arrive)
+    take, fails = ended.take, True
+
+    def take_none() -> Any:
+        nonlocal fails
+        if fails and threading.get_ident() == store._loop:
+            fails = False
+            raise MemoryError
+        return take()
+
+    ended.take = take_none  # type: ignore[method-assign]
+    with trio.fail_after(30):
+        while fails:
+            ended.add([Finish(first, BOT, "done")], first, soon=False)
+            await arrive()
+    await until(lambda: len(told) == ended.added)
+    assert first not in store.waiting()
 
 
 async def test_a_read_that_was_asked_for_sees_what_came_before_it(writer, store, arrive):

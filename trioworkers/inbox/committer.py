@@ -125,13 +125,13 @@ class Committer:
         self, batch: Sequence[Job], commit: Callable[[Sequence[Operation]], Sequence[Result]]
     ) -> bool:
         operations: list[Operation] = []
-        for one in batch:
-            one.take()
-            operations += one.all
-        if len(operations) > OPERATIONS:
-            return False
-        began = time.monotonic()
         try:
+            for one in batch:
+                one.take()
+                operations += one.all
+            if len(operations) > OPERATIONS:
+                return False
+            began = time.monotonic()
             results = commit(operations)
         except Exception:  # nothing took effect: the thread finds the same, and does what has to be done
             self._quickness.failed()

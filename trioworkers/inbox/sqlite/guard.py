@@ -83,16 +83,19 @@ class Guard:
         """Inside, wait for no other program that writes, and leave the journal as full as it gets.
 
         Raises:
-            sqlite3.Error: SQLite refused that.
+            sqlite3.Error: SQLite refused that, and nothing was done inside.
         """
         execute = self._connection.execute
-        execute("PRAGMA busy_timeout = 0")
-        execute("PRAGMA wal_autocheckpoint = 0")
         try:
+            execute("PRAGMA busy_timeout = 0")
+            execute("PRAGMA wal_autocheckpoint = 0")
             yield
         finally:
-            execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
-            execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+            # whatever becomes of these, a commit inside has taken effect; the files may have been put back by
+            # then, and this connection closed
+            with suppress(sqlite3.Error, MemoryError):
+                execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+                execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

@@ -146,7 +146,8 @@ class SqliteStore:
         return [next(results[kind]) if (kind := type(one)) in results else None for one in operations]
 
     def try_commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
-        if (reason := self._place.lost()) is not None:  # the whole inbox has to be copied
+        # the whole inbox has to be copied, or that it was is still to be told
+        if (reason := self._place.lost() or self._place.untold) is not None:
             raise StoreDisplacedError(reason)
         with self._guard.hurry():
             return self.commit(operations)
