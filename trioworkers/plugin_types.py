@@ -271,6 +271,10 @@ class PluginNodes(Protocol):
     def is_alone(self) -> bool:
         """Whether the daemon is in no cluster."""
 
+    @property
+    def is_asking(self) -> bool:
+        """Within a route: whether another node asks, which waits for three seconds at most."""
+
     async def answer_of_owner(self, bot: str) -> Any:
         """Within a route: the answer of the node that runs a bot to the same request.
 

@@ -80,7 +80,8 @@ class Homes:
             core = home.core
             try:
                 await self._load(core)
-                await core.resume()  # before updates are taken: operators see what they wait for first
+                # before updates are taken: operators see what they wait for first
+                await self.office.steadily(core.resume)
                 core.to_desk.begin()
                 core.to_users.begin()
                 self._homes[bot.id] = home

@@ -116,13 +116,13 @@ class Outbox:
         if self._stops:
             await trio.sleep_forever()
         again = any(piece.begun for _, piece in pieces)
-        for stamp, piece in pieces:
-            if not piece.begun:
-                begun = replace(piece, begun=True)
-                await self._store.set(place.key(self.way, stamped(stamp)), to_json(begun))
-                self._replace(place, stamp, begun)
         self._under_way += 1
         try:
+            for stamp, piece in pieces:
+                if not piece.begun:
+                    begun = replace(piece, begun=True)
+                    await self._store.set(place.key(self.way, stamped(stamp)), to_json(begun))
+                    self._replace(place, stamp, begun)
             yield again
         except BotApiError as error:
             if error.error_code < 500 and len(pieces) == 1 and not again:

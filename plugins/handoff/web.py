@@ -205,7 +205,8 @@ def handoff_routes(running: Running, daemon: PluginDaemon) -> Blueprint:
     async def page() -> dict[str, Any]:
         asked = _read(QueueAsked, request.args.to_dict())
         actions().look_up_names()
-        if asked.wait and running.homes is not None:
+        # a node that waits for changes asks when there are some, and hears of no other answer in time
+        if asked.wait and running.homes is not None and not daemon.nodes.is_asking:
             await running.homes.office.bulletin.wait(asked.since, asked.wait)
         found, homes = actions(), running.homes
         number = 0 if homes is None else homes.office.bulletin.number

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from handoff_scene import MemoryStore  # type: ignore[import-not-found] # it lies beside
 from trioworkers_plugins.handoff.actions import RefusedError
 from trioworkers_plugins.handoff.bulletin import Bulletin
 from trioworkers_plugins.handoff.office import UnknownBotError
-from trioworkers_plugins.handoff.pieces import Place
+from trioworkers_plugins.handoff.outbox import Outbox
+from trioworkers_plugins.handoff.pieces import Piece, Place
 from trioworkers_plugins.handoff.reader import MOST_SINGLE, Reader
 from trioworkers_plugins.handoff.state import Close
 
+from trioworkers.inbox.store import StoreError
 from trioworkers.testing import faults
 
 
@@ -57,6 +60,48 @@ async def test_what_is_being_sent_is_noted_before_the_bot_leaves(desk, autojump_
     await desk.settle()
     assert desk.to_alice() == ["hello", "slow words"]
     assert "repeated" not in [line[1] for line in desk.lines("support", desk.alice.id)]
+
+
+async def test_what_is_about_to_be_sent_is_waited_for_too(autojump_clock):
+    """Its mark is being written when the bot is to leave: it is sent after that, and not cut off."""
+    store, place = MemoryStore(), Place(1, 2)
+    outbox, sent = Outbox("user", store, lambda: None), []
+    await outbox.add(place, 1, Piece("text", "one", 1))
+    store.slow = 1.0
+
+    async def send():
+        async with outbox.sending(place, outbox.waiting(place)):
+            await trio.sleep(1)
+            sent.append("one")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await trio.sleep(0.5)
+        await outbox.stop()
+        assert sent == ["one"]
+
+
+async def test_the_dialogs_of_a_bot_that_cannot_be_gone_on_with_yet_end_no_others(desk, autojump_clock):
+    """The disk is full, perhaps: its updates are held, and the service goes on."""
+    await desk.asks()
+    await desk.leave("support")
+    desk.store.values = {key: value for key, value in desk.store.values.items() if "requested" not in key}
+    put, fails = desk.store.put, True
+
+    def full(*given):
+        if fails:
+            raise StoreError
+        put(*given)
+
+    desk.store.put = full
+    actions = desk.actions
+    await desk.enter("support")
+    await trio.sleep(100)
+    assert (desk.home("support"), desk.failures) == (None, [])
+    fails = False
+    await trio.sleep(31)
+    assert desk.home("support") is not None
+    assert desk.actions is actions
 
 
 async def test_what_was_cut_off_amid_its_sending_is_sent_again_and_marked(desk, autojump_clock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -167,6 +168,20 @@ async def test_a_page_waits_until_something_happens(http, autojump_clock):
     version = (await client.get(""))["version"]
     _, took = await next_(trio.sleep, 0)
     assert took == pytest.approx(20)
+
+
+async def test_a_page_of_another_node_is_not_waited_with(http, autojump_clock):
+    """That node has waited for a change, and hears of no other answer for long."""
+    desk, client, _ = http
+
+    async def none(*_):
+        await trio.lowlevel.checkpoint()
+
+    desk.others = SimpleNamespace(is_alone=False, is_asking=True, all_rows=none)
+    version = (await client.get(""))["version"]
+    began = trio.current_time()
+    await client.get(f"?since={version}&wait=20")
+    assert trio.current_time() - began < 1
 
 
 async def test_no_page_holds_up_the_end_of_the_service(http, autojump_clock):

@@ -17,6 +17,7 @@ class NoNodes:
     """As :class:`~trioworkers.plugin_types.PluginNodes`: there is no other node."""
 
     is_alone = True
+    is_asking = False
 
     async def answer_of_owner(self, bot: str) -> Any:
         await trio.lowlevel.checkpoint()

@@ -34,11 +34,15 @@ class NodesOfPlugin:
         self._hears: list[Callable[[str], None]] = []
         peers.cluster.listen(self._topic, self._hear)
 
+    @property
+    def is_asking(self) -> bool:
+        return asked_by_node()
+
     async def answer_of_owner(self, bot: str) -> Response | None:
         return await self._peers.answer_of_owner(bot)
 
     async def all_rows(self, own: Mapping[str, Any], rows: str, by: str) -> AllRows | None:
-        if asked_by_node():
+        if self.is_asking:
             await trio.lowlevel.checkpoint()
             return None
         found = await self._peers.gather(own, rows, by)
