@@ -74,7 +74,7 @@ def _add_verbs() -> None:
         schema,
         unit,
     )
-    for command in (*plain, migrate_store, dashboard, bots, nodes, dlq, new, adopt, plugins):
+    for command in (*plain, dashboard, bots, nodes, dlq, new, adopt, plugins):
         main.add_command(command)
     main.add_command(completion)
 

@@ -1,7 +1,7 @@
 """Who handles updates: the port between a bot's scheduler and its executors.
 
-There are two: a worker session, which handles them in the bot's process, and functions in the daemon. A
-further one needs these methods and nothing of the scheduler.
+There are three: a worker session, which handles them in the bot's process, a program's, which hands them to
+its polls, and functions in the daemon. A further one needs these methods and nothing of the scheduler.
 """
 
 from __future__ import annotations
