@@ -35,8 +35,20 @@ async def test_a_wait_ends_soon_after_its_time(pair, autojump_clock):
         assert 300 <= trio.current_time() - began <= 300 + LOOKS
         nursery.cancel_scope.cancel()
     assert stream.is_late
-    assert stream.until == inf
     assert not stream.is_closed
+
+
+async def test_a_wait_that_begins_again_when_it_was_to_end_is_ended_later(pair, autojump_clock):
+    """As when a part of a TLS record has just come, which is nothing to be read."""
+    patience, stream = Patience(), Stream(pair[0])
+    patience.watch(stream)
+    stream.until = trio.current_time() - 1
+    patience.look()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(patience.serve)
+        with trio.fail_after(2 * LOOKS), pytest.raises(trio.ClosedResourceError):
+            await stream.receive()
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_comes_in_time_is_received(pair, autojump_clock):

@@ -6,7 +6,6 @@ and may end some seconds late: one task looks at all of them every few seconds.
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -41,9 +40,8 @@ class Patience:
             if stream.is_closed:
                 self._streams.discard(stream)
             else:
-                stream.until = inf
                 stream.is_late = True
-                stream.wake()
+                stream.wake()  # again with the next look, where nobody waited at this moment
 
     async def serve(self) -> None:
         """Look after all of them until cancelled."""
