@@ -26,8 +26,8 @@ class Reader:
 
     def __init__(self, store: PluginStore) -> None:
         self._store = store
-        self._wanted: set[int] = set()
-        self._found: dict[int, dict[str, Rows]] = {}
+        self._wanted: dict[object, int] = {}  # bots, by who waits for them
+        self._found: dict[object, dict[str, Rows]] = {}
         self._turn = trio.Lock()
 
     async def read(self, bot_id: int) -> dict[str, Rows]:
@@ -36,25 +36,29 @@ class Reader:
         Raises:
             StoreError: they cannot be read now.
         """
-        self._wanted.add(bot_id)
+        whose = object()
+        self._wanted[whose] = bot_id
         try:
             async with self._turn:
-                if bot_id not in self._found:
+                if whose not in self._found:
                     await self._read_wanted()
-                return self._found[bot_id]
+                return self._found[whose]
         finally:
-            self._wanted.discard(bot_id)
-            self._found.pop(bot_id, None)
+            del self._wanted[whose]
+            self._found.pop(whose, None)
 
     async def _read_wanted(self) -> None:
-        wanted = frozenset(self._wanted)
-        found: dict[int, dict[str, Rows]] = {bot: {prefix: [] for prefix in PREFIXES} for bot in wanted}
+        wanted = dict(self._wanted)
+        bots = frozenset(wanted.values())
+        found: dict[int, dict[str, Rows]] = {bot: {prefix: [] for prefix in PREFIXES} for bot in bots}
         for prefix in PREFIXES:
-            for key, value in await self._rows(prefix, wanted):
+            for key, value in await self._rows(prefix, bots):
                 bot_id = int(key.split("/", 2)[1])
-                if bot_id in wanted:
+                if bot_id in bots:
                     found[bot_id][prefix].append((key, value))
-        self._found.update(found)
+        for whose, bot_id in wanted.items():
+            if whose in self._wanted:  # else the bot has left meanwhile, and comes again with other rows
+                self._found[whose] = found[bot_id]
 
     async def _rows(self, prefix: str, bots: Iterable[int]) -> Rows:
         ids = sorted(bots)

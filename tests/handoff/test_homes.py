@@ -275,6 +275,26 @@ async def test_each_bot_gets_its_own_records_however_many_come_together(bots, au
     assert len(looks) <= 6 if bots > MOST_SINGLE else len(looks) <= 3 * bots + 3
 
 
+async def test_a_bot_that_left_while_it_was_read_is_read_anew_when_it_comes_again(autojump_clock):
+    """Another node has had its dialogs meanwhile."""
+    state = "before"
+
+    async def items(prefix: str, *, after: str, limit: int) -> list[tuple[str, str]]:
+        await trio.sleep(1)
+        return [(f"{prefix}5", state)] if prefix == "dialog/2/" and not after else []
+
+    reader = Reader(SimpleNamespace(items=items))
+    async with trio.open_nursery() as nursery:
+        for bot in (3, 1):  # those that come while the first is read are read together
+            nursery.start_soon(reader.read, bot)
+            await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(4) as left:
+            await reader.read(2)
+        assert left.cancelled_caught
+    state = "after"
+    assert (await reader.read(2))["dialog"] == [("dialog/2/5", "after")]
+
+
 async def test_nodes_tell_each_other_of_changes(nursery, autojump_clock):
     """Of a burst once; numbers rise beyond those of others, so that a page which waits is answered."""
     told: list[str] = []
