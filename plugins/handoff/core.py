@@ -308,7 +308,8 @@ class Handoff:
         text = change(what, dialog, dialog.name or dialog.operator)
         source = f"{what}.{dialog.epoch}"
         if what == "requested":
-            if await self.transcripts.counterpart(place, "desk", source) is not None:
+            is_told = await self.transcripts.counterpart(place, "desk", source) is not None
+            if is_told or self.to_desk.holds(place, source):
                 return
         else:
             source = f"{source}.{self.stamps.draw()}"
@@ -318,6 +319,8 @@ class Handoff:
         )
         await self.transcripts.write(place, line)
         await self.tell_desk(place, text, source)
+        if what == "requested" and self.settings.desk_of(self.name) is None:
+            await self.transcripts.note_sent(place, "desk", source)  # else by who sends it
 
     async def tell_desk(self, place: Place, text: str, source: str | None = None) -> None:
         """Show operators a text in the topic of a user; nothing without a group."""

@@ -104,6 +104,21 @@ async def test_the_dialogs_of_a_bot_that_cannot_be_gone_on_with_yet_end_no_other
     assert desk.actions is actions
 
 
+@pytest.mark.parametrize("group", [True, False], ids=["group", "no group"])
+async def test_that_somebody_was_asked_for_is_one_line_wherever_the_bot_goes(
+    make_desk, group, autojump_clock
+):
+    desk = await make_desk(**({} if group else {"group": None}))
+    desk.alice.start(desk.support)
+    desk.world.faults.add(respond=faults.error(500, "later"), method="createForumTopic", times=None)
+    await desk.asks()
+    for _ in range(3):
+        await desk.leave("support")
+        await desk.enter("support")
+    lines = [line for _, line in await desk.core.transcripts.read(Place(desk.support.id, desk.alice.id))]
+    assert [line.kind for line in lines].count("requested") == 1
+
+
 async def test_what_was_cut_off_amid_its_sending_is_sent_again_and_marked(desk, autojump_clock):
     """Telegram may have had it: operators are told, once, and the transcript names the words."""
     await desk.asks()
