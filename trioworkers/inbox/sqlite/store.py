@@ -146,8 +146,7 @@ class SqliteStore:
         return [next(results[kind]) if (kind := type(one)) in results else None for one in operations]
 
     def try_commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
-        # the whole inbox has to be copied, or that it was is still to be told
-        if (reason := self._place.lost() or self._place.untold) is not None:
+        if (reason := self._place.lost() or self._place.untold) is not None:  # to be copied, or to be told
             raise StoreDisplacedError(reason)
         with self._guard.hurry():
             return self.commit(operations)
