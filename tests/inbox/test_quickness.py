@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trioworkers.inbox.quickness import ALONE, IN_A_ROW, ON_LOOP, QUICK, Quickness
+from trioworkers.inbox.quickness import ALONE, IN_A_ROW, ON_LOOP, QUICK, SLOW, WARY, Quickness
 
 
 def after(commits: int, *, seconds: float = QUICK / 2, on_loop: bool = False) -> tuple[Quickness, float]:
@@ -45,3 +45,13 @@ def test_the_thread_gets_a_commit_now_and_then():
     assert not quickness.allows(now)
     quickness.note(now, now + QUICK / 2, on_loop=False)
     assert quickness.allows(now + 1)
+
+
+def test_where_a_commit_took_long_the_loop_does_none_for_minutes():
+    quickness, now = after(IN_A_ROW)
+    quickness.note(now, now + 1.1 * SLOW, on_loop=False)
+    for _ in range(IN_A_ROW):
+        now += 1
+        quickness.note(now, now + QUICK / 2, on_loop=False)
+    assert not quickness.allows(now + WARY / 2)
+    assert quickness.allows(now + WARY + 1)

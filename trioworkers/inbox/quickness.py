@@ -7,6 +7,8 @@ On a slow one the loop would stand still meanwhile, and at full speed the thread
 from __future__ import annotations
 
 QUICK = 0.001  # seconds that a commit may take
+SLOW = 0.05  # seconds: of a disk where a commit took that long, the next may take any time
+WARY = 600.0  # seconds after such a commit for which the loop does none
 IN_A_ROW = 16  # quick commits, before the loop commits again after one that was not
 ALONE = 0.002  # seconds since the last commit: before that, updates come so fast that they gather
 ON_LOOP = 64  # commits of the loop in a row; then the thread does one, which may empty the journal
@@ -20,12 +22,15 @@ class Quickness:
         self._in_a_row = 0
         self._on_loop = 0
         self._ended = 0.0
+        self._wary_until = 0.0
 
     def note(self, began: float, ended: float, *, on_loop: bool) -> None:
         """A commit succeeded; both times by one clock that never goes back."""
         self._in_a_row = self._in_a_row + 1 if ended - began < QUICK else 0
         self._on_loop = self._on_loop + 1 if on_loop else 0
         self._ended = ended
+        if ended - began >= SLOW:
+            self._wary_until = ended + WARY
 
     def failed(self) -> None:
         """A commit did not succeed, or not at once."""
@@ -33,4 +38,9 @@ class Quickness:
 
     def allows(self, now: float) -> bool:
         """Whether the loop may do the next commit."""
-        return self._in_a_row >= IN_A_ROW and now - self._ended >= ALONE and self._on_loop < ON_LOOP
+        return (
+            self._in_a_row >= IN_A_ROW
+            and now - self._ended >= ALONE
+            and self._on_loop < ON_LOOP
+            and now >= self._wary_until
+        )

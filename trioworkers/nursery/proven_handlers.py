@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,7 +31,7 @@ class HandlerStart:
 
     Attributes:
         code: the handler's name, and the folders where it is looked for.
-        settings: the bot's `settings`, in one form.
+        settings: a digest of the bot's `settings`, which may hold secrets.
     """
 
     code: tuple[str, ...]
@@ -40,7 +41,7 @@ class HandlerStart:
     def of(cls, handler: str, python_path: Sequence[str], settings: Mapping[str, Any]) -> HandlerStart:
         """Make one of a bot's handler and settings."""
         form = msgspec.json.encode(dict(settings), order="deterministic")
-        return cls((handler, *python_path), form)
+        return cls((handler, *python_path), blake2b(form, digest_size=16).digest())
 
 
 def start_of(configure: Configure) -> HandlerStart | None:
