@@ -420,9 +420,9 @@ async def test_a_fifo_in_the_place_of_the_file_holds_up_nothing(daemon):
     """It is told like a file that cannot be read, by a reload that ends."""
     (daemon.folder / "fleet.toml").unlink()
     os.mkfifo(daemon.folder / "fleet.toml")
-    with trio.fail_after(30), pytest.raises(FleetFileError, match="no regular file"):
+    with trio.fail_after(30), pytest.raises(FleetFileError, match="not a regular file"):
         await daemon.reload.run()
-    with pytest.raises(FleetFileError, match="no regular file"):
+    with pytest.raises(FleetFileError, match="not a regular file"):
         find_runtime_dir(daemon.folder / "fleet.toml", ENVIRON)
 
 

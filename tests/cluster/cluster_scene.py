@@ -108,7 +108,7 @@ class Cluster:
     def preferred(self, *among: str) -> dict[str, str]:
         return {name: prefer(bot.id, among) for name, bot in self.bots.items()}
 
-    def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:

@@ -374,7 +374,7 @@ async def test_quit_tells_where_tasks_stand_without_values(
     told = project.events("daemon.stack")
     assert all(line["stack"] and line["count"] for line in told)
     assert any("nursery/supervisor.py" in line["stack"] for line in told)
-    assert sum(line["count"] for line in told if "intake" in line["task"]) == 3
+    assert sum(line["count"] for line in told if "Fetching.serve" in line["task"]) == 3
     master = (project.folder / "state/logs/master.log").read_text()
     assert master.count('"daemon.stack"') == len(told)
     everything = project.log.read_text() + master

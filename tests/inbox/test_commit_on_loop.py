@@ -14,7 +14,7 @@ import trio
 from trioworkers.breakage import Breakage
 from trioworkers.inbox.acknowledgements import Acknowledgements
 from trioworkers.inbox.fetch import Fetch
-from trioworkers.inbox.quickness import ALONE, IN_A_ROW, ON_LOOP, OPERATIONS
+from trioworkers.inbox.quickness import ALONE, IN_A_ROW, ON_LOOP, OPERATIONS, QUICK
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, Finish, Kept, StoreError, StoreRejectedError
 from trioworkers.inbox.writer import Writer
@@ -145,9 +145,9 @@ async def test_what_gathered_goes_along_and_is_told_first(writer, store, arrive)
 
 async def test_a_slow_disk_has_the_thread_again(store, arrive):
     await loop_commits(store, arrive)
-    store.takes = 0.0015
+    store.takes = 1.5 * QUICK
     before = len(store.by)
-    for _ in range(IN_A_ROW // 2):
+    for _ in range(IN_A_ROW):
         await arrive()
     assert store.by[before:].count(LOOP) <= 1
 

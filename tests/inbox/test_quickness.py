@@ -22,7 +22,7 @@ def test_nothing_is_known_of_a_disk_at_first():
 
 def test_a_slow_commit_or_a_failure_begins_the_count_anew():
     quickness, now = after(IN_A_ROW)
-    quickness.note(now, now + QUICK, on_loop=True)
+    quickness.note(now, now + 1.1 * QUICK, on_loop=True)
     assert not quickness.allows(now + 1)
     quickness, now = after(IN_A_ROW)
     quickness.failed()

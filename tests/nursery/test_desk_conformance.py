@@ -41,9 +41,10 @@ class Both:
         with trio.fail_after(20):
             while self.backlog.records_written < self.backlog.records:  # noqa: ASYNC110
                 await trio.sleep(0.001)
-            told = trio.Event()
-            self._inbox._writer.fetch(lambda store: None, lambda _: told.set(), Breakage())
-            await told.wait()
+            for _ in range(4):  # what it reads may let it ask for more
+                told = trio.Event()
+                self._inbox._writer.fetch(lambda store: None, lambda _, told=told: told.set(), Breakage())
+                await told.wait()
 
     async def accept(self) -> None:
         """A new update comes."""

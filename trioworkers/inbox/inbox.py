@@ -135,7 +135,7 @@ class Inbox:
             backlog = self._backlogs.get(bot_id)
             if backlog is not None:
                 if self._is_shared and any(isinstance(one, Kept) and one.behind for one in results):
-                    backlog.more()  # it fetches these as well, after those of other daemons
+                    self._refresh.more(bot_id)  # it fetches these as well, after those of other daemons
                 backlog.offer(updates)
             elif updates:
                 self.unclaimed(bot_id)

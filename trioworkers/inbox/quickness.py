@@ -6,10 +6,10 @@ On a slow one the loop would stand still meanwhile, and at full speed the thread
 
 from __future__ import annotations
 
-QUICK = 0.001  # seconds that a commit may take
+QUICK = 0.0025  # seconds that a commit may take
 SLOW = 0.05  # seconds: of a disk where a commit took that long, the next may take any time
 WARY = 600.0  # seconds after such a commit for which the loop does none
-IN_A_ROW = 16  # quick commits, before the loop commits again after one that was not
+IN_A_ROW = 4  # quick commits, before the loop commits again after one that was not
 ALONE = 0.002  # seconds since the last commit: before that, updates come so fast that they gather
 ON_LOOP = 64  # commits of the loop in a row; then the thread does one, which may empty the journal
 OPERATIONS = 32  # that the loop commits at once, at the most

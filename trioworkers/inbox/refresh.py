@@ -37,6 +37,7 @@ class Refresh:
         self._counts = counts
         self._backlogs = backlogs
         self._uncertain = False  # whether all of it is still to be read
+        self._uncounted: set[int] = set()  # bots of which updates of other daemons came, beside ours
 
     def wake(self, bot_ids: Iterable[int]) -> None:
         """These bots have updates that were not offered here; those without a backlog are left out."""
@@ -48,9 +49,15 @@ class Refresh:
             if not isinstance(answer, StoreError):
                 self.counted(answer, chosen)
 
-        self._writer.fetch(partial(_tallies, chosen), heard, self._writer.fault)
         for bot_id in chosen:
             self._backlogs[bot_id].more()
+        # after that: what is read as waiting is counted, and what comes later is news again
+        self._writer.fetch(partial(_tallies, chosen), heard, self._writer.fault)
+
+    def more(self, bot_id: int) -> None:
+        """Updates of other daemons came before one that was accepted here: they are news to nobody."""
+        self._backlogs[bot_id].more()
+        self._uncounted.add(bot_id)
 
     def all(self) -> None:
         """It is not known what a commit did: read the tallies and what waits, as soon as they can be read."""
@@ -74,6 +81,8 @@ class Refresh:
             self.all()
         if not news:
             return
+        uncounted, self._uncounted = self._uncounted, set()
+        self.wake(uncounted)
         known = {bot_id: backlog.cursor for bot_id, backlog in self._backlogs.items()}
         after = {bot_id: cursor for bot_id, cursor in known.items() if cursor is not None}
         if after:
