@@ -1,8 +1,8 @@
 """What is counted for metrics beside what the daemon keeps anyway, and a snapshot of all of it.
 
 A counter costs some tenths of a microsecond, because one or two are on the way of every update. Each is
-changed by one thread at a time: those of :class:`Commits` by the one that commits, the others by the loop.
-Other threads may read them; what they read is never less than before.
+changed by one thread only: those of :class:`Commits` by the writer's, the others by the loop. Other threads
+may read them; what they read is never less than before.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Histogram:
 
 
 class Commits:
-    """The store's commits, counted by the thread that commits: the writer's, or the loop's.
+    """The store's commits, as the writer's thread counts them.
 
     Attributes:
         seconds: how long each took that succeeded.

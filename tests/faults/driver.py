@@ -34,7 +34,7 @@ from trioworkers.call_marks import FOLDER, CallMarks
 from trioworkers.config.settings import BotSettings, LogSettings
 from trioworkers.events import Events
 from trioworkers.http.response import Response
-from trioworkers.inbox import committer
+from trioworkers.inbox import writer
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.left_calls import take_over
 from trioworkers.inbox.sqlite.store import open_sqlite
@@ -68,7 +68,7 @@ STEP = 40  # bytes of a line of the steps
 PATIENCE = 20.0  # seconds for one life
 
 for module, name in (
-    (committer, "PAUSE_AFTER_FAILURE"),
+    (writer, "PAUSE_AFTER_FAILURE"),
     (scheduler, "UNREAD_PAUSE"),
     (quarantine, "FAILED_START"),
     (intake, "PAUSE"),

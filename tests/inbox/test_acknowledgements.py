@@ -27,8 +27,6 @@ BOT = 7_000_000_001
 class Watched:
     """A real store that notes its commits, which may be made to wait or to fail."""
 
-    try_commit = None
-
     def __init__(self, store: Any) -> None:
         self.store = store
         self.commits: list[list[Any]] = []

@@ -13,7 +13,7 @@ import trio
 from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.breakage import Breakage
-from trioworkers.inbox import committer as committer_module
+from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.sqlite.disk import BALLAST, BALLAST_SUFFIX, LOOK_EVERY, LOW_WATER, Room, marks
 from trioworkers.inbox.sqlite.file import open_file
 from trioworkers.inbox.sqlite.guard import FREED_PAGES, KEPT_PAGES
@@ -73,7 +73,7 @@ def ballast(path):
 @pytest.fixture
 def small_disk(tmp_path, monkeypatch):
     """A real disk of 64 MB; skips where this process may not mount one."""
-    monkeypatch.setattr(committer_module, "PAUSE_AFTER_FAILURE", 0.01)
+    monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.01)
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", str(folder)]
@@ -354,8 +354,6 @@ def test_updates_stop_before_the_disk_is_full(small_disk, monkeypatch):
 class Failing:
     """A store whose parts fail as a test says."""
 
-    try_commit = None
-
     def __init__(self):
         self.commits: StoreError | None = None
         self.accepts: StoreError | None = None
@@ -379,7 +377,7 @@ class Failing:
 
 async def test_trouble_is_over_when_what_failed_works_again(nursery, monkeypatch):
     """A read is no proof for a disk that cannot be written, an end none for one that is full; upkeep is."""
-    monkeypatch.setattr(committer_module, "PAUSE_AFTER_FAILURE", 0.002)
+    monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
     store = Failing()
     heard: list[Any] = []
     writer = Writer(cast("Store", store), heard.append)
@@ -412,7 +410,7 @@ async def test_trouble_is_over_when_what_failed_works_again(nursery, monkeypatch
 
 async def test_a_database_that_cannot_be_written_is_told_and_comes_back(path, monkeypatch):
     """Accepting fails with a reason, is told once, and goes on as soon as the file can be written again."""
-    monkeypatch.setattr(committer_module, "PAUSE_AFTER_FAILURE", 0.002)
+    monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
     store = open_file(path)
     heard: list[Any] = []
     async with open_tended(store, trouble=heard.append) as inbox:

@@ -13,7 +13,7 @@ import pytest
 import trio
 from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
-from trioworkers.inbox import committer as committer_module
+from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.journal import JournalWatch
 from trioworkers.inbox.sqlite import guard
 from trioworkers.inbox.sqlite.file import open_file
@@ -33,7 +33,7 @@ sys.stdin.read()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(committer_module, "PAUSE_AFTER_FAILURE", 0.01)
+    monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.01)
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import trio
 import trio.testing
 
 from trioworkers.breakage import Breakage
-from trioworkers.inbox import committer as committer_module
 from trioworkers.inbox import submissions
-from trioworkers.inbox.committer import OPERATIONS_PER_COMMIT
+from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import (
@@ -29,15 +28,13 @@ from trioworkers.inbox.store import (
     StoreError,
     StoreWrite,
 )
-from trioworkers.inbox.writer import Writer
+from trioworkers.inbox.writer import OPERATIONS_PER_COMMIT, Writer
 
 BOT = 7_000_000_001
 
 
 class Gated:
     """A real store behind a gate: commits wait for it, and fail while the disk is said to be full."""
-
-    try_commit = None
 
     def __init__(self, store):
         self.store = store
@@ -66,7 +63,7 @@ class Gated:
 
 @pytest.fixture
 def gated(tmp_path, monkeypatch):
-    monkeypatch.setattr(committer_module, "PAUSE_AFTER_FAILURE", 0.002)
+    monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
     store = open_sqlite(tmp_path / "inbox.db")
     yield Gated(store)
     store.close()

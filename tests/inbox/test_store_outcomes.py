@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tended import open_tended  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.breakage import Breakage
-from trioworkers.inbox import committer as committer_module
+from trioworkers.inbox import writer as writer_module
 from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.store import (
@@ -88,7 +88,7 @@ class Node:
 @pytest.fixture
 def nodes(monkeypatch):
     """Two daemons' views of one store."""
-    monkeypatch.setattr(committer_module, "PAUSE_AFTER_FAILURE", 0.002)
+    monkeypatch.setattr(writer_module, "PAUSE_AFTER_FAILURE", 0.002)
     store, lock = MemoryStore(), threading.Lock()
     return Node(store, lock), Node(store, lock)
 
@@ -287,7 +287,7 @@ async def test_a_store_out_of_reach_refuses_reads_behind_acknowledgements(node):
 @pytest.mark.parametrize("back", [True, False])
 async def test_the_end_waits_a_little_for_a_store_out_of_reach(node, monkeypatch, back):
     """A server that comes back in time gets what is left; one that does not holds the end up no longer."""
-    monkeypatch.setattr(committer_module, "PATIENCE", 30.0 if back else 0.05)
+    monkeypatch.setattr(writer_module, "PATIENCE", 30.0 if back else 0.05)
     async with opened(node) as inbox:
         backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(BOT, [arrival(1)])

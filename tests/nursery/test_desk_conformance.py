@@ -42,9 +42,7 @@ class Both:
             while self.backlog.records_written < self.backlog.records:  # noqa: ASYNC110
                 await trio.sleep(0.001)
             for _ in range(4):  # what it reads may let it ask for more
-                told = trio.Event()
-                self._inbox._writer.fetch(lambda store: None, lambda _, told=told: told.set(), Breakage())
-                await told.wait()
+                await self._inbox.answers()
 
     async def accept(self) -> None:
         """A new update comes."""

@@ -99,7 +99,7 @@ class Inbox:
         self.unclaimed: Callable[[int], None] = lambda bot_id: None
         self._backlogs: dict[int, Backlog] = {}
         self._refresh = Refresh(writer, self.counts, self._backlogs)
-        writer.on_unknown(self._refresh.all)
+        writer.on_unknown = self._refresh.all
 
     async def accept(
         self,
@@ -208,7 +208,7 @@ class Inbox:
         Everything that waited to be written has been dropped by then. All backlogs have to be released; each
         use of the store fails with StoreFencedError until the store has a new lease.
         """
-        self._writer.on_fenced(then)
+        self._writer.on_fenced = then
 
     def wake(self, bot_ids: Iterable[int]) -> None:
         """Other daemons accepted updates of these bots: they are fetched, and counted.

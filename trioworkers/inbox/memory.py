@@ -59,7 +59,6 @@ class MemoryStore:
     """
 
     is_shared = False
-    try_commit = None
 
     def __init__(self, fault: Callable[[Operation | str], None] = lambda _: None) -> None:
         self.fault = fault

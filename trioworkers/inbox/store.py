@@ -15,7 +15,7 @@ import msgspec
 from trioworkers.errors import TrioworkersError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from trioworkers.inbox.fetch import Fetch, Page
@@ -281,15 +281,10 @@ class Store(Protocol):
     Attributes:
         is_shared: other daemons may use the same store at the same time. What is waiting and what is counted
             then changes without this one. Who owns which bot is not the store's matter.
-        try_commit: as :meth:`commit`, in the daemon's loop: it raises rather than wait for another program,
-            and puts off what takes long. When it raises, none took effect. None: the loop never commits.
     """
 
     @property
     def is_shared(self) -> bool: ...
-
-    @property
-    def try_commit(self) -> Callable[[Sequence[Operation]], Sequence[Result]] | None: ...
 
     def news(self, after: Mapping[int, int]) -> Collection[int]:
         """Those of these bots that have updates waiting with a higher id than is given here, by bot id."""

@@ -60,24 +60,19 @@ class Submissions:
 
     def wait(self) -> None:
         """Return when there are jobs, and it is time for them; in the thread."""
-        while True:
-            left = self.committed_at + GATHERING - time.monotonic()
-            if left > 0:
-                self._rest = Rest.GATHERS  # before there is a job: what may gather wakes nobody
-                if not self._awaited:
-                    with suppress(Empty):
-                        self._bell.get(timeout=left)
-                if self._awaited:
-                    break
-            else:
-                self._rest = Rest.SLEEPS
-                if self._jobs:
-                    break
+        left = self.committed_at + GATHERING - time.monotonic()
+        self._rest = Rest.GATHERS  # before there is a job: what may gather wakes nobody
+        if left > 0 and not self._awaited:
+            with suppress(Empty):
+                self._bell.get(timeout=left)
+        while not self._jobs:
+            self._rest = Rest.SLEEPS
+            if not self._jobs:
                 self._bell.get()
         self._rest = Rest.AT_WORK
 
     def gather(self, waiting: deque[Job]) -> bool:
-        """Move what was submitted to `waiting`; False once the end was among it. Of who has the turn."""
+        """Move what was submitted to `waiting`, in the thread; False once the end was among it."""
         self._awaited = False
         while self._jobs:
             job = self._jobs.popleft()
@@ -85,19 +80,3 @@ class Submissions:
                 return False
             waiting.append(job)
         return True
-
-    def gather_writes(self, waiting: deque[Job]) -> bool:
-        """On the loop, with the turn: as :meth:`gather`, if the thread rests and nobody wants to read.
-
-        False: nothing was moved.
-        """
-        if self._rest is Rest.AT_WORK:
-            return False
-        for job in self._jobs:
-            if job is None or job.read is not None:
-                return False
-        return self.gather(waiting)
-
-    def give_back(self, waiting: deque[Job]) -> None:
-        """Undo :meth:`gather_writes`."""
-        self._jobs.extendleft(reversed(waiting))

@@ -1,4 +1,4 @@
-"""What the loop and the store have to do with each other: it submits, and hears of results in order.
+"""The thread that writes: everything that waits becomes one transaction, the sync makes the batch.
 
 While one commit syncs, the next operations gather; so a lone update is committed at once and a
 thousand together, without a timer. Results come back to the loop in the order of the commits, and
@@ -12,28 +12,45 @@ processor time as thirty acknowledgements.
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import trio
 
-from trioworkers.inbox.committer import Committer
-from trioworkers.inbox.jobs import Job, tell_durable
+from trioworkers.breakage import Breakage
+from trioworkers.inbox.jobs import Job, halves, tell_durable
 from trioworkers.inbox.journal import JournalWatch
-from trioworkers.inbox.store import StoreError
+from trioworkers.inbox.store import (
+    Accept,
+    Filter,
+    StoreDamagedError,
+    StoreError,
+    StoreFencedError,
+    StoreRejectedError,
+    StoreUnknownError,
+    StoreUnreachableError,
+)
+from trioworkers.inbox.submissions import Submissions
 from trioworkers.inbox.thread_end import ThreadEnd
+from trioworkers.inbox.trouble import Proof, Trouble
 from trioworkers.shortage import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from trioworkers.breakage import Breakage
     from trioworkers.figures import Commits
     from trioworkers.inbox.acknowledgements import Acknowledgements
     from trioworkers.inbox.store import Operation, Store
 
 T = TypeVar("T")
+
+OPERATIONS_PER_COMMIT = 512
+PAUSE_AFTER_FAILURE = 0.5  # seconds, before acknowledgements that could not be written are tried again
+PATIENCE = 5.0  # seconds for which a server that is away is waited for at the end
+CLOSING = 0.01  # seconds until its end is submitted again for which there was no memory
 
 
 class Writer:
@@ -42,7 +59,14 @@ class Writer:
     Attributes:
         end: of its thread.
         fault: where it is noted what breaks in a callback that serves no bot in particular.
+        on_unknown: called on the loop when it is not known whether a commit took effect: what is in memory
+            has to be read anew.
+        on_fenced: called on the loop when another daemon has taken over, after everything that waited was
+            refused. None: the thread then ends with that error.
     """
+
+    on_unknown: Callable[[], None]
+    on_fenced: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -52,13 +76,18 @@ class Writer:
         journal: Callable[[int, Sequence[str]], None] = lambda *_: None,
     ) -> None:
         """`trouble` is called on the loop when the store begins to fail, with why, and with None when it
-        works again; `journal` as :class:`JournalWatch` has it. `commits` counts each commit."""
+        works again; `journal` as :class:`JournalWatch` has it. `commits` counts in the thread."""
+        self.fault = Breakage()
         self._store = store
-        self._committer = Committer(store, trouble, commits)
-        self._jobs = self._committer.jobs
-        self.fault = self._committer.fault
-        self._journal = JournalWatch(partial(self._committer.report_soon, journal))
+        self._trouble = Trouble(partial(self._report_soon, trouble))
+        self.on_unknown = lambda: None
+        self._commits = commits
+        self._journal = JournalWatch(partial(self._report_soon, journal))
         self._backups = trio.CapacityLimiter(1)
+        self._jobs = Submissions()
+        self._token = trio.lowlevel.current_trio_token()
+        self._closed = False
+        self._patient_until = 0.0
         self.end = ThreadEnd()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -73,31 +102,22 @@ class Writer:
         task_status.started()
         await self.end.run(self._work)
 
-    def _work(self) -> None:
-        self._committer.work()
-        self.end.is_over = True
-
-    def on_unknown(self, then: Callable[[], None]) -> None:
-        """Call `then` on the loop when it is not known whether a commit took effect.
-
-        What is in memory has to be read anew.
-        """
-        self._committer.on_unknown = then
-
-    def on_fenced(self, then: Callable[[], None]) -> None:
-        """Call `then` on the loop when another daemon has taken over, in place of ending with that error.
-
-        Everything that waited was refused before.
-        """
-        self._committer.on_fenced = then
-
     async def wait_broken(self) -> NoReturn:
         """Wait until a callback has raised that serves no bot in particular, and raise that."""
         await self.fault.wait_raise()
 
     def close(self) -> None:
         """Let the thread end once everything submitted is written. Idempotent."""
-        self._committer.close()
+        if not self._closed:
+            self._closed = True
+            self._patient_until = time.monotonic() + PATIENCE
+            while True:  # without it the thread would never end; what has ended meanwhile makes room
+                try:
+                    self._jobs.put(None)
+                except MemoryError:
+                    time.sleep(CLOSING)
+                else:
+                    return
 
     async def commit(self, operations: Sequence[Operation], then: Callable[[Sequence[Any]], None]) -> None:
         """Commit the operations together; return once they are durable.
@@ -124,11 +144,11 @@ class Writer:
     async def _do(
         self, operations: Sequence[Operation], read: Callable[[Store], T] | None, then: Callable[[Any], None]
     ) -> None:
-        if self._committer.closed:
+        if self._closed:
             message = "the inbox is closed"
             raise StoreError(message)
-        task: trio.lowlevel.Task | None = None
-        is_left = False
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
         broken: Exception | None = None
 
         def resolve(job: Job) -> None:
@@ -137,22 +157,20 @@ class Writer:
                 if job.error is None:
                     then(job.result)
             except Exception as error:
-                if is_left:
-                    raise
                 broken = error
-            if task is not None and not is_left:
+            if task is not None:
                 trio.lowlevel.reschedule(task)
+            elif broken is not None:
+                raise broken
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            nonlocal is_left
-            is_left = True
+            nonlocal task
+            task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         job = Job(operations, read, resolve, self.fault)
-        if read is not None or not self._committer.commit_on_loop(job):
-            self._jobs.put(job)
-            task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(abort)
+        self._jobs.put(job)
+        await trio.lowlevel.wait_task_rescheduled(abort)
         if job.error is not None:
             raise job.error
         if broken is not None:
@@ -202,7 +220,7 @@ class Writer:
         self._jobs.put(Job((), upkeep, lambda _: None, self.fault))
 
     def _tend(self, store: Store) -> None:
-        held = store.tend(prove=self._committer.trouble.lasts)
+        held = store.tend(prove=self._trouble.lasts)
         if not self._backups.borrowed_tokens:  # a copy of ours reads, too
             self._journal.note(held, store.holders)
 
@@ -213,3 +231,155 @@ class Writer:
             StoreError: there is no copy.
         """
         await in_thread(self._store.backup, path, limiter=self._backups)
+
+    def _work(self) -> None:
+        """The thread: gather, commit, tell; until there is nothing more, or nothing to write to."""
+        waiting: deque[Job] = deque()
+        try:
+            self._work_off(waiting)
+            self.end.is_over = True
+        except (StoreDamagedError, StoreFencedError) as error:
+            self._closed = True
+            self._jobs.gather(waiting)
+            for job in waiting:
+                job.error = error
+            self._tell([*waiting])
+            raise
+
+    def _work_off(self, waiting: deque[Job]) -> None:
+        closing = False
+        while not closing or waiting:
+            if not waiting:
+                self._jobs.wait()
+            closing = not self._jobs.gather(waiting) or closing
+            self._run(waiting)
+
+    def _run(self, waiting: deque[Job]) -> None:
+        """Commit the first jobs of `waiting` together, or do the read at its head."""
+        if not waiting:
+            return
+        if (read := waiting[0].read) is not None:
+            self._read(waiting.popleft(), read, waiting)
+            return
+        batch: list[Job] = []
+        operations: list[Operation] = []
+        while waiting and waiting[0].read is None and len(operations) < OPERATIONS_PER_COMMIT:
+            job = waiting.popleft()
+            batch.append(job)
+            if job.gathered is None:  # most are
+                operations.extend(job.operations)
+            else:
+                job.take()
+                operations.extend(job.all)
+        self._commit(batch, operations, waiting)
+
+    def _read(self, job: Job, read: Callable[[Store], object], waiting: deque[Job]) -> None:
+        try:
+            job.result = read(self._store)
+        except StoreError as error:
+            job.error = error
+            self._trouble.failed(error, Proof.ACCEPTS if job.upkeep else Proof.READS)
+        else:
+            self._trouble.worked(Proof.ACCEPTS if job.upkeep else Proof.READS)
+        self._tell([job])
+        if isinstance(job.error, StoreDamagedError):
+            raise job.error
+        if isinstance(job.error, StoreFencedError):
+            self._fenced(job.error, waiting)
+
+    def _commit(self, batch: Sequence[Job], operations: Sequence[Operation], waiting: deque[Job]) -> None:
+        began = time.monotonic()
+        try:
+            results = self._store.commit(operations)
+        except StoreError as error:
+            self._not_committed(batch, error, waiting)
+            return
+        self._jobs.committed_at = time.monotonic()
+        if self._commits is not None:
+            self._commits.committed(self._jobs.committed_at - began, len(operations))
+        if self._trouble.lasts:
+            accepts = any(isinstance(operation, Accept | Filter) for operation in operations)
+            self._trouble.worked(Proof.ACCEPTS if accepts else Proof.WRITES)
+        start = 0
+        for job in batch:
+            if job.gathered is None:
+                job.result = results[start : start + len(job.operations)]
+                start += len(job.operations)
+            else:
+                start += sum([len(ended) for ended, _ in job.taken])
+        self._tell(batch)
+
+    def _not_committed(self, batch: Sequence[Job], error: StoreError, waiting: deque[Job]) -> None:
+        if self._commits is not None:
+            self._commits.failed += 1
+        if isinstance(error, StoreRejectedError) and (parts := halves(batch)) is not None:
+            first, second = (
+                parts  # what cannot be stored is found by halving, and what is beside it is stored
+            )
+            waiting.extendleft(reversed(second))
+            self._commit(first, [one for job in first for one in job.all], waiting)
+            return
+        self._trouble.failed(error, Proof.WRITES)
+        if isinstance(error, StoreRejectedError):
+            (job,) = batch  # an acknowledgement, too: its update is handled again after the next start
+            job.error = error
+            self._tell(batch)
+        elif isinstance(error, StoreDamagedError):
+            waiting.extendleft(reversed(batch))
+            raise error
+        elif isinstance(error, StoreFencedError):
+            waiting.extendleft(reversed(batch))
+            self._fenced(error, waiting)
+        else:
+            if isinstance(error, StoreUnknownError):
+                self._report_soon(self.on_unknown)  # before anybody hears that his update was refused
+            self._refuse(batch, error, waiting)
+
+    def _fenced(self, error: StoreFencedError, waiting: deque[Job]) -> None:
+        """Nothing of this daemon may be written any more: not what waits, and not what it acknowledges."""
+        if self.on_fenced is None:
+            raise error
+        for job in waiting:
+            job.error = error
+        self._tell([*waiting])
+        waiting.clear()
+        self._report_soon(self.on_fenced)
+
+    def _refuse(self, batch: Sequence[Job], error: StoreError, waiting: deque[Job]) -> None:
+        """A batch failed: what somebody waits for is refused, what acknowledges updates is kept for later.
+
+        What brings updates in and waits behind is refused with it: the acknowledgements before it may
+        fill one batch after the other, and whoever brings updates has to hear that there is no room. Where
+        the store is out of reach, reads are refused, too.
+        """
+        away = isinstance(error, StoreUnreachableError)
+        refused = [job for job in (*batch, *waiting) if job.is_awaited or (away and job.read is not None)]
+        for job in refused:
+            job.error = error
+        # of a stop: they are handled again after the next start; it waits for no disk, for a server a little
+        left = self._closed and not (away and time.monotonic() < self._patient_until)
+        kept = [job for job in (*([] if left else batch), *waiting) if job.error is None]
+        waiting.clear()
+        waiting.extend(kept)
+        self._tell(refused)
+        if kept and not refused and not left:
+            time.sleep(PAUSE_AFTER_FAILURE)
+
+    def _report_soon(self, listener: Callable[..., None], *what: object) -> None:
+        def report() -> None:
+            try:
+                listener(*what)
+            except Exception as broken:
+                self.fault.note(broken)
+
+        self._token.run_sync_soon(report)
+
+    def _tell(self, jobs: Sequence[Job]) -> None:
+        def resolve_all() -> None:
+            for job in jobs:
+                try:
+                    job.resolve(job)
+                except Exception as error:  # of one bot: those behind it are resolved all the same
+                    job.fault.note(error)
+
+        self._token.run_sync_soon(resolve_all)

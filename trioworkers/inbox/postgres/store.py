@@ -39,8 +39,6 @@ TOOK_EFFECT = "the connection to the database was lost in a commit, which took e
 class PostgresStore:
     """A :class:`~trioworkers.inbox.store.Store` over a session, which it owns. Used by one thread."""
 
-    try_commit = None  # a server answers when it likes
-
     def __init__(self, session: Session) -> None:
         self._session = session
         self._heads: set[int] = set()

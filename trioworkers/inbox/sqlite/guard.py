@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 KEPT_PAGES = 1024  # free pages of 4 kB in the file, that the next updates take
 FREED_PAGES = 256  # given back to the disk at once: 3 ms
 LARGE_JOURNAL = 16 << 20  # bytes; SQLite empties it at 4 MB (wal_autocheckpoint)
-JOURNAL_PAGES = 1000  # from which on a commit empties the journal; SQLite's default
-BUSY_TIMEOUT = 5000  # milliseconds for which another program that writes is waited for
 IDLE_COMMITS = 20  # between two upkeeps, up to which the writer has time for that
 
 
@@ -77,25 +75,6 @@ class Guard:
                 self._roll_back()
                 raise
         self._commits += 1
-
-    @contextmanager
-    def hurry(self) -> Iterator[None]:
-        """Inside, wait for no other program that writes, and leave the journal as full as it gets.
-
-        Raises:
-            sqlite3.Error: SQLite refused that, and nothing was done inside.
-        """
-        execute = self._connection.execute
-        try:
-            execute("PRAGMA busy_timeout = 0")
-            execute("PRAGMA wal_autocheckpoint = 0")
-            yield
-        finally:
-            # whatever becomes of these, a commit inside has taken effect; the files may have been put back by
-            # then, and this connection closed
-            with suppress(sqlite3.Error, MemoryError):
-                execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
-                execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

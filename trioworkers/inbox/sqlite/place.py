@@ -52,7 +52,6 @@ class Place:
         path: the database.
         connection: open; another one after the files were put back.
         moved: called with the new connection then.
-        untold: what nobody was told yet of files that were lost: which, and what was done; else None.
 
     Raises:
         StoreRefusedError, StoreForbiddenError, StoreError: it cannot be opened.
@@ -66,7 +65,7 @@ class Place:
         self._folder = os.fspath(path.parent)
         self._names = [f"{os.fspath(path)}{suffix}" for suffix in FILES]
         self._seen: tuple[int, int, int] | None = None  # the folder in which all names were right
-        self.untold: str | None = None
+        self._untold: str | None = None  # why, and what was done, when nobody was told yet
         self._pause, self._again_at, self._why = FIRST_PAUSE, 0.0, ""
         self.connection, self._opened = self._open()
 
@@ -78,9 +77,9 @@ class Place:
         """
         reason = self.lost()
         if reason is not None:
-            self.untold = self._put_back(reason)
-        if self.untold is not None:
-            told, self.untold = self.untold, None
+            self._untold = self._put_back(reason)
+        if self._untold is not None:
+            told, self._untold = self._untold, None
             raise StoreDisplacedError(told)
 
     def see_again(self) -> None:
@@ -90,7 +89,7 @@ class Place:
         """
         reason = self.lost()
         if reason is not None:
-            self.untold = self._put_back(reason)
+            self._untold = self._put_back(reason)
 
     def see_for_copy(self) -> None:
         """See that the names mean the open files; from any thread.

@@ -1,7 +1,7 @@
 """The inbox in one SQLite file.
 
-The daemon is the file's only owner and this its only connection that writes. One thread uses it at a time:
-the writer's, or for `try_commit` the loop's.
+The daemon is the file's only owner and this its only connection that writes, which the writer's thread
+uses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from trioworkers.inbox.store import (
     PutValue,
     Replay,
     Reschedule,
-    StoreDisplacedError,
     StoreError,
 )
 from trioworkers.inbox.tally import Tally
@@ -144,12 +143,6 @@ class SqliteStore:
         if brings:
             self._place.see_again()  # before anybody confirms what was committed
         return [next(results[kind]) if (kind := type(one)) in results else None for one in operations]
-
-    def try_commit(self, operations: Sequence[Operation]) -> Sequence[Result]:
-        if (reason := self._place.lost() or self._place.untold) is not None:  # to be copied, or to be told
-            raise StoreDisplacedError(reason)
-        with self._guard.hurry():
-            return self.commit(operations)
 
     def _commit(self, by_type: Mapping[type, list[Any]], *, sure: bool) -> dict[type, Iterator[Result]]:
         """Commit, and return the results of those kinds that have any.
