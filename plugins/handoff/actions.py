@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trioworkers_plugins.handoff.office import UnknownBotError
 from trioworkers_plugins.handoff.outbox import Stamps
-from trioworkers_plugins.handoff.pieces import Line, Piece, Place, from_json, place_in, to_json
+from trioworkers_plugins.handoff.pieces import Line, Piece, Place, from_json, place_in, stamped, to_json
 from trioworkers_plugins.handoff.state import Ban, Close, Dialog, Request, TakeOver, Unban
 from trioworkers_plugins.handoff.transcript import Transcripts
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOST_STORED = 200  # dialogs of bots that run nowhere
 LONGEST_REASON = 1000  # characters
 SHOWN = ("kind", "name", "mime", "size")  # of a file
+RECENT = 50  # lines in which words are looked for that may have been noted before
 DELIVERY = 10.0  # seconds for which whoever says something waits for its delivery
 
 
@@ -256,6 +257,7 @@ class Actions:
             stamp = core.stamps.draw()
             source = f"say.{key or stamp}"
             if key and await self._is_said(core, place, source):
+                await self._note_said(core, place, operator, text, source)
                 return {"delivered": None, "reason": None, "repeated": True}
             dialog = core.dialog(place)
             if dialog.state != "assigned":
@@ -265,8 +267,6 @@ class Actions:
             home.to_users.expect(source)
             piece = Piece("text", source, dialog.epoch, words=True, text=text)
             await core.to_users.add(place, stamp, piece)
-            if key:
-                await core.transcripts.note_sent(place, "user", source)
             await core.said_by_operator(place, None)
             line = Line(core.clock(), "operator", dialog.epoch, "text", None, text, operator, source)
             await core.transcripts.write(place, line)
@@ -276,6 +276,15 @@ class Actions:
             why = await home.to_users.wait_delivered(source)
             delivered = why is None
         return {"delivered": delivered, "reason": why}
+
+    async def _note_said(self, core: Handoff, place: Place, operator: str, text: str, source: str) -> None:
+        """Words that were said on the node that had the bot before, which left before it noted them."""
+        now = stamped(core.stamps.draw())
+        if any(line.source == source for _, line in await core.transcripts.read_back(place, now, RECENT)):
+            return
+        await core.said_by_operator(place, None)
+        line = Line(core.clock(), "operator", core.dialog(place).epoch, "text", None, text, operator, source)
+        await core.transcripts.write(place, line)
 
     async def _is_said(self, core: Handoff, place: Place, source: str) -> bool:
         if core.to_users.holds(place, source):

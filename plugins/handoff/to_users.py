@@ -76,6 +76,9 @@ class ToUsers:
                 source=first.source,
             )
             await core.transcripts.write(place, line)
+        for _, piece in pieces:
+            if piece.source.startswith("say."):  # who said it may ask again, also where the bot runs next
+                await core.transcripts.note_sent(place, "user", piece.source)
         await core.to_users.remove(place, [stamp for stamp, _ in pieces])
         for _, piece in pieces:
             if piece.source in self._awaited:
