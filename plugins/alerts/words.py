@@ -21,7 +21,7 @@ RECEIVER = "trioworkers"
 
 
 def in_words(notice: Notice, fleet: str, docs: str | None = None) -> str | None:
-    """A message to a chat, plain text; None when there is nothing that people are told.
+    """The message to a chat, as plain text. None: people are not told of this notice.
 
     `docs`: where the pages are served, to which the message links while something is wrong.
     """

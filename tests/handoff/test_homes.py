@@ -358,3 +358,29 @@ def held_call(desk: Any, method: str) -> tuple[Any, trio.Event]:
     desk.bot = bot
     held.restore = lambda: setattr(desk, "bot", bot_of)
     return held, release
+
+
+async def test_words_that_were_cut_off_by_a_move_are_said_once(desk, autojump_clock, monkeypatch):
+    """They went out from what is stored, before they were sent again under their key; their line is there."""
+    await desk.asks()
+    place = Place(desk.support.id, desk.alice.id)
+    await desk.actions.take(place, "Olga")
+    core = desk.home("support").core
+
+    async def left(*_: Any) -> None:
+        raise UnknownBotError("support does not run here any more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "said_by_operator", left)
+        with pytest.raises(UnknownBotError):
+            await desk.actions.say(place, "Olga", "hello", key="one")
+    await desk.leave("support")
+    await desk.enter("support")
+    await desk.settle()
+    assert desk.to_alice() == ["hello"]
+    for _ in range(2):
+        assert (await desk.actions.say(place, "Olga", "hello", key="one"))["repeated"]
+    await desk.settle()
+    assert desk.to_alice() == ["hello"]
+    lines = desk.lines("support", desk.alice.id)
+    assert [line for line in lines if line[0] == "operator"] == [("operator", "text", "hello")], lines

@@ -19,6 +19,7 @@ import test_zygote  # type: ignore[import-not-found] # it lies beside
 import trio
 from desk import Desk, clock, update  # type: ignore[import-not-found] # it lies beside
 from played_workers import CONFIGURE, Makes  # type: ignore[import-not-found] # as above
+from strange import damaged
 
 from trioworkers.breakage import Breakage
 from trioworkers.config.settings import LogSettings, RetrySettings
@@ -148,24 +149,13 @@ def some_frame(dice: random.Random, examples: Sequence[Any]) -> bytes:
                 values.append(dice.choice(ODD))
             case _:
                 values[at] = dice.choice(ODD)
-    body = bytearray(msgspec.json.encode(values))
-    for _ in range(dice.choice([0, 0, 0, 1, 2])):
-        at = dice.randrange(len(body) + 1)
-        match dice.randrange(4):
-            case 0:
-                body[at : at + 1] = dice.randbytes(1)
-            case 1:
-                del body[at : at + dice.randrange(5)]
-            case 2:
-                body[at:at] = dice.choice(BROKEN)
-            case _:
-                body[at:at] = body[max(0, at - 9) : at]
+    body = damaged(dice, msgspec.json.encode(values), BROKEN)
     length = (
         len(body)
         if dice.random() < 0.95
         else dice.choice([0, 1, len(body) - 1, len(body) + 3, 2**20, 2**32 - 1])
     )
-    return max(0, length).to_bytes(4, "little") + bytes(body)
+    return max(0, length).to_bytes(4, "little") + body
 
 
 @pytest.mark.parametrize("incoming", [FromWorker, ToWorker], ids=["from a worker", "to a worker"])

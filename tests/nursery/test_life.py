@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from life_limits import Limits  # type: ignore[import-not-found] # it lies beside
 
 from trioworkers.nursery.life import BROKEN, SPENT, STOPPING, step
 from trioworkers.nursery.life_records import (
@@ -41,15 +42,6 @@ from trioworkers.nursery.life_records import (
 )
 from trioworkers.nursery.restart import Crash
 from trioworkers.protocol.frames import Unfit
-
-
-@dataclass(frozen=True)
-class Limits:
-    initial: float = 1.0
-    factor: float = 2.0
-    max: float = 45.0
-    per_hour: int = 3
-    healthy_after: float = 600.0
 
 
 @dataclass

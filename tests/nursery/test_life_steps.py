@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from life_limits import Limits  # type: ignore[import-not-found] # it lies beside
 from msgspec.structs import replace
 
 from trioworkers.nursery.life import BROKEN, SPENT, STOPPING, step
@@ -38,15 +38,6 @@ from trioworkers.nursery.life_records import (
 
 AROUND = Surroundings(100.0, 1e9, on_demand=False, has_work=False, spare_slots=5, slots="5 slots")
 REFUSED = Parked("token refused", {})
-
-
-@dataclass(frozen=True)
-class Limits:
-    initial: float = 1.0
-    factor: float = 2.0
-    max: float = 45.0
-    per_hour: int = 3
-    healthy_after: float = 600.0
 
 
 class Bot:
