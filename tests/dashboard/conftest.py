@@ -46,6 +46,8 @@ def open_dashboard(chromium: Browser) -> Iterator[Callable[..., Screen]]:
         return screen
 
     yield open_
+    for _, screen in screens:  # shown where a test fails
+        print(screen.page.url, screen.page.locator("main").inner_text(timeout=5000), sep="\n")
     for held, screen in screens:
         screen.must_be_clean()
         held.__exit__(None, None, None)

@@ -44,6 +44,33 @@ def test_a_daemon_that_hangs_is_told_too(run_fleet, open_dashboard) -> None:
     expect(screen.button("Restart")).to_be_enabled()
 
 
+def test_what_could_not_be_loaded_is_loaded_again(run_fleet, open_dashboard) -> None:
+    """It says why, and shows what there is once the daemon answers; what is refused is not asked again."""
+    fleet = run_fleet({"bots": {"echo": {}}})
+    screen = open_dashboard(fleet)
+    screen.may_lose = True
+    page = screen.page
+    page.route("**/api/dlq*", lambda route: route.abort())
+    screen.go("#/letters")
+    screen.see("This could not be loaded: the daemon does not answer.")
+    page.unroute("**/api/dlq*")
+    page.route("**/api/dlq*", lambda route: route.fulfill(status=503, json={"error": "too busy"}))
+    screen.see("This could not be loaded: too busy.")
+    page.unroute("**/api/dlq*")
+    screen.see("No dead letters")
+    asked = []
+    page.route("**/api/reloads*", lambda route: _refuse(asked, route))
+    screen.go("#/reloads")
+    screen.see("This could not be loaded: not allowed.")
+    page.wait_for_timeout(3000)
+    assert len(asked) == 1
+
+
+def _refuse(asked: list[object], route) -> None:
+    asked.append(route)
+    route.fulfill(status=403, json={"error": "not allowed"})
+
+
 def test_to_try_now_is_to_have_one_connection(run_fleet, open_dashboard) -> None:
     """However often the button is pressed, and also when a connection is being made already."""
     fleet = run_fleet({"bots": {"echo": {}}, "api": {"bind": f"127.0.0.1:{free_port()}"}})

@@ -60,7 +60,8 @@ def told(cluster: Cluster, event: str, reason: str, times: int) -> None:
     """Wait until an event was told so many times, for a reason that has these words."""
     until = time.monotonic() + 40
     while sum(reason in one["reason"] for one in cluster.events(event)) < times:
-        assert time.monotonic() < until, cluster.events(event)
+        heard = [(one["at"], one.get("bot"), one["reason"]) for one in cluster.events(event)]
+        assert time.monotonic() < until, f"not told {times} times: {reason}\n" + "\n".join(map(str, heard))
         time.sleep(0.1)
 
 
@@ -111,12 +112,14 @@ def test_what_a_server_refuses_a_cluster_moves_nothing(cluster: Cluster, disk: P
     run.say()
     told(cluster, "inbox.trouble", "too many connections for role", 2)
     told(cluster, "lease.lost", "too many connections for role", bots)
+    run.say()  # no bot runs now
     owner.execute("ALTER ROLE bots CONNECTION LIMIT -1")
     run.go_on()
 
     owner.execute("ALTER TABLE trioworkers.node OWNER TO tests")
     run.say()
     told(cluster, "lease.lost", "permission denied for table node", bots)
+    run.say()  # no bot runs now
     owner.execute("ALTER TABLE trioworkers.node OWNER TO bots")
     run.go_on()
 
@@ -125,6 +128,7 @@ def test_what_a_server_refuses_a_cluster_moves_nothing(cluster: Cluster, disk: P
     run.say()
     told(cluster, "inbox.trouble", "session is read-only", 2)
     told(cluster, "lease.lost", LATE, 3 * bots)
+    run.say()  # no bot runs now
     owner.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
     run.go_on()
     assert cluster.events("node.evicted") == []

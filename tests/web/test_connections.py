@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -137,6 +137,46 @@ async def test_what_was_not_accepted_stays_for_the_next():
                     assert b"204" in await stream.receive_some()
                     await stream.aclose()
                 stop.set()
+
+
+async def test_who_has_just_connected_may_still_ask_at_a_stop(autojump_clock):
+    """Its request may be on its way; who has asked before, or says nothing for a second, is cut off."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    stop = trio.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    connections = Connections(app, bounds=Bounds())
+    autojump_clock.autojump_threshold = 0.1  # the kernel's part takes real time
+    async with AsyncExitStack() as closing, trio.open_nursery() as nursery:
+
+        async def connect() -> trio.SocketStream:
+            return await closing.enter_async_context(await trio.open_tcp_stream(*address))
+
+        await nursery.start(connections.serve, [listener], stop)
+        idle, silent = await connect(), await connect()
+        await idle.send_all(get)
+        assert b"204" in await idle.receive_some()
+        await trio.sleep(0.6)
+        late, later = await connect(), await connect()
+        while connections.accepted < 4:
+            await trio.sleep(0.01)
+        began = trio.current_time()
+        stop.set()
+        assert await idle.receive_some() == b""
+        assert await silent.receive_some() == b""
+        assert trio.current_time() - began < 0.5
+        await late.send_all(get)
+        assert b"204" in await late.receive_some()
+        assert await late.receive_some() == b""
+        assert await later.receive_some() == b""
+    assert 0.9 < trio.current_time() - began < 1.1  # by the test's clock
 
 
 async def test_cancelling_cuts_off_a_peer_that_does_not_read():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 App = Callable[..., Awaitable[Any]]
 GRACE = 3.0  # seconds that requests under way have at a stop
+ARRIVAL = 1.0  # seconds that who has connected has to ask, also at a stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class Connections:
         """Serve on `listeners`, and close them, until `stop`; then end what is under way within `GRACE`.
 
         What was not yet accepted at the stop stays with the listening sockets, for whoever else holds them.
+        Who was accepted less than `ARRIVAL` before may still ask: its request may be on its way.
         Cancelling it cuts requests off: hypercorn shields what it sends, so that a peer that does not read
         would hold it up for ever, and only the end of the connection reaches it. The application is not
         started up and shut down here: it may be served by several of these, one after the other, too.
@@ -118,8 +120,7 @@ class Connections:
                 await self._accept(listeners, stop, serving, task_status)
                 severing.cancel_scope.deadline = trio.current_time() + GRACE
                 await self._context.terminated.set()
-                for connection in self._idle:
-                    connection.sever()
+                await self._end_idle_at_stop()
             severing.cancel_scope.cancel()
 
     async def _accept(
@@ -193,6 +194,18 @@ class Connections:
                 del self._idle[connection]
                 connection.sever()
 
+    async def _end_idle_at_stop(self) -> None:
+        newcomers = []
+        for connection, since in [*self._idle.items()]:
+            if connection.has_asked:
+                connection.sever()
+            else:
+                newcomers.append((connection, since))
+        for connection, since in newcomers:
+            await trio.sleep_until(since + ARRIVAL)
+            if connection in self._idle:
+                connection.sever()
+
     async def _sever_at_end(self) -> None:
         try:
             await trio.sleep_forever()
@@ -209,6 +222,7 @@ class _Connection:
     ) -> None:
         self.scope = trio.CancelScope()
         self.server: Server | None = None
+        self.has_asked = False
         self._stream = stream
         self._idle = idle
         self._emit_room = emit_room
@@ -235,6 +249,7 @@ class _Connection:
 
     async def stop(self) -> None:
         """It has one (hypercorn's call)."""
+        self.has_asked = True
         self._idle.pop(self, None)
 
     def sever(self) -> None:

@@ -2,12 +2,17 @@
 
 import { duration, el, keepFocus, replace } from "../dom.js";
 
+const SOONEST = 2000; // milliseconds until something is loaded again that failed
+const LATEST = 30_000;
+
 // Loads with `load` and shows with `show(answer)` in `box`; while there is nothing yet, says that it loads or why
-// it cannot. Loads again when the connection is back. Returns { again, end }.
+// it cannot. Loads again after a failure that may pass, and when the connection is back. Returns { again, end }.
 export function loads(ctx, box, load, show) {
   let turn = 0;
   let ended = false;
   let shown = false;
+  let pause = SOONEST;
+  let timer = null;
   const trouble = el("div", { hidden: true, role: "alert" });
   const content = el("div", { class: "loads" }, el("p", { class: "empty" }, "Loading…"));
   replace(box, trouble, content);
@@ -15,9 +20,11 @@ export function loads(ctx, box, load, show) {
   async function again() {
     turn += 1;
     const mine = turn;
+    clearTimeout(timer);
     try {
       const answer = await load();
       if (ended || mine !== turn) return;
+      pause = SOONEST;
       trouble.hidden = true;
       replace(trouble);
       if (!shown) replace(content);
@@ -30,6 +37,10 @@ export function loads(ctx, box, load, show) {
       const words = shown ? `This could not be refreshed: ${error.message}. What you see may be out of date.` : `This could not be loaded: ${error.message}.`;
       replace(trouble, el("div", { class: "error trouble" }, el("span", {}, words), retry));
       if (!shown) replace(content);
+      if (mayPass(error)) {
+        timer = setTimeout(again, pause);
+        pause = Math.min(2 * pause, LATEST);
+      }
     }
   }
 
@@ -39,9 +50,15 @@ export function loads(ctx, box, load, show) {
     again,
     end: () => {
       ended = true;
+      clearTimeout(timer);
       off();
     },
   };
+}
+
+// Whether the same request may be answered later: there was no answer, the daemon is busy, or it broke.
+function mayPass(error) {
+  return error.status === 0 || error.status === 429 || error.status >= 500;
 }
 
 // Calls `refresh` every `milliseconds` while the page can be seen, and soon after each event for which `isNews`
