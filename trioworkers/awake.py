@@ -97,8 +97,10 @@ class AwakeClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         now = self.current_time()
-        seconds = min(deadline - now, self.tick)
-        self._until = now - self._offset + max(0.0, seconds)
+        seconds = deadline - now
+        if seconds > self.tick:  # min and max would take three times as long, in each turn of the loop
+            seconds = self.tick
+        self._until = self._read_at + seconds if seconds > 0 else self._read_at
         return seconds
 
     def look(self) -> None:

@@ -58,7 +58,7 @@ def test_what_could_not_be_loaded_is_loaded_again(run_fleet, open_dashboard) -> 
     screen.see("This could not be loaded: too busy.")
     page.unroute("**/api/dlq*")
     screen.see("No dead letters")
-    asked = []
+    asked: list[object] = []
     page.route("**/api/reloads*", lambda route: _refuse(asked, route))
     screen.go("#/reloads")
     screen.see("This could not be loaded: not allowed.")

@@ -22,6 +22,7 @@ from trioworkers.botapi import wire
 from trioworkers.botapi.client import ANSWER_LIMIT, BotApi
 from trioworkers.botapi.errors import BotApiError, TransportError
 from trioworkers.botapi.files import InputFile
+from trioworkers.http.lateness import lateness
 from trioworkers.http.pool import WRITE_SIZE, ExchangeLimits, _Exchange, _PooledConnection
 from trioworkers.http.stream import Stream
 from trioworkers.protocol.frames import FRAME_LIMIT
@@ -245,7 +246,9 @@ async def test_a_server_that_reads_nothing_is_given_up():
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         exchange = _Exchange(
-            _PooledConnection(Stream(ours)), ExchangeLimits(connect=1, silence=0.05, total=1, body=1)
+            _PooledConnection(Stream(ours)),
+            ExchangeLimits(connect=1, silence=0.05, total=1, body=1),
+            lateness(),
         )
         with trio.fail_after(5), pytest.raises(httpx.ReadTimeout):
             await exchange.run(b"x" * WRITE_SIZE, ())

@@ -133,8 +133,8 @@ async def test_an_exchange_that_cannot_be_ended_fails_alone(mock_clock, monkeypa
     class Stubborn(_Exchange):
         """An exchange that cannot be ended, if it is the first pool's."""
 
-        def __init__(self, connection, limits):
-            super().__init__(connection, limits)
+        def __init__(self, connection, limits, watch):
+            super().__init__(connection, limits, watch)
             self.is_broken = limits is first
 
         def late(self):

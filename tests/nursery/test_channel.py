@@ -58,6 +58,51 @@ async def test_frames_of_one_turn_leave_in_one_write(pair, nursery):
     nursery.cancel_scope.cancel()
 
 
+async def test_what_is_in_a_hurry_leaves_before_the_turn_ends(pair, nursery):
+    """With what was sent before it; what follows leaves at the end, and nothing twice."""
+    sender, receiver, writes = pair
+    nursery.start_soon(sender.serve_writes)
+    await trio.testing.wait_all_tasks_blocked()
+    sender.hurry()
+    assert writes == []
+    sender.send(Heartbeat(1))
+    sender.send(Heartbeat(2))
+    sender.hurry()
+    assert (len(writes), sender.left) == (1, sender.sent)
+    sender.hurry()
+    sender.send(Drain())
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(writes) == 2
+    assert await receiver.receive() == [Heartbeat(1), Heartbeat(2), Drain()]
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_in_a_hurry_does_not_overtake_what_is_being_written(pair, nursery):
+    """The system takes no more at the moment: all of it leaves in order, once it does."""
+    sender, receiver, _ = pair
+    nursery.start_soon(sender.serve_writes)
+    sender.send(BIG)
+    await trio.testing.wait_all_tasks_blocked()
+    sender.send(Drain())
+    sender.hurry()
+    frames: list[Any] = []
+    while len(frames) < 2:
+        frames += await receiver.receive()
+    assert frames == [BIG, Drain()]
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_in_a_hurry_for_nobody_breaks_nothing(pair, nursery):
+    """The other side is gone: whoever reads hears of it."""
+    sender, receiver, _ = pair
+    nursery.start_soon(sender.serve_writes)
+    receiver.close()
+    sender.send(Drain())
+    sender.hurry()
+    assert await sender.receive() == []
+    nursery.cancel_scope.cancel()
+
+
 async def test_whoever_writes_ends_when_it_is_closed(pair, nursery):
     """A worker's end waits for it."""
     sender, _, _ = pair

@@ -39,6 +39,9 @@ class Worker:
     def begin(self, delivery):
         self.deliveries.append(delivery)
 
+    def hurry(self):
+        pass
+
     @property
     def ids(self):
         return [delivery.update.id for delivery in self.deliveries]

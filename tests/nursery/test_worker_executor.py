@@ -35,6 +35,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.sent: list[Deliver] = []
+        self.hurried: list[int] = []  # how many frames had been sent each time
         self.drained = False
         self.heartbeat_at: float | None = None
         self.memory, self.lag = 0, 0.0
@@ -46,6 +47,9 @@ class Hands:
 
     def send(self, frame):
         self.sent.append(frame)
+
+    def hurry(self):
+        self.hurried.append(len(self.sent))
 
     async def receive(self):
         said = await self._hears.receive()
@@ -162,6 +166,24 @@ async def test_an_update_goes_out_in_the_turn_in_which_it_comes(nursery, autojum
     scene.desk.offer(update(5))
     assert len(hands.sent) == 2
     assert scene.desk.queue.in_flight == 0
+
+
+async def test_a_single_update_leaves_before_the_turn_ends(nursery, autojump_clock):
+    """That of a worker which had none: the frames of others share a write."""
+    scene = Scene(nursery)
+    hands = await scene.begin()
+    scene.desk.queue.offer(update(1))
+    scene.desk.changed()
+    assert hands.hurried == [1]
+    scene.desk.queue.offer(update(2))
+    scene.desk.changed()
+    assert (len(hands.sent), hands.hurried) == (2, [1])
+    await hands.say(Outcome(1, "done"), Outcome(2, "done"))
+    hands.hurried.clear()
+    for number in (3, 4):
+        scene.desk.queue.offer(update(number))
+    scene.desk.changed()
+    assert (len(hands.sent), hands.hurried) == (4, [])
 
 
 async def test_no_more_go_out_than_concurrency_allows(nursery, autojump_clock):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterable
 
+    from trioworkers.http.lateness import Lateness
     from trioworkers.http.proxy import Proxy
     from trioworkers.http.stream import Stream
 
@@ -82,6 +83,7 @@ class Http1Pool:
         self._free = connections
         self._waiting = trio.lowlevel.ParkingLot()
         self._idle: list[_PooledConnection] = []
+        self._watch: Lateness | None = None  # of the loop
 
     async def exchange(
         self,
@@ -109,7 +111,8 @@ class Http1Pool:
             connection = self._take_idle() or await self._connect(limits.connect)
             is_kept = False
             try:
-                exchange = _Exchange(connection, limits)
+                self._watch = self._watch or lateness()
+                exchange = _Exchange(connection, limits, self._watch)
                 response = await exchange.run(request, rest, sink)
                 self._connector.worked(connection.stream)
                 is_kept = exchange.is_sent and not response.is_last
@@ -177,8 +180,9 @@ class _Exchange:
         deadline: when it is late, trio time.
     """
 
-    def __init__(self, connection: _PooledConnection, limits: ExchangeLimits) -> None:
+    def __init__(self, connection: _PooledConnection, limits: ExchangeLimits, watch: Lateness) -> None:
         self.is_sent = False
+        self._watch = watch
         self._sink: Callable[[bytes], Awaitable[None]] | None = None
         self._stream = connection.stream
         self._reader = connection.reader
@@ -196,19 +200,20 @@ class _Exchange:
         sink: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> Response:
         self._sink = sink
-        watch = lateness()
-        watch.begin(self)
+        self._watch.begin(self)
         try:
             if rest:
                 return await self._receive_while_sending(request, rest)
-            await self._send([request])
+            taken = self._send_now(request)
+            if taken < len(request):
+                await self._send([request[taken:]])
             return await self._receive()
         except (OSError, trio.ClosedResourceError):
             if self._over is not None:
                 raise self._over from None
             raise httpx.ReadError("the connection broke") from None
         finally:
-            watch.end(self)
+            self._watch.end(self)
 
     def late(self) -> None:
         """End it with a time-out, and close its connection, which wakes the task that waits for it."""
@@ -253,6 +258,17 @@ class _Exchange:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def _send_now(self, request: bytes) -> int:
+        """Send what the system takes now, nearly always all; return how much that is, as :meth:`_send`."""
+        if len(request) > WRITE_SIZE:
+            return 0
+        try:
+            taken = self._stream.send_nowait(request)
+        except (OSError, trio.ClosedResourceError):
+            return len(request)
+        self.is_sent = taken == len(request)
+        return taken
 
     async def _send(self, parts: Iterable[bytes | Blocks]) -> None:
         """Send the request; when the connection breaks, what is read from it tells more."""

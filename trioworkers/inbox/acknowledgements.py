@@ -50,6 +50,10 @@ class Acknowledgements(Generic[Note]):
         self._submitted = False
         self.added = self.written = 0
 
+    def __len__(self) -> int:
+        """How many gather."""
+        return len(self._gathered)
+
     def add(self, operations: Sequence[Operation], note: Note, *, soon: bool) -> None:
         """Commit these operations some time; `soon`: as soon as it can be, as something waits for them."""
         self._gathered.append((operations, note))

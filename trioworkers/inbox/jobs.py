@@ -43,6 +43,11 @@ class Job(msgspec.Struct, eq=False):
         return any(isinstance(operation, AWAITED) for operation in self.operations)
 
     @property
+    def only_accepts(self) -> bool:
+        """Whether it brings updates and does nothing else: what ended before them may be written later."""
+        return bool(self.operations) and all([type(operation) is Accept for operation in self.operations])
+
+    @property
     def all(self) -> Sequence[Operation]:
         """What is to be committed for it, with what it took."""
         if self.gathered is None:

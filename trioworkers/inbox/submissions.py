@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.jobs import Job
 
 GATHERING = 0.02  # seconds after a commit for which what nobody waits for gathers
+FEW = 32  # acknowledgements that an update's commit leaves behind; more of them are better taken along
 
 
 class Rest(IntEnum):
@@ -34,9 +35,13 @@ class Submissions:
         self._jobs: deque[Job | None] = deque()
         # of the thread, and of those who submit; whoever changes one looks at the other after that
         self._rest = Rest.AT_WORK
-        self._awaited = False
+        self._awaited = self._hurried = False
         self._bell: SimpleQueue[None] = SimpleQueue()
         self.committed_at = 0.0
+        # of the thread
+        self._left: list[Job] = []  # what may gather still, of before what was committed last
+        self._left_until = 0.0
+        self._rested = False
 
     def put(self, job: Job | None, *, awaited: bool = True) -> None:
         """Submit a job, or the end (None), from the loop. It may gather, unless it is `awaited`."""
@@ -53,30 +58,64 @@ class Submissions:
 
     def hurry(self) -> None:
         """Let nothing that was submitted gather any longer."""
-        self._awaited = True
+        self._hurried = self._awaited = True
         if self._rest is Rest.GATHERS:
             self._rest = Rest.AT_WORK
             self._bell.put(None)
 
     def wait(self) -> None:
         """Return when there are jobs, and it is time for them; in the thread."""
-        left = self.committed_at + GATHERING - time.monotonic()
+        until = self._left_until if self._left else self.committed_at + GATHERING
+        left = until - time.monotonic()
         self._rest = Rest.GATHERS  # before there is a job: what may gather wakes nobody
         if left > 0 and not self._awaited:
+            self._rested = True
             with suppress(Empty):
                 self._bell.get(timeout=left)
-        while not self._jobs:
+        while not self._jobs and not self._left:
+            self._rested = True
             self._rest = Rest.SLEEPS
             if not self._jobs:
                 self._bell.get()
         self._rest = Rest.AT_WORK
 
     def gather(self, waiting: deque[Job]) -> bool:
-        """Move what was submitted to `waiting`, in the thread; False once the end was among it."""
+        """Move what was submitted to `waiting`, in the thread; False once the end was among it.
+
+        Where updates come to a thread that rested, a few acknowledgements may be left: the updates are on
+        disk sooner without them.
+        """
+        rested, self._rested = self._rested, False
         self._awaited = False
-        while self._jobs:
+        hurried, self._hurried = self._hurried, False
+        jobs: list[Job] = []
+        goes_on = True
+        while goes_on and self._jobs:
             job = self._jobs.popleft()
             if job is None:
-                return False
-            waiting.append(job)
+                goes_on = False
+            else:
+                jobs.append(job)
+        if rested and goes_on and not hurried and self._leave(jobs):
+            waiting.extend([job for job in jobs if job.gathered is None])
+        else:
+            waiting.extend(self._left)
+            self._left.clear()
+            waiting.extend(jobs)
+        return goes_on
+
+    def _leave(self, jobs: list[Job]) -> bool:
+        """Leave what may gather, beside updates; whether that was done."""
+        gathering = [job for job in jobs if job.gathered is not None]
+        now = time.monotonic()
+        if (
+            len(gathering) == len(jobs)
+            or (self._left and now >= self._left_until)
+            or not all([job.gathered is not None or job.only_accepts for job in jobs])
+            or sum([len(job.gathered) for job in (*self._left, *gathering) if job.gathered is not None]) > FEW
+        ):
+            return False
+        if gathering and not self._left:
+            self._left_until = now + GATHERING
+        self._left += gathering
         return True

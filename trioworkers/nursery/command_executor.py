@@ -168,6 +168,9 @@ class CommandExecutor:
         self._bot.give(item)
         delivery.delivered()
 
+    def hurry(self) -> None:
+        """As :class:`~trioworkers.nursery.executor.Executor`; a poll is answered as soon as it can be."""
+
     def room_for_suspect(self) -> int:
         """One, while the program waits and has nothing else."""
         return 0 if self._draining or self._in_hand else min(1, self._bot.room())
@@ -297,3 +300,4 @@ class _Suspects:
     def __init__(self, executor: CommandExecutor) -> None:
         self.room = executor.room_for_suspect
         self.begin = executor.begin_suspect
+        self.hurry = executor.hurry

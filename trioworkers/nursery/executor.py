@@ -24,3 +24,6 @@ class Executor(Protocol):
         Later it ends the delivery: `settle` with an outcome, `lose` when it ended itself with the update in
         flight, or `put_back` when the update was not handled. Then it calls the scheduler's `refill`.
         """
+
+    def hurry(self) -> None:
+        """No other update follows at this moment: if a single one was begun, let it go out at once."""

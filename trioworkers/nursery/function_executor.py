@@ -127,6 +127,9 @@ class FunctionExecutor:
         delivery.delivered()
         self._nursery.start_soon(self._handle, delivery, fence)
 
+    def hurry(self) -> None:
+        """As :class:`~trioworkers.nursery.executor.Executor`; nothing leaves the daemon."""
+
     async def fence(self, chat_id: int, is_spared: Callable[[Run], bool]) -> None:
         """Cut off the functions that have updates of a chat; return once they can make no call any more.
 

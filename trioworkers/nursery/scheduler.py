@@ -239,6 +239,8 @@ class Scheduler:
             return
         try:
             self._fill(line)
+            for executor in line.executors:
+                executor.hurry()
         except Exception as error:
             self._fault.note(error)
 

@@ -184,6 +184,10 @@ class ConnectedWorker:
         """Send a frame; it is dropped when the worker is gone."""
         self._channel.send(frame)
 
+    def hurry(self) -> None:
+        """Let what was sent leave now, not at the end of this turn of the loop."""
+        self._channel.hurry()
+
     async def wait_sent(self) -> None:
         """Return once everything that was sent up to now has been written, or the worker is gone."""
         with suppress(trio.BrokenResourceError):

@@ -128,6 +128,11 @@ class WorkerExecutor:
         )
         delivery.delivered()
 
+    def hurry(self) -> None:
+        """As :class:`~trioworkers.nursery.executor.Executor`."""
+        if len(self._in_flight) == 1:
+            self._worker.hurry()
+
     def fence(self, chat_id: int, done: Callable[[], None]) -> bool:
         """Let the worker cut off all that it has in flight of a chat; False when it has nothing of it.
 

@@ -87,13 +87,17 @@ class Channel:
         self._leaves_with_turn = False
         if self._left == self._sent:
             return
-        # else a task is at it, and who waits for it could not be woken here
-        if not self._leaving and not self._writing.locked():
-            with suppress(Exception):  # the task meets it again, where somebody hears of it
-                self._write()
+        self.hurry()
         if self._left < self._sent:
             # it is too late to wake a task in this turn: how long the loop waits is decided
             self._turn.token.run_sync_soon(lambda: self._wake.set())
+
+    def hurry(self) -> None:
+        """Let what was sent leave now, as far as the system takes it; the rest of the turn may take long."""
+        # else a task is at it, and who waits for it could not be woken here
+        if self._left < self._sent and not self._leaving and not self._writing.locked():
+            with suppress(Exception):  # the task meets it again, where somebody hears of it
+                self._write()
 
     def fail(self, error: Exception) -> None:
         """Let :meth:`serve_writes` raise what broke at the end of a turn (the turn's own call)."""

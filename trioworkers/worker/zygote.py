@@ -47,6 +47,7 @@ from trioworkers.protocol.orders import (
 )
 from trioworkers.user_modules import forget_listings, search_in
 from trioworkers.worker.deaf import do_nothing, held_back, leave_to_daemon
+from trioworkers.worker.free_places import fill_free_places
 from trioworkers.worker.own_process import write_lines
 from trioworkers.worker.remains import (
     RUN,
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from trioworkers.protocol.orders import Answer, Order
 
 GRACE = 0.5  # seconds that workers have to end by themselves once the daemon is gone
-HOLES = 500  # of each size
 LAST = 2.0  # seconds in which what was killed is waited for
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -323,7 +323,7 @@ def warm(prepare: Prepare) -> list[object]:
     forget_listings()  # here: for each of them a worker would copy a page
     _write_lines()
     gc.collect()
-    filling = _fill_holes()
+    filling = fill_free_places()
     gc.freeze()
     return filling
 
@@ -339,17 +339,6 @@ def _write_lines() -> None:
         os.dup2(own, descriptor)
     for descriptor in (reads, writes, *kept.values()):
         os.close(descriptor)
-
-
-def _fill_holes() -> list[object]:
-    """Take up the free places between the objects that are there.
-
-    A worker would put its first objects there, one to a page, and so copy all these pages (1 MB).
-    """
-    small = [bytes(size - b"".__sizeof__()) for size in range(48, 513, 16) for _ in range(HOLES)]
-    smallest = [number + 0.5 for number in range(HOLES)]
-    large = [bytes(size) for size in range(600, 2500, 200) for _ in range(HOLES // 10)]
-    return [small, smallest, large]
 
 
 def _be_worker(channel: int) -> NoReturn:

@@ -1,0 +1,176 @@
+"""What reaches the thread that writes, and what an update's commit leaves for the next one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import pytest
+
+from trioworkers.breakage import Breakage
+from trioworkers.inbox.acknowledgements import Acknowledgements
+from trioworkers.inbox.jobs import Job
+from trioworkers.inbox.store import ANY, Accept, Finish, PutValue
+from trioworkers.inbox.submissions import FEW, GATHERING, Rest, Submissions
+
+BOT = 7_000_000_001
+
+
+class Unheard:
+    """Who would be told that something gathers: the test submits it itself."""
+
+    def submit_gathered(self, gathered: Any, *, soon: bool) -> None: ...
+    def hurry(self) -> None: ...
+
+
+class Scene:
+    """Submissions and, when :meth:`rest` says so, the thread that waits for them."""
+
+    def __init__(self) -> None:
+        self.submissions = Submissions()
+        self._ended = 0
+
+    def accept(self) -> Job:
+        return self._put(Job((Accept(BOT, 1, "", b"{}", 1.0),), None, _nothing, Breakage()))
+
+    def put(self) -> Job:
+        operations = (Accept(BOT, 1, "", b"{}", 1.0), PutValue("plugin", "key", b"1", None, ANY, 1.0))
+        return self._put(Job(operations, None, _nothing, Breakage()))
+
+    def read(self) -> Job:
+        return self._put(Job((), lambda store: None, _nothing, Breakage()))
+
+    def ends(self, count: int = 1) -> Job:
+        gathered: Acknowledgements[int] = Acknowledgements(Unheard(), _nothing, Breakage())
+        for _ in range(count):
+            self._ended += 1
+            gathered.add((Finish(self._ended, BOT, "done"),), self._ended, soon=False)
+        return self._put(Job((), None, _nothing, Breakage(), gathered), awaited=False)
+
+    def _put(self, job: Job, *, awaited: bool = True) -> Job:
+        self.submissions.put(job, awaited=awaited)
+        return job
+
+    def take(self) -> list[Job]:
+        """Wait and gather, as the thread does."""
+        waiting: deque[Job] = deque()
+        self.submissions.wait()
+        self.submissions.gather(waiting)
+        self.submissions.committed_at = time.monotonic()
+        return [*waiting]
+
+    def rest(self) -> Taking:
+        """A thread that rests after a commit, and takes once what comes."""
+        return Taking(self)
+
+
+class Taking:
+    def __init__(self, scene: Scene) -> None:
+        self._taken: list[Job] = []
+        far = time.monotonic() + 3600  # the test may be held up for longer than anything gathers
+        scene.submissions.committed_at = scene.submissions._left_until = far
+        self._thread = threading.Thread(target=lambda: self._taken.extend(scene.take()), daemon=True)
+        self._thread.start()
+        while scene.submissions._rest is Rest.AT_WORK:
+            time.sleep(0.0005)
+
+    def taken(self) -> list[Job]:
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self._taken
+
+
+def _nothing(_: object) -> None: ...
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_updates_leave_a_few_acknowledgements_behind(scene):
+    """They are on disk sooner; what is left follows within its time, by itself."""
+    resting = scene.rest()
+    ends = scene.ends()
+    update = scene.accept()
+    assert resting.taken() == [update]
+    more = scene.ends()
+    began = time.monotonic()
+    assert scene.take() == [ends, more]
+    assert time.monotonic() - began <= GATHERING + 5  # not never
+
+
+def test_one_update_after_the_other_leaves_them_no_longer_than_their_time(scene):
+    """Then the next commit takes them along, before its update."""
+    resting = scene.rest()
+    ends = scene.ends()
+    update = scene.accept()
+    assert resting.taken() == [update]
+    time.sleep(GATHERING)
+    update = scene.accept()
+    assert scene.take() == [ends, update]
+
+
+def test_many_acknowledgements_are_taken_along(scene):
+    """A commit of their own would cost more than it spares."""
+    resting = scene.rest()
+    ends = scene.ends(FEW + 1)
+    update = scene.accept()
+    assert resting.taken() == [ends, update]
+
+
+def test_few_that_were_left_and_many_that_came_are_taken_together(scene):
+    """In their order."""
+    resting = scene.rest()
+    first = scene.ends()
+    update = scene.accept()
+    assert resting.taken() == [update]
+    resting = scene.rest()
+    second = scene.ends(FEW)
+    update = scene.accept()
+    assert resting.taken() == [first, second, update]
+
+
+@pytest.mark.parametrize("kind", ["read", "put"])
+def test_what_may_ask_for_an_end_finds_it(scene, kind):
+    """A read, and whatever does more than bring updates, has all before it that was submitted before it."""
+    resting = scene.rest()
+    ends = scene.ends()
+    other = getattr(scene, kind)()
+    update = scene.accept()
+    assert resting.taken() in ([ends, other], [ends, other, update])
+
+
+def test_what_is_in_a_hurry_is_not_left(scene):
+    """Somebody waits for one of them."""
+    resting = scene.rest()
+    ends = scene.ends()
+    update = scene.accept()
+    assert resting.taken() == [update]
+    scene.submissions.hurry()
+    update = scene.accept()
+    assert scene.take() == [ends, update]
+
+
+def test_a_thread_at_work_takes_everything(scene):
+    """It did not rest: nobody gains by another commit."""
+    scene.accept()
+    scene.take()
+    ends = scene.ends()
+    update = scene.accept()
+    assert scene.take() == [ends, update]
+
+
+def test_the_end_takes_what_was_left(scene):
+    """Nothing is forgotten at a stop."""
+    resting = scene.rest()
+    ends = scene.ends()
+    update = scene.accept()
+    assert resting.taken() == [update]
+    scene.submissions.put(None)
+    waiting: deque[Job] = deque()
+    scene.submissions.wait()
+    assert not scene.submissions.gather(waiting)
+    assert [*waiting] == [ends]

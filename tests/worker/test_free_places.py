@@ -1,0 +1,40 @@
+"""The free places between the objects of a process, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+FILLS = """
+import json, sys
+kept = [object() for _ in range(50_000)]
+del kept[::2]  # leaves holes
+from trioworkers.worker.free_places import fill_free_places, free_places
+before = free_places()
+filling = fill_free_places()
+print(json.dumps([before, free_places()]))
+"""
+
+
+def run(**environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", FILLS]
+    return subprocess.run(
+        command, env={**os.environ, **environ}, capture_output=True, text=True, check=True, timeout=60
+    )
+
+
+def test_free_places_are_taken_up():
+    """Most of them: to count them needs some. What the interpreter tells goes to nobody's terminal."""
+    ended = run()
+    before, after = ({int(size): count for size, count in one.items()} for one in json.loads(ended.stdout))
+    assert before[16] > 20_000  # of a bare object
+    sizes = [size for size in before if size > 32]
+    assert sum(size * after[size] for size in sizes) < sum(size * before[size] for size in sizes)
+    assert ended.stderr == ""
+
+
+def test_an_interpreter_without_pools_has_none():
+    """Then nothing but large objects is made."""
+    assert run(PYTHONMALLOC="malloc").stdout.strip() == "[{}, {}]"
