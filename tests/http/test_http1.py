@@ -254,6 +254,45 @@ async def test_a_server_that_reads_nothing_is_given_up():
             await exchange.run(b"x" * WRITE_SIZE, ())
 
 
+async def test_a_request_of_which_the_system_takes_a_part_is_sent_once_and_whole():
+    """The rest follows when there is room; only then may the connection be used again."""
+    ours, theirs = socket.socketpair()
+    request = bytes(range(256)) * (WRITE_SIZE // 256)
+    with ours, theirs:
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        theirs.setblocking(False)
+        limits = ExchangeLimits(connect=9, silence=9, total=9, body=9)
+        exchange = _Exchange(_PooledConnection(Stream(ours)), limits, lateness())
+        arrived = bytearray()
+
+        async def answer() -> None:
+            while len(arrived) < len(request):
+                await trio.lowlevel.wait_readable(theirs)
+                arrived.extend(theirs.recv(1024))
+            theirs.send(b"HTTP/1.1 204 OK\r\n\r\n")
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(answer)
+                response = await exchange.run(request, ())
+    assert (response.status, exchange.is_sent) == (204, True)
+    assert bytes(arrived) == request
+
+
+async def test_an_answer_that_comes_before_the_request_is_sent_ends_the_connection():
+    """The rest of the request would be taken for another one."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.close()
+        limits = ExchangeLimits(connect=9, silence=9, total=9, body=9)
+        exchange = _Exchange(_PooledConnection(Stream(ours)), limits, lateness())
+        with trio.fail_after(10), pytest.raises(httpx.TransportError):
+            await exchange.run(b"x", ())
+        assert not exchange.is_sent
+
+
 async def test_an_answer_that_drips_for_ever_is_given_up(monkeypatch):
     """Also when it is never silent for long."""
     monkeypatch.setattr(api_module, "ANSWER_TIME", 0.1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from trioworkers.botapi.decoding import LARGE, decode
+from trioworkers.botapi.decoding import decode
 from trioworkers.botapi.errors import TransportError, UndecodableError
 from trioworkers.botapi.refusals import refusal
 
@@ -40,8 +40,7 @@ async def read_answer(method: str, response: Response) -> msgspec.Raw:
     """
     status = response.status
     try:
-        body = response.body
-        answer = _decoder.decode(body) if len(body) <= LARGE else await decode(_decoder.decode, body)
+        answer = await decode(_decoder.decode, response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         if status == 413:  # Telegram's proxy says so with a page of its own, and would say it again
             raise refusal(method, status, "Request Entity Too Large") from None

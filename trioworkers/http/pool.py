@@ -260,7 +260,10 @@ class _Exchange:
         return outcome
 
     def _send_now(self, request: bytes) -> int:
-        """Send what the system takes now, nearly always all; return how much that is, as :meth:`_send`."""
+        """Send what the system takes now, nearly always all of it; return how many bytes that is.
+
+        All of them when the connection broke: what is read from it tells more.
+        """
         if len(request) > WRITE_SIZE:
             return 0
         try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.fetch import Page
     from trioworkers.inbox.store import Operation, StoreWrite
     from trioworkers.inbox.writer import Writer
-    from trioworkers.records import Attempt, RecordedCall, Waiting
+    from trioworkers.records import Arrival, Attempt, RecordedCall, Waiting
 
 MOST_UNWRITTEN = 2**20  # bytes of recorded calls that wait for their commit
 RECORD_SIZE = 200  # bytes that one of them takes besides key and answer
@@ -59,6 +59,7 @@ class Backlog:
         self._fault = fault
         self._unwritten = 0
         self._written = trio.Event()
+        self._ending: set[str] = set()  # keys of updates whose ends gather, as nothing has waited for them
         self._acknowledgements: Acknowledgements[int | tuple[Waiting, str]] = Acknowledgements(
             writer, self._durable, fault
         )
@@ -111,6 +112,10 @@ class Backlog:
         except Exception as error:
             self._fault.note(error)
 
+    def waits_for_ends(self, arrivals: Sequence[Arrival]) -> bool:
+        """Whether one of these comes behind an update of its key whose end gathers."""
+        return bool(self._ending) and any(arrival.key in self._ending for arrival in arrivals)
+
     def more(self) -> None:
         """Updates were put at the tail of the store without an offer (the inbox's call). It never raises."""
         try:
@@ -126,6 +131,8 @@ class Backlog:
         ends = [Finish(update.id, update.bot_id, outcome, writes)]
         if update.parts:
             ends += [Finish(part.id, part.bot_id, outcome) for part in update.parts]
+        if not soon:
+            self._ending.add(update.key)
         self._end(update, ends, outcome, soon=soon)
 
     def dead_letter(
@@ -262,6 +269,7 @@ class Backlog:
             updates = 1 if update.parts is None else 1 + len(update.parts)
             counts[outcome] += updates
             counts["pending"] -= updates
+            self._ending.discard(update.key)
         if recorded:
             self._recorded(recorded)
         if ended:

@@ -157,6 +157,9 @@ class Inbox:
                 Accept(bot_id, arrival.update_id, arrival.key, arrival.body, now, arrival.kind)
                 for arrival in arrivals
             ]
+        owner = self._backlogs.get(bot_id)
+        if owner is not None and owner.waits_for_ends(arrivals):
+            self._writer.hurry()  # these ends are committed with the updates, which go out at once then
         await self._writer.commit(operations, committed)
         return outcome
 

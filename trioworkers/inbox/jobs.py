@@ -44,8 +44,13 @@ class Job(msgspec.Struct, eq=False):
 
     @property
     def only_accepts(self) -> bool:
-        """Whether it brings updates and does nothing else: what ended before them may be written later."""
-        return bool(self.operations) and all([type(operation) is Accept for operation in self.operations])
+        """Whether it brings updates and does nothing else, so that ends may be committed after it.
+
+        Values that plugins write with updates and ends replace each other in the order in which they come.
+        """
+        return bool(self.operations) and all(
+            [type(operation) is Accept and not operation.writes for operation in self.operations]
+        )
 
     @property
     def all(self) -> Sequence[Operation]:

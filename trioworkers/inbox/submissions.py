@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trioworkers.inbox.jobs import Job
 
 GATHERING = 0.02  # seconds after a commit for which what nobody waits for gathers
-FEW = 32  # acknowledgements that an update's commit leaves behind; more of them are better taken along
+FEW = 32  # acknowledgements that an update's commit sets aside at most
 
 
 class Rest(IntEnum):
@@ -38,8 +38,9 @@ class Submissions:
         self._awaited = self._hurried = False
         self._bell: SimpleQueue[None] = SimpleQueue()
         self.committed_at = 0.0
+        self._since = 0.0  # when the first one came that gathers; 0: none does
         # of the thread
-        self._left: list[Job] = []  # what may gather still, of before what was committed last
+        self._left: list[Job] = []  # acknowledgements that an earlier commit has set aside
         self._left_until = 0.0
         self._rested = False
 
@@ -48,6 +49,10 @@ class Submissions:
         self._jobs.append(job)
         if awaited:
             self._awaited = True
+            if job is not None and job.gathered is not None:
+                self._hurried = True
+        elif not self._since:
+            self._since = time.monotonic()
         if self._rest is Rest.SLEEPS or (awaited and self._rest is Rest.GATHERS):
             rest, self._rest = self._rest, Rest.AT_WORK  # one bell is enough
             try:
@@ -82,8 +87,8 @@ class Submissions:
     def gather(self, waiting: deque[Job]) -> bool:
         """Move what was submitted to `waiting`, in the thread; False once the end was among it.
 
-        Where updates come to a thread that rested, a few acknowledgements may be left: the updates are on
-        disk sooner without them.
+        If the thread was idle and updates arrive, a few acknowledgements are set aside, so that the updates
+        are on disk sooner.
         """
         rested, self._rested = self._rested, False
         self._awaited = False
@@ -99,13 +104,18 @@ class Submissions:
         if rested and goes_on and not hurried and self._leave(jobs):
             waiting.extend([job for job in jobs if job.gathered is None])
         else:
-            waiting.extend(self._left)
-            self._left.clear()
+            self._since = 0.0
+            self.take_left(waiting)
             waiting.extend(jobs)
         return goes_on
 
+    def take_left(self, waiting: deque[Job]) -> None:
+        """Move what was set aside to `waiting`; in the thread."""
+        waiting.extend(self._left)
+        self._left.clear()
+
     def _leave(self, jobs: list[Job]) -> bool:
-        """Leave what may gather, beside updates; whether that was done."""
+        """Set acknowledgements aside if all other jobs only bring updates; return whether it did."""
         gathering = [job for job in jobs if job.gathered is not None]
         now = time.monotonic()
         if (
@@ -116,6 +126,6 @@ class Submissions:
         ):
             return False
         if gathering and not self._left:
-            self._left_until = now + GATHERING
+            self._left_until = (self._since or now) + GATHERING
         self._left += gathering
         return True

@@ -339,6 +339,7 @@ class Writer:
         """Nothing of this daemon may be written any more: not what waits, and not what it acknowledges."""
         if self.on_fenced is None:
             raise error
+        self._jobs.take_left(waiting)
         for job in waiting:
             job.error = error
         self._tell([*waiting])

@@ -26,4 +26,7 @@ class Executor(Protocol):
         """
 
     def hurry(self) -> None:
-        """No other update follows at this moment: if a single one was begun, let it go out at once."""
+        """Called when nothing more is handed out in this step.
+
+        An executor with a single update in flight sends it now, not at the end of the loop's turn.
+        """

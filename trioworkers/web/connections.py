@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 App = Callable[..., Awaitable[Any]]
 GRACE = 3.0  # seconds that requests under way have at a stop
-ARRIVAL = 1.0  # seconds that who has connected has to ask, also at a stop
+ARRIVAL = 0.5  # seconds in which a new connection may send its first request, also during a stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Connections:
         """Serve on `listeners`, and close them, until `stop`; then end what is under way within `GRACE`.
 
         What was not yet accepted at the stop stays with the listening sockets, for whoever else holds them.
-        Who was accepted less than `ARRIVAL` before may still ask: its request may be on its way.
+        A connection accepted less than `ARRIVAL` seconds before the stop may still send its request.
         Cancelling it cuts requests off: hypercorn shields what it sends, so that a peer that does not read
         would hold it up for ever, and only the end of the connection reaches it. The application is not
         started up and shut down here: it may be served by several of these, one after the other, too.

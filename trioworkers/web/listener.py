@@ -134,7 +134,10 @@ class WebhookListener:
         await connections.serve(listeners, stop, task_status=task_status)
 
     def close(self) -> None:
-        """Take no more connections, end those that are idle, and let `serve` return."""
+        """Take no more connections, end those that are idle, and let `serve` return.
+
+        That may take as long as a new connection has for its first request (:data:`.connections.ARRIVAL`).
+        """
         self._stop.set()
         self._wanted.set()
 

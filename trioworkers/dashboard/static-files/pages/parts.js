@@ -2,7 +2,7 @@
 
 import { duration, el, keepFocus, replace } from "../dom.js";
 
-const SOONEST = 2000; // milliseconds until something is loaded again that failed
+const SOONEST = 2000; // milliseconds before a failed load is tried again
 const LATEST = 30_000;
 
 // Loads with `load` and shows with `show(answer)` in `box`; while there is nothing yet, says that it loads or why
@@ -11,6 +11,7 @@ export function loads(ctx, box, load, show) {
   let turn = 0;
   let ended = false;
   let shown = false;
+  let said = "";
   let pause = SOONEST;
   let timer = null;
   const trouble = el("div", { hidden: true, role: "alert" });
@@ -32,16 +33,23 @@ export function loads(ctx, box, load, show) {
       keepFocus(content, () => show(answer, content));
     } catch (error) {
       if (ended || mine !== turn) return;
-      trouble.hidden = false;
-      const retry = el("button", { class: "button", type: "button", onclick: again }, "Try again");
       const words = shown ? `This could not be refreshed: ${error.message}. What you see may be out of date.` : `This could not be loaded: ${error.message}.`;
-      replace(trouble, el("div", { class: "error trouble" }, el("span", {}, words), retry));
+      if (trouble.hidden || words !== said) { // else it would be read out again, and the button lose the focus
+        said = words;
+        trouble.hidden = false;
+        const retry = el("button", { class: "button", type: "button", onclick: again }, "Try again");
+        replace(trouble, el("div", { class: "error trouble" }, el("span", {}, words), retry));
+      }
       if (!shown) replace(content);
       if (mayPass(error)) {
-        timer = setTimeout(again, pause);
+        later();
         pause = Math.min(2 * pause, LATEST);
       }
     }
+  }
+
+  function later() {
+    timer = setTimeout(() => (document.hidden ? later() : again()), pause);
   }
 
   const off = ctx.live.on("state", (state) => state === "live" && again());
