@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -253,28 +253,29 @@ class Actions:
         core = home.core
         if core.dialog(place).state == "queued" and expected is None:
             await self._happen(home, place, TakeOver(f"api:{operator}", operator))
-        async with core.lock(place):
-            stamp = core.stamps.draw()
-            source = f"say.{key or stamp}"
-            if key and await self._is_said(core, place, source):
-                await self._note_said(core, place, operator, text, source)
-                return {"delivered": None, "reason": None, "repeated": True}
-            dialog = core.dialog(place)
-            if dialog.state != "assigned":
-                raise RefusedError(409, "no operator has this dialog: take it first")
-            if expected not in (None, dialog.holder):
-                raise RefusedError(409, _whose(dialog))
-            home.to_users.expect(source)
-            piece = Piece("text", source, dialog.epoch, words=True, text=text)
-            await core.to_users.add(place, stamp, piece)
-            await core.said_by_operator(place, None)
-            line = Line(core.clock(), "operator", dialog.epoch, "text", None, text, operator, source)
-            await core.transcripts.write(place, line)
-        await core.tell_desk(place, f"💬 {operator}: {text}")
-        delivered, why = None, None
-        with suppress(UnknownBotError), trio.move_on_after(DELIVERY):
-            why = await home.to_users.wait_delivered(source)
-            delivered = why is None
+        with ExitStack() as awaiting:
+            async with core.lock(place):
+                stamp = core.stamps.draw()
+                source = f"say.{key or stamp}"
+                if key and await self._is_said(core, place, source):
+                    await self._note_said(core, place, operator, text, source)
+                    return {"delivered": None, "reason": None, "repeated": True}
+                dialog = core.dialog(place)
+                if dialog.state != "assigned":
+                    raise RefusedError(409, "no operator has this dialog: take it first")
+                if expected not in (None, dialog.holder):
+                    raise RefusedError(409, _whose(dialog))
+                awaiting.enter_context(home.to_users.awaited(source))
+                piece = Piece("text", source, dialog.epoch, words=True, text=text)
+                await core.to_users.add(place, stamp, piece)
+                await core.said_by_operator(place, None)
+                line = Line(core.clock(), "operator", dialog.epoch, "text", None, text, operator, source)
+                await core.transcripts.write(place, line)
+            await core.tell_desk(place, f"💬 {operator}: {text}")
+            delivered, why = None, None
+            with suppress(UnknownBotError), trio.move_on_after(DELIVERY):
+                why = await home.to_users.wait_delivered(source)
+                delivered = why is None
         return {"delivered": delivered, "reason": why}
 
     async def _note_said(self, core: Handoff, place: Place, operator: str, text: str, source: str) -> None:

@@ -52,12 +52,19 @@ class Bulletin:
         self._rise(int(text) if text.isdecimal() else 0)
 
     async def tell(self, tell: Callable[[str], Awaitable[None]]) -> None:
-        """Tell other nodes of changes here, until cancelled; of a burst of changes once."""
+        """Tell other nodes of changes here, until cancelled; of a burst of changes once.
+
+        What could not be told, as `tell` raised, is told by the next call of this.
+        """
         while True:
             await self._is_news.wait()
             await trio.sleep(GATHER)
             self._is_news = trio.Event()
-            await tell(str(self.number))
+            try:
+                await tell(str(self.number))
+            except BaseException:
+                self._is_news.set()
+                raise
 
     def _rise(self, least: int) -> None:
         self.number = max(self.number + 1, least)

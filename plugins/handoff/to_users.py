@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,6 +14,8 @@ from trioworkers_plugins.handoff.sending import as_one, edit, is_unchanged, mess
 from trioworkers import BotApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trioworkers_plugins.handoff.core import Handoff
     from trioworkers_plugins.handoff.pieces import Piece, Place
 
@@ -104,24 +107,26 @@ class ToUsers:
         self._has_ended = True
         self._delivered.set()
 
-    def expect(self, source: str) -> None:
-        """Somebody will wait for the delivery of this source."""
+    @contextmanager
+    def awaited(self, source: str) -> Iterator[None]:
+        """Inside, somebody waits for the delivery of this source, by :meth:`wait_delivered`."""
         self._awaited[source] = []
+        try:
+            yield
+        finally:
+            del self._awaited[source]
 
     async def wait_delivered(self, source: str) -> str | None:
-        """Return why what was expected could not be delivered; None: it was.
+        """Return why what is awaited could not be delivered; None: it was.
 
         Raises:
             UnknownBotError: the bot has left, and where it runs next, that is sent.
         """
-        try:
-            while not self._awaited[source]:
-                if self._has_ended:
-                    raise UnknownBotError(f"{self._core.name} does not run here any more")
-                await self._delivered.wait()
-            return self._awaited[source][0]
-        finally:
-            del self._awaited[source]
+        while not self._awaited[source]:
+            if self._has_ended:
+                raise UnknownBotError(f"{self._core.name} does not run here any more")
+            await self._delivered.wait()
+        return self._awaited[source][0]
 
     async def _try(self, place: Place, pieces: list[Piece]) -> str | None:
         core = self._core

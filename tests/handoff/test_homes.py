@@ -310,6 +310,27 @@ async def test_a_bot_that_left_while_it_was_read_is_read_anew_when_it_comes_agai
     assert (await reader.read(2))["dialog"] == [("dialog/2/5", "after")]
 
 
+async def test_a_change_that_could_not_be_told_is_told_later(autojump_clock):
+    """The database was away: whoever serves it calls it again."""
+    told: list[str] = []
+    fails = True
+
+    async def tell(text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if fails:
+            raise OSError
+        told.append(text)
+
+    bulletin = Bulletin(lambda: 1.0)
+    bulletin.note(Place(1, 2))
+    with pytest.raises(OSError):  # noqa: PT011 - the test's own
+        await bulletin.tell(tell)
+    fails = False
+    with trio.move_on_after(5):
+        await bulletin.tell(tell)
+    assert told == [str(bulletin.number)]
+
+
 async def test_nodes_tell_each_other_of_changes(nursery, autojump_clock):
     """Of a burst once; numbers rise beyond those of others, so that a page which waits is answered."""
     told: list[str] = []
