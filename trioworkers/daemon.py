@@ -18,6 +18,7 @@ from trioworkers.config.watch import serve_watch
 from trioworkers.inbox.store import StoreError
 from trioworkers.logs.summary import Figures, figures, serve_summary
 from trioworkers.service.watchdog import Part
+from trioworkers.spare_memory import serve_spare_memory
 from trioworkers.status import DaemonFacts, NodeFacts, status_document, summary, summed_up
 from trioworkers.trouble import unwell_words
 
@@ -190,6 +191,7 @@ class Daemon:
             nursery.start_soon(self._announce, task_status)
             nursery.start_soon(self._serve_summary)
             nursery.start_soon(serve_absences, self._emit_absence)
+            nursery.start_soon(serve_spare_memory)
             nursery.start_soon(parts.snapshots.serve)
             nursery.start_soon(parts.live.serve)
             nursery.start_soon(parts.paces.serve)

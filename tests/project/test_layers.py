@@ -78,6 +78,7 @@ LAYERS: Layers = [
             "starved",
             "trouble",
             "shortage",
+            "spare_memory",
             "inbox.policy",
             "user_modules",
             "types",
