@@ -5,9 +5,9 @@ thousand together, without a timer. Results come back to the loop in the order o
 reads are done in the same order, in the same thread: whoever reads sees a state that the loop
 has heard of, or is about to, before the read's own answer.
 
-What nobody waits for, as most acknowledgements, gathers for some milliseconds after a commit, unless
-something comes that is waited for and takes it along: a commit and the wake-ups around it cost as much
-processor time as thirty acknowledgements.
+What nobody waits for, as most acknowledgements, gathers for some milliseconds: a commit and the wake-ups
+around it cost as much processor time as thirty acknowledgements. What is waited for takes it along, but for
+an update that finds the thread at rest (:mod:`.submissions`).
 """
 
 from __future__ import annotations
