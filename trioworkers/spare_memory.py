@@ -1,8 +1,8 @@
 """Gives memory back to the system that nobody uses, once a minute.
 
-The C library gives back only what is free at the end of its heap. Where an object that lives long stands
-behind what a reload or a large answer has left free, that stays with the process. So the daemon seemed to
-grow, by 9 MB in ten minutes of a soak, though it used no more.
+The C library gives back only what is free at the end of its heap. What a reload or a large answer leaves
+free stays with the process if an object that lives long stands behind it: in a soak, these pieces grew from
+3 to 9 MB within two minutes, while the memory in use stayed the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def serve_spare_memory() -> None:
 
 def give_back() -> None:
     """Give back what is free now (malloc_trim(3)); nothing where the C library is not glibc."""
-    import ctypes  # here, as commands need it not
+    import ctypes  # here: only a daemon that has run for a while needs it
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

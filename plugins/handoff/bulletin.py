@@ -54,7 +54,7 @@ class Bulletin:
     async def tell(self, tell: Callable[[str], Awaitable[None]]) -> None:
         """Tell other nodes of changes here, until cancelled; of a burst of changes once.
 
-        What could not be told, as `tell` raised, is told by the next call of this.
+        If `tell` raises, this raises the same, and the next call of this method tells the change.
         """
         while True:
             await self._is_news.wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from dashboard_browser import Screen, opened, started
+from playwright.sync_api import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +48,8 @@ def open_dashboard(chromium: Browser) -> Iterator[Callable[..., Screen]]:
 
     yield open_
     for _, screen in screens:  # shown where a test fails
-        print(screen.page.url, screen.page.locator("main").inner_text(timeout=5000), sep="\n")
+        with suppress(Error):  # there is no page any more
+            print(screen.page.url, screen.page.locator("main").inner_text(timeout=5000), sep="\n")
     for held, screen in screens:
         screen.must_be_clean()
         held.__exit__(None, None, None)

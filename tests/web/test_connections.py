@@ -140,7 +140,7 @@ async def test_what_was_not_accepted_stays_for_the_next():
 
 
 async def test_who_has_just_connected_may_still_ask_at_a_stop(autojump_clock):
-    """Its request may be on its way; who has asked before, or says nothing for too long, is cut off."""
+    """Its request may be on its way. Connections that have asked before, and silent ones, are closed."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -177,6 +177,32 @@ async def test_who_has_just_connected_may_still_ask_at_a_stop(autojump_clock):
         assert await late.receive_some() == b""
         assert await later.receive_some() == b""
     assert abs(trio.current_time() - began - ARRIVAL) < 0.1  # by the test's clock
+
+
+async def test_a_newcomers_request_that_takes_longer_is_answered_at_a_stop(autojump_clock):
+    """It is under way when the time for a first request is over."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await trio.sleep(2 * ARRIVAL)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    stop = trio.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    connections = Connections(app, bounds=Bounds())
+    autojump_clock.autojump_threshold = 0.1  # the kernel's part takes real time
+    async with trio.open_nursery() as nursery:
+        await nursery.start(connections.serve, [listener], stop)
+        async with await trio.open_tcp_stream(*address) as newcomer:
+            while not connections.accepted:  # noqa: ASYNC110 - the kernel's part takes a moment
+                await trio.sleep(0.01)
+            stop.set()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await newcomer.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"204" in await newcomer.receive_some()
 
 
 async def test_cancelling_cuts_off_a_peer_that_does_not_read():

@@ -50,7 +50,8 @@ class Acknowledgements(Generic[Note]):
         self._submitted = False
         self.added = self.written = 0
 
-    def __len__(self) -> int:
+    @property
+    def gathering(self) -> int:
         """How many gather."""
         return len(self._gathered)
 

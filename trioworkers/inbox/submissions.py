@@ -117,12 +117,13 @@ class Submissions:
     def _leave(self, jobs: list[Job]) -> bool:
         """Set acknowledgements aside if all other jobs only bring updates; return whether it did."""
         gathering = [job for job in jobs if job.gathered is not None]
+        acknowledgements = [job.gathered for job in (*self._left, *gathering) if job.gathered is not None]
         now = time.monotonic()
         if (
             len(gathering) == len(jobs)
             or (self._left and now >= self._left_until)
             or not all([job.gathered is not None or job.only_accepts for job in jobs])
-            or sum([len(job.gathered) for job in (*self._left, *gathering) if job.gathered is not None]) > FEW
+            or sum([one.gathering for one in acknowledgements]) > FEW
         ):
             return False
         if gathering and not self._left:

@@ -349,9 +349,9 @@ class Writer:
     def _refuse(self, batch: Sequence[Job], error: StoreError, waiting: deque[Job]) -> None:
         """A batch failed: what somebody waits for is refused, what acknowledges updates is kept for later.
 
-        What brings updates in and waits behind is refused with it: the acknowledgements before it may
-        fill one batch after the other, and whoever brings updates has to hear that there is no room. Where
-        the store is out of reach, reads are refused, too.
+        Updates that wait behind the batch are refused, too: the acknowledgements before them may fill many
+        batches, and a transport has to hear soon that there is no room. If the store cannot be reached,
+        reads are refused as well.
         """
         away = isinstance(error, StoreUnreachableError)
         refused = [job for job in (*batch, *waiting) if job.is_awaited or (away and job.read is not None)]

@@ -94,7 +94,7 @@ class Channel:
 
     def hurry(self) -> None:
         """Let what was sent leave now, as far as the system takes it; the rest of the turn may take long."""
-        # else a task is at it, and who waits for it could not be woken here
+        # a task that writes already goes on with all that was sent
         if self._left < self._sent and not self._leaving and not self._writing.locked():
             with suppress(Exception):  # the task meets it again, where somebody hears of it
                 self._write()
