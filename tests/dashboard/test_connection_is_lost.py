@@ -14,6 +14,7 @@ def test_a_killed_daemon_is_told_and_the_page_goes_on_by_itself(run_fleet, open_
     screen = open_dashboard(fleet, "#/bots/echo")
     screen.may_lose = True
     expect(screen.page.locator("#banner")).to_be_empty()
+    expect(screen.button("Restart")).to_be_enabled()
     fleet.kill()
     screen.see("The daemon does not answer.")
     screen.see("may be out of date")
@@ -69,6 +70,44 @@ def test_what_could_not_be_loaded_is_loaded_again(run_fleet, open_dashboard) -> 
 def _refuse(asked: list[object], route) -> None:
     asked.append(route)
     route.fulfill(status=403, json={"error": "not allowed"})
+
+
+def test_a_page_whose_script_could_not_be_loaded_goes_on_by_itself(run_fleet, open_dashboard) -> None:
+    """A daemon that died before the page was fetched: the whole dashboard is loaded again once it is back."""
+    fleet = run_fleet({"bots": {"echo": {}}, "api": {"bind": f"127.0.0.1:{free_port()}"}})
+    screen = open_dashboard(fleet)
+    screen.may_lose = True
+    screen.live()
+    fleet.kill()
+    screen.go("#/bots/echo")
+    screen.see("This page could not be loaded.")
+    screen.see("The daemon does not answer.")
+    fleet.start()
+    expect(screen.button("Restart")).to_be_enabled()
+
+
+def test_a_script_that_is_not_there_is_not_asked_for_without_end(run_fleet, open_dashboard) -> None:
+    """As while the daemon answers: its person is told, and presses the button."""
+    fleet = run_fleet({"bots": {"echo": {}}})
+    screen = open_dashboard(fleet)
+    screen.may_lose = True
+    asked: list[object] = []
+    screen.page.route("**/bot.js*", lambda route: _lose(asked, route))
+    screen.go("#/bots/echo")
+    screen.see("This page could not be loaded.")
+    screen.page.reload()  # as it is while the connection is still being made
+    screen.see("This page could not be loaded.")
+    screen.live()
+    screen.page.wait_for_timeout(1000)
+    assert len(asked) == 2
+    screen.page.unroute("**/bot.js*")
+    screen.button("Load again").click()
+    expect(screen.button("Restart")).to_be_enabled()
+
+
+def _lose(asked: list[object], route) -> None:
+    asked.append(route)
+    route.abort()
 
 
 def test_to_try_now_is_to_have_one_connection(run_fleet, open_dashboard) -> None:

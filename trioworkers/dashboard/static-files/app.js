@@ -109,12 +109,18 @@ function missing(name) {
   };
 }
 
+// Loads again by itself once the daemon is back. All of it: a browser may remember that a module could not be loaded.
 function broken(label) {
   return {
     title: label,
     mount: (root) => {
       const again = el("button", { class: "button", onclick: () => location.reload() }, "Load again");
       replace(root, el("h1", {}, label), el("p", { class: "error" }, "This page could not be loaded. The daemon may have been stopped or upgraded."), el("p", {}, again));
+      let wasAway = live.state === "offline"; // else a module that is not there would be asked for without end
+      return live.on("state", (state) => {
+        if (state === "offline") wasAway = true;
+        else if (state === "live" && wasAway) location.reload();
+      });
     },
   };
 }
