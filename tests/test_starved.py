@@ -73,9 +73,9 @@ def test_a_start_for_which_there_was_no_room_uses_up_no_budget() -> None:
 def test_a_process_can_offer_itself_to_the_kernel(tmp_path: Path) -> None:
     """In a process of its own, as it cannot be taken back: by half of all memory, up to the most there is."""
     code = (
-        "from trioworkers.worker.own_process import offer_to_the_kernel\n"
+        "import os\nfrom trioworkers.worker.own_process import offer_to_the_kernel\n"
         "for _ in range(3):\n"
-        "    offer_to_the_kernel()\n    print(open('/proc/self/oom_score_adj').read().strip())\n"
+        "    offer_to_the_kernel(os.getpid())\n    print(open('/proc/self/oom_score_adj').read().strip())\n"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     seen = [int(line) for line in done.stdout.split()]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,7 +67,7 @@ class AwakeClock(trio.abc.Clock):
         unix: Callable[[], float] = time.time,
         suspended: Callable[[], float] = _suspended,
     ) -> None:
-        self.absences: deque[Absence] = deque(maxlen=MOST_ABSENCES)
+        self.absences: list[Absence] = []
         self.count = 0
         self.tick = tick
         self._slack = inf if counts_steps else 0.0
@@ -113,6 +112,7 @@ class AwakeClock(trio.abc.Clock):
     def _note(self, seconds: float, *, suspended: bool = False) -> None:
         self.count += 1
         self.absences.append(Absence(self._unix(), seconds, suspended))
+        del self.absences[:-MOST_ABSENCES]
 
 
 def away_between(start: float, end: float) -> float:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from trioworkers.nursery.spawn import Exit
 from trioworkers.nursery.zygote import FIRST_TRIES, ZygoteEndedError, ZygoteError, open_zygote
@@ -23,6 +24,7 @@ from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import Configure, Deliver, Drain, FromWorker, Ready, Retune
 from trioworkers.protocol.orders import Prepare
 from trioworkers.worker.remains import children_of, variable_of
+from trioworkers.worker.zygote import STARTS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -47,11 +49,12 @@ LOOK = QUIET + (
     "from trioworkers.botapi import wire\n"
     "def misses(): return wire._taken_apart.cache_info().misses\n"
     "before = misses()\n"
+    "def paths(): return [f'/proc/self/fd/{fd}' for fd in os.listdir('/proc/self/fd')]\n"
     "async def start(bot):\n"
     "    wire.Wire('http://127.0.0.1:9', 1, '', connections=1)\n"
     "    print(json.dumps({'frozen': gc.get_freeze_count(), 'collects': gc.isenabled(),\n"
     "        'threads': len(os.listdir('/proc/self/task')), 'leads': os.getsid(0) == os.getpid(),\n"
-    "        'fds': [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')[:-1]],\n"
+    "        'fds': [os.readlink(path) for path in paths() if os.path.lexists(path)],\n"
     "        'environ': dict(os.environ), 'folder': os.getcwd(),\n"
     "        'modules': sorted(sys.modules), 'finders': len(sys.path_importer_cache),\n"
     "        'addresses': misses() - before}), flush=True)\n"
@@ -196,6 +199,31 @@ async def test_a_worker_is_a_process_of_its_own(bench, way):
         assert (seen["frozen"] > 10_000, "library" in seen["modules"]) == ((way == "fork"),) * 2
         assert seen["addresses"] == (way == "spawn"), "a fork knows the server's address already"
         assert way == "spawn" or seen["finders"] < 5, "none is left of those that the zygote imported with"
+
+
+@both_ways
+async def test_workers_that_are_asked_for_at_once_have_nothing_of_each_other(bench, way):
+    """More than a zygote starts at once, all asked for while it was stopped: each has its own channel."""
+    bench.module("looks", LOOK)
+    count = 2 * STARTS_AT_ONCE + 3
+    kinds: list[tuple[int, int]] = []
+
+    async def look(zygote: Any) -> None:
+        async with bench.worker(zygote, "looks") as worker:
+            seen = msgspec.json.decode(await worker.line())
+            links = [link.partition(":")[0] for link in seen["fds"]]
+            kinds.append((links.count("pipe"), links.count("socket")))
+
+    async with bench.zygote(way) as zygote:
+        (pid,) = set(children_of(os.getpid())) - bench.before
+        os.kill(pid, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(look, zygote)
+            await trio.testing.wait_all_tasks_blocked()
+            os.kill(pid, signal.SIGCONT)
+        assert kinds == [(2, 5)] * count
+        await until(lambda: not children_of(pid))
 
 
 @both_ways

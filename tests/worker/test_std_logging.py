@@ -28,7 +28,7 @@ def logger(lines):
     """A logger of a bot, with the handler that is the last resort in a worker."""
     log = BotLog("debug", write=lambda line: lines.append(json.loads(line)), bot="b")
     logger = logging.Logger("shop.prices")
-    logger.addHandler(ToBotLog(lambda: log))
+    logger.addHandler(ToBotLog(log))
     return logger
 
 

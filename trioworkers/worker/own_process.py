@@ -30,7 +30,6 @@ def arrange_process(*, forked: bool) -> None:
         write_lines()
         faulthandler.enable()  # a crash of the interpreter, or of a library in C, says where
     hear_in_forks()
-    offer_to_the_kernel()
     faulthandler.register(signal.SIGQUIT, 2, all_threads=True)  # what the daemon asks one that hangs for
     gc.set_threshold(*COLLECT)
 
@@ -47,14 +46,15 @@ def write_lines() -> None:
         setattr(sys, f"__{name}__", stream)
 
 
-def offer_to_the_kernel() -> None:
-    """Let the kernel, when memory runs out, end this process and what it starts before the daemon.
+def offer_to_the_kernel(pid: int) -> None:
+    """Let the kernel, when memory runs out, end that process and what it starts before the daemon.
 
-    A worker is started again; the end of the daemon is that of the fleet. Raising it needs no privilege
+    Whoever starts a worker does it, as the worker would copy 50 kB of memory for it. A worker is started
+    again; the end of the daemon is that of the fleet. Raising it needs no privilege
     (proc_pid_oom_score_adj(5)). Half a thousand is as much as if it had half of all memory besides its own.
     """
     with suppress(OSError, ValueError):
-        score = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+        score = os.open(f"/proc/{pid}/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
         try:
             os.pwrite(score, b"%d" % min(MOST_OOM_SCORE, int(os.pread(score, 16, 0)) + OOM_SCORE), 0)
         finally:

@@ -127,7 +127,7 @@ async def serve_worker(end: socket.socket) -> int:
     if first.plugins:  # here, as it brings pluggy with it; and before the bot's own modules can be found
         from trioworkers.worker.plugins import WorkerPlugins
     log = BotLog(first.tuning.log_level, bot=first.name)
-    hear_logging(lambda: log)
+    hear_logging(log)
     debugger = None
     if first.console is not None:
         from trioworkers.worker.debugger import Debugger  # only here: it brings pdb with it
@@ -156,10 +156,9 @@ async def serve_worker(end: socket.socket) -> int:
     meter = CallMeter() if first.counts_calls else None
     server = Server(first.api_base, first.proxy, first.is_test, first.local_files)
     async with BotApi(server, first.token, connections=connections, meter=meter) as api:
-        worker = Worker(first, handler, channel, api, meter, plugins)
+        worker = Worker(first, handler, channel, api, log, meter, plugins)
         api.turns = worker.turns
         api.gate = LeaseGate(first.lease).wait if first.lease else None
-        hear_logging(lambda: worker.log)
         return await worker.run(others)
 
 
@@ -177,6 +176,7 @@ class Worker:
         handler: Handler,
         channel: Channel,
         api: BotApi,
+        log: BotLog,
         meter: CallMeter | None = None,
         plugins: WorkerPlugins | None = None,
     ) -> None:
@@ -190,7 +190,7 @@ class Worker:
         self._api = api
         self.turns = FrameTurns(channel, configure.tuning.takes_turns)
         self._meter = meter
-        self.log = BotLog(configure.tuning.log_level, bot=configure.name)
+        self.log = log
         self._is_started, self._is_drained = trio.Event(), trio.Event()
         self._in_flight: dict[int, HandlingFence] = {}
         self._asks = Asks(channel)
@@ -274,6 +274,7 @@ class Worker:
             changed = frame.settings != self._tuning.settings
             self._tuning = frame
             self.log = BotLog(frame.log_level, bot=self._name)
+            hear_logging(self.log)
             self.turns.is_on = frame.takes_turns
             self._background.retune(frame.settings, self.log)
             if self._plugins is not None:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from trioworkers.handling.failure import failure_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trioworkers.handling.log import BotLog, Traced
 
 handled: ContextVar[Traced] = ContextVar("handled")
@@ -25,10 +23,10 @@ class ToBotLog(logging.Handler):
     """Writes records to a bot's log, within a handling with the update's trace id.
 
     Attributes:
-        log: returns the bot's log as it is now.
+        log: the bot's log, with the settings in force.
     """
 
-    def __init__(self, log: Callable[[], BotLog]) -> None:
+    def __init__(self, log: BotLog) -> None:
         super().__init__()
         self.log = log
 
@@ -39,7 +37,7 @@ class ToBotLog(logging.Handler):
         except Exception:  # its arguments do not fit; the words without them
             says = str(record.msg)
         update = handled.get(None)
-        log = self.log() if update is None else self.log().about(update)
+        log = self.log if update is None else self.log.about(update)
         error = record.exc_info[1] if record.exc_info else None
         fields = {"logger": record.name, **({} if error is None else failure_fields(error))}
         if record.levelno >= logging.ERROR:
@@ -52,7 +50,7 @@ class ToBotLog(logging.Handler):
             log.debug(says, **fields)
 
 
-def hear_logging(log: Callable[[], BotLog]) -> None:
+def hear_logging(log: BotLog) -> None:
     """Let what is logged for which the bot has no handler go to its log."""
     former = logging.lastResort
     if isinstance(former, ToBotLog):  # of the rehearsal, say: a new one would copy 20 pages of the zygote's

@@ -48,7 +48,7 @@ from trioworkers.protocol.orders import (
 from trioworkers.user_modules import forget_listings, search_in
 from trioworkers.worker.deaf import do_nothing, held_back, leave_to_daemon
 from trioworkers.worker.free_places import fill_free_places
-from trioworkers.worker.own_process import write_lines
+from trioworkers.worker.own_process import offer_to_the_kernel, write_lines
 from trioworkers.worker.remains import (
     RUN,
     call_this_process,
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from trioworkers.protocol.orders import Answer, Order
 
 GRACE = 0.5  # seconds that workers have to end by themselves once the daemon is gone
+STARTS_AT_ONCE = 16  # the last of them alone has pages that this process copies then
 LAST = 2.0  # seconds in which what was killed is waited for
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -114,6 +115,7 @@ class ZygoteMain:
         self._workers: set[int] = set()  # started and not reaped: their numbers are nobody else's
         self._kept: list[object] = []
         self._folder: str | None = None
+        self._open: list[int] = []  # of workers that are being started
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}
         self._wakes, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -150,22 +152,39 @@ class ZygoteMain:
         end_run(os.environ.get(RUN, ""))
 
     def _obey(self) -> None:
+        """Do what the daemon has said by now; starts that follow each other are done at once."""
+        starts: list[tuple[int, list[int]]] = []
+        heard = self._hear()
+        while heard is not None:
+            order, descriptors = heard
+            if isinstance(order, Start):
+                starts.append((order.number, descriptors))
+            else:
+                self._start_all(starts)
+                starts = []
+                self._do(order)
+            heard = self._hear(socket.MSG_DONTWAIT) if len(starts) < STARTS_AT_ONCE else None
+        self._start_all(starts)
+
+    def _hear(self, flags: int = 0) -> tuple[Order, list[int]] | None:
+        """The next order, with the descriptors that came with it; None when there is none now."""
         try:
-            # not inherited: what is not yet closed here when a worker starts must not stay open in it
-            said, ancillary, _, _ = self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC)
+            # not inherited by programs: what is not yet closed here must not stay open in them
+            said, ancillary, _, _ = self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC | flags)
+        except BlockingIOError:
+            return None
         except OSError:
             raise _Gone from None
         if not said:
             raise _Gone
-        order: Order = decode_order(said)
-        descriptors = handed_over(ancillary)
-        if isinstance(order, Start):
-            self._answer(*self._started(order.number, descriptors))
-        elif isinstance(order, Reap):
+        return decode_order(said), handed_over(ancillary)
+
+    def _do(self, order: Order) -> None:
+        if isinstance(order, Reap):
             self._answer(Reaped(order.number, self._reap(order.pid)))
         elif isinstance(order, Ping):
             self._answer(Pong(order.number))
-        else:
+        elif isinstance(order, Prepare):
             self._prepare(order)
 
     def _answer(self, answer: Answer, *descriptors: int) -> None:
@@ -195,20 +214,37 @@ class ZygoteMain:
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._answer(Warm())
 
-    def _started(self, number: int, descriptors: list[int]) -> tuple[Answer, *tuple[int, ...]]:
+    def _start_all(self, orders: list[tuple[int, list[int]]]) -> None:
+        """Start workers, then answer. `orders`: of each the number and its descriptors, which are closed.
+
+        One after the other: whatever this process does between two forks copies pages that the first worker
+        alone has then (0.1 MB).
+        """
+        if not orders:
+            return
         if self._folder is not None:
             with suppress(OSError):  # it is being replaced just now: the worker says what it cannot find
                 os.chdir(self._folder)
-        try:
-            if len(descriptors) < 2:  # there was no room for them here (unix(7), MSG_CTRUNC)
-                return (NotStarted(number, errno.EMFILE),)
-            channel, output = descriptors
-            pid = self._start(channel, output)
-        except OSError as error:
-            return (NotStarted(number, error.errno or 0),)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        self._open = [descriptor for _, descriptors in orders for descriptor in descriptors]
+        started: list[int | OSError] = []
+        for _, descriptors in orders:
+            try:
+                channel, output = descriptors
+                started.append(self._start(channel, output))
+            except OSError as error:
+                started.append(error)
+            except ValueError:  # there was no room for them here (unix(7), MSG_CTRUNC)
+                started.append(OSError(errno.EMFILE, "no descriptor is left"))
+        for descriptor in self._open:
+            os.close(descriptor)
+        self._open = []
+        for (number, _), pid in zip(orders, started, strict=True):
+            self._answer(*self._started(number, pid))
+
+    def _started(self, number: int, pid: int | OSError) -> tuple[Answer, *tuple[int, ...]]:
+        if isinstance(pid, OSError):
+            return (NotStarted(number, pid.errno or 0),)
+        offer_to_the_kernel(pid)
         try:
             held = os.pidfd_open(pid)
         except OSError as error:  # no descriptor is left, or the call is forbidden: nobody could wait for it
@@ -240,11 +276,11 @@ class ZygoteMain:
                 os.setsid()
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for descriptor in (self._end.detach(), self._wakes, self._woken):
-                    os.close(descriptor)
                 os.dup2(output, 1)
                 os.dup2(output, 2)
-                os.close(output)
+                for descriptor in (self._end.detach(), self._wakes, self._woken, *self._open):
+                    if descriptor != channel:
+                        os.close(descriptor)
             except BaseException:
                 os._exit(1)
             _be_worker(channel)
