@@ -9,8 +9,9 @@ import psycopg
 from trioworkers.inbox.postgres import reads
 from trioworkers.inbox.postgres import statements as sql
 from trioworkers.inbox.postgres.arrays import Ints, text
-from trioworkers.inbox.postgres.commit import Commit, DoubtError, bots_with_ids, encoded_key, may_be_sure
+from trioworkers.inbox.postgres.commit import Commit, DoubtError, bots_with_ids, may_be_sure
 from trioworkers.inbox.postgres.errors import store_error
+from trioworkers.inbox.postgres.keys import encoded_key
 from trioworkers.inbox.postgres.session import Session
 from trioworkers.inbox.store import (
     StoreError,
