@@ -12,8 +12,9 @@ from postgres_server import Server, needs_postgres, own_server
 
 from trioworkers.inbox.postgres.alone import Alone
 from trioworkers.inbox.postgres.lease import NodeLease
+from trioworkers.inbox.postgres.lease_statements import told_to
 from trioworkers.inbox.postgres.store import postgres_store
-from trioworkers.inbox.store import Accept, StoreFencedError, StoreTakenError, StoreUnreachableError
+from trioworkers.inbox.store import Accept, Kept, StoreFencedError, StoreTakenError, StoreUnreachableError
 from trioworkers.nursery.ownership import Terms, prefer
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ def _store(lease: NodeLease, url: str) -> Store:
     store = postgres_store(url, lease)
     store.open()
     return store
+
+
+def _kept(store: Store, bot: int, number: int) -> Kept:
+    (kept,) = store.commit([Accept(bot, number, "k", b"{}", 1.0)])
+    assert isinstance(kept, Kept)
+    return kept
 
 
 def test_nodes_share_the_bots_and_a_dead_ones_are_taken_over(nodes):
@@ -287,6 +294,68 @@ def test_a_late_release_frees_nothing_of_a_later_epoch(nodes):
     nodes.leases["a"].step()
     owners = nodes.owners()
     assert (owners[1], owners[2]) == ("a", None)
+
+
+def test_the_end_of_a_former_life_is_not_the_end_of_the_next(nodes):
+    """A commit of the former one may be refused late."""
+    _started(nodes, "a")
+    lease, former = nodes.leases["a"], nodes.leases["a"].life
+    lease.end(former)
+    assert lease.step().is_over
+    lease.begin()
+    lease.step()
+    lease.end(former)
+    nodes.now += TERMS.beat
+    assert not lease.step().is_over
+    assert lease.may_work()
+
+
+def test_another_life_hears_what_it_is_told(nodes, server):
+    """Also where somebody used the connection between the end of the former life and its beginning."""
+    _started(nodes, "a", "b")
+    lease = nodes.leases["b"]
+    nodes.admin.execute("DELETE FROM node WHERE id = %s", (lease.life,))
+    lease.end(lease.life)  # as its writer has found
+    assert lease.step().is_over
+    lease.run("SELECT 1")  # as a request of this node does, or a look for those of others
+    lease.begin()
+    lease.step()
+    nodes.admin.execute("SELECT pg_notify(%s, 'words')", (told_to(lease.life),))
+    nodes.now += TERMS.beat
+    assert (told_to(lease.life), "words") in lease.step().told
+    names = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE %s"
+    assert nodes.admin.execute(names, (f"trioworkers {lease.life}%",)).fetchall() != []
+
+
+def test_after_a_failover_that_lost_commits_nothing_is_passed_over():
+    """No id is given twice, and a node makes the rows anew by which ids of a bot become visible in order."""
+    needs_postgres()
+    primary = Server()
+    primary.start()
+    standby = primary.copy()
+    url = f"postgresql://tests@/{primary.database()}?host={primary.folder},{standby.folder}"
+    nodes = Nodes(f"{url}&port={primary.port},{standby.port}&target_session_attrs=read-write")
+    _started(nodes, "a", "b")
+    stores = {name: _store(nodes.leases[name], nodes.url) for name in "ab"}
+    _kept(stores["a"], 1, 1)
+    standby.cut_off()
+    lost = [_kept(stores["a"], 3, number).id for number in range(99)][-1]
+    primary.kill()
+    standby.promote()
+    nodes.server_is_back()
+    nodes.run(3 * TERMS.scan)
+    for lease in nodes.leases.values():
+        lease.begin()
+    nodes.run(TERMS.scan)
+    assert _kept(stores["b"], 2, 500).id > lost
+    assert _kept(stores["a"], 2, 501).behind  # of what b has accepted
+    _kept(stores["a"], 3, 502)
+    assert nodes.admin.execute("SELECT bot_id FROM head ORDER BY 1").fetchall() == [(1,), (2,), (3,)]
+    for store in stores.values():
+        store.close()
+    nodes.close()
+    standby.close()
+    primary.close()
 
 
 @pytest.mark.parametrize("is_synchronous", [False, True])

@@ -163,7 +163,7 @@ async def test_an_answer_that_a_dead_node_gave_is_repeated_with_a_mark(database:
             assert update is not None
             if dies:
                 end_life(database, one)  # the call is at Telegram, and known to nobody else
-                mine.outlive_fence(lambda: None)
+                mine.outlive_fence(lambda _: None)
             else:
                 backlog.put_back(update)
                 mine.release(backlog)

@@ -93,7 +93,7 @@ class Commit:
             psycopg.Error, StoreError: it failed; with `session.in_doubt` the connection was lost in COMMIT.
         """
         connection = self._session.connection()  # there may be another life now, whose numbers begin anew
-        self._node, self._batch = self._session.lease.life, self._session.batch + 1
+        self._node, self._batch = self._session.life, self._session.batch + 1
         self._session.is_unreplicated = False
         try:
             with connection.pipeline():

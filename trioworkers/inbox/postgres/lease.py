@@ -20,8 +20,8 @@ import msgspec
 import psycopg
 
 from trioworkers.inbox.postgres import lease_statements as sql
-from trioworkers.inbox.postgres.errors import store_error
-from trioworkers.inbox.postgres.lease_change import Change
+from trioworkers.inbox.postgres.errors import FENCED, store_error
+from trioworkers.inbox.postgres.lease_change import FAILED_OVER, Change
 from trioworkers.inbox.postgres.lease_connection import LeaseConnection
 from trioworkers.inbox.postgres.session import end_process
 from trioworkers.inbox.store import StoreError, StoreFencedError, StoreUnreachableError
@@ -96,6 +96,7 @@ class NodeLease:
         with self._lock:
             self.life: UUID = uuid4()
             self._timeline: str | None = None  # until it has joined
+            self._is_failover = False
             self.view = View((), {})
             self._ownership = Ownership(str(self.life), self.name, self._bots, self.terms)
             self._renewed_at = self.looked_at = float("-inf")
@@ -117,9 +118,10 @@ class NodeLease:
         if former:  # what it was about to commit is settled sooner
             end_process(connection, former)
         (now,) = connection.execute(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
-        if now != timeline or self._ownership.is_over:
-            message = "a standby of the database took over: this daemon begins anew"
-            raise StoreFencedError(message)
+        if now != timeline or self._is_failover:
+            raise StoreFencedError(FAILED_OVER)
+        if self._ownership.is_over:
+            raise StoreFencedError(FENCED)
 
     def may_work(self) -> bool:
         """Whether this node may work for its bots at this moment: no other can have evicted it yet."""
@@ -182,10 +184,11 @@ class NodeLease:
             self.looked_at = float("-inf")
         self._connection.ring()
 
-    def end(self) -> None:
-        """This life is over, as its writer has found; the next step says so."""
+    def end(self, life: UUID) -> None:
+        """This life is over, as its writer has found; the next step says so. It may be a former one."""
         with self._lock:
-            self._ownership.end()
+            if self.life == life:
+                self._ownership.end()
         self._connection.ring()
 
     def wait(self, seconds: float) -> None:
@@ -276,7 +279,7 @@ class NodeLease:
             self._ownership.end()
             self._ownership.owned.clear()
         self.renewed(self._ownership.deadline)
-        return Change(is_over=True, life=self.life, lost=lost)
+        return Change(is_over=True, life=self.life, is_failover=self._is_failover, lost=lost)
 
     def _look(self) -> Change:
         began = self._clock()
@@ -350,6 +353,7 @@ class NodeLease:
         if self.former is not None:
             self._run(sql.REMOVE, (self.former,))
             self.former = None
+        self._run(sql.SKIP_IDS, (timeline,))
         self.joins(self.life)
         sent = self._clock()
         self._run(sql.JOIN, (self.life, self.name, self.terms.ttl, self._about()))
@@ -386,3 +390,4 @@ class NodeLease:
         if self._timeline is not None and self._connection.timeline != self._timeline:
             with self._lock:
                 self._ownership.end()
+                self._is_failover = True

@@ -55,6 +55,7 @@ class LeaseConnection:
             "keepalives_count": "2",
         }
         self._connection: Connection | None = None
+        self._life: UUID | None = None  # whose name it has, and whose messages it hears
         self._is_unsynced, self._process = False, 0
         self._lock = threading.Lock()  # over the bell, which is rung from anywhere
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -67,7 +68,9 @@ class LeaseConnection:
             StoreError, psycopg.Error: it cannot be used.
         """
         if self._connection is not None:
-            return self._connection
+            if self._life == life:
+                return self._connection
+            self.lose()  # it was opened for the former life, after that had ended
         own = self._patience | {
             "application_name": f"trioworkers {life} lease",
             "options": f"{self._settings.get('options', '')} {self._limits}".strip(),
@@ -91,7 +94,7 @@ class LeaseConnection:
         self.heard.append((sql.TOLD, ""))  # what was told while there was none is not known
         connection.add_notice_handler(self._hear_notice)
         self._is_unsynced = False
-        self._connection = connection
+        self._connection, self._life = connection, life
         return connection
 
     def run(self, life: UUID, statement: str, values: Sequence[Any] = ()) -> Cursor:

@@ -25,6 +25,12 @@ SELECT set_config('synchronous_commit', 'on', false)
 """
 JOIN = "INSERT INTO node (id, name, ttl, about) VALUES (%s, %s, %s, %s)"
 GRANT_FIRST = f"INSERT INTO cluster (timeline) VALUES ({TIMELINE}) ON CONFLICT DO NOTHING"
+# After a failover the standby may not know the last ids that were given, and none may be given twice. A node
+# joins, and so does this, before it accepts anything
+SKIP_IDS = (
+    "SELECT setval('inbox_id', last_value + 1000000) FROM inbox_id"
+    " WHERE EXISTS (SELECT FROM cluster WHERE timeline <> %s)"
+)
 GRANT = f"UPDATE cluster SET timeline = {TIMELINE} WHERE timeline = %s AND {TIMELINE} = %s"
 RENEW = "UPDATE node SET beat = beat + 1, seen = now() WHERE id = %s RETURNING beat"
 LOOK = f"""
