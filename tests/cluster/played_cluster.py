@@ -41,7 +41,7 @@ class PlayedCluster:
         self.name, self.life = name, life
         self.lease_left = 10.0
         self.silent_for = 0.0
-        self.drains = False
+        self.drains = self.renews = False  # renews: it is not evicted, as it has just renewed its lease
         self.pinned: dict[int, str | None] = {}
         self._world = world
         self._hears: defaultdict[str, list[Callable[[str], None]]] = defaultdict(list)
@@ -73,7 +73,7 @@ class PlayedCluster:
 
     async def evict(self, name: str) -> bool:
         await trio.lowlevel.checkpoint()
-        lives = [life for life, one in self._world.nodes.items() if one.name == name]
+        lives = [life for life, one in self._world.nodes.items() if one.name == name and not one.renews]
         for life in lives:
             del self._world.nodes[life]
         return bool(lives)

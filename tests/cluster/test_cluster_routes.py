@@ -247,6 +247,12 @@ async def test_nodes_are_listed_drained_and_evicted(scene: Scene) -> None:
     )
     assert (await scene.a.ask("post", "/api/nodes/a/evict"))[0] == 409
     scene.b.cluster.silent_for = 3.1
+    scene.b.cluster.renews = True
+    assert await scene.a.ask("post", "/api/nodes/b/evict") == (
+        409,
+        {"error": "b has renewed its lease meanwhile: stop it, or drain it"},
+    )
+    scene.b.cluster.renews = False
     assert await scene.a.ask("post", "/api/nodes/b/evict") == (200, {"node": "b"})
     assert [one.name for one in scene.world.nodes.values()] == ["a"]
     assert [event.fields["action"] for event in scene.a.told] == [

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import pytest
+import trio
 from postgres_server import Server, needs_postgres, own_server
 
+from trioworkers.cluster.nodes import Nodes as Commands
 from trioworkers.inbox.postgres.alone import Alone
 from trioworkers.inbox.postgres.lease import NodeLease
 from trioworkers.inbox.postgres.lease_statements import told_to
+from trioworkers.inbox.postgres.schema import STEPS
 from trioworkers.inbox.postgres.store import postgres_store
 from trioworkers.inbox.store import Accept, Kept, StoreFencedError, StoreTakenError, StoreUnreachableError
 from trioworkers.nursery.ownership import Terms, prefer
@@ -284,6 +287,48 @@ def test_a_daemon_in_no_cluster_and_a_node_exclude_each_other(nodes):
     with pytest.raises(StoreTakenError):
         late.open()
     late.close()
+
+
+def test_a_migration_may_take_longer_than_a_statement_of_a_lease(nodes):
+    """A large table gets its index, although the first node waits for no other statement so long."""
+    nodes.admin.execute("CREATE SCHEMA trioworkers; CREATE TABLE version (number int NOT NULL)")
+    nodes.admin.execute("INSERT INTO version VALUES (4)")
+    for step in STEPS[:4]:
+        nodes.admin.execute(step)
+    nodes.admin.execute(
+        "CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(1.1); END $$"
+    )
+    nodes.admin.execute("CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION wait()")
+    lease = NodeLease(nodes.url, "a", BOTS, Terms(3.0), clock=lambda: nodes.now)
+    nodes.leases["a"] = lease
+    assert lease.step().trouble is None
+    assert lease.has_joined
+
+
+async def test_a_node_that_renews_its_lease_is_not_evicted_by_command(nodes):
+    """Not even if it was silent at the last look; one that is still silent is, also within a transaction."""
+
+    class Thread:
+        async def call(self, work):
+            await trio.lowlevel.checkpoint()
+            return work(nodes.leases["a"])
+
+    _started(nodes, "a", "b")
+    commands = Commands(nodes.leases["a"], cast("Any", Thread()))
+    life = nodes.leases["b"].life
+    nodes.run(TERMS.beat, "b")
+    assert not await commands.evict("b")
+    assert "b" in nodes.owners().values()
+    nodes.run(TERMS.scan, "a")
+    options = "-c search_path=trioworkers"
+    with psycopg.connect(nodes.url, application_name=f"trioworkers {life}", options=options) as held:
+        held.execute("INSERT INTO mark VALUES (%s, 1)", (life,))
+        assert await commands.evict("b")
+        with pytest.raises(psycopg.Error):
+            held.execute("SELECT 1")
+    assert not await commands.evict("b")
+    assert "b" not in nodes.owners().values()
 
 
 def test_a_late_release_frees_nothing_of_a_later_epoch(nodes):

@@ -93,8 +93,8 @@ class Cluster(Protocol):
     async def evict(self, name: str) -> bool:
         """End the lives of a node at once: it stops everything that it does, and others run its bots.
 
-        A node that works may then overlap with others for the time in which it notices. Returns whether there
-        was one.
+        Only one that has not renewed its lease since this node looked last: others run its bots at once,
+        while it would work on until it notices. Returns whether there was one.
         """
 
     async def move(self, bot_id: int, name: str | None) -> bool:

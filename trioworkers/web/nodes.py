@@ -83,7 +83,8 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
                 reason = f"{node} renewed its lease {one.silent_for:.1f} s ago: stop it, or drain it"
                 raise RequestRefusedError(409, reason)
         if not await cluster().evict(node):
-            raise missing(node)
+            find(node)
+            raise RequestRefusedError(409, f"{node} has renewed its lease meanwhile: stop it, or drain it")
         emit_action(events, "nodes.evict", level="warn", node=node)
         return {"node": node}
 

@@ -79,6 +79,7 @@ class NodeLease:
         self._lock = threading.Lock()  # over what both the thread and others use
         self._bots = frozenset(bots)
         self._connection = LeaseConnection(url, terms.ttl / 3)
+        self._claims = sql.Claims()
         self._names: dict[str, str] = {}  # of the other nodes that were seen last, by their lives
         self._releases: set[int] = set()
         self._published: Mapping[str, Any] = {}
@@ -301,10 +302,12 @@ class NodeLease:
             self._run(sql.GRANT, (view.granted, view.timeline))
         if decision.claim:
             connection = self._connection.open(self.life)
-            epochs = sql.claim(connection, decision.claim, self.life, self.unordered)
+            epochs = self._claims.claim(connection, decision.claim, self.life, self.unordered)
             self._connection.see_synced()
             with self._lock:
                 self._ownership.claimed(epochs)
+            if not epochs:  # fewer are tried next, or somebody else was faster
+                self.looked_at = float("-inf")
         if decision.evict:  # its bots are free now
             self.looked_at = float("-inf")
         names = {node.life: node.name for node in view.nodes if node.life != self._ownership.life}
