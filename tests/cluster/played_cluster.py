@@ -42,6 +42,7 @@ class PlayedCluster:
         self.lease_left = 10.0
         self.silent_for = 0.0
         self.drains = self.renews = False  # renews: it is not evicted, as it has just renewed its lease
+        self.other_bots = False
         self.pinned: dict[int, str | None] = {}
         self._world = world
         self._hears: defaultdict[str, list[Callable[[str], None]]] = defaultdict(list)
@@ -52,7 +53,10 @@ class PlayedCluster:
     def nodes(self) -> Sequence[NodeStatus]:
         owners = list(self._world.owners.values())
         return [
-            NodeStatus(life, one.name, owners.count(life), one.drains, one.silent_for, one is self)
+            NodeStatus(
+                *(life, one.name, owners.count(life), one.drains, one.silent_for, one is self),
+                other_bots=one.other_bots,
+            )
             for life, one in self._world.nodes.items()
         ]
 

@@ -306,6 +306,25 @@ def test_a_migration_may_take_longer_than_a_statement_of_a_lease(nodes):
     assert lease.has_joined
 
 
+def test_what_a_look_shows_of_nodes(nodes):
+    """Which of them knows other bots, and for how long each has renewed nothing, this one included."""
+    _started(nodes, "a", "b", "c")
+    commands = Commands(nodes.leases["a"], cast("Any", None))
+    assert not any(node.other_bots for node in commands.nodes())
+    nodes.leases["b"].change_bots([1, 2])
+    nodes.run(2 * TERMS.scan)
+    assert {node.name: node.other_bots for node in commands.nodes()} == {"a": False, "b": True, "c": False}
+    nodes.now += 20.0
+    assert all(node.silent_for >= 20.0 for node in commands.nodes())
+
+
+def test_a_server_that_refuses_at_the_start_is_told(nodes):
+    """In the words of one who has no lease yet."""
+    trouble = nodes.add("a", nodes.url.replace("@/", "@/nowhere")).step().trouble
+    assert str(trouble).startswith("the cluster cannot be joined: ")
+    assert 'database "nowhere' in str(trouble)
+
+
 async def test_a_node_that_renews_its_lease_is_not_evicted_by_command(nodes):
     """Not even if it was silent at the last look; one that is still silent is, also within a transaction."""
 

@@ -49,6 +49,7 @@ class Nodes:
     def nodes(self) -> Sequence[NodeStatus]:
         view, mine = self._lease.view, self.life
         counts = Counter(lease.owner for lease in view.leases.values())
+        own = next((node.fleet for node in view.nodes if node.life == mine), None)
         return [
             NodeStatus(
                 life=node.life,
@@ -58,6 +59,7 @@ class Nodes:
                 silent_for=self._lease.silent_for(node.life),
                 is_self=node.life == mine,
                 about=node.about,
+                other_bots=own not in (None, node.fleet),
             )
             for node in sorted(view.nodes, key=lambda node: (node.name, node.life))
         ]

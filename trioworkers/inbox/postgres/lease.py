@@ -174,8 +174,10 @@ class NodeLease:
         self._connection.ring()
 
     def silent_for(self, life: str) -> float:
-        """Seconds for which this node has not seen a renewal of another."""
+        """Seconds for which this node has not seen a renewal of another; of itself, since its last one."""
         with self._lock:
+            if life == str(self.life):
+                return max(0.0, self._clock() - self._renewed_at)
             return self._ownership.silent_for(life, self._clock())
 
     def leave(self) -> None:
@@ -236,7 +238,8 @@ class NodeLease:
             return Change(trouble=error)
         except psycopg.Error as error:
             self._connection.lose()
-            return Change(trouble=store_error("the lease could not be kept", error))
+            what = "the cluster cannot be joined" if self._timeline is None else "the lease could not be kept"
+            return Change(trouble=store_error(what, error))
 
     def _step(self) -> Change:
         if self._ownership.is_over:

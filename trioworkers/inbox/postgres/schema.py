@@ -141,7 +141,8 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
         version, oldest = _version(connection)
         if oldest > SCHEMA_VERSION:
             message = (
-                f"the database has schema {version} of a newer trioworkers, this one knows {SCHEMA_VERSION}"
+                f"the database has schema {version} of a newer trioworkers, this one knows {SCHEMA_VERSION}:"
+                " install the newer one here, too"
             )
             raise StoreRefusedError(message)
         if version >= SCHEMA_VERSION:
