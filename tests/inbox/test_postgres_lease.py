@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
@@ -316,6 +317,20 @@ def test_what_a_look_shows_of_nodes(nodes):
     assert {node.name: node.other_bots for node in commands.nodes()} == {"a": False, "b": True, "c": False}
     nodes.now += 20.0
     assert all(node.silent_for >= 20.0 for node in commands.nodes())
+
+
+@pytest.mark.parametrize(("is_over", "said"), [(False, "has not joined"), (True, "taken over")])
+def test_without_a_life_no_connection_is_opened(is_over: bool, said: str) -> None:
+    """Deliveries come all the time, and each would open one in vain: here nobody listens."""
+    lease = NodeLease("postgresql://tests@127.0.0.1:1/nowhere", "a", BOTS, TERMS)
+    if is_over:
+        lease.end(lease.life)
+    with (
+        closing(postgres_store("postgresql://tests@127.0.0.1:1/nowhere", lease)) as store,
+        pytest.raises(StoreFencedError if is_over else StoreUnreachableError, match=said),
+    ):
+        store.commit([Accept(1, 1, "k", b"{}", 1.0)])
+    lease.close()
 
 
 def test_a_server_that_refuses_at_the_start_is_told(nodes):

@@ -106,23 +106,21 @@ class NodeLease:
         self._connection.ring()
 
     def attach(self, connection: Connection, former: int) -> None:
-        """The writer has a new connection; it may only be used on the timeline in which this life began.
-
-        Raises:
-            StoreUnreachableError: this life has not joined yet.
-            StoreFencedError: this life is over.
-        """
-        timeline = self._timeline
-        if timeline is None:
-            message = "this daemon has not joined its cluster yet"
-            raise StoreUnreachableError(message)
+        """The writer has a new connection; it may only be used on the timeline in which this life began."""
         if former:  # what it was about to commit is settled sooner
             end_process(connection, former)
         (now,) = connection.execute(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
-        if now != timeline or self._is_failover:
+        self.see_joined()
+        if now != self._timeline:
             raise StoreFencedError(FAILED_OVER)
+
+    def see_joined(self) -> None:
+        """See that the writer may have a connection."""
         if self._ownership.is_over:
-            raise StoreFencedError(FENCED)
+            raise StoreFencedError(FAILED_OVER if self._is_failover else FENCED)
+        if self._timeline is None:
+            message = "this daemon has not joined its cluster yet"
+            raise StoreUnreachableError(message)
 
     def may_work(self) -> bool:
         """Whether this node may work for its bots at this moment: no other can have evicted it yet."""

@@ -74,11 +74,20 @@ class Lease(Protocol):
     @property
     def is_shared(self) -> bool: ...
 
+    def see_joined(self) -> None:
+        """See that the writer may have a connection, before it opens one.
+
+        Raises:
+            StoreUnreachableError: this life has not begun yet.
+            StoreFencedError: it is over.
+        """
+
     def attach(self, connection: Connection, former: int) -> None:
         """The writer has a new connection. `former`: the server process of the one before; 0: none.
 
         Raises:
             StoreRefusedError: another daemon has the store.
+            StoreUnreachableError, StoreFencedError: as for `see_joined`.
         """
 
 
@@ -149,6 +158,7 @@ class Session:
             raise StoreUnreachableError(self._failure)
         life = self.lease.life
         try:
+            self.lease.see_joined()
             connection = self._connect(life)
             try:
                 took_effect = self._enter(connection, life)
