@@ -70,6 +70,15 @@ def test_what_can_have_been_in_flight_is_in_doubt_when_its_node_died(database: s
         assert [two.calls(id_) for id_ in ids] == [[]] * len(ids)
 
 
+def test_a_bot_that_another_node_has_is_not_claimed(database: str) -> None:
+    """A look may be older than the other's claim; only what is free at that moment is given."""
+    with node(database, "a") as one, node(database, "b") as two:
+        assert owns(database, one, [BOT]) == {BOT: 1}
+        assert owns(database, two, [BOT, OTHER]) == {OTHER: 1}
+        end_life(database, one)
+        assert owns(database, two, [BOT, OTHER]) == {BOT: 2}
+
+
 def test_what_was_given_back_is_not_in_doubt(database: str) -> None:
     """The owner has drained the bot: what it called is recorded. What came before is as it was."""
     with node(database, "a") as one, node(database, "b") as two:
