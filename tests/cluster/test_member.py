@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -229,6 +230,17 @@ async def test_a_lease_that_runs_out_silences_all_until_it_is_renewed(scene: Sce
     scene.lease.deadline = boottime() + 60
     await scene.until("take", 1, 3)
     await scene.member.gate()
+
+
+async def test_after_a_freeze_all_stops_before_any_task_runs() -> None:
+    """Long before the loop's own look is due: what was frozen would else go on first."""
+    scene = Scene()
+    scene.lease.terms = Terms(600.0)
+    async with _served(scene):
+        scene.lease.deadline = boottime() + 0.05
+        time.sleep(0.1)  # noqa: ASYNC251 - the whole process stands still
+        await trio.lowlevel.checkpoint()
+        assert scene.done == [("cut",)]
 
 
 @pytest.mark.parametrize("by", ["lease", "writer"])
