@@ -15,7 +15,7 @@ from postgres_server import Server, needs_postgres, own_server
 from trioworkers.cluster.nodes import Nodes as Commands
 from trioworkers.inbox.postgres.alone import Alone
 from trioworkers.inbox.postgres.lease import NodeLease
-from trioworkers.inbox.postgres.lease_statements import told_to
+from trioworkers.inbox.postgres.lease_statements import JOIN, RENEW, told_to
 from trioworkers.inbox.postgres.schema import STEPS
 from trioworkers.inbox.postgres.store import postgres_store
 from trioworkers.inbox.store import Accept, Kept, StoreFencedError, StoreTakenError, StoreUnreachableError
@@ -305,6 +305,70 @@ def test_a_migration_may_take_longer_than_a_statement_of_a_lease(nodes):
     nodes.leases["a"] = lease
     assert lease.step().trouble is None
     assert lease.has_joined
+
+
+def test_a_renewal_that_is_on_no_standby_does_not_count(nodes, server):
+    """The server would wait for ever; cut short, it reports a success, with a warning."""
+    lease = NodeLease(nodes.url, "a", BOTS, Terms(3.0), clock=lambda: nodes.now)
+    nodes.leases["a"] = lease
+    assert lease.step().trouble is None
+    deadline = lease.deadline
+    server.require_standby()
+    try:
+        _wait_until(nodes, "SHOW synchronous_standby_names", "*")
+        nodes.now += 1.0
+        assert "its standby has the last commit" in str(lease.step().trouble)
+        assert lease.deadline == deadline
+    finally:
+        nodes.admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        nodes.admin.execute("SELECT pg_reload_conf()")
+    _wait_until(nodes, "SHOW synchronous_standby_names", "")
+    assert lease.step().trouble is None
+    assert lease.deadline > deadline
+
+
+def test_a_lease_counts_from_when_its_renewal_was_sent(nodes, monkeypatch):
+    """Its answer may be late by any time: others count from what they saw, which may be earlier."""
+    lease = nodes.add("a")
+    run, sent = lease._run, {}
+
+    def late(statement, values=()):
+        sent[statement] = nodes.now
+        nodes.now += 2.0
+        return run(statement, values)
+
+    monkeypatch.setattr(lease, "_run", late)
+    deadlines: list[float] = []
+    lease.renewed = deadlines.append
+    lease.step()
+    assert deadlines == [sent[statement] + TERMS.ttl - TERMS.margin for statement in (JOIN, RENEW)]
+
+
+def test_others_hear_at_once_of_a_bot_that_was_released(nodes):
+    """Long before their next look is due."""
+    _started(nodes, "a", "b")
+    bot = min(nodes.leases["a"].owned)
+    nodes.leases["a"].release([bot])
+    assert nodes.leases["a"].step().released
+    other = nodes.leases["b"]
+    other.wait(10.0)
+    other.step()
+    assert other.view.leases[bot].owner is None
+
+
+@pytest.mark.parametrize("weaker", ["off", "local"])
+def test_renewals_wait_for_what_the_server_waits_for(nodes, weaker):
+    """Whatever the address or the role says: a renewal that a failover loses is none."""
+    lease = nodes.add("a", f"{nodes.url}&options=-csynchronous_commit%3D{weaker}")
+    lease.step()
+    assert lease.run("SHOW synchronous_commit") == [("on",)]
+
+
+def _wait_until(nodes, query, value):
+    until = time.monotonic() + 10
+    while nodes.admin.execute(query).fetchone() != (value,):
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_what_a_look_shows_of_nodes(nodes):

@@ -302,8 +302,8 @@ class NodeLease:
         if decision.grant:
             self._run(sql.GRANT, (view.granted, view.timeline))
         if decision.claim:
-            connection = self._connection.open(self.life)
-            epochs = self._claims.claim(connection, decision.claim, self.life, self.unordered)
+            with self._connection.limited(self.life) as connection:
+                epochs = self._claims.claim(connection, decision.claim, self.life, self.unordered)
             self._connection.see_synced()
             with self._lock:
                 self._ownership.claimed(epochs)
@@ -327,9 +327,8 @@ class NodeLease:
 
     def _evict(self, node: Node) -> bool:
         """Remove the row of a node whose beat stood still, unless it has beaten since."""
-        connection = self._connection.open(self.life)
         try:
-            with connection.transaction():
+            with self._connection.limited(self.life) as connection, connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{STUCK}s'")
                 return bool(connection.execute(sql.EVICT, (node.life, node.beat)).fetchall())
         except psycopg.errors.LockNotAvailable:  # it stands still within a transaction; the next look goes on
