@@ -53,6 +53,9 @@ class OfNode:
         self.life: UUID = uuid4()
         self._is_new = True
 
+    def see_joined(self) -> None:
+        """It begins with its first connection."""
+
     def attach(self, connection: psycopg.Connection[Any], former: int) -> None:
         if self._is_new:
             connection.execute("INSERT INTO node (id, name) VALUES (%s, 'a')", (self.life,))

@@ -41,7 +41,8 @@ class PlayedCluster:
         self.name, self.life = name, life
         self.lease_left = 10.0
         self.silent_for = 0.0
-        self.drains = False
+        self.drains = self.renews = False  # renews: it is not evicted, as it has just renewed its lease
+        self.other_bots = False
         self.pinned: dict[int, str | None] = {}
         self._world = world
         self._hears: defaultdict[str, list[Callable[[str], None]]] = defaultdict(list)
@@ -52,7 +53,10 @@ class PlayedCluster:
     def nodes(self) -> Sequence[NodeStatus]:
         owners = list(self._world.owners.values())
         return [
-            NodeStatus(life, one.name, owners.count(life), one.drains, one.silent_for, one is self)
+            NodeStatus(
+                *(life, one.name, owners.count(life), one.drains, one.silent_for, one is self),
+                other_bots=one.other_bots,
+            )
             for life, one in self._world.nodes.items()
         ]
 
@@ -73,7 +77,7 @@ class PlayedCluster:
 
     async def evict(self, name: str) -> bool:
         await trio.lowlevel.checkpoint()
-        lives = [life for life, one in self._world.nodes.items() if one.name == name]
+        lives = [life for life, one in self._world.nodes.items() if one.name == name and not one.renews]
         for life in lives:
             del self._world.nodes[life]
         return bool(lives)

@@ -12,6 +12,7 @@ from trioworkers.cluster.added_bots import AddedBots
 from trioworkers.config import FleetFileError, draft_bot
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
+from trioworkers.inbox.store import StoreError, StoreUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -94,6 +95,33 @@ async def test_what_one_node_adds_changes_and_removes_all_have(
     await a.added._look()  # nothing is left to do
     assert a.runs == runs
     nursery.cancel_scope.cancel()
+
+
+async def test_a_change_that_could_not_be_shared_is_shared_later(
+    inbox: Inbox, nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not undone by what the database still has."""
+    world = World()
+    a, b = Node(world, "a", inbox, tmp_path), Node(world, "b", inbox, tmp_path)
+    await a.add("shop", token="1:x")
+    await a.add("help", token="2:y")
+    await b.added._look()
+    with monkeypatch.context() as broken:
+        broken.setattr(inbox, "put", refused)
+        for change in (a.add("shop", token="3:z"), a.remove("help"), a.add("new", token="4:z")):
+            with pytest.raises(StoreError):
+                await change
+    await a.added._look()
+    await b.added._look()
+    assert sorted(b.files()) == ["new", "shop"]
+    assert "3:z" in b.files()["shop"]
+    assert a.files() == b.files()
+    assert a.runs == 0
+
+
+async def refused(_: object) -> bool:
+    await trio.lowlevel.checkpoint()
+    raise StoreUnreachableError("away")
 
 
 async def test_a_file_from_before_the_cluster_is_shared(

@@ -232,13 +232,23 @@ async def test_nodes_are_listed_drained_and_evicted(scene: Scene) -> None:
         ("a", 1, True),
         ("b", 1, False),
     ]
-    assert await scene.a.ask("post", "/api/nodes/b/drain", {}) == (200, {"node": "b", "drains": True})
+    assert await scene.a.ask("post", "/api/nodes/b/drain", {}) == (
+        200,
+        {"node": "b", "drains": True, "takers": 1},
+    )
     assert scene.b.cluster.drains
+    _, answer = await scene.a.ask("post", "/api/nodes/a/drain", {})
+    assert answer["takers"] == 0
+    await scene.a.ask("post", "/api/nodes/a/drain", {"undo": True})
     await scene.a.ask("post", "/api/nodes/b/drain", {"undo": True})
     assert not scene.b.cluster.drains
     assert await scene.a.ask("post", "/api/nodes/bb/drain", {}) == (
         404,
         {"error": "no node of that name, did you mean b"},
+    )
+    assert await scene.a.ask("post", "/api/nodes/elsewhere/drain", {}) == (
+        404,
+        {"error": "no node of that name, there are a, b"},
     )
     scene.b.cluster.silent_for = 1.4
     assert await scene.a.ask("post", "/api/nodes/b/evict") == (
@@ -247,10 +257,18 @@ async def test_nodes_are_listed_drained_and_evicted(scene: Scene) -> None:
     )
     assert (await scene.a.ask("post", "/api/nodes/a/evict"))[0] == 409
     scene.b.cluster.silent_for = 3.1
+    scene.b.cluster.renews = True
+    assert await scene.a.ask("post", "/api/nodes/b/evict") == (
+        409,
+        {"error": "b has renewed its lease meanwhile: stop it, or drain it"},
+    )
+    scene.b.cluster.renews = False
     assert await scene.a.ask("post", "/api/nodes/b/evict") == (200, {"node": "b"})
     assert [one.name for one in scene.world.nodes.values()] == ["a"]
     assert [event.fields["action"] for event in scene.a.told] == [
         "nodes.drain",
+        "nodes.drain",
+        "nodes.undrain",
         "nodes.undrain",
         "nodes.evict",
     ]
@@ -260,11 +278,20 @@ async def test_a_bot_is_moved_and_set_free(scene: Scene) -> None:
     """To a node that there is."""
     assert await scene.a.ask("post", "/api/bots/echo/move", {"node": "b"}) == (
         200,
-        {"bot": "echo", "node": "b"},
+        {"bot": "echo", "node": "b", "once": None},
     )
     assert scene.a.cluster.pinned == {7: "b"}
     assert (await scene.a.ask("post", "/api/bots/echo/move", {"node": "x"}))[0] == 404
     assert (await scene.a.ask("post", "/api/bots/echos/move", {"node": "b"}))[0] == 404
+    for what, once in (
+        ("silent_for", "it renews its lease again"),
+        ("drains", "it is not drained any more"),
+        ("other_bots", "its fleet file has the same bots as that of this node"),
+    ):
+        setattr(scene.b.cluster, what, 60)
+        _, answer = await scene.a.ask("post", "/api/bots/echo/move", {"node": "b"})
+        assert answer["once"] == once
+        setattr(scene.b.cluster, what, 0)
     await scene.a.ask("post", "/api/bots/echo/move", {"node": None})
     assert scene.a.cluster.pinned == {7: None}
     code, answer = await scene.a.ask("post", "/api/bots/idle/move", {"node": "b"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -12,8 +13,9 @@ import pytest
 import trio
 
 from trioworkers.botapi.errors import TransportError
-from trioworkers.cluster.member import PORTION, Member, Pulse
-from trioworkers.inbox.postgres.lease_change import Change
+from trioworkers.cluster.member import EVICTED, PORTION, Member, Pulse
+from trioworkers.inbox.postgres.errors import FENCED
+from trioworkers.inbox.postgres.lease_change import FAILED_OVER, Change
 from trioworkers.inbox.store import StoreFencedError, StoreUnreachableError
 from trioworkers.inbox.tally import Tally
 from trioworkers.lease_page import boottime
@@ -64,8 +66,8 @@ class PlayedLease:
     def leave(self) -> None:
         self._scene.done.append(("leave",))
 
-    def end(self) -> None:
-        self._scene.done.append(("end",))
+    def end(self, life: UUID) -> None:
+        self._scene.done.append(("end",) if life == self.life else ("end", "another"))
 
     def close(self) -> None:
         self._scene.done.append(("close",))
@@ -74,6 +76,13 @@ class PlayedLease:
         assert life == self.life
         self.life = uuid4()
         self._scene.done.append(("begin",))
+
+
+def fenced(life: UUID) -> StoreFencedError:
+    """What a writer hears in the name of a life that has ended."""
+    error = StoreFencedError(FENCED)
+    error.life = life
+    return error
 
 
 class Scene:
@@ -85,12 +94,14 @@ class Scene:
         self.busy: dict[int, trio.Event] = {}  # bots that are not gone before their event
         self.unwritten: list[Exception] = []  # how the writer answers, before it has written all
         self.waiting: set[int] = set()  # bots of which an update waits
-        self.fenced: Callable[[], None] = lambda: None
+        self.fenced: Callable[[StoreFencedError], None] = lambda _: None
         self.told: list[tuple[str, Any]] = []
+        self.reasons: list[str | None] = []
         names = {1: "one", 2: "two", 3: "three"}
 
         def emit(event: str, bot: str | None = None, **fields: Any) -> None:
             self.told.append((event, bot or fields.get("node")))
+            self.reasons.append(fields.get("reason"))
 
         lease, page = cast("Any", self.lease), cast("Any", None)
         self.member = Member(lease, Pulse(1.0), page, emit, lambda: names)
@@ -116,7 +127,7 @@ class Scene:
     def tally(self, bot: int) -> Tally:
         return Tally(pending=int(bot in self.waiting))
 
-    def outlive_fence(self, then: Callable[[], None]) -> None:
+    def outlive_fence(self, then: Callable[[StoreFencedError], None]) -> None:
         self.fenced = then
 
     async def recount(self, bots: Collection[int]) -> None:
@@ -221,6 +232,17 @@ async def test_a_lease_that_runs_out_silences_all_until_it_is_renewed(scene: Sce
     await scene.member.gate()
 
 
+async def test_after_a_freeze_all_stops_before_any_task_runs() -> None:
+    """Long before the loop's own look is due: what was frozen would else go on first."""
+    scene = Scene()
+    scene.lease.terms = Terms(600.0)
+    async with _served(scene):
+        scene.lease.deadline = boottime() + 0.05
+        time.sleep(0.1)  # noqa: ASYNC251 - the whole process stands still
+        await trio.lowlevel.checkpoint()
+        assert scene.done == [("cut",)]
+
+
 @pytest.mark.parametrize("by", ["lease", "writer"])
 async def test_another_life_begins_when_nothing_of_the_former_is_left(scene: Scene, by: str) -> None:
     """Neither a run, nor anything to be written; then all is as the new life has it."""
@@ -228,7 +250,7 @@ async def test_another_life_begins_when_nothing_of_the_former_is_left(scene: Sce
     scene.unwritten = [StoreUnreachableError("away"), StoreFencedError("taken over")]
     life = scene.lease.life
     if by == "writer":
-        scene.fenced()
+        scene.fenced(fenced(life))
         assert scene.done == [("end",), ("cut",)]
         scene.done.clear()
     scene.lease.tell(is_over=True, life=life)
@@ -245,6 +267,28 @@ async def test_another_life_begins_when_nothing_of_the_former_is_left(scene: Sce
     assert [one for one in scene.done if one != ("cut",)] == [("begin",), ("recount", 1), ("take", 1)]
     assert scene.told.count(("node.evicted", "a")) == 1
     assert scene.lease.life != life
+
+
+async def test_a_refusal_of_a_former_life_does_not_end_the_next(scene: Scene) -> None:
+    """As of a delivery that was under way when that life had ended and the next one began."""
+    former = scene.lease.life
+    scene.lease.tell(is_over=True, life=former)
+    await scene.until("begin")
+    await trio.sleep(0.1)
+    scene.done.clear()
+    scene.fenced(fenced(former))
+    assert scene.done == [("end", "another")]
+    scene.lease.tell(gained={1: 5})
+    await scene.until("take", 1)
+
+
+@pytest.mark.parametrize(("is_failover", "reason"), [(True, FAILED_OVER), (False, EVICTED)])
+async def test_a_failover_is_not_told_as_an_eviction(scene: Scene, is_failover: bool, reason: str) -> None:
+    """The bots are lost, and the life ends, for the reason that there was."""
+    scene.lease.tell(is_over=True, life=scene.lease.life, is_failover=is_failover)
+    await scene.until("begin")
+    ends = {event: why for (event, _), why in zip(scene.told, scene.reasons, strict=True)}
+    assert (ends["lease.lost"], ends["node.evicted"]) == (reason, reason)
 
 
 async def test_a_release_of_a_former_life_is_none_of_the_next(scene: Scene) -> None:

@@ -411,7 +411,9 @@ def test_a_role_that_may_not_write_any_more(role, database):
         with opened(url) as store:
             store.commit([new(1)])
             other.execute(f"ALTER TABLE seen OWNER TO tests; REVOKE ALL ON seen FROM {name}")
-            with pytest.raises(StoreForbiddenError, match="permission denied for table seen"):
+            with pytest.raises(
+                StoreForbiddenError, match=r"permission denied for table seen .*expected a role that owns"
+            ):
                 store.commit([new(2)])
             other.execute(f"GRANT ALL ON seen TO {name}")
             assert [type(one) for one in store.commit([new(2)])] == [Kept]
@@ -485,7 +487,8 @@ def test_the_schema_of_a_newer_version_is_refused(database):
         other.execute("UPDATE version SET number = 99, oldest = 98")
     with (
         pytest.raises(
-            StoreRefusedError, match=f"schema 99 of a newer trioworkers, .* knows {SCHEMA_VERSION}"
+            StoreRefusedError,
+            match=f"schema 99 of a newer trioworkers, .* knows {SCHEMA_VERSION}: install the newer one",
         ),
         opened(url),
     ):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import pytest
+import trio
 from postgres_server import Server, needs_postgres, own_server
 
+from trioworkers.cluster.nodes import Nodes as Commands
 from trioworkers.inbox.postgres.alone import Alone
 from trioworkers.inbox.postgres.lease import NodeLease
+from trioworkers.inbox.postgres.lease_statements import JOIN, RENEW, told_to
+from trioworkers.inbox.postgres.schema import STEPS
 from trioworkers.inbox.postgres.store import postgres_store
-from trioworkers.inbox.store import Accept, StoreFencedError, StoreTakenError, StoreUnreachableError
+from trioworkers.inbox.store import Accept, Kept, StoreFencedError, StoreTakenError, StoreUnreachableError
 from trioworkers.nursery.ownership import Terms, prefer
 
 if TYPE_CHECKING:
@@ -103,6 +108,12 @@ def _store(lease: NodeLease, url: str) -> Store:
     store = postgres_store(url, lease)
     store.open()
     return store
+
+
+def _kept(store: Store, bot: int, number: int) -> Kept:
+    (kept,) = store.commit([Accept(bot, number, "k", b"{}", 1.0)])
+    assert isinstance(kept, Kept)
+    return kept
 
 
 def test_nodes_share_the_bots_and_a_dead_ones_are_taken_over(nodes):
@@ -279,6 +290,145 @@ def test_a_daemon_in_no_cluster_and_a_node_exclude_each_other(nodes):
     late.close()
 
 
+def test_a_migration_may_take_longer_than_a_statement_of_a_lease(nodes):
+    """A large table gets its index, although the first node waits for no other statement so long."""
+    nodes.admin.execute("CREATE SCHEMA trioworkers; CREATE TABLE version (number int NOT NULL)")
+    nodes.admin.execute("INSERT INTO version VALUES (4)")
+    for step in STEPS[:4]:
+        nodes.admin.execute(step)
+    nodes.admin.execute(
+        "CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(1.1); END $$"
+    )
+    nodes.admin.execute("CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION wait()")
+    lease = NodeLease(nodes.url, "a", BOTS, Terms(3.0), clock=lambda: nodes.now)
+    nodes.leases["a"] = lease
+    assert lease.step().trouble is None
+    assert lease.has_joined
+
+
+def test_a_renewal_that_is_on_no_standby_does_not_count(nodes, server):
+    """The server would wait for ever; cut short, it reports a success, with a warning."""
+    lease = NodeLease(nodes.url, "a", BOTS, Terms(3.0), clock=lambda: nodes.now)
+    nodes.leases["a"] = lease
+    assert lease.step().trouble is None
+    deadline = lease.deadline
+    server.require_standby()
+    try:
+        _wait_until(nodes, "SHOW synchronous_standby_names", "*")
+        nodes.now += 1.0
+        assert "its standby has the last commit" in str(lease.step().trouble)
+        assert lease.deadline == deadline
+    finally:
+        nodes.admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        nodes.admin.execute("SELECT pg_reload_conf()")
+    _wait_until(nodes, "SHOW synchronous_standby_names", "")
+    assert lease.step().trouble is None
+    assert lease.deadline > deadline
+
+
+def test_a_lease_counts_from_when_its_renewal_was_sent(nodes, monkeypatch):
+    """Its answer may be late by any time: others count from what they saw, which may be earlier."""
+    lease = nodes.add("a")
+    run, sent = lease._run, {}
+
+    def late(statement, values=()):
+        sent[statement] = nodes.now
+        nodes.now += 2.0
+        return run(statement, values)
+
+    monkeypatch.setattr(lease, "_run", late)
+    deadlines: list[float] = []
+    lease.renewed = deadlines.append
+    lease.step()
+    assert deadlines == [sent[statement] + TERMS.ttl - TERMS.margin for statement in (JOIN, RENEW)]
+
+
+def test_others_hear_at_once_of_a_bot_that_was_released(nodes):
+    """Long before their next look is due."""
+    _started(nodes, "a", "b")
+    bot = min(nodes.leases["a"].owned)
+    nodes.leases["a"].release([bot])
+    assert nodes.leases["a"].step().released
+    other = nodes.leases["b"]
+    other.wait(10.0)
+    other.step()
+    assert other.view.leases[bot].owner is None
+
+
+@pytest.mark.parametrize("weaker", ["off", "local"])
+def test_renewals_wait_for_what_the_server_waits_for(nodes, weaker):
+    """Whatever the address or the role says: a renewal that a failover loses is none."""
+    lease = nodes.add("a", f"{nodes.url}&options=-csynchronous_commit%3D{weaker}")
+    lease.step()
+    assert lease.run("SHOW synchronous_commit") == [("on",)]
+
+
+def _wait_until(nodes, query, value):
+    until = time.monotonic() + 10
+    while nodes.admin.execute(query).fetchone() != (value,):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_what_a_look_shows_of_nodes(nodes):
+    """Which of them knows other bots, and for how long each has renewed nothing, this one included."""
+    _started(nodes, "a", "b", "c")
+    commands = Commands(nodes.leases["a"], cast("Any", None))
+    assert not any(node.other_bots for node in commands.nodes())
+    nodes.leases["b"].change_bots([1, 2])
+    nodes.run(2 * TERMS.scan)
+    assert {node.name: node.other_bots for node in commands.nodes()} == {"a": False, "b": True, "c": False}
+    nodes.now += 20.0
+    assert all(node.silent_for >= 20.0 for node in commands.nodes())
+
+
+@pytest.mark.parametrize(("is_over", "said"), [(False, "has not joined"), (True, "taken over")])
+def test_without_a_life_no_connection_is_opened(is_over: bool, said: str) -> None:
+    """Deliveries come all the time, and each would open one in vain: here nobody listens."""
+    lease = NodeLease("postgresql://tests@127.0.0.1:1/nowhere", "a", BOTS, TERMS)
+    if is_over:
+        lease.end(lease.life)
+    with (
+        closing(postgres_store("postgresql://tests@127.0.0.1:1/nowhere", lease)) as store,
+        pytest.raises(StoreFencedError if is_over else StoreUnreachableError, match=said),
+    ):
+        store.commit([Accept(1, 1, "k", b"{}", 1.0)])
+    lease.close()
+
+
+def test_a_server_that_refuses_at_the_start_is_told(nodes):
+    """In the words of one who has no lease yet."""
+    trouble = nodes.add("a", nodes.url.replace("@/", "@/nowhere")).step().trouble
+    assert str(trouble).startswith("the cluster cannot be joined: ")
+    assert 'database "nowhere' in str(trouble)
+
+
+async def test_a_node_that_renews_its_lease_is_not_evicted_by_command(nodes):
+    """Not even if it was silent at the last look; one that is still silent is, also within a transaction."""
+
+    class Thread:
+        async def call(self, work):
+            await trio.lowlevel.checkpoint()
+            return work(nodes.leases["a"])
+
+    _started(nodes, "a", "b")
+    commands = Commands(nodes.leases["a"], cast("Any", Thread()))
+    life = nodes.leases["b"].life
+    nodes.run(TERMS.beat, "b")
+    assert not await commands.evict("b")
+    assert "b" in nodes.owners().values()
+    nodes.run(TERMS.scan, "a")
+    options = "-c search_path=trioworkers"
+    with psycopg.connect(nodes.url, application_name=f"trioworkers {life}", options=options) as held:
+        held.execute("INSERT INTO mark VALUES (%s, 1)", (life,))
+        assert await commands.evict("b")
+        with pytest.raises(psycopg.Error):
+            held.execute("SELECT 1")
+    assert not await commands.evict("b")
+    assert "b" not in nodes.owners().values()
+
+
 def test_a_late_release_frees_nothing_of_a_later_epoch(nodes):
     """Only the epoch is released that was drained."""
     _started(nodes, "a")
@@ -287,6 +437,68 @@ def test_a_late_release_frees_nothing_of_a_later_epoch(nodes):
     nodes.leases["a"].step()
     owners = nodes.owners()
     assert (owners[1], owners[2]) == ("a", None)
+
+
+def test_the_end_of_a_former_life_is_not_the_end_of_the_next(nodes):
+    """A commit of the former one may be refused late."""
+    _started(nodes, "a")
+    lease, former = nodes.leases["a"], nodes.leases["a"].life
+    lease.end(former)
+    assert lease.step().is_over
+    lease.begin()
+    lease.step()
+    lease.end(former)
+    nodes.now += TERMS.beat
+    assert not lease.step().is_over
+    assert lease.may_work()
+
+
+def test_another_life_hears_what_it_is_told(nodes, server):
+    """Also where somebody used the connection between the end of the former life and its beginning."""
+    _started(nodes, "a", "b")
+    lease = nodes.leases["b"]
+    nodes.admin.execute("DELETE FROM node WHERE id = %s", (lease.life,))
+    lease.end(lease.life)  # as its writer has found
+    assert lease.step().is_over
+    lease.run("SELECT 1")  # as a request of this node does, or a look for those of others
+    lease.begin()
+    lease.step()
+    nodes.admin.execute("SELECT pg_notify(%s, 'words')", (told_to(lease.life),))
+    nodes.now += TERMS.beat
+    assert (told_to(lease.life), "words") in lease.step().told
+    names = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE %s"
+    assert nodes.admin.execute(names, (f"trioworkers {lease.life}%",)).fetchall() != []
+
+
+def test_after_a_failover_that_lost_commits_nothing_is_passed_over():
+    """No id is given twice, and a node makes the rows anew by which ids of a bot become visible in order."""
+    needs_postgres()
+    primary = Server()
+    primary.start()
+    standby = primary.copy()
+    url = f"postgresql://tests@/{primary.database()}?host={primary.folder},{standby.folder}"
+    nodes = Nodes(f"{url}&port={primary.port},{standby.port}&target_session_attrs=read-write")
+    _started(nodes, "a", "b")
+    stores = {name: _store(nodes.leases[name], nodes.url) for name in "ab"}
+    _kept(stores["a"], 1, 1)
+    standby.cut_off()
+    lost = [_kept(stores["a"], 3, number).id for number in range(99)][-1]
+    primary.kill()
+    standby.promote()
+    nodes.server_is_back()
+    nodes.run(3 * TERMS.scan)
+    for lease in nodes.leases.values():
+        lease.begin()
+    nodes.run(TERMS.scan)
+    assert _kept(stores["b"], 2, 500).id > lost
+    assert _kept(stores["a"], 2, 501).behind  # of what b has accepted
+    _kept(stores["a"], 3, 502)
+    assert nodes.admin.execute("SELECT bot_id FROM head ORDER BY 1").fetchall() == [(1,), (2,), (3,)]
+    for store in stores.values():
+        store.close()
+    nodes.close()
+    standby.close()
+    primary.close()
 
 
 @pytest.mark.parametrize("is_synchronous", [False, True])

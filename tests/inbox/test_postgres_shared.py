@@ -49,8 +49,9 @@ def test_a_life_that_has_ended_writes_nothing(database: str) -> None:
     with node(database, "a") as one, node(database, "b") as two:
         one.commit([new(1), new(2)])
         end_life(database, one)
-        with pytest.raises(StoreFencedError):
+        with pytest.raises(StoreFencedError) as refused:
             one.commit([Finish(1, BOT, "done")])
+        assert refused.value.life == one._session.lease.life
         assert two.tallies([BOT]) == {BOT: Tally(accepted=2, pending=2)}
         two.tend()
         assert two.tallies([BOT]) == {BOT: Tally(accepted=2, pending=2)}

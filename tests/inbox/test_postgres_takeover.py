@@ -18,7 +18,7 @@ from trioworkers.inbox.fetch import Fetch
 from trioworkers.inbox.inbox import open_inbox
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.postgres import lease_statements
-from trioworkers.inbox.postgres.lease_statements import claim
+from trioworkers.inbox.postgres.lease_statements import Claims, claim
 from trioworkers.inbox.sqlite.store import open_sqlite
 from trioworkers.inbox.store import Accept, BeginCall, EndCall, Finish, Kept, Reschedule
 from trioworkers.nursery.delivery import Activity, Delivery, Settling
@@ -70,6 +70,15 @@ def test_what_can_have_been_in_flight_is_in_doubt_when_its_node_died(database: s
         assert [two.calls(id_) for id_ in ids] == [[]] * len(ids)
 
 
+def test_a_bot_that_another_node_has_is_not_claimed(database: str) -> None:
+    """A look may be older than the other's claim; only what is free at that moment is given."""
+    with node(database, "a") as one, node(database, "b") as two:
+        assert owns(database, one, [BOT]) == {BOT: 1}
+        assert owns(database, two, [BOT, OTHER]) == {OTHER: 1}
+        end_life(database, one)
+        assert owns(database, two, [BOT, OTHER]) == {BOT: 2}
+
+
 def test_what_was_given_back_is_not_in_doubt(database: str) -> None:
     """The owner has drained the bot: what it called is recorded. What came before is as it was."""
     with node(database, "a") as one, node(database, "b") as two:
@@ -117,7 +126,10 @@ def test_what_has_left_its_lane_is_in_doubt_with_the_next_one(database: str) -> 
 def test_of_bots_with_too_much_that_waits_fewer_are_claimed_at_a_time(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until the server does it in the time that it has; nothing is claimed without its doubt."""
+    """Until the server does it in the time that it has; nothing is claimed without its doubt.
+
+    Each try is a step of its own: the lease is renewed between two of them.
+    """
     bots = range(BOT, BOT + 4)
     slow = "SELECT pg_sleep(0.3 * cardinality(%(bots)s::bigint[])), %(unordered)s::bigint[]"
     with node(database, "a") as one, node(database, "b") as two:
@@ -129,7 +141,9 @@ def test_of_bots_with_too_much_that_waits_fewer_are_claimed_at_a_time(
             postgres_server().admin(database), autocommit=True, options=options
         ) as connection:
             life = two._session.lease.life
-            assert claim(connection, bots, life) == {BOT: 2}
+            claims = Claims()
+            claimed = [claims.claim(connection, bots, life) for _ in range(3)]
+            assert claimed == [{}, {}, {BOT: 2}]
             owned = connection.execute("SELECT bot_id FROM bot WHERE owner = %s", (life,)).fetchall()
             assert owned == [(BOT,)]
 
@@ -163,7 +177,7 @@ async def test_an_answer_that_a_dead_node_gave_is_repeated_with_a_mark(database:
             assert update is not None
             if dies:
                 end_life(database, one)  # the call is at Telegram, and known to nobody else
-                mine.outlive_fence(lambda: None)
+                mine.outlive_fence(lambda _: None)
             else:
                 backlog.put_back(update)
                 mine.release(backlog)

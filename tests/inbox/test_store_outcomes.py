@@ -159,6 +159,27 @@ async def test_what_another_daemon_accepted_is_heard_of(nodes, woken):
         await until(lambda: mine.tally(BOT) == Tally(accepted=2, done=2))
 
 
+async def test_what_another_daemon_accepted_is_counted_once_the_store_can_be_reached(nodes, monkeypatch):
+    """It was heard of, and then its tally could not be read: it is tried again each second."""
+    one, two = nodes
+    read, failures = one.store.tallies, []
+
+    def away(bot_ids=None):
+        failures.append(bot_ids)
+        if len(failures) < 3:
+            raise StoreUnreachableError("no server")
+        return read(bot_ids)
+
+    async with opened(one, every=0.01) as inbox:
+        backlog = inbox.claim(BOT, Breakage())
+        await inbox.answers()
+        monkeypatch.setattr(one.store, "tallies", away)
+        two.commit([Accept(BOT, 1, "a", b"{}", 1.0)])
+        await take(backlog)
+        await until(lambda: inbox.tally(BOT) == Tally(accepted=1, pending=1))
+        assert failures == [[BOT]] * 3
+
+
 async def test_a_bot_that_is_taken_over_is_as_the_store_has_it(nodes):
     """Its tally and what waits are read anew: another daemon had it meanwhile."""
     async with opened(nodes[0]) as mine, opened(nodes[1]) as theirs:
@@ -319,8 +340,14 @@ async def test_a_daemon_that_was_fenced_ends(node):
 async def test_one_that_gets_a_new_lease_drops_what_waits_and_goes_on(node):
     """What it had in hand is another's now: no acknowledgement of it is ever written."""
     fenced = trio.Event()
+    why = []
+
+    def hear(error):
+        why.append(error)
+        fenced.set()
+
     async with opened(node) as inbox:
-        inbox.outlive_fence(fenced.set)
+        inbox.outlive_fence(hear)
         backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(BOT, [arrival(1)])
         update = await take(backlog)
@@ -328,6 +355,7 @@ async def test_one_that_gets_a_new_lease_drops_what_waits_and_goes_on(node):
         backlog.finish(update, "done")
         with trio.fail_after(5):
             await fenced.wait()
+        assert why == [node.away]
         with pytest.raises(StoreError, match="taken over"):
             await inbox.dead_letters(limit=1)
         inbox.release(backlog)

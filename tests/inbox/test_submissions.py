@@ -227,7 +227,7 @@ async def test_what_was_left_is_dropped_with_all_else_when_the_writer_is_fenced(
     store = Fenced()
     fenced: list[bool] = []
     async with open_inbox(store) as inbox:
-        inbox.outlive_fence(lambda: fenced.append(True))
+        inbox.outlive_fence(lambda _: fenced.append(True))
         backlog = inbox.claim(BOT, Breakage())
         await inbox.accept(BOT, [Arrival(1, "message", "a", 1, 1, b"{}")])
         update = backlog.ordinary.take()

@@ -143,6 +143,16 @@ class Server:
             connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             connection.execute("SELECT pg_reload_conf()")
 
+    def cut_off(self) -> None:
+        """Let a standby hear nothing more of its primary; return when it does not."""
+        with psycopg.connect(self.admin(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+            until = time.monotonic() + 30
+            while connection.execute("SELECT FROM pg_stat_wal_receiver").fetchone() is not None:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+
     def promote(self) -> None:
         """Let a standby take over; return once it takes writes."""
         self._run("pg_ctl", "promote", "-D", str(self.data), "-w")

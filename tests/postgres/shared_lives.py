@@ -27,6 +27,9 @@ class SharedLease:
         self._name = name
         self._is_new = True
 
+    def see_joined(self) -> None:
+        """It begins with its first connection."""
+
     def attach(self, connection: psycopg.Connection[Any], former: int) -> None:
         if self._is_new:
             connection.execute("INSERT INTO node (id, name) VALUES (%s, %s)", (self.life, self._name))

@@ -254,9 +254,10 @@ def move(config: Path | None, bot: str, node: str | None, free: bool) -> None:
         message = "expected a node, or --free"
         raise click.UsageError(message)
     path = f"/api/bots/{quote(bot, safe='')}/move"
-    ask_or_fail(config, path, {"node": node}, codes=Codes(missing=USAGE))
+    answer = ask_or_fail(config, path, {"node": node}, codes=Codes(missing=USAGE))
+    once = answer.get("once")
     where = "moves to where the cluster wants it" if node is None else f"moves to {printable(node)}"
-    click.echo(f"{bot} {where}")
+    click.echo(f"{bot} {where}{f', once {once}' if once else ''}")
 
 
 def _ask(config: Path | None, bot: str, action: str | None = None) -> Any:

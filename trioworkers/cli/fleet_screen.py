@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,7 +49,8 @@ def fleet_lines(document: Mapping[str, Any], paper: Paper, now: float) -> list[s
     )
     lines += trouble_lines(rows, paper, now)
     lines += _config_lines(fleet["config"], paper)
-    for line in unseen_lines(document.get("nodes", ())):
+    nodes = document.get("nodes", ())
+    for line in [*node_notes(nodes), *unseen_lines(nodes)]:
         lines += folded(click.style(line, fg="red") if paper.has_colours else line, paper.width)
     dead = sum(row["queue"]["dead"] for row in rows)
     letters = f", {counted(dead, 'dead letter')}" if dead else ""
@@ -113,6 +115,29 @@ def _in_words(trouble: Trouble, now: float) -> str:
 def _short(trouble: Trouble, state: str, now: float) -> str:
     """The trouble beside its state, which may have said a part of it."""
     return printable(trouble.why) if state == "failed" and trouble.why else _in_words(trouble, now)
+
+
+def node_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is not as it should be with the nodes of a cluster, and what to do."""
+    notes = [
+        f"{printable(row['node'])}, which answers, has not renewed its lease for {row['silent_for']:.0f} s:"
+        " the database cannot be reached, or refuses it, as inbox.trouble in its log says"
+        for row in rows
+        if row["is_self"] and row["state"] == "silent"
+    ]
+    named = Counter(row["node"] for row in rows if row["state"] != "silent")
+    notes += [
+        f"{number} nodes are named {printable(name)}: give each a name of its own, cluster.node"
+        for name, number in named.items()
+        if number > 1
+    ]
+    notes += [
+        f"{printable(row['node'])} has other bots in its fleet file than the node that answers: neither gives"
+        " the other a bot before all have the same"
+        for row in rows
+        if row["other_bots"]
+    ]
+    return notes
 
 
 def unseen_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

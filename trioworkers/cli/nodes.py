@@ -9,8 +9,9 @@ from urllib.parse import quote
 import click
 
 from trioworkers.cli.exits import USAGE
+from trioworkers.cli.fleet_screen import node_notes
 from trioworkers.cli.shown import find_paper, printable
-from trioworkers.cli.table import Cell, Column, table_lines
+from trioworkers.cli.table import Cell, Column, folded, table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,6 @@ COLUMNS = (
     Column("version", 1),
     Column("life", 0),
 )
-SILENT = 3.0  # seconds without a renewal; a lease of 15 s is renewed every 1.5 s
 
 
 @click.group(help=HELP)
@@ -90,8 +90,10 @@ def list_nodes(config: Path | None, as_json: bool) -> None:
 @click.option("--undo", is_flag=True, help="Let NODE claim bots again.")
 @click.pass_obj
 def drain(config: Path | None, node: str, undo: bool) -> None:
-    _ask(config, node, "drain", {"undo": undo})
+    takers = _ask(config, node, "drain", {"undo": undo})["takers"]
     what = "claims bots again" if undo else "gives its bots to other nodes, and claims none"
+    if not undo and not takers:
+        what = "claims no bots, and keeps those that it has: no other node can take them now"
     click.echo(f"{printable(node)} {what}")
 
 
@@ -112,15 +114,16 @@ def node_lines(rows: Sequence[Mapping[str, Any]], paper: Paper) -> list[str]:
         return ["no nodes: the daemon is in no cluster"]
     cells: list[list[str | Cell]] = []
     for row in rows:
-        if row["silent_for"] >= SILENT:
+        if row["state"] == "silent":
             state = Cell(f"silent for {row['silent_for']:.0f} s", "red")
-        elif row["drains"]:
+        elif row["state"] == "draining":
             state = Cell("draining", "yellow")
         else:
             state = Cell("running", "green")
         name = f"{printable(row['node'])}{' *' if row['is_self'] else ''}"
         cells.append([name, state, f"{row['bots']:,}", printable(row["version"] or "-"), row["life"][:8]])
-    return [*table_lines(COLUMNS, cells, paper), "* answered this"]
+    notes = [line for note in node_notes(rows) for line in folded(note, paper.width)]
+    return [*table_lines(COLUMNS, cells, paper), "* answered this", *notes]
 
 
 def _ask(config: Path | None, node: str, action: str, body: Mapping[str, Any]) -> Any:

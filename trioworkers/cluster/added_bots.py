@@ -58,15 +58,18 @@ class AddedBots:
         self._reloads = reloads
         self._clock = clock
         self._looks = trio.Event()
+        self._unshared: set[str] = set()  # bots that were changed here, and the database does not know it
 
     async def share(self, name: str) -> None:
         """Let the other nodes have a bot's file as it is here now, or remove theirs.
 
         Raises:
-            StoreError: it is not known whether they will.
+            StoreError: it is not known whether they will; this node tries it again until they do.
         """
+        self._unshared.add(name)
         content = (await in_thread(self._read)).get(name, b"")
         await self._inbox.put(PutValue(FLEET, f"{KEY}{name}", content, None, ANY, self._clock()))
+        self._unshared.discard(name)
         await self._cluster.tell(TOPIC, name)
 
     async def serve(self) -> None:
@@ -80,6 +83,8 @@ class AddedBots:
                 await self._looks.wait()
 
     async def _look(self) -> None:
+        for name in sorted(self._unshared):
+            await self.share(name)
         found = await self._inbox.values(FLEET, KEY, "", MOST)
         shared = {key.removeprefix(KEY): value for key, value in found}
         here = await in_thread(self._read)

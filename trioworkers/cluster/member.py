@@ -19,6 +19,8 @@ from trioworkers.botapi.errors import TransportError
 from trioworkers.breakage import Breakage
 from trioworkers.cluster.lease_thread import LeaseThread
 from trioworkers.cluster.nodes import Nodes
+from trioworkers.inbox.postgres.errors import FENCED
+from trioworkers.inbox.postgres.lease_change import FAILED_OVER
 from trioworkers.inbox.store import StoreError, StoreFencedError
 from trioworkers.lease_page import boottime
 
@@ -207,7 +209,7 @@ class Member(trio.abc.Instrument):
                     self.thread.soon(partial(self.lease.begin_after, change.life))
                 return
             if change.is_over:
-                self._end_life()
+                self._end_life(FAILED_OVER if change.is_failover else EVICTED)
                 return
             if change.lost:
                 self._lose(change.lost)
@@ -301,18 +303,19 @@ class Member(trio.abc.Instrument):
         self._fleet.cut()
         self._tell("lease.lost", lost, reason=reason)
 
-    def _fenced(self) -> None:
+    def _fenced(self, error: StoreFencedError) -> None:
         """The writer was refused (the inbox's call, on the loop)."""
-        self.lease.end()
-        if self._nursery is not None:
-            self._end_life()
+        life = error.life or self.lease.life
+        self.lease.end(life)
+        if self._nursery is not None and life == self.lease.life:  # else another one has begun since
+            self._end_life(EVICTED if str(error) == FENCED else str(error))
 
-    def _end_life(self) -> None:
+    def _end_life(self, reason: str) -> None:
         if self._is_over:
             return
         self._is_over, self._works = True, False
-        self._lose_all(EVICTED)
-        self._emit("node.evicted", node=self.lease.name, level="error")
+        self._lose_all(reason)
+        self._emit("node.evicted", node=self.lease.name, level="error", reason=reason)
         self._start(self._begin_anew)
 
     async def _begin_anew(self) -> None:

@@ -49,6 +49,7 @@ class Nodes:
     def nodes(self) -> Sequence[NodeStatus]:
         view, mine = self._lease.view, self.life
         counts = Counter(lease.owner for lease in view.leases.values())
+        own = next((node.fleet for node in view.nodes if node.life == mine), None)
         return [
             NodeStatus(
                 life=node.life,
@@ -58,6 +59,7 @@ class Nodes:
                 silent_for=self._lease.silent_for(node.life),
                 is_self=node.life == mine,
                 about=node.about,
+                other_bots=own not in (None, node.fleet),
             )
             for node in sorted(view.nodes, key=lambda node: (node.name, node.life))
         ]
@@ -77,13 +79,15 @@ class Nodes:
         return bool(await self._changed(sql.DRAIN, (drains, name)))
 
     async def evict(self, name: str) -> bool:
-        lives = [node.life for node in self._lease.view.nodes if node.name == name]
+        seen = [node for node in self._lease.view.nodes if node.name == name]
+        return any([await self._evict(node.life, node.beat) for node in seen])
+
+    async def _evict(self, life: str, beat: int) -> bool:
         try:
-            return bool(await self._changed(sql.EVICT_NAME, (name,)))
+            return bool(await self._changed(sql.EVICT, (life, beat)))
         except StoreError:  # one that stands still within a transaction holds its row
-            for life in lives:
-                await self.execute(sql.END_PROCESSES, (f"trioworkers {life}%",))
-            return bool(await self._changed(sql.EVICT_NAME, (name,)))
+            await self.execute(sql.END_PROCESSES, (f"trioworkers {life}%",))
+            return bool(await self._changed(sql.EVICT, (life, beat)))
 
     async def move(self, bot_id: int, name: str | None) -> bool:
         return bool(await self._changed(sql.PIN, (name, bot_id)))

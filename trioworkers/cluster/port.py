@@ -25,8 +25,9 @@ class NodeStatus:
         name: the node's name, which outlives its lives.
         bots: how many bots it owns.
         drains: it gives its bots to other nodes, and claims none.
-        silent_for: seconds for which this daemon has not seen a renewal; 0 for its own.
+        silent_for: seconds for which this daemon has not seen a renewal; of itself, since its last one.
         is_self: it is this daemon.
+        other_bots: it knows other bots than this daemon, so neither gives the other any.
         about: what the node has published of itself (:meth:`Cluster.publish`), as JSON holds it.
     """
 
@@ -37,6 +38,7 @@ class NodeStatus:
     silent_for: float
     is_self: bool
     about: Mapping[str, Any] = field(default_factory=dict)
+    other_bots: bool = False
 
     def state(self, lease: float) -> str:
         """`running`, `draining`, or `silent`: it has missed a renewal. `lease`: its length, seconds."""
@@ -93,8 +95,8 @@ class Cluster(Protocol):
     async def evict(self, name: str) -> bool:
         """End the lives of a node at once: it stops everything that it does, and others run its bots.
 
-        A node that works may then overlap with others for the time in which it notices. Returns whether there
-        was one.
+        Only one that has not renewed its lease since this node looked last: others run its bots at once,
+        while it would work on until it notices. Returns whether there was one.
         """
 
     async def move(self, bot_id: int, name: str | None) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from trioworkers.breakage import Breakage
     from trioworkers.figures import Commits
-    from trioworkers.inbox.store import ArrivalResult, PutValue, Store
+    from trioworkers.inbox.store import ArrivalResult, PutValue, Store, StoreFencedError
     from trioworkers.records import Arrival, DeadLetter, RecordedCall
 
     GateVerdict: TypeAlias = Drop | tuple[Once | StoreWrite, ...]
@@ -205,8 +205,8 @@ class Inbox:
         else:
             self._refresh.counted(tallies, bot_ids)
 
-    def outlive_fence(self, then: Callable[[], None]) -> None:
-        """Call `then` on the loop when another daemon has taken over, instead of ending.
+    def outlive_fence(self, then: Callable[[StoreFencedError], None]) -> None:
+        """Call `then` on the loop with the error when another daemon has taken over, instead of ending.
 
         Everything that waited to be written has been dropped by then. All backlogs have to be released; each
         use of the store fails with StoreFencedError until the store has a new lease.

@@ -46,7 +46,9 @@ class Refresh:
             return
 
         def heard(answer: Mapping[int, Tally] | StoreError) -> None:
-            if not isinstance(answer, StoreError):
+            if isinstance(answer, StoreError):
+                self._uncounted.update(chosen)
+            else:
                 self.counted(answer, chosen)
 
         for bot_id in chosen:
@@ -82,7 +84,7 @@ class Refresh:
         if not news:
             return
         uncounted, self._uncounted = self._uncounted, set()
-        self.wake(uncounted)
+        self.wake(uncounted)  # those that could not be counted then, too
         known = {bot_id: backlog.cursor for bot_id, backlog in self._backlogs.items()}
         after = {bot_id: cursor for bot_id, cursor in known.items() if cursor is not None}
         if after:

@@ -17,6 +17,7 @@ from trioworkers.errors import TrioworkersError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
+    from uuid import UUID
 
     from trioworkers.inbox.fetch import Fetch, Page
     from trioworkers.inbox.tally import Tally
@@ -67,7 +68,12 @@ class StoreRejectedError(StoreError):
 
 
 class StoreFencedError(StoreError):
-    """Another daemon has taken over: nothing that this one writes takes effect any more."""
+    """Another daemon has taken over: nothing that this one writes takes effect any more.
+
+    `life`: the life of the daemon that has ended; None: that is not known.
+    """
+
+    life: UUID | None = None
 
 
 class StoreDamagedError(StoreError):

@@ -66,7 +66,7 @@ class Writer:
     """
 
     on_unknown: Callable[[], None]
-    on_fenced: Callable[[], None] | None = None
+    on_fenced: Callable[[StoreFencedError], None] | None = None
 
     def __init__(
         self,
@@ -344,7 +344,7 @@ class Writer:
             job.error = error
         self._tell([*waiting])
         waiting.clear()
-        self._report_soon(self.on_fenced)
+        self._report_soon(self.on_fenced, error)
 
     def _refuse(self, batch: Sequence[Job], error: StoreError, waiting: deque[Job]) -> None:
         """A batch failed: what somebody waits for is refused, what acknowledges updates is kept for later.

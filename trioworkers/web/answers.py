@@ -126,9 +126,11 @@ class NodeRow(TypedDict):
     node: str
     life: str
     is_self: bool
+    state: Literal["running", "draining", "silent"]
     bots: int
     drains: bool
     silent_for: float
+    other_bots: bool
     version: str | None
     answers: NotRequired[bool]
 
@@ -140,6 +142,7 @@ class NodeList(TypedDict):
 class NodeDrained(TypedDict):
     node: str
     drains: bool
+    takers: int
 
 
 class NodeEvicted(TypedDict):
@@ -149,6 +152,7 @@ class NodeEvicted(TypedDict):
 class BotMoved(TypedDict):
     bot: str
     node: str | None
+    once: str | None
 
 
 class Status(TypedDict):

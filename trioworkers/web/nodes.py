@@ -15,7 +15,6 @@ from trioworkers.nearest import nearest
 from trioworkers.web.acts import emit_action
 from trioworkers.web.answers import BotMoved, NodeDrained, NodeEvicted, NodeList
 from trioworkers.web.asked import Asked, RequestRefusedError, read_body
-from trioworkers.web.peers import node_row
 
 if TYPE_CHECKING:
     from trioworkers.cluster.port import Cluster, NodeStatus
@@ -48,7 +47,7 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
     @routes.get("/nodes")
     @described(Description("List the nodes of the cluster; none where the daemon is in no cluster", NodeList))
     async def listed() -> dict[str, Any]:
-        return {"nodes": [] if peers is None else [node_row(node) for node in peers.cluster.nodes()]}
+        return {"nodes": [] if peers is None else [*map(peers.row, peers.cluster.nodes())]}
 
     @routes.post("/nodes/<node>/drain")
     @described(
@@ -65,7 +64,8 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
         if not await cluster().drain(node, drains=not asked.undo):
             raise missing(node)
         emit_action(events, "nodes.undrain" if asked.undo else "nodes.drain", node=node)
-        return {"node": node, "drains": not asked.undo}
+        assert peers is not None  # noqa: S101 - for mypy
+        return {"node": node, "drains": not asked.undo, "takers": peers.takers(node)}
 
     @routes.post("/nodes/<node>/evict")
     @described(
@@ -83,7 +83,8 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
                 reason = f"{node} renewed its lease {one.silent_for:.1f} s ago: stop it, or drain it"
                 raise RequestRefusedError(409, reason)
         if not await cluster().evict(node):
-            raise missing(node)
+            find(node)
+            raise RequestRefusedError(409, f"{node} has renewed its lease meanwhile: stop it, or drain it")
         emit_action(events, "nodes.evict", level="warn", node=node)
         return {"node": node}
 
@@ -104,12 +105,12 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
         if name not in bots:
             near = nearest(name, bots)
             raise RequestRefusedError(404, f"no bot of that name{f', did you mean {near}' if near else ''}")
-        if asked.node is not None:
-            find(asked.node)
+        targets = [] if asked.node is None else find(asked.node)
         if not await nodes.move(bots[name], asked.node):
             raise RequestRefusedError(404, f"no node has claimed {name} yet: ask again in some seconds")
         emit_action(events, "bots.move", name, node=asked.node)
-        return {"bot": name, "node": asked.node}
+        obstacles = [peers.obstacle(node) for node in targets]
+        return {"bot": name, "node": asked.node, "once": obstacles[0] if all(obstacles) and targets else None}
 
     def cluster() -> Cluster:
         if peers is None:
@@ -124,7 +125,9 @@ def node_routes(peers: Peers | None, events: Events) -> Blueprint:
         return found
 
     def missing(name: str) -> RequestRefusedError:
-        near = nearest(name, [node.name for node in cluster().nodes()])
-        return RequestRefusedError(404, f"no node of that name{f', did you mean {near}' if near else ''}")
+        names = sorted({node.name for node in cluster().nodes()})
+        near = nearest(name, names)
+        hint = f"did you mean {near}" if near else f"there are {', '.join(names)}"
+        return RequestRefusedError(404, f"no node of that name, {hint}")
 
     return routes

@@ -92,6 +92,33 @@ class Peers:
         """Whether a node has missed a renewal of its lease, so that it may have ended."""
         return node.state(self._lease()) == "silent"
 
+    def row(self, node: NodeStatus) -> dict[str, Any]:
+        """What a list of nodes tells of one."""
+        return {
+            "node": node.name,
+            "life": node.life,
+            "is_self": node.is_self,
+            "state": node.state(self._lease()),
+            "bots": node.bots,
+            "drains": node.drains,
+            "silent_for": round(node.silent_for, 1),
+            "other_bots": node.other_bots,
+            "version": node.about.get("version"),
+        }
+
+    def takers(self, but: str) -> int:
+        """How many nodes can take bots now, beside those of a name."""
+        nodes = [node for node in self.cluster.nodes() if node.name != but and self.obstacle(node) is None]
+        return len(nodes)
+
+    def obstacle(self, node: NodeStatus) -> str | None:
+        """What has to be otherwise until a node takes bots; None: it takes them."""
+        if self.is_silent(node):
+            return "it renews its lease again"
+        if node.drains:
+            return "it is not drained any more"
+        return "its fleet file has the same bots as that of this node" if node.other_bots else None
+
     async def pass_on(self) -> Response | None:
         """The answer of the node that runs the bot of this request; None: this node answers it.
 
@@ -154,7 +181,7 @@ class Peers:
                     merged[row[by]] = {**row, "node": node.name}
             if document is not None:
                 answered.add(node.life)
-            told.append({**node_row(node), "answers": document is not None})
+            told.append({**self.row(node), "answers": document is not None})
         owners = {name: self.cluster.owner(bot_id) for name, bot_id in self.bots().items()}
         missing = [name for name, owner in owners.items() if owner is None or owner.node not in answered]
         return Gathered([merged[key] for key in sorted(merged)], told, missing)
@@ -201,19 +228,6 @@ class Peers:
                 for node in nodes:
                     nursery.start_soon(ask, node.life)
         return answers
-
-
-def node_row(node: NodeStatus) -> dict[str, Any]:
-    """What a list of nodes tells of one."""
-    return {
-        "node": node.name,
-        "life": node.life,
-        "is_self": node.is_self,
-        "bots": node.bots,
-        "drains": node.drains,
-        "silent_for": round(node.silent_for, 1),
-        "version": node.about.get("version"),
-    }
 
 
 def asked_by_node() -> bool:

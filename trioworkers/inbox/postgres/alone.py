@@ -29,6 +29,9 @@ class Alone:
         self.life = uuid4()
         self._entered = False
 
+    def see_joined(self) -> None:
+        """It begins with its first connection."""
+
     def attach(self, connection: Connection, former: int) -> None:
         """Take the lock. When it has been lost to another daemon, that one has ended this life's row.
 

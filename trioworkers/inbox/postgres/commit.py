@@ -18,6 +18,7 @@ from psycopg import pq
 
 from trioworkers.inbox.postgres import statements as sql
 from trioworkers.inbox.postgres.arrays import Blobs, Bools, Floats, Ints, Texts, text
+from trioworkers.inbox.postgres.keys import encoded_key, in_order, places
 from trioworkers.inbox.postgres.schema import COUNTS
 from trioworkers.inbox.rules import Committed, once_seen, put_result
 from trioworkers.inbox.store import (
@@ -38,7 +39,7 @@ from trioworkers.inbox.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trioworkers.inbox.postgres.session import Session
     from trioworkers.inbox.store import ArrivalResult, Operation, Result, StoreWrite
@@ -92,7 +93,7 @@ class Commit:
             psycopg.Error, StoreError: it failed; with `session.in_doubt` the connection was lost in COMMIT.
         """
         connection = self._session.connection()  # there may be another life now, whose numbers begin anew
-        self._node, self._batch = self._session.lease.life, self._session.batch + 1
+        self._node, self._batch = self._session.life, self._session.batch + 1
         self._session.is_unreplicated = False
         try:
             with connection.pipeline():
@@ -316,6 +317,10 @@ class Commit:
         """Write what comes with updates, then what is put."""
         new = {(write.plugin, write.key): (write.value, write.until) for write in self._writes}
         before: dict[tuple[str, bytes], tuple[bytes | None, float | None]] = {}
+        if self._session.lease.is_shared and (puts or any(value is None for value, _ in new.values())):
+            held = places(new.keys() | {(put.plugin, put.key) for _, put in puts})
+            execute(sql.MAKE_VALUES, held)
+            execute(sql.LOCK_VALUES, held)
         if puts:
             plugins, keys = (
                 Texts(put.plugin for _, put in puts),
@@ -332,15 +337,12 @@ class Commit:
                 new[put.plugin, put.key] = put.value, put.until
         kept = {place: one for place, one in new.items() if one[0] is not None}
         if kept:
-            values = Blobs(value for value, _ in kept.values())
-            ends = Floats(FOREVER if until is None else until for _, until in kept.values())
-            execute(sql.PUT, (*_places(kept), values, ends))
+            columns = [kept[place] for place in in_order(kept)]
+            values = Blobs(value for value, _ in columns)
+            ends = Floats(FOREVER if until is None else until for _, until in columns)
+            execute(sql.PUT, (*places(kept), values, ends))
         if len(kept) < len(new):
-            execute(sql.REMOVE, _places(new.keys() - kept))
-
-
-def _places(places: Collection[tuple[str, str]]) -> tuple[Texts, Blobs]:
-    return Texts(plugin for plugin, _ in places), Blobs(encoded_key(key) for _, key in places)
+            execute(sql.REMOVE, places(new.keys() - kept))
 
 
 def may_be_sure(operations: Sequence[Operation]) -> bool:
@@ -363,11 +365,6 @@ def bots_with_ids(operations: Sequence[Operation]) -> set[int]:
     """The bots of which updates get ids, or gaps are left or closed."""
     of_updates = {one.update.bot_id for one in operations if isinstance(one, Reschedule)}
     return of_updates | {one.bot_id for one in operations if isinstance(one, Accept | Replay | MoveToDead)}
-
-
-def encoded_key(key: str) -> bytes:
-    """A once key or a plugin's key as the tables hold it."""
-    return key.encode(errors="surrogatepass")
 
 
 def _encoded(failure: Any) -> str:

@@ -9,8 +9,8 @@ import psycopg
 
 from trioworkers.inbox.copying import BYTES, TABLES
 from trioworkers.inbox.postgres import statements as sql
-from trioworkers.inbox.postgres.commit import encoded_key
 from trioworkers.inbox.postgres.errors import store_error
+from trioworkers.inbox.postgres.keys import encoded_key
 from trioworkers.inbox.postgres.schema import SCHEMA
 from trioworkers.inbox.store import FLEET
 

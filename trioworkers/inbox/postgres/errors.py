@@ -38,6 +38,7 @@ KINDS: dict[str, type[StoreError]] = {
     "23": StoreRejectedError,  # integrity constraint, of a trigger or a constraint that somebody added
     "54": StoreRejectedError,  # program limit exceeded
 }
+RIGHTS = ", expected a role that owns the schema trioworkers and all in it"
 QUOTES = ("22", "23")  # classes whose primary message may quote a value
 
 
@@ -54,7 +55,8 @@ def store_error(what: str, error: psycopg.Error) -> StoreError:
         return StoreFencedError(FENCED)
     kind = next((KINDS[code[:size]] for size in (5, 2) if code[:size] in KINDS), StoreError)
     said = type(error).__name__ if code.startswith(QUOTES) else first_line(error)
-    return kind(f"{what}: {said} ({code})")
+    hint = RIGHTS if kind is StoreForbiddenError else ""
+    return kind(f"{what}: {said} ({code}){hint}")
 
 
 def first_line(error: psycopg.Error) -> str:

@@ -20,8 +20,8 @@ import msgspec
 import psycopg
 
 from trioworkers.inbox.postgres import lease_statements as sql
-from trioworkers.inbox.postgres.errors import store_error
-from trioworkers.inbox.postgres.lease_change import Change
+from trioworkers.inbox.postgres.errors import FENCED, store_error
+from trioworkers.inbox.postgres.lease_change import FAILED_OVER, Change
 from trioworkers.inbox.postgres.lease_connection import LeaseConnection
 from trioworkers.inbox.postgres.session import end_process
 from trioworkers.inbox.store import StoreError, StoreFencedError, StoreUnreachableError
@@ -79,6 +79,7 @@ class NodeLease:
         self._lock = threading.Lock()  # over what both the thread and others use
         self._bots = frozenset(bots)
         self._connection = LeaseConnection(url, terms.ttl / 3)
+        self._claims = sql.Claims()
         self._names: dict[str, str] = {}  # of the other nodes that were seen last, by their lives
         self._releases: set[int] = set()
         self._published: Mapping[str, Any] = {}
@@ -96,6 +97,7 @@ class NodeLease:
         with self._lock:
             self.life: UUID = uuid4()
             self._timeline: str | None = None  # until it has joined
+            self._is_failover = False
             self.view = View((), {})
             self._ownership = Ownership(str(self.life), self.name, self._bots, self.terms)
             self._renewed_at = self.looked_at = float("-inf")
@@ -104,22 +106,21 @@ class NodeLease:
         self._connection.ring()
 
     def attach(self, connection: Connection, former: int) -> None:
-        """The writer has a new connection; it may only be used on the timeline in which this life began.
-
-        Raises:
-            StoreUnreachableError: this life has not joined yet.
-            StoreFencedError: this life is over.
-        """
-        timeline = self._timeline
-        if timeline is None:
-            message = "this daemon has not joined its cluster yet"
-            raise StoreUnreachableError(message)
+        """The writer has a new connection; it may only be used on the timeline in which this life began."""
         if former:  # what it was about to commit is settled sooner
             end_process(connection, former)
         (now,) = connection.execute(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
-        if now != timeline or self._ownership.is_over:
-            message = "a standby of the database took over: this daemon begins anew"
-            raise StoreFencedError(message)
+        self.see_joined()
+        if now != self._timeline:
+            raise StoreFencedError(FAILED_OVER)
+
+    def see_joined(self) -> None:
+        """See that the writer may have a connection."""
+        if self._ownership.is_over:
+            raise StoreFencedError(FAILED_OVER if self._is_failover else FENCED)
+        if self._timeline is None:
+            message = "this daemon has not joined its cluster yet"
+            raise StoreUnreachableError(message)
 
     def may_work(self) -> bool:
         """Whether this node may work for its bots at this moment: no other can have evicted it yet."""
@@ -171,8 +172,10 @@ class NodeLease:
         self._connection.ring()
 
     def silent_for(self, life: str) -> float:
-        """Seconds for which this node has not seen a renewal of another."""
+        """Seconds for which this node has not seen a renewal of another; of itself, since its last one."""
         with self._lock:
+            if life == str(self.life):
+                return max(0.0, self._clock() - self._renewed_at)
             return self._ownership.silent_for(life, self._clock())
 
     def leave(self) -> None:
@@ -182,10 +185,11 @@ class NodeLease:
             self.looked_at = float("-inf")
         self._connection.ring()
 
-    def end(self) -> None:
-        """This life is over, as its writer has found; the next step says so."""
+    def end(self, life: UUID) -> None:
+        """This life is over, as its writer has found; the next step says so. It may be a former one."""
         with self._lock:
-            self._ownership.end()
+            if self.life == life:
+                self._ownership.end()
         self._connection.ring()
 
     def wait(self, seconds: float) -> None:
@@ -232,7 +236,8 @@ class NodeLease:
             return Change(trouble=error)
         except psycopg.Error as error:
             self._connection.lose()
-            return Change(trouble=store_error("the lease could not be kept", error))
+            what = "the cluster cannot be joined" if self._timeline is None else "the lease could not be kept"
+            return Change(trouble=store_error(what, error))
 
     def _step(self) -> Change:
         if self._ownership.is_over:
@@ -276,7 +281,7 @@ class NodeLease:
             self._ownership.end()
             self._ownership.owned.clear()
         self.renewed(self._ownership.deadline)
-        return Change(is_over=True, life=self.life, lost=lost)
+        return Change(is_over=True, life=self.life, is_failover=self._is_failover, lost=lost)
 
     def _look(self) -> Change:
         began = self._clock()
@@ -297,11 +302,13 @@ class NodeLease:
         if decision.grant:
             self._run(sql.GRANT, (view.granted, view.timeline))
         if decision.claim:
-            connection = self._connection.open(self.life)
-            epochs = sql.claim(connection, decision.claim, self.life, self.unordered)
+            with self._connection.limited(self.life) as connection:
+                epochs = self._claims.claim(connection, decision.claim, self.life, self.unordered)
             self._connection.see_synced()
             with self._lock:
                 self._ownership.claimed(epochs)
+            if not epochs:  # fewer are tried next, or somebody else was faster
+                self.looked_at = float("-inf")
         if decision.evict:  # its bots are free now
             self.looked_at = float("-inf")
         names = {node.life: node.name for node in view.nodes if node.life != self._ownership.life}
@@ -320,9 +327,8 @@ class NodeLease:
 
     def _evict(self, node: Node) -> bool:
         """Remove the row of a node whose beat stood still, unless it has beaten since."""
-        connection = self._connection.open(self.life)
         try:
-            with connection.transaction():
+            with self._connection.limited(self.life) as connection, connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{STUCK}s'")
                 return bool(connection.execute(sql.EVICT, (node.life, node.beat)).fetchall())
         except psycopg.errors.LockNotAvailable:  # it stands still within a transaction; the next look goes on
@@ -350,6 +356,7 @@ class NodeLease:
         if self.former is not None:
             self._run(sql.REMOVE, (self.former,))
             self.former = None
+        self._run(sql.SKIP_IDS, (timeline,))
         self.joins(self.life)
         sent = self._clock()
         self._run(sql.JOIN, (self.life, self.name, self.terms.ttl, self._about()))
@@ -386,3 +393,4 @@ class NodeLease:
         if self._timeline is not None and self._connection.timeline != self._timeline:
             with self._lock:
                 self._ownership.end()
+                self._is_failover = True

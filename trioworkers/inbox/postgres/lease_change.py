@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from trioworkers.inbox.store import StoreError
 
 
+FAILED_OVER = "a standby of the database took over: this daemon begins anew"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What one step has brought.
@@ -22,6 +25,7 @@ class Change:
         lost: bots that are not this node's any more; they stop at once.
         is_over: `life` has ended, and all its bots stop at once. When nothing of them is left, and the
             writer has nothing more of them, :meth:`NodeLease.begin` another one.
+        is_failover: it has ended because a standby of the database took over.
         released: bots that this node has given back, with the epochs under which it had them.
         joined, left, evicted: names of other nodes that were seen for the first time, that have gone, and
             that this node has evicted.
@@ -34,6 +38,7 @@ class Change:
     lost: tuple[int, ...] = ()
     is_over: bool = False
     life: UUID | None = None
+    is_failover: bool = False
     released: Mapping[int, int] = field(default_factory=dict)
     joined: tuple[str, ...] = ()
     left: tuple[str, ...] = ()

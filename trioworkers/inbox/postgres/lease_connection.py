@@ -9,7 +9,7 @@ import os
 import select
 import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,7 +21,7 @@ from trioworkers.inbox.postgres.session import settings_of
 from trioworkers.inbox.store import StoreTakenError, StoreUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     Connection = psycopg.Connection[Any]
@@ -44,6 +44,7 @@ class LeaseConnection:
         self.timeline = ""
         self.heard: deque[tuple[str, str]] = deque()
         self._settings = settings_of(url)
+        self._longest = 1.25 * patience  # what waits for longer is ended by us, not by statement_timeout
         self._limits = f"-c statement_timeout={patience:.3f}s -c lock_timeout=2s"
         # a server that has vanished without a word is noticed before the lease has long ended
         seconds = max(1, round(patience / 2))
@@ -55,6 +56,7 @@ class LeaseConnection:
             "keepalives_count": "2",
         }
         self._connection: Connection | None = None
+        self._life: UUID | None = None  # whose name it has, and whose messages it hears
         self._is_unsynced, self._process = False, 0
         self._lock = threading.Lock()  # over the bell, which is rung from anywhere
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -67,7 +69,9 @@ class LeaseConnection:
             StoreError, psycopg.Error: it cannot be used.
         """
         if self._connection is not None:
-            return self._connection
+            if self._life == life:
+                return self._connection
+            self.lose()  # it was opened for the former life, after that had ended
         own = self._patience | {
             "application_name": f"trioworkers {life} lease",
             "options": f"{self._settings.get('options', '')} {self._limits}".strip(),
@@ -91,7 +95,7 @@ class LeaseConnection:
         self.heard.append((sql.TOLD, ""))  # what was told while there was none is not known
         connection.add_notice_handler(self._hear_notice)
         self._is_unsynced = False
-        self._connection = connection
+        self._connection, self._life = connection, life
         return connection
 
     def run(self, life: UUID, statement: str, values: Sequence[Any] = ()) -> Cursor:
@@ -101,9 +105,25 @@ class LeaseConnection:
             StoreUnreachableError: it is not known to be on the standby that it has to be on.
             psycopg.Error: it took no effect, or the connection was lost, and it may.
         """
-        cursor = self.open(life).execute(statement, values)
+        with self.limited(life) as connection:
+            cursor = connection.execute(statement, values)
         self.see_synced()
         return cursor
+
+    @contextmanager
+    def limited(self, life: UUID) -> Iterator[Connection]:
+        """The connection, for one transaction. Its commit waits for a standby for some seconds at most.
+
+        PostgreSQL ends `statement_timeout` before the commit of a statement, and so before that wait.
+        """
+        connection = self.open(life)
+        timer = threading.Timer(self._longest, _cancel, (connection, self._longest))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield connection
+        finally:
+            timer.cancel()
 
     def see_synced(self) -> None:
         """See that the last commit is on the standby that it has to be on.
@@ -167,3 +187,8 @@ class LeaseConnection:
     def _hear_notice(self, said: psycopg.errors.Diagnostic) -> None:
         if said.sqlstate == "01000":  # "canceling wait for synchronous replication": told as a success
             self._is_unsynced = True
+
+
+def _cancel(connection: Connection, seconds: float) -> None:
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=seconds)

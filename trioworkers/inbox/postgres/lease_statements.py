@@ -12,7 +12,7 @@ from trioworkers.nursery.ownership import Lease, Node, View
 from trioworkers.records import ANY_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
 CHANNEL = "trioworkers_leases"  # a bot has become free, or is to move
@@ -25,6 +25,12 @@ SELECT set_config('synchronous_commit', 'on', false)
 """
 JOIN = "INSERT INTO node (id, name, ttl, about) VALUES (%s, %s, %s, %s)"
 GRANT_FIRST = f"INSERT INTO cluster (timeline) VALUES ({TIMELINE}) ON CONFLICT DO NOTHING"
+# After a failover the standby may not know the last ids that were given, and none may be given twice. A node
+# joins, and so does this, before it accepts anything
+SKIP_IDS = (
+    "SELECT setval('inbox_id', last_value + 1000000) FROM inbox_id"
+    " WHERE EXISTS (SELECT FROM cluster WHERE timeline <> %s)"
+)
 GRANT = f"UPDATE cluster SET timeline = {TIMELINE} WHERE timeline = %s AND {TIMELINE} = %s"
 RENEW = "UPDATE node SET beat = beat + 1, seen = now() WHERE id = %s RETURNING beat"
 LOOK = f"""
@@ -46,6 +52,7 @@ RETURNING bot.bot_id, epoch, free.drained
 # In flight can only have been the first of each key, since the next one goes out after the commit of its end;
 # what has left its lane or has no key; and any of bots that handle a key side by side. Each lane costs two
 # looks into an index, however long it is. Of what has no lane, a node has the first thousands in memory.
+MOST_CLAIMED = 1_000_000  # bots at a time
 MOST_LANES, MOST_OTHERS = 20_000, 5_000  # of a bot
 DOUBT = f"""
 WITH RECURSIVE lane (bot_id, key, number) AS (
@@ -80,7 +87,6 @@ WHERE bot.bot_id = given.bot_id AND bot.epoch = given.epoch AND owner = %s
 """
 TELL = f"SELECT pg_notify('{CHANNEL}', '')"
 TELL_ONE = "SELECT pg_notify(%s, %s)"
-EVICT_NAME = "DELETE FROM node WHERE name = %s RETURNING id"
 DRAIN = "UPDATE node SET about = about || jsonb_build_object('drains', %s::bool) WHERE name = %s RETURNING id"
 PIN = "UPDATE bot SET pinned = %s WHERE bot_id = %s RETURNING bot_id"
 REMOVE = "DELETE FROM node WHERE id = %s"
@@ -109,19 +115,43 @@ def claim(
     Raises:
         psycopg.Error: none was claimed, or the connection was lost, and they may have been.
     """
-    chosen = sorted(bot_ids)
-    try:
-        with connection.transaction():
-            rows = connection.execute(CLAIM, (chosen, life)).fetchall()
-            if doubtful := {bot_id for bot_id, _, drained in rows if not drained}:
-                connection.execute("SET LOCAL enable_seqscan = off")
-                lists = {"bots": sorted(doubtful), "unordered": sorted(doubtful & {*unordered})}
-                connection.execute(DOUBT, lists)
-    except psycopg.errors.QueryCanceled:  # so much waits that it takes too long for all of them
-        if len(chosen) == 1:
-            raise
-        return claim(connection, chosen[: len(chosen) // 2], life, unordered)
+    with connection.transaction():
+        rows = connection.execute(CLAIM, (sorted(bot_ids), life)).fetchall()
+        if doubtful := {bot_id for bot_id, _, drained in rows if not drained}:
+            connection.execute("SET LOCAL enable_seqscan = off")
+            lists = {"bots": sorted(doubtful), "unordered": sorted(doubtful & {*unordered})}
+            connection.execute(DOUBT, lists)
     return {bot_id: epoch for bot_id, epoch, _ in rows}
+
+
+class Claims:
+    """Claims as many bots at a time as the server manages in the time that it has for a statement.
+
+    So much may wait that it is too slow for all of them. Each try is a call of its own, as the lease has to
+    be renewed between two of them.
+    """
+
+    def __init__(self) -> None:
+        self._most = MOST_CLAIMED
+
+    def claim(
+        self,
+        connection: psycopg.Connection[Any],
+        bot_ids: Sequence[int],
+        life: UUID,
+        unordered: Iterable[int] = (),
+    ) -> dict[int, int]:
+        """As :func:`claim`, of the first of these bots; none, where fewer are to be tried next."""
+        chosen = bot_ids[: self._most]
+        try:
+            epochs = claim(connection, chosen, life, unordered)
+        except psycopg.errors.QueryCanceled:
+            if len(chosen) == 1:
+                raise
+            self._most = len(chosen) // 2
+            return {}
+        self._most = min(2 * self._most, MOST_CLAIMED)
+        return epochs
 
 
 def read_view(row: Any) -> View:

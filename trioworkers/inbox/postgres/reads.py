@@ -10,7 +10,7 @@ import msgspec
 from trioworkers.inbox.fetch import Page
 from trioworkers.inbox.postgres import statements as sql
 from trioworkers.inbox.postgres.arrays import Ints, Texts, text
-from trioworkers.inbox.postgres.commit import encoded_key
+from trioworkers.inbox.postgres.keys import encoded_key
 from trioworkers.inbox.postgres.schema import COUNTS
 from trioworkers.inbox.tally import Tally
 from trioworkers.records import Attempt, DeadLetter, RecordedCall, Waiting

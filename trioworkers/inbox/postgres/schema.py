@@ -136,11 +136,13 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
         return
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '10s'")
+        connection.execute("SET LOCAL statement_timeout = 0")  # that of a lease is too short for an index
         connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK, MIGRATING))
         version, oldest = _version(connection)
         if oldest > SCHEMA_VERSION:
             message = (
-                f"the database has schema {version} of a newer trioworkers, this one knows {SCHEMA_VERSION}"
+                f"the database has schema {version} of a newer trioworkers, this one knows {SCHEMA_VERSION}:"
+                " install the newer one here, too"
             )
             raise StoreRefusedError(message)
         if version >= SCHEMA_VERSION:

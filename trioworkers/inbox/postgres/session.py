@@ -74,11 +74,20 @@ class Lease(Protocol):
     @property
     def is_shared(self) -> bool: ...
 
+    def see_joined(self) -> None:
+        """See that the writer may have a connection, before it opens one.
+
+        Raises:
+            StoreUnreachableError: this life has not begun yet.
+            StoreFencedError: it is over.
+        """
+
     def attach(self, connection: Connection, former: int) -> None:
         """The writer has a new connection. `former`: the server process of the one before; 0: none.
 
         Raises:
             StoreRefusedError: another daemon has the store.
+            StoreUnreachableError, StoreFencedError: as for `see_joined`.
         """
 
 
@@ -92,6 +101,7 @@ class Session:
 
     Attributes:
         lease: as given.
+        life: for which the connection was opened last: another one of `lease` has a connection of its own.
         batch: the number of the last commit that is known to have been made, or never will be.
         in_doubt: whether it is not known of the commit after that.
         is_unreplicated: whether the server gave up waiting for a synchronous standby since this was reset. It
@@ -107,7 +117,7 @@ class Session:
         self._durability = durability
         self._connection: Connection | None = None
         self._former = 0
-        self._life: UUID | None = None
+        self.life: UUID | None = None
         self._next_try, self._failure = 0.0, ""
         self.batch = 0
         self.in_doubt = False
@@ -141,18 +151,23 @@ class Session:
 
     def _open(self) -> bool:
         if self._connection is not None:
-            if self._life == self.lease.life:
+            if self.life == self.lease.life:
                 return False
             self.lose()  # it is a former life's, and its name says so
         if time.monotonic() < self._next_try:
             raise StoreUnreachableError(self._failure)
+        life = self.lease.life
         try:
-            connection = self._connect()
+            self.lease.see_joined()
+            connection = self._connect(life)
             try:
-                took_effect = self._enter(connection)
+                took_effect = self._enter(connection, life)
             except BaseException:
                 connection.close()
                 raise
+        except StoreFencedError as error:
+            error.life = life
+            raise
         except psycopg.Error as error:
             told = store_error("the database cannot be used", error)
             self._next_try, self._failure = time.monotonic() + PAUSE, str(told)
@@ -160,14 +175,14 @@ class Session:
         self._connection = connection
         return took_effect
 
-    def _connect(self) -> Connection:
+    def _connect(self, life: UUID) -> Connection:
         logging.getLogger("psycopg").setLevel(
             logging.ERROR
         )  # it tells of each pipeline that breaks, as we do
-        info = make_conninfo(**self._settings, application_name=f"trioworkers {self.lease.life}")
+        info = make_conninfo(**self._settings, application_name=f"trioworkers {life}")
         return psycopg.connect(info, autocommit=True, prepare_threshold=0)
 
-    def _enter(self, connection: Connection) -> bool:
+    def _enter(self, connection: Connection, life: UUID) -> bool:
         info = connection.info
         if info.server_version < OLDEST:
             message = f"the server is PostgreSQL {info.server_version // 10000}, expected 12 or later"
@@ -177,7 +192,7 @@ class Session:
             raise StoreRefusedError(message)
         (process,) = connection.execute(PROCESS, prepare=False).fetchone() or (0,)
         if process != info.backend_pid:
-            self._see_pooler(process)
+            self._see_pooler(process, life)
         connection.execute(ENTER, prepare=False)
         if self._durability == "normal":
             connection.execute("SET synchronous_commit = off")
@@ -187,7 +202,7 @@ class Session:
         register(connection)
         prepare(connection)
         self.lease.attach(connection, self._former)
-        took_effect = self._settle(connection)
+        took_effect = self._settle(connection, life)
         self._former = process
         return took_effect
 
@@ -195,23 +210,23 @@ class Session:
         if diagnostic.sqlstate == UNREPLICATED:
             self.is_unreplicated = True
 
-    def _see_pooler(self, process: int) -> None:
+    def _see_pooler(self, process: int, life: UUID) -> None:
         """A pooler stands between: a second client must not get the server process of the first.
 
         Raises:
             StoreRefusedError: it does, so the pooler gives it away after each transaction.
         """
-        with self._connect() as second:
+        with self._connect(life) as second:
             (other,) = second.execute(PROCESS, prepare=False).fetchone() or (0,)
         if other == process:
             message = "the pooler before the server gives connections away after each transaction"
             raise StoreRefusedError(f"{message}, expected pool_mode = session, or the server itself")
 
-    def _settle(self, connection: Connection) -> bool:
+    def _settle(self, connection: Connection, life: UUID) -> bool:
         """Know what came of a commit in doubt, and that the server has all those before it."""
-        if self._life != self.lease.life:  # nothing of a former life is in doubt: it can write nothing more
-            self._life, self.batch, self.in_doubt = self.lease.life, 0, False
-        is_there, last = connection.execute(LAST, (self._life, self._life)).fetchone() or (False, 0)
+        if self.life != life:  # nothing of a former life is in doubt: it can write nothing more
+            self.life, self.batch, self.in_doubt = life, 0, False
+        is_there, last = connection.execute(LAST, (life, life)).fetchone() or (False, 0)
         if not is_there:
             raise StoreFencedError(FENCED)
         if last < self.batch:
@@ -230,7 +245,7 @@ class Session:
             try:
                 with connection.transaction():
                     connection.execute(f"SET LOCAL lock_timeout = '{STUCK}s'")
-                    rows = connection.execute(claim, (self._life, self.batch + 1)).fetchall()
+                    rows = connection.execute(claim, (self.life, self.batch + 1)).fetchall()
             except psycopg.errors.LockNotAvailable:  # the server still waits for the former connection
                 end_process(connection, self._former)
             else:

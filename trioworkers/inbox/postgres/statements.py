@@ -167,6 +167,18 @@ VALUES = (
     " LATERAL (SELECT value, until FROM plugin_values WHERE plugin = asked.p AND key = asked.k OFFSET 0)"
     " AS found"
 )
+# Other nodes write values, too: in a cluster a commit that reads or removes some locks all its rows first, in
+# an order that is the same for all. Where there is no row it makes one whose time has passed; upkeep removes
+# that
+MAKE_VALUES = (
+    "INSERT INTO plugin_values (plugin, key, value, until)"
+    " SELECT p, k, '', 0 FROM unnest(%b::text[], %b::bytea[]) AS given (p, k) ON CONFLICT DO NOTHING"
+)
+LOCK_VALUES = (
+    "SELECT FROM unnest(%b::text[], %b::bytea[]) AS asked (p, k),"
+    " LATERAL (SELECT FROM plugin_values WHERE plugin = asked.p AND key = asked.k OFFSET 0 FOR UPDATE)"
+    " AS held"
+)
 PUT = (
     "INSERT INTO plugin_values (plugin, key, value, until)"
     " SELECT p, k, v, NULLIF(u, 'Infinity') FROM unnest(%b::text[], %b::bytea[], %b::bytea[], %b::float8[])"

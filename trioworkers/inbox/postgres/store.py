@@ -9,11 +9,13 @@ import psycopg
 from trioworkers.inbox.postgres import reads
 from trioworkers.inbox.postgres import statements as sql
 from trioworkers.inbox.postgres.arrays import Ints, text
-from trioworkers.inbox.postgres.commit import Commit, DoubtError, bots_with_ids, encoded_key, may_be_sure
+from trioworkers.inbox.postgres.commit import Commit, DoubtError, bots_with_ids, may_be_sure
 from trioworkers.inbox.postgres.errors import store_error
+from trioworkers.inbox.postgres.keys import encoded_key
 from trioworkers.inbox.postgres.session import Session
 from trioworkers.inbox.store import (
     StoreError,
+    StoreFencedError,
     StoreUnknownError,
     StoreUnreachableError,
 )
@@ -41,7 +43,8 @@ class PostgresStore:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._heads: set[int] = set()
+        self._heads: set[int] = set()  # bots that have a row in `head`
+        self._life: UUID | None = None  # which saw that: a standby that took over may have lost them
         self._last_ids: dict[int, int] = {}
         self._folded: tuple[UUID | None, int] = None, 0  # a life, and up to which of its commits
         self._rounds = 0
@@ -89,10 +92,19 @@ class PostgresStore:
             raise away from None
 
     def _commit(self, operations: Sequence[Operation], *, sure: bool) -> Sequence[Result]:
-        if self.is_shared and (new := bots_with_ids(operations) - self._heads):
-            self._session.connection().execute(sql.HEADS, (Ints(new),))
-            self._heads |= new
+        if self.is_shared:
+            self._know_heads(bots_with_ids(operations))
         return Commit(self._session, operations, self._last_ids, sure=sure).run()
+
+    def _know_heads(self, bots: set[int]) -> None:
+        """See that these bots have the rows that are locked by whoever gives their updates ids."""
+        connection = self._session.connection()
+        if self._life != self._session.life:
+            self._life = self._session.life
+            self._heads.clear()
+        if new := bots - self._heads:
+            connection.execute(sql.HEADS, (Ints(new),))
+            self._heads |= new
 
     def waiting(self, bot_id: int, fetch: Fetch) -> Page:
         page = self._reading(lambda: reads.read_waiting(self._rows, bot_id, fetch))
@@ -162,7 +174,8 @@ class PostgresStore:
 
     def tend(self, *, prove: bool = False) -> int:
         """Add what was counted to the tallies, and forget the marks of commits that are not in doubt."""
-        life, last = self._session.lease.life, self._session.batch
+        self._session.connection()  # with another life its commits are counted anew
+        life, last = self._session.life, self._session.batch
         folded = min(self._folded[1], last) if self._folded[0] == life else 0
         # what was deleted stays in the indexes while somebody has an older snapshot: it is not passed again
         self._changing(sql.FOLD, (life, folded, last))
@@ -210,6 +223,8 @@ class PostgresStore:
 
     def _told(self, what: str, error: psycopg.Error) -> StoreError:
         told = store_error(what, error)
+        if isinstance(told, StoreFencedError):
+            told.life = self._session.life
         if isinstance(told, StoreUnreachableError):
             self._session.lose()
         return told
