@@ -65,6 +65,7 @@ class ClusterSoak:
         self._sizes: list[dict[str, Size]] = []  # before it, at its end, at the soak's end
         self._done: Counter[str] = Counter()
         self._awake: set[str] = set()  # bots whose workers start before they are wanted
+        self._disturbing = trio.Lock()
         self._is_over = False
         self._began = 0.0
         self._telegram: TelegramProcess
@@ -225,6 +226,10 @@ class ClusterSoak:
         self._absences.append(Absence(life, step.what, since, until, bots))
 
     async def _disturb(self, what: str, down: float) -> None:
+        async with self._disturbing:  # a server that is away already cannot be stopped
+            await self._disturb_now(what, down)
+
+    async def _disturb_now(self, what: str, down: float) -> None:
         self._done[what] += 1
         since = time.monotonic()
         act = self._servers.restart if what == "restart server" else self._servers.fail_over
