@@ -48,6 +48,7 @@ BEFORE, MEANWHILE, AFTER = 5, 20, 5  # messages of each person, at least
 PIPE = 4096  # bytes that it holds
 SMALL = 64 << 20  # bytes of the disk
 FROZEN = 8.0  # seconds
+NO_DESCRIPTOR = 3  # the first ones are open: so what is closed meanwhile gives room for none
 SPARE = 24 << 20  # bytes that a group of processes may grow by
 GREEDY = """
 async def handle(update, bot):
@@ -133,7 +134,7 @@ def processes_of_workers(town: Town) -> Iterator[None]:
 @contextmanager
 def descriptors(town: Town) -> Iterator[None]:
     """No file can be opened and no connection accepted."""
-    with town.limited(resource.RLIMIT_NOFILE, len(os.listdir(f"/proc/{town.pid}/fd"))):
+    with town.limited(resource.RLIMIT_NOFILE, NO_DESCRIPTOR):
         yield
     town.fleet.wait_for(lambda: town.folder.command("status").returncode == 0, PATIENCE)
 
@@ -141,7 +142,7 @@ def descriptors(town: Town) -> Iterator[None]:
 @contextmanager
 def descriptors_amid_deaths(town: Town) -> Iterator[None]:
     """No file can be opened while the zygote and the worker die, which are held by descriptors."""
-    with town.limited(resource.RLIMIT_NOFILE, len(os.listdir(f"/proc/{town.pid}/fd"))):
+    with town.limited(resource.RLIMIT_NOFILE, NO_DESCRIPTOR):
         worker = town.workers[0]
         os.kill(town.zygote, signal.SIGKILL)
         town.wait_event("zygote.exited", "ulimit -n")

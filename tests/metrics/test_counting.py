@@ -16,7 +16,6 @@ from trioworkers.botapi.meter import CallMeter
 from trioworkers.config.settings import RetrySettings
 from trioworkers.events import Events
 from trioworkers.figures import Commits, Figures, Histogram, ReloadFigures
-from trioworkers.handling.log import BotLog
 from trioworkers.inbox.memory import MemoryStore
 from trioworkers.inbox.queue import Queue
 from trioworkers.inbox.store import Accept, StoreFullError
@@ -176,7 +175,7 @@ async def test_a_worker_says_what_it_called_before_it_leaves(nursery):
     tuning = Retune({}, 1.0, 3600.0, 3600.0, "error")
     configure = Configure("b", BOT, "7:x", "http://x", "h:h", [], 1, tuning, counts_calls=True)
     nothing: Any = None
-    worker = Worker(configure, Handler(handle, None, stop, None, "c0de"), its, nothing, BotLog(), meter)
+    worker = Worker(configure, Handler(handle, None, stop, None, "c0de"), its, nothing, meter)
 
     async def run() -> None:
         assert await worker.run([]) == 0

@@ -52,7 +52,7 @@ class Scene:
         configure = Configure("echo", 42, "42:x", "http://x", "h:h", [], 4, tuning({}), plugins=self.plugins)
         handler = Handler(handle, start, stop, None, "c0de")
         self.loaded = WorkerPlugins(self.plugins, self.log)
-        worker = Worker(configure, handler, self.daemon.theirs, None, BotLog(), None, self.loaded)  # type: ignore[arg-type]
+        worker = Worker(configure, handler, self.daemon.theirs, None, None, self.loaded)  # type: ignore[arg-type]
 
         async def run():
             self.daemon.code = await worker.run([])

@@ -14,7 +14,6 @@ import trio
 import trio.testing
 
 from trioworkers.errors import Dead, Drop, Retry
-from trioworkers.handling.log import BotLog
 from trioworkers.nursery.worker import START_TIMEOUT
 from trioworkers.protocol.channel import Channel
 from trioworkers.protocol.frames import (
@@ -67,7 +66,7 @@ class Daemon:
     def start(self, handle, *others, start=None, stop=None, settings_changed=None):
         configure = Configure("echo", 42, "42:x", "http://x", "h:h", [], 4, tuning({"a": 1}))
         handler = Handler(handle, start, stop, settings_changed, "c0de")
-        worker = Worker(configure, handler, self.theirs, Patient(), BotLog())  # type: ignore[arg-type]
+        worker = Worker(configure, handler, self.theirs, Patient())  # type: ignore[arg-type]
 
         async def run():
             self.code = await worker.run(list(others))

@@ -156,7 +156,8 @@ async def serve_worker(end: socket.socket) -> int:
     meter = CallMeter() if first.counts_calls else None
     server = Server(first.api_base, first.proxy, first.is_test, first.local_files)
     async with BotApi(server, first.token, connections=connections, meter=meter) as api:
-        worker = Worker(first, handler, channel, api, log, meter, plugins)
+        worker = Worker(first, handler, channel, api, meter, plugins)
+        hear_logging(worker.log)
         api.turns = worker.turns
         api.gate = LeaseGate(first.lease).wait if first.lease else None
         return await worker.run(others)
@@ -176,7 +177,6 @@ class Worker:
         handler: Handler,
         channel: Channel,
         api: BotApi,
-        log: BotLog,
         meter: CallMeter | None = None,
         plugins: WorkerPlugins | None = None,
     ) -> None:
@@ -190,7 +190,7 @@ class Worker:
         self._api = api
         self.turns = FrameTurns(channel, configure.tuning.takes_turns)
         self._meter = meter
-        self.log = log
+        self.log = BotLog(configure.tuning.log_level, bot=configure.name)
         self._is_started, self._is_drained = trio.Event(), trio.Event()
         self._in_flight: dict[int, HandlingFence] = {}
         self._asks = Asks(channel)
