@@ -87,7 +87,7 @@ def test_a_page_whose_script_could_not_be_loaded_goes_on_by_itself(run_fleet, op
 
 
 def test_a_script_that_is_not_there_is_not_asked_for_without_end(run_fleet, open_dashboard) -> None:
-    """As while the daemon answers: its person is told, and presses the button."""
+    """The daemon answers all the time: the page says so, and loads when the button is pressed."""
     fleet = run_fleet({"bots": {"echo": {}}})
     screen = open_dashboard(fleet)
     screen.may_lose = True

@@ -360,7 +360,7 @@ def test_others_hear_at_once_of_a_bot_that_was_released(nodes):
 
 @pytest.mark.parametrize("weaker", ["off", "local"])
 def test_renewals_wait_for_what_the_server_waits_for(nodes, weaker):
-    """Whatever the address or the role says: a renewal that a failover loses is none."""
+    """The address or the role may ask for less: a failover could lose such a renewal."""
     lease = nodes.add("a", f"{nodes.url}&options=-csynchronous_commit%3D{weaker}")
     lease.step()
     assert lease.run("SHOW synchronous_commit") == [("on",)]
@@ -400,7 +400,7 @@ def test_without_a_life_no_connection_is_opened(is_over: bool, said: str) -> Non
 
 
 def test_a_server_that_refuses_at_the_start_is_told(nodes):
-    """In the words of one who has no lease yet."""
+    """It says that the cluster cannot be joined; there is no lease yet that could be kept."""
     trouble = nodes.add("a", nodes.url.replace("@/", "@/nowhere")).step().trouble
     assert str(trouble).startswith("the cluster cannot be joined: ")
     assert 'database "nowhere' in str(trouble)

@@ -93,7 +93,7 @@ class Peers:
         return node.state(self._lease()) == "silent"
 
     def row(self, node: NodeStatus) -> dict[str, Any]:
-        """What a list of nodes tells of one."""
+        """A node as a row of the list of nodes."""
         return {
             "node": node.name,
             "life": node.life,

@@ -161,7 +161,7 @@ class ZygoteMain:
         self._start_all(starts)
 
     def _hear(self, flags: int = 0) -> tuple[Order, list[int]] | None:
-        """The next order, with the descriptors that came with it; None when there is none now."""
+        """The next order and its descriptors. With MSG_DONTWAIT, None where no order waits."""
         try:
             # not inherited by programs: what is not yet closed here must not stay open in them
             said, ancillary, _, _ = self._end.recvmsg(SIZE, 256, socket.MSG_CMSG_CLOEXEC | flags)

@@ -106,7 +106,10 @@ class NodeLease:
         self._connection.ring()
 
     def attach(self, connection: Connection, former: int) -> None:
-        """The writer has a new connection; it may only be used on the timeline in which this life began."""
+        """The writer has a new connection; it may only be used on the timeline in which this life began.
+
+        It raises as `session.Lease` says.
+        """
         if former:  # what it was about to commit is settled sooner
             end_process(connection, former)
         (now,) = connection.execute(f"SELECT {sql.TIMELINE}").fetchone() or (None,)
@@ -115,7 +118,7 @@ class NodeLease:
             raise StoreFencedError(FAILED_OVER)
 
     def see_joined(self) -> None:
-        """See that the writer may have a connection."""
+        """See that the writer may have a connection (as `session.Lease`)."""
         if self._ownership.is_over:
             raise StoreFencedError(FAILED_OVER if self._is_failover else FENCED)
         if self._timeline is None:

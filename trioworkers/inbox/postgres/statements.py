@@ -167,9 +167,9 @@ VALUES = (
     " LATERAL (SELECT value, until FROM plugin_values WHERE plugin = asked.p AND key = asked.k OFFSET 0)"
     " AS found"
 )
-# Other nodes write values, too: in a cluster a commit that reads or removes some locks all its rows first, in
-# an order that is the same for all. Where there is no row it makes one whose time has passed; upkeep removes
-# that
+# Other nodes write values, too. So in a cluster a commit that reads or removes values locks all their rows
+# first, and all nodes lock in the same order. A row that is missing is made first, so that there is one to
+# lock: it is born expired, and upkeep removes it
 MAKE_VALUES = (
     "INSERT INTO plugin_values (plugin, key, value, until)"
     " SELECT p, k, '', 0 FROM unnest(%b::text[], %b::bytea[]) AS given (p, k) ON CONFLICT DO NOTHING"
