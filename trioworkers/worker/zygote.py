@@ -223,12 +223,14 @@ class ZygoteMain:
         started: list[int | OSError] = []
         for _, descriptors in orders:
             try:
+                if len(descriptors) < 2:  # there was no room for them here (unix(7), MSG_CTRUNC)
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 channel, output = descriptors
-                started.append(self._start(channel, output))
+                pid = self._start(channel, output)
+                self._workers.add(pid)
+                started.append(pid)
             except OSError as error:
                 started.append(error)
-            except ValueError:  # there was no room for them here (unix(7), MSG_CTRUNC)
-                started.append(OSError(errno.EMFILE, "no descriptor is left"))
         for descriptor in self._open:
             os.close(descriptor)
         self._open = []
@@ -245,7 +247,6 @@ class ZygoteMain:
             kill(pid)
             self._reap(pid)
             return (NotStarted(number, error.errno or 0),)
-        self._workers.add(pid)
         return Started(number, pid), held
 
     def _spawn(self, channel: int, output: int) -> int:
