@@ -226,9 +226,9 @@ class ZygoteMain:
                 if len(descriptors) < 2:  # there was no room for them here (unix(7), MSG_CTRUNC)
                     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 channel, output = descriptors
-                pid = self._start(channel, output)
-                self._workers.add(pid)
-                started.append(pid)
+                worker = self._start(channel, output)
+                self._workers.add(worker)
+                started.append(worker)
             except OSError as error:
                 started.append(error)
         for descriptor in self._open:
